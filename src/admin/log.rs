@@ -1,0 +1,427 @@
+//! The log: where it goes, and one line for each [`Event`].
+//!
+//! Lines go to the standard error stream; the standard output belongs to what a command was asked for. A client's
+//! address stands in lines of level DEBUG alone: an operator who keeps INFO keeps no register of who called from where.
+//! What packets cause in any number is TRACE, and refusals have a budget ([`EventLog`]).
+
+use std::fmt;
+use std::io;
+
+use tracing::Level;
+use tracing::Subscriber;
+use tracing::debug;
+use tracing::error;
+use tracing::info;
+use tracing::trace;
+use tracing::warn;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::fmt::time::SystemTime;
+use tracing_subscriber::layer::SubscriberExt;
+
+use crate::control::view::METHOD_WORDS;
+use crate::control::view::method_index;
+use crate::control::view::open_failure_word;
+use crate::control::view::outcome_index;
+use crate::control::view::outcome_word;
+use crate::proto::turn::Event;
+use crate::proto::turn::OpenFailure;
+use crate::proto::types::FiveTuple;
+use crate::proto::types::RelayAddr;
+use crate::proto::types::RelayId;
+use crate::proto::types::Tick;
+use crate::proto::wire::ErrorCode;
+
+use super::LogConfig;
+use super::LogLevel;
+use super::format::Lines;
+
+/// Lines about refusals in one second; further ones are counted and told in one line. A client without credentials
+/// can cause refusals as fast as it can send.
+const REFUSALS_PER_SECOND_MAX: u32 = 20;
+
+/// A log was set up before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AlreadyLogging;
+
+impl fmt::Display for AlreadyLogging {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a log has been set up in this process before")
+    }
+}
+
+impl std::error::Error for AlreadyLogging {}
+
+/// Sets up the log of the whole process, on the standard error stream.
+///
+/// # Errors
+/// [`AlreadyLogging`] on a second call.
+pub fn init(config: LogConfig) -> Result<(), AlreadyLogging> {
+    tracing::subscriber::set_global_default(subscriber(config, SystemTime, io::stderr))
+        .map_err(|_| AlreadyLogging)
+}
+
+fn subscriber<T, W>(config: LogConfig, time: T, writer: W) -> impl Subscriber + Send + Sync
+where
+    T: FormatTime + Send + Sync + 'static,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let level = match config.level {
+        LogLevel::Error => Level::ERROR,
+        LogLevel::Warn => Level::WARN,
+        LogLevel::Info => Level::INFO,
+        LogLevel::Debug => Level::DEBUG,
+        LogLevel::Trace => Level::TRACE,
+    };
+    // Libraries speak of their own affairs below WARN; some of them would name peers.
+    let targets =
+        Targets::new().with_default(level.min(Level::WARN)).with_target(env!("CARGO_CRATE_NAME"), level);
+    let lines = tracing_subscriber::fmt::layer()
+        .event_format(Lines { format: config.format, time })
+        .with_writer(writer)
+        // Complaining about a closed standard error stream on that stream would panic.
+        .log_internal_errors(false);
+    tracing_subscriber::registry().with(targets).with(lines)
+}
+
+/// Logs events, refusals within a budget.
+#[derive(Debug, Default)]
+pub struct EventLog {
+    second: u64,
+    refusals: u32,
+    withheld: u64,
+}
+
+impl EventLog {
+    /// A log that has said nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Logs `happened`, unless it is one refusal too many of the second that `tick` lies in.
+    pub fn write(&mut self, tick: Tick, happened: &Event) {
+        let second = tick.as_millis() / 1_000;
+        if second != self.second {
+            if self.withheld > 0 {
+                warn!(withheld = self.withheld, "more refusals than the log tells one by one");
+            }
+            *self = Self { second, ..Self::default() };
+        }
+        if matches!(happened, Event::AllocationRefused { .. } | Event::PortRefused { .. }) {
+            if self.refusals == REFUSALS_PER_SECOND_MAX {
+                self.withheld += 1;
+                return;
+            }
+            self.refusals += 1;
+        }
+        event(happened);
+    }
+}
+
+/// Logs `happened`.
+pub fn event(happened: &Event) {
+    match happened {
+        Event::AllocationMade { relay, five_tuple, user, relayed, lifetime } => {
+            let allocation = Name(*relay);
+            info!(%allocation, %user, %relayed, lifetime_s = lifetime.as_secs(), "allocation made");
+            client_of("client of the allocation made", Some(allocation), five_tuple);
+        }
+        Event::AllocationRefused { five_tuple, user, code } => {
+            let (code, why) = (code.number(), reason_phrase(*code));
+            info!(user = user.as_ref().map(display), code, why, "allocation refused");
+            client_of("client of the allocation refused", None, five_tuple);
+        }
+        Event::AllocationEnded { relay, five_tuple, user, relayed, reason, lived_s, counters } => {
+            let allocation = Name(*relay);
+            info!(
+                %allocation, %user, %relayed, why = reason.word(), lived_s,
+                to_peer_packets = counters.to_peer_packets,
+                to_peer_bytes = counters.to_peer_bytes,
+                to_client_packets = counters.to_client_packets,
+                to_client_bytes = counters.to_client_bytes,
+                "allocation ended"
+            );
+            client_of("client of the allocation ended", Some(allocation), five_tuple);
+        }
+        Event::Answered { method, code } => {
+            let method = METHOD_WORDS[method_index(*method)];
+            trace!(method, code = outcome_word(outcome_index(*code)), "answered");
+        }
+        Event::PortRefused { bind, why } => port_refused(*bind, *why),
+        Event::AnswerRepeated => trace!("answer repeated"),
+        Event::Discarded => trace!("message discarded"),
+    }
+}
+
+/// The one place that writes a client's address.
+fn client_of(what: &str, allocation: Option<Name>, five_tuple: &FiveTuple) {
+    let FiveTuple { client, server, transport } = five_tuple;
+    debug!(allocation = allocation.map(display), %client, %server, transport = transport.word(), "{what}");
+}
+
+fn port_refused(bind: RelayAddr, why: OpenFailure) {
+    let word = open_failure_word(why);
+    match why {
+        // Somebody else's socket in the range: another port is tried, and nobody need act.
+        OpenFailure::PortTaken => debug!(%bind, why = word, "relay port refused"),
+        OpenFailure::NoRoom | OpenFailure::Other => warn!(%bind, why = word, "relay port refused"),
+        OpenFailure::AddressGone => {
+            error!(%bind, why = word, "relay port refused: this machine does not have the relay address");
+        }
+    }
+}
+
+/// An allocation's name in the log: slot and use of the slot.
+#[derive(Clone, Copy)]
+struct Name(RelayId);
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0.index, self.0.generation)
+    }
+}
+
+/// What the standards call the code.
+const fn reason_phrase(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::TryAlternate => "Try Alternate",
+        ErrorCode::BadRequest => "Bad Request",
+        ErrorCode::Unauthenticated => "Unauthenticated",
+        ErrorCode::Forbidden => "Forbidden",
+        ErrorCode::UnknownAttribute => "Unknown Attribute",
+        ErrorCode::AllocationMismatch => "Allocation Mismatch",
+        ErrorCode::StaleNonce => "Stale Nonce",
+        ErrorCode::AddressFamilyNotSupported => "Address Family not Supported",
+        ErrorCode::WrongCredentials => "Wrong Credentials",
+        ErrorCode::UnsupportedTransportProtocol => "Unsupported Transport Protocol",
+        ErrorCode::PeerAddressFamilyMismatch => "Peer Address Family Mismatch",
+        ErrorCode::AllocationQuotaReached => "Allocation Quota Reached",
+        ErrorCode::ServerError => "Server Error",
+        ErrorCode::InsufficientCapacity => "Insufficient Capacity",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::Mutex;
+
+    use crate::admin::LogFormat;
+    use crate::proto::media::Counters;
+    use crate::proto::turn::EndReason;
+    use crate::proto::types::ClientAddr;
+    use crate::proto::types::Lifetime;
+    use crate::proto::types::QuotaIdentity;
+    use crate::proto::types::ServerAddr;
+    use crate::proto::types::Transport;
+    use crate::proto::wire::Method;
+
+    use super::*;
+
+    const CLIENT: &str = "192.0.2.1:4000";
+
+    #[test]
+    fn each_event_at_info_as_text() {
+        let log = logged(LogFormat::Text, LogLevel::Info, || events(b"alice").iter().for_each(event));
+        assert_eq!(
+            log,
+            "T  INFO allocation made allocation=7.2 user=alice relayed=203.0.113.7:50000 lifetime_s=600\n\
+             T  INFO allocation refused user=alice code=486 why=\"Allocation Quota Reached\"\n\
+             T  INFO allocation refused code=401 why=Unauthenticated\n\
+             T  INFO allocation ended allocation=7.2 user=alice relayed=203.0.113.7:50000 why=expired lived_s=601 \
+             to_peer_packets=1 to_peer_bytes=20 to_client_packets=3 to_client_bytes=400\n\
+             T  WARN relay port refused bind=203.0.113.7:50000 why=no_room\n\
+             T ERROR relay port refused: this machine does not have the relay address bind=203.0.113.7:50000 \
+             why=address_gone\n\
+             T  WARN relay port refused bind=203.0.113.7:50000 why=other\n"
+        );
+    }
+
+    #[test]
+    fn each_event_at_info_as_json() {
+        let log = logged(LogFormat::Json, LogLevel::Info, || events(b"alice").iter().for_each(event));
+        assert_eq!(
+            log.lines().take(4).collect::<Vec<_>>(),
+            [
+                r#"{"time":"T","level":"INFO","message":"allocation made","allocation":"7.2","user":"alice","relayed":"203.0.113.7:50000","lifetime_s":600}"#,
+                r#"{"time":"T","level":"INFO","message":"allocation refused","user":"alice","code":486,"why":"Allocation Quota Reached"}"#,
+                r#"{"time":"T","level":"INFO","message":"allocation refused","code":401,"why":"Unauthenticated"}"#,
+                r#"{"time":"T","level":"INFO","message":"allocation ended","allocation":"7.2","user":"alice","relayed":"203.0.113.7:50000","why":"expired","lived_s":601,"to_peer_packets":1,"to_peer_bytes":20,"to_client_packets":3,"to_client_bytes":400}"#,
+            ]
+        );
+        assert_eq!(log.lines().count(), 7);
+        for line in log.lines() {
+            serde_json::from_str::<serde_json::Value>(line).expect("JSON");
+        }
+    }
+
+    #[test]
+    fn a_clients_address_stands_in_debug_lines_alone() {
+        for format in LogFormat::ALL {
+            let info = logged(format, LogLevel::Info, || events(b"alice").iter().for_each(event));
+            assert!(!info.contains("192.0.2.1"), "{info}");
+            let all = logged(format, LogLevel::Trace, || events(b"alice").iter().for_each(event));
+            let with_address: Vec<_> = all.lines().filter(|line| line.contains("192.0.2.1")).collect();
+            assert_eq!(with_address.len(), 4, "{all}");
+            assert!(with_address.iter().all(|line| line.contains("DEBUG")), "{all}");
+        }
+        let debug = logged(LogFormat::Text, LogLevel::Debug, || event(&events(b"alice")[0]));
+        assert!(
+            debug.ends_with(
+                "T DEBUG client of the allocation made allocation=7.2 client=192.0.2.1:4000 server=192.0.2.2:3478 \
+                 transport=udp\n"
+            ),
+            "{debug}"
+        );
+    }
+
+    #[test]
+    fn what_packets_cause_is_trace() {
+        let debug = logged(LogFormat::Text, LogLevel::Debug, || events(b"alice").iter().for_each(event));
+        assert!(!debug.contains("answered") && !debug.contains("discarded"), "{debug}");
+        let trace = logged(LogFormat::Text, LogLevel::Trace, || events(b"alice").iter().for_each(event));
+        assert!(trace.contains("T TRACE answered method=refresh code=438\n"), "{trace}");
+        assert!(trace.contains("T TRACE answered method=binding code=success\n"), "{trace}");
+        assert!(trace.contains("T TRACE message discarded\n"), "{trace}");
+    }
+
+    #[test]
+    fn a_name_injects_neither_lines_nor_fields_nor_terminal_sequences() {
+        let names: [&[u8]; 5] = [
+            b"x\nT  INFO allocation made user=root",
+            b"x\x1b]0;owned\x07\x1b[2J",
+            b"x\r\x08\x7f\0",
+            "x\u{202e}\u{9b}31m".as_bytes(),
+            b"x\",\"level\":\"ERROR",
+        ];
+        for name in names {
+            for format in LogFormat::ALL {
+                let log = logged(format, LogLevel::Trace, || event(&events(name)[0]));
+                assert_eq!(log.lines().count(), 2, "{log:?}");
+                assert!(
+                    log.lines().all(|line| line.bytes().all(|byte| (0x20..0x7F).contains(&byte))),
+                    "{log:?}"
+                );
+                if format == LogFormat::Json {
+                    let line: serde_json::Value =
+                        serde_json::from_str(log.lines().next().expect("a line")).expect("JSON");
+                    assert_eq!(line["level"], "INFO");
+                    assert_eq!(line["user"], name.escape_ascii().to_string());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn libraries_are_heard_from_warn_upwards() {
+        let log = logged(LogFormat::Text, LogLevel::Trace, || {
+            tracing::debug!(target: "hyper::proto", "chatter from {CLIENT}");
+            tracing::warn!(target: "hyper::proto", "trouble");
+        });
+        assert_eq!(log, "T  WARN trouble\n");
+        let log =
+            logged(LogFormat::Text, LogLevel::Error, || tracing::warn!(target: "hyper::proto", "trouble"));
+        assert_eq!(log, "");
+    }
+
+    #[test]
+    fn refusals_beyond_the_budget_are_told_in_one_line_and_nothing_else_is_withheld() {
+        let events = events(b"alice");
+        let (made, refused) = (&events[0], &events[1]);
+        let log = logged(LogFormat::Text, LogLevel::Info, || {
+            let mut log = EventLog::new();
+            for _ in 0..100 {
+                log.write(Tick::from_millis(5_000), refused);
+            }
+            log.write(Tick::from_millis(5_999), made);
+            log.write(Tick::from_millis(6_000), refused);
+            log.write(Tick::from_millis(7_000), refused);
+        });
+        assert_eq!(log.matches("allocation refused").count(), 22, "{log}");
+        assert_eq!(log.matches("allocation made").count(), 1, "{log}");
+        assert_eq!(
+            log.matches("more refusals than the log tells one by one withheld=80").count(),
+            1,
+            "{log}"
+        );
+        assert_eq!(log.matches("withheld").count(), 1, "{log}");
+    }
+
+    #[test]
+    fn every_code_has_its_own_phrase() {
+        let phrases: std::collections::BTreeSet<_> = ErrorCode::ALL.map(reason_phrase).into();
+        assert_eq!(phrases.len(), ErrorCode::ALL.len());
+    }
+
+    /// Every kind of event, `user` being whose it is where it is anyone's.
+    fn events(user: &[u8]) -> Vec<Event> {
+        let relay = RelayId { index: 7, generation: 2 };
+        let relayed = RelayAddr::new("203.0.113.7:50000".parse().expect("a literal"));
+        let five_tuple = FiveTuple {
+            client: ClientAddr::new(CLIENT.parse().expect("a literal")),
+            server: ServerAddr::new("192.0.2.2:3478".parse().expect("a literal")),
+            transport: Transport::Udp,
+        };
+        let user = QuotaIdentity::new(user);
+        let counters =
+            Counters { to_peer_packets: 1, to_peer_bytes: 20, to_client_packets: 3, to_client_bytes: 400 };
+        let refused = |user, code| Event::AllocationRefused { five_tuple, user, code };
+        let answered = |method, code| Event::Answered { method, code };
+        let port_refused = |why| Event::PortRefused { bind: relayed, why };
+        let lifetime = Lifetime::from_secs(600);
+        vec![
+            Event::AllocationMade { relay, five_tuple, user: user.clone(), relayed, lifetime },
+            refused(Some(user.clone()), ErrorCode::AllocationQuotaReached),
+            refused(None, ErrorCode::Unauthenticated),
+            Event::AllocationEnded {
+                relay,
+                five_tuple,
+                user,
+                relayed,
+                reason: EndReason::Expired,
+                lived_s: 601,
+                counters,
+            },
+            answered(Method::Refresh, Some(ErrorCode::StaleNonce)),
+            answered(Method::Binding, None),
+            port_refused(OpenFailure::PortTaken),
+            port_refused(OpenFailure::NoRoom),
+            port_refused(OpenFailure::AddressGone),
+            port_refused(OpenFailure::Other),
+            Event::AnswerRepeated,
+            Event::Discarded,
+        ]
+    }
+
+    struct Stamp;
+
+    impl FormatTime for Stamp {
+        fn format_time(&self, writer: &mut tracing_subscriber::fmt::format::Writer<'_>) -> fmt::Result {
+            writer.write_str("T")
+        }
+    }
+
+    #[derive(Clone, Default)]
+    struct Paper(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Paper {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("nobody panicked").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: LogFormat, level: LogLevel, run: impl FnOnce()) -> String {
+        let paper = Paper::default();
+        let writer = paper.clone();
+        let subscriber = subscriber(LogConfig { format, level }, Stamp, move || writer.clone());
+        tracing::subscriber::with_default(subscriber, run);
+        let bytes = paper.0.lock().expect("nobody panicked").clone();
+        String::from_utf8(bytes).expect("UTF-8")
+    }
+}

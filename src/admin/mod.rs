@@ -1,0 +1,35 @@
+//! What people and their monitoring see of a running server: `/metrics`, `/health` and the log.
+//!
+//! Nothing here can change the server. The admin door reads counters that the control task and the workers
+//! write ([`crate::control::view`], [`snapshot::WorkerSnapshot`]); it takes no lock and sends no message, so a slow or
+//! hostile reader costs the relay nothing.
+
+pub mod config;
+mod format;
+mod health;
+mod http;
+mod limited;
+mod log;
+mod metrics;
+mod process;
+pub mod snapshot;
+
+pub use config::Config;
+pub use config::LogConfig;
+pub use config::LogFormat;
+pub use config::LogLevel;
+pub use health::ALIVE_WITHIN;
+pub use health::Health;
+pub use health::judge;
+pub use http::Admin;
+pub use http::Bound;
+pub use http::bind;
+pub use log::AlreadyLogging;
+pub use log::EventLog;
+pub use log::event;
+pub use log::init;
+pub use metrics::CONTENT_TYPE;
+pub use metrics::render;
+pub use snapshot::RingSnapshot;
+pub use snapshot::Sources;
+pub use snapshot::WorkerSnapshot;

@@ -1,0 +1,88 @@
+//! What the admin door is shown, copied out of the running server at each request.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::control::view::ControlView;
+use crate::control::view::OUTCOMES;
+use crate::proto::media::DropReason;
+use crate::proto::types::Tick;
+
+/// One worker's counters at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorkerSnapshot {
+    /// Whether its thread runs.
+    pub live: bool,
+    /// Packets dropped, in the order of [`DropReason::ALL`].
+    pub drops: Vec<u64>,
+    /// Answers to strangers that the worker gave by itself: success first, then each error code, in the order of
+    /// [`crate::control::view::outcome_index`].
+    pub greetings: Vec<u64>,
+    /// Datagrams that came to its listeners.
+    pub from_client_packets: u64,
+    /// Datagrams that came to its relay sockets.
+    pub from_peer_packets: u64,
+    /// Packets from clients that left towards peers.
+    pub to_peer_packets: u64,
+    /// Their application data in bytes.
+    pub to_peer_bytes: u64,
+    /// Packets from peers that left towards clients.
+    pub to_client_packets: u64,
+    /// Their application data in bytes.
+    pub to_client_bytes: u64,
+    /// Datagrams that its listeners lost in the kernel for want of room.
+    pub listener_losses: u64,
+    /// Datagrams that its relay sockets lost in the kernel for want of room.
+    pub relay_losses: u64,
+    /// Errors that a socket told when it was read.
+    pub receive_errors: u64,
+    /// Relay sockets that are open.
+    pub relay_sockets: u64,
+    /// Times that it woke.
+    pub wakeups: u64,
+    /// Batches of datagrams that it read.
+    pub batches: u64,
+    /// The rings between the worker and the control task.
+    pub rings: Vec<RingSnapshot>,
+}
+
+/// How full a ring is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingSnapshot {
+    /// Which: the label of the metric.
+    pub name: &'static str,
+    /// Places taken.
+    pub fill: u64,
+    /// Places in all.
+    pub capacity: u64,
+}
+
+impl WorkerSnapshot {
+    /// A live worker that has done nothing yet.
+    #[must_use]
+    pub fn idle() -> Self {
+        Self {
+            live: true,
+            drops: vec![0; DropReason::ALL.len()],
+            greetings: vec![0; OUTCOMES],
+            ..Self::default()
+        }
+    }
+}
+
+/// Where the admin door reads. Each call is one look; none of them may block.
+#[derive(Clone)]
+pub struct Sources {
+    /// The control task's counters.
+    pub control: Arc<ControlView>,
+    /// Copies the counters of every worker, worker 0 first.
+    pub workers: Arc<dyn Fn() -> Vec<WorkerSnapshot> + Send + Sync>,
+    /// The monotonic clock by which [`ControlView::alive`] is told.
+    pub clock: Arc<dyn Fn() -> Tick + Send + Sync>,
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources").field("control", &self.control).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,290 @@
+//! What can be asked of `swingbridge`, with the help that teaches it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args as ArgGroup;
+use clap::Parser;
+use clap::Subcommand;
+use clap::ValueEnum;
+
+use crate::config::parse_span;
+
+// Lines of at most 78 characters, so that a terminal of 80 columns does not break an example.
+
+const ABOUT: &str = "\
+Examples:
+  swingbridge serve
+      A relay in one minute, with a secret of its own.
+  swingbridge serve --config swingbridge.toml
+      A relay as the file says.
+  swingbridge check swingbridge.toml
+      Every mistake of the file, with its cure.
+  swingbridge credential --secret-file secret --user alice
+      A username and a password that are good for 8 hours.
+
+Configuration: conf/minimal.toml is the least, conf/webrtc.toml a server for
+browsers, conf/full.toml every key with its meaning and default.
+
+Exit codes:
+  0  done
+  1  the thing tested failed
+  2  the request or the file is wrong
+  3  the machine refused: a port is taken, a privilege is missing";
+
+const SERVE: &str = "\
+Examples:
+  swingbridge serve
+      Listens on UDP 3478, relays from the address of the default route, makes
+      a secret, keeps it in the state directory, and prints iceServers to be
+      pasted into a web page.
+  swingbridge serve --config /etc/swingbridge/swingbridge.toml
+      Serves as the file says; `swingbridge check FILE` tells beforehand what
+      is wrong with it. conf/full.toml shows every key.
+
+SIGTERM or Ctrl-C ends the relay.
+
+Exit codes:
+  0  done
+  2  the request or the file is wrong
+  3  the machine refused: a port is taken, a privilege is missing";
+
+const CHECK: &str = "\
+Examples:
+  swingbridge check swingbridge.toml
+      Every mistake with its line and its cure; without mistakes, every
+      listener, limit and key.
+  swingbridge check swingbridge.toml --peer 10.1.2.3:5060
+      Whether clients may reach this peer, and the rule that decides.
+  swingbridge check swingbridge.toml --format json
+      The same for programs.
+
+Exit codes:
+  0  the file is sound (with --peer: and the peer is allowed)
+  1  with --peer: the peer is denied
+  2  the request or the file is wrong";
+
+const CREDENTIAL: &str = "\
+Examples:
+  swingbridge credential --secret-file secret --user alice
+      A username and a password that are good for 8 hours.
+  swingbridge credential --secret-file secret --user alice --ttl 30m \\
+      --format ice-servers --host turn.example.net
+      An array for a web page: new RTCPeerConnection({iceServers: ...}).
+  SWINGBRIDGE_SECRET=... swingbridge credential --user alice --format json
+      The same for programs.
+
+Other users of this machine can see a command line: prefer --secret-file or
+SWINGBRIDGE_SECRET to --secret.
+
+Exit codes:
+  0  done
+  2  the request is wrong
+  3  the machine refused";
+
+/// A TURN relay: carries calls through NATs and firewalls.
+#[derive(Debug, Parser)]
+#[command(name = "swingbridge", version, after_help = ABOUT, arg_required_else_help = true)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the relay.
+    #[command(after_help = SERVE)]
+    Serve(ServeArgs),
+    /// Look for mistakes in a configuration file.
+    #[command(after_help = CHECK)]
+    Check(CheckArgs),
+    /// Make a time-limited credential.
+    #[command(after_help = CREDENTIAL)]
+    Credential(CredentialArgs),
+}
+
+/// `swingbridge serve`.
+#[derive(Debug, ArgGroup)]
+pub struct ServeArgs {
+    /// The configuration file [default: embedded defaults that run anywhere].
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where the generated secret is kept when there is no file.
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// How log lines are written, whatever the file says.
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<LogFormatArg>,
+    /// The least important log lines written, whatever the file says.
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<LogLevelArg>,
+}
+
+/// `swingbridge check`.
+#[derive(Debug, ArgGroup)]
+pub struct CheckArgs {
+    /// The configuration file.
+    pub file: PathBuf,
+    /// A peer to judge by the file's rules.
+    #[arg(long, value_name = "IP:PORT")]
+    pub peer: Option<SocketAddr>,
+    /// For people or for programs.
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub format: ReportFormat,
+}
+
+/// `swingbridge credential`.
+#[derive(Debug, ArgGroup)]
+pub struct CredentialArgs {
+    /// The secret that the server knows; visible to other users of this machine.
+    #[arg(long, value_name = "SECRET", conflicts_with = "secret_file")]
+    pub secret: Option<SecretArg>,
+    /// A file that holds the secret; without both, the environment variable SWINGBRIDGE_SECRET.
+    #[arg(long, value_name = "FILE")]
+    pub secret_file: Option<PathBuf>,
+    /// Whom the credential is for; quotas count by this name.
+    #[arg(long, value_name = "NAME")]
+    pub user: String,
+    /// How long it is good: 90s, 30m, 8h. Servers take 8h at most.
+    #[arg(long, value_name = "TIME", default_value = "8h", value_parser = parse_span)]
+    pub ttl: Duration,
+    /// How it is written.
+    #[arg(long, value_enum, default_value_t = CredentialFormat::Text)]
+    pub format: CredentialFormat,
+    /// The server's name or address as clients reach it, with a port unless that is 3478; for ice-servers.
+    #[arg(long, value_name = "HOST[:PORT]", required_if_eq("format", "ice-servers"))]
+    pub host: Option<String>,
+}
+
+/// A secret of the command line, which `Debug` does not show.
+#[derive(Clone)]
+pub struct SecretArg(String);
+
+impl SecretArg {
+    /// The secret itself.
+    #[must_use]
+    pub fn into_inner(self) -> String {
+        self.0
+    }
+}
+
+impl From<&str> for SecretArg {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl std::fmt::Debug for SecretArg {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretArg(…)")
+    }
+}
+
+/// How `check` reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// How a credential is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CredentialFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+    /// For `new RTCPeerConnection({iceServers: ...})`.
+    IceServers,
+}
+
+/// `[log] format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormatArg {
+    /// For people.
+    Text,
+    /// An object on each line.
+    Json,
+}
+
+impl From<LogFormatArg> for crate::admin::LogFormat {
+    fn from(format: LogFormatArg) -> Self {
+        match format {
+            LogFormatArg::Text => Self::Text,
+            LogFormatArg::Json => Self::Json,
+        }
+    }
+}
+
+/// `[log] level`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogLevelArg {
+    /// What needs a person.
+    Error,
+    /// What may need one.
+    Warn,
+    /// What happened.
+    Info,
+    /// How it happened, with client addresses.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl From<LogLevelArg> for crate::admin::LogLevel {
+    fn from(level: LogLevelArg) -> Self {
+        match level {
+            LogLevelArg::Error => Self::Error,
+            LogLevelArg::Warn => Self::Warn,
+            LogLevelArg::Info => Self::Info,
+            LogLevelArg::Debug => Self::Debug,
+            LogLevelArg::Trace => Self::Trace,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+    use crate::cli::Exit;
+
+    const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  the thing tested failed
+  2  the request or the file is wrong
+  3  the machine refused: a port is taken, a privilege is missing";
+
+    #[test]
+    fn the_declaration_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_names_every_exit_code() {
+        assert!(ABOUT.ends_with(EXIT_CODES));
+        for exit in [Exit::Done, Exit::Failed, Exit::Wrong, Exit::Refused] {
+            assert!(EXIT_CODES.contains(&format!("\n  {}  ", exit.code())));
+        }
+    }
+
+    #[test]
+    fn no_line_of_the_help_is_broken_by_a_narrow_terminal() {
+        for line in [ABOUT, SERVE, CHECK, CREDENTIAL].iter().flat_map(|text| text.lines()) {
+            assert!(line.len() <= 78, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_not_shown_by_debug() {
+        let args = Args::try_parse_from(["swingbridge", "credential", "--secret", "hunter2", "--user", "a"]);
+        assert!(!format!("{:?}", args.expect("valid")).contains("hunter2"));
+    }
+}

@@ -1,0 +1,86 @@
+//! The fixed limits, by name and value, for `swingbridge check`.
+
+use std::time::Duration;
+
+use crate::config::show_span;
+use crate::proto::types::limits;
+
+trait Show {
+    fn show(self) -> String;
+}
+
+macro_rules! show_number {
+    ($($type:ty),*) => { $(impl Show for $type { fn show(self) -> String { self.to_string() } })* };
+}
+
+show_number!(u16, u32, u64, usize);
+
+impl Show for Duration {
+    fn show(self) -> String {
+        show_span(self)
+    }
+}
+
+macro_rules! all {
+    ($($name:ident),* $(,)?) => {
+        /// Name and value of every limit, in the order of `proto/types/limits.rs`.
+        pub(crate) fn all() -> Vec<(&'static str, String)> {
+            vec![$((stringify!($name), Show::show(limits::$name))),*]
+        }
+    };
+}
+
+all! {
+    ALLOCATIONS_MAX,
+    ALLOCATIONS_PER_USER_DEFAULT,
+    PERMISSIONS_PER_ALLOCATION_MAX,
+    CHANNELS_PER_ALLOCATION_MAX,
+    PEERS_PER_REQUEST_MAX,
+    ALLOCATION_LIFETIME_DEFAULT,
+    ALLOCATION_LIFETIME_MAX_DEFAULT,
+    PERMISSION_LIFETIME_DEFAULT,
+    CHANNEL_LIFETIME_DEFAULT,
+    CHANNEL_TIE_AFTER_EXPIRY,
+    NONCE_LIFETIME_DEFAULT,
+    CREDENTIAL_LIFETIME_MAX,
+    CREDENTIAL_CLOCK_LEEWAY,
+    SESSION_LIFETIME_MAX_DEFAULT,
+    ANSWER_KEPT,
+    ANSWERS_KEPT_MAX,
+    RELAY_OPEN_DEADLINE,
+    PORT_TRIES_MAX,
+    PORT_QUARANTINE,
+    RESERVATION_KEPT,
+    TIMERS_PER_CALL_MAX,
+    DATAGRAM_MAX,
+    REQUEST_MAX,
+    RESPONSE_MAX,
+    USERNAME_MAX,
+    REALM_MAX,
+    NONCE_MAX,
+    UNKNOWN_ATTRIBUTES_MAX,
+    WORKERS_MAX,
+    RELAY_ADDRESSES_MAX,
+    LISTEN_ADDRESSES_MAX,
+    WORKER_COMMANDS_MAX,
+    OUTPUTS_PER_INPUT_MAX,
+    LIVE_REQUESTS_MAX,
+    NEW_REQUESTS_MAX,
+    REPORTS_MAX,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_limit_is_left_out() {
+        let declared: Vec<_> = include_str!("../proto/types/limits.rs")
+            .lines()
+            .filter_map(|line| line.strip_prefix("pub const ")?.split_once(':'))
+            .map(|(name, _)| name)
+            .collect();
+        let listed: Vec<_> = all().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(listed, declared);
+    }
+}

@@ -1,0 +1,44 @@
+//! The command line: `args.rs` says what can be asked, one file per subcommand answers it.
+
+mod args;
+mod check;
+mod credential;
+mod exit;
+mod input;
+mod limits;
+mod machine;
+mod output;
+pub mod serve;
+mod snapshots;
+mod state;
+mod summary;
+
+pub use args::Args;
+pub use args::CheckArgs;
+pub use args::Command;
+pub use args::CredentialArgs;
+pub use args::ServeArgs;
+pub use exit::Exit;
+pub use machine::observe;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+/// Reads the arguments of this process, does what they ask, and says how it went.
+#[must_use]
+pub fn run() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // A reader that went away (`swingbridge --help | head -1`) is no failure.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Wrong } else { Exit::Done }.into();
+        }
+    };
+    match args.command {
+        Command::Serve(args) => serve::run(args),
+        Command::Check(args) => check::run(&args).into(),
+        Command::Credential(args) => credential::run(args).into(),
+    }
+}

@@ -1,0 +1,298 @@
+//! `swingbridge serve`: from a file, or from nothing, to a running relay.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
+use tokio::sync::oneshot;
+
+use crate::admin;
+use crate::admin::LogConfig;
+use crate::config;
+use crate::config::Loaded;
+use crate::config::OperatingSystem;
+use crate::config::Settings;
+use crate::control::Clock;
+use crate::control::Control;
+use crate::control::Ended;
+use crate::control::Leave;
+use crate::control::SystemEntropy;
+use crate::control::view::ControlView;
+use crate::proto::auth::challenge::Challenger;
+use crate::proto::auth::credential::Credentials;
+use crate::proto::auth::nonce::NonceKey;
+use crate::proto::turn;
+use crate::proto::turn::Server;
+use crate::proto::types::Entropy as _;
+use crate::proto::types::Secret;
+use crate::relay;
+use crate::relay::StartError;
+use crate::ring::Wake;
+
+use super::Exit;
+use super::ServeArgs;
+use super::input;
+use super::machine;
+use super::output;
+use super::snapshots;
+use super::state;
+use super::summary::Summary;
+
+/// Serves until SIGTERM or Ctrl-C.
+#[must_use]
+pub fn run(args: ServeArgs) -> ExitCode {
+    let exit = prepare(args).and_then(start).and_then(Running::wait);
+    exit.unwrap_or_else(|exit| exit).into()
+}
+
+/// What is to be served, before anything of the machine is taken.
+struct Plan {
+    settings: Settings,
+    /// Lines that the operator should read first.
+    warnings: Vec<String>,
+    /// Set without a file: the secret that credentials are minted with, to be shown in the iceServers JSON.
+    trial: Option<Secret>,
+}
+
+fn prepare(args: ServeArgs) -> Result<Plan, Exit> {
+    let mut warnings = Vec::new();
+    let mut trial = None;
+    let loaded = match &args.config {
+        Some(path) => {
+            let name = path.display().to_string();
+            let text = input::read_config(path).map_err(|error| {
+                let help =
+                    "write the path of a configuration, or leave --config out to serve with the defaults";
+                output::complain(
+                    &format!("error: `{name}` cannot be read: {error}\n  = help: {help}\n"),
+                    Exit::Wrong,
+                )
+            })?;
+            config::load(&name, &text, &OperatingSystem::beside(path))
+        }
+        None => {
+            let directory =
+                state::directory(args.state_dir.clone(), |name| std::env::var_os(name).map(Into::into));
+            let kept = state::secret(directory, &mut SystemEntropy);
+            warnings.extend(kept.warning);
+            if let Some(file) = &kept.file {
+                warnings.push(format!(
+                    "no --config: serving with defaults; the secret is kept in {}",
+                    file.display()
+                ));
+            }
+            trial = Some(kept.secret.clone());
+            config::defaults(kept.secret)
+        }
+    };
+    let mut settings = checked(loaded)?.build(&machine::observe());
+    if let Some(format) = args.log_format {
+        settings.log.format = format.into();
+    }
+    if let Some(level) = args.log_level {
+        settings.log.level = level.into();
+    }
+    Ok(Plan { settings, warnings, trial })
+}
+
+/// Complains about every problem; goes on if none of them is an error.
+fn checked(loaded: Loaded) -> Result<config::Checked, Exit> {
+    let Loaded { report, checked } = loaded;
+    let text = report.render(output::stderr_has_colours());
+    if !text.is_empty() {
+        let _ = output::complain(&text, Exit::Wrong);
+    }
+    checked.ok_or(Exit::Wrong)
+}
+
+/// A relay at work.
+struct Running {
+    control: thread::JoinHandle<std::io::Result<Ended>>,
+    leave: Arc<Leave>,
+    /// Ends when the control task does.
+    gone: oneshot::Receiver<()>,
+    admin: Option<admin::Admin>,
+}
+
+fn start(plan: Plan) -> Result<Running, Exit> {
+    let Plan { mut settings, mut warnings, trial } = plan;
+    // A second call within one process, as in a test, keeps the first log.
+    let _ = admin::init(LogConfig { format: settings.log.format, level: settings.log.level });
+    let clock = Clock::start();
+    let (turn_config, mut relay_config) = rooms(&settings, clock, &mut SystemEntropy);
+    let server = Server::new(turn_config, SystemEntropy);
+    let wake = Wake::new().map_err(|error| refused(&format!("no event descriptor: {error}")))?;
+    let wake = Arc::new(wake);
+    let handles = start_workers(&mut relay_config, &wake, trial.is_some(), &mut warnings)?;
+    settings.listen_udp.retain(|listener| relay_config.listen_udp.contains(&listener.bind));
+    let view = Arc::new(ControlView::new());
+    let sources = admin::Sources {
+        control: Arc::clone(&view),
+        workers: snapshots::of(&handles),
+        clock: Arc::new(move || clock.now().tick()),
+    };
+    let admin = settings.admin.map(|listen| open_admin(listen, sources)).transpose()?;
+    let unix = clock.now().unix;
+    let summary = Summary { settings: &settings, warnings: &warnings, trial: trial.as_ref(), unix };
+    let _ = output::out(&summary.to_string(), Exit::Done);
+
+    let mut events = admin::EventLog::new();
+    let sink = Box::new(move |event: &turn::Event| events.write(clock.now().tick(), event));
+    let leave = Arc::new(Leave::new(Arc::clone(&wake)));
+    let control = Control::new(server, clock, handles, wake, view, sink);
+    let (alive, gone) = oneshot::channel::<()>();
+    let asked = Arc::clone(&leave);
+    let control = thread::Builder::new()
+        .name("control".to_owned())
+        .spawn(move || {
+            let _alive = alive;
+            control.run(&asked)
+        })
+        .map_err(|error| refused(&format!("no thread for the control task: {error}")))?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "serving");
+    Ok(Running { control, leave, gone, admin })
+}
+
+/// What both planes are made with. They share the policy, the realm and the nonce key.
+fn rooms(settings: &Settings, clock: Clock, entropy: &mut SystemEntropy) -> (turn::Config, relay::Config) {
+    let policy = Arc::new(settings.policy.clone().build());
+    let credentials = Arc::new(Credentials::new(settings.credentials.clone()));
+    let challenger = Challenger {
+        realm: settings.realm.clone(),
+        nonce_key: NonceKey::generate(entropy).with_username_anonymity(credentials.resolves_userhash()),
+        nonce_lifetime: settings.nonce_lifetime,
+    };
+    let turn = turn::Config {
+        challenger: challenger.clone(),
+        credentials,
+        policy: Arc::clone(&policy),
+        relays: settings.relays.clone(),
+        ports: settings.ports.clone(),
+        lifetime_default: settings.lifetime_default,
+        lifetime_max: settings.lifetime_max,
+        permission_lifetime: settings.permission_lifetime,
+        channel_number_max: settings.channel_number_max,
+        channel_lifetime: settings.channel_lifetime,
+        session_lifetime_max: settings.session_lifetime_max,
+        allocations_per_user: settings.allocations_per_user,
+        allocations_per_address: settings.allocations_per_address,
+    };
+    let relay = relay::Config {
+        workers: settings.workers,
+        listen_udp: settings.listen_udp.iter().map(|listener| listener.bind).collect(),
+        challenger,
+        policy,
+        strict_permissions: settings.strict_permissions,
+        hash_seeds: (0..settings.workers).map(|_| seeds(entropy)).collect(),
+        start: clock.origin(),
+    };
+    (turn, relay)
+}
+
+/// Starts the workers. With the embedded defaults an address that this machine does not grant is left out and said
+/// aloud; an address that the operator named is an error.
+fn start_workers(
+    config: &mut relay::Config,
+    wake: &Arc<Wake>,
+    may_leave_out: bool,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<relay::Handle>, Exit> {
+    loop {
+        match relay::start(config, wake) {
+            Ok(handles) => return Ok(handles),
+            Err(StartError::Listen(refusal))
+                if may_leave_out && config.listen_udp.len() > 1 && refusal.is_of_this_machine() =>
+            {
+                warnings.push(format!("left out: {refusal}"));
+                config.listen_udp.retain(|address| *address != refusal.address);
+            }
+            Err(error) => return Err(refused(&format!("{error}{}", cure(&error)))),
+        }
+    }
+}
+
+fn cure(error: &StartError) -> &'static str {
+    use crate::net::BindCause;
+    let StartError::Listen(refusal) = error else { return "" };
+    match refusal.cause() {
+        BindCause::AddressInUse => {
+            "\n  = help: another program, or another swingbridge, has this address: `ss -lunp` tells which"
+        }
+        BindCause::PermissionDenied => {
+            "\n  = help: ports below 1024 need CAP_NET_BIND_SERVICE: \
+             `setcap cap_net_bind_service=+ep swingbridge`, or the systemd unit that grants it"
+        }
+        BindCause::AddressNotAvailable => {
+            "\n  = help: this machine has no such address: `ip address` lists those it has"
+        }
+        BindCause::FamilyNotSupported => {
+            "\n  = help: this machine does not speak that address family: leave the entry out"
+        }
+        BindCause::Other => "",
+    }
+}
+
+fn open_admin(listen: std::net::SocketAddr, sources: admin::Sources) -> Result<admin::Admin, Exit> {
+    let door = admin::bind(admin::Config { listen }).and_then(|bound| bound.serve(sources));
+    door.map_err(|error| {
+        let help = "write another address to `[admin] listen`, or \"off\"";
+        refused(&format!("cannot listen on tcp {listen} for the admin door: {error}\n  = help: {help}"))
+    })
+}
+
+fn seeds(entropy: &mut SystemEntropy) -> [u64; 4] {
+    [(); 4].map(|()| {
+        let mut seed = [0; 8];
+        entropy.fill_secret(&mut seed);
+        u64::from_le_bytes(seed)
+    })
+}
+
+fn refused(message: &str) -> Exit {
+    output::complain(&format!("error: {message}\n"), Exit::Refused)
+}
+
+impl Running {
+    /// Waits for the order to leave, or for the control task to end by itself, which it never should.
+    fn wait(self) -> Result<Exit, Exit> {
+        let Self { control, leave, gone, admin } = self;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime =
+            runtime.map_err(|error| refused(&format!("no runtime to wait for signals: {error}")))?;
+        let why = runtime
+            .block_on(order_to_leave(gone))
+            .map_err(|error| refused(&format!("no signals: {error}")))?;
+        if let Some(signal) = why {
+            tracing::info!(signal, "leaving: ending every allocation");
+        }
+        leave.ask();
+        let ended = control.join();
+        drop(admin);
+        match ended {
+            Ok(Ok(Ended::Asked)) => {
+                tracing::info!("left");
+                Ok(Exit::Done)
+            }
+            Ok(Ok(Ended::WorkerGone(worker))) => {
+                Err(output::complain(&format!("error: worker {} ended by itself\n", worker.0), Exit::Failed))
+            }
+            Ok(Err(error)) => Err(refused(&format!("the control task cannot wait: {error}"))),
+            Err(_) => Err(output::complain(
+                "error: the control task ended by a panic, which is a bug\n",
+                Exit::Failed,
+            )),
+        }
+    }
+}
+
+/// The signal that came, or `None` if the control task is gone.
+async fn order_to_leave(gone: oneshot::Receiver<()>) -> std::io::Result<Option<&'static str>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(tokio::select! {
+        _ = terminate.recv() => Some("SIGTERM"),
+        _ = interrupt.recv() => Some("SIGINT"),
+        _ = gone => None,
+    })
+}

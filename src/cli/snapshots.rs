@@ -1,0 +1,49 @@
+//! What the admin door sees of the workers.
+
+use std::sync::Arc;
+
+use crate::admin::RingSnapshot;
+use crate::admin::WorkerSnapshot;
+use crate::proto::media::DropReason;
+use crate::proto::wire::ErrorCode;
+use crate::relay::Gauges;
+use crate::relay::Handle;
+use crate::relay::Stats;
+use crate::ring::Gauge;
+
+/// A look at every worker, worker 0 first.
+pub(crate) fn of(handles: &[Handle]) -> Arc<dyn Fn() -> Vec<WorkerSnapshot> + Send + Sync> {
+    let workers: Vec<_> = handles.iter().map(|handle| (handle.stats(), handle.gauges())).collect();
+    Arc::new(move || workers.iter().map(|(stats, gauges)| snapshot(stats, gauges)).collect())
+}
+
+fn snapshot(stats: &Stats, gauges: &Gauges) -> WorkerSnapshot {
+    let errors = ErrorCode::ALL.iter().map(|code| stats.error_answers(*code));
+    WorkerSnapshot {
+        live: stats.is_running(),
+        drops: DropReason::ALL.iter().map(|reason| stats.dropped(*reason)).collect(),
+        greetings: std::iter::once(stats.binding_answers.get()).chain(errors).collect(),
+        from_client_packets: stats.from_clients.packets.get(),
+        from_peer_packets: stats.from_peers.packets.get(),
+        listener_losses: stats.listener_losses.get(),
+        relay_losses: stats.relay_losses.get(),
+        receive_errors: stats.receive_errors.get(),
+        relay_sockets: stats.relay_sockets.get(),
+        wakeups: stats.wakeups.get(),
+        batches: stats.batches.get(),
+        to_peer_packets: stats.to_peers.packets.get(),
+        to_peer_bytes: stats.to_peers.bytes.get(),
+        to_client_packets: stats.to_clients.packets.get(),
+        to_client_bytes: stats.to_clients.bytes.get(),
+        rings: vec![
+            ring("commands", &gauges.commands),
+            ring("live_requests", &gauges.live),
+            ring("new_requests", &gauges.fresh),
+            ring("reports", &gauges.reports),
+        ],
+    }
+}
+
+fn ring(name: &'static str, gauge: &Gauge) -> RingSnapshot {
+    RingSnapshot { name, fill: gauge.fill() as u64, capacity: gauge.capacity() as u64 }
+}

@@ -1,0 +1,157 @@
+//! What `serve` says before it serves: everything an operator would otherwise have to guess.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::config::Settings;
+use crate::config::show_span;
+use crate::net::probe::EphemeralPorts;
+use crate::proto::auth::credential::mint;
+use crate::proto::peers::Unlisted;
+use crate::proto::types::Secret;
+use crate::proto::types::limits;
+
+use super::credential::ice_servers;
+
+/// The user of the credential that a trial start prints.
+const TRIAL_USER: &str = "trial";
+
+/// The start-up summary.
+pub(crate) struct Summary<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) warnings: &'a [String],
+    /// The secret to mint with, in a start without a file.
+    pub(crate) trial: Option<&'a Secret>,
+    pub(crate) unix: u64,
+}
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let settings = self.settings;
+        writeln!(f, "swingbridge {}", env!("CARGO_PKG_VERSION"))?;
+        self.listeners(f)?;
+        self.relays(f)?;
+        row(f, "path", &format!("sockets (one per allocation), {} workers", settings.workers))?;
+        row(f, "realm", &settings.realm)?;
+        row(f, "peers", peers(settings.policy.default))?;
+        self.limits(f)?;
+        match settings.admin {
+            Some(listen) => row(f, "admin", &format!("http://{listen}/metrics and http://{listen}/health"))?,
+            None => row(f, "admin", "off")?,
+        }
+        for warning in self.warnings.iter().chain(&self.ephemeral_ports()) {
+            row(f, "note", warning)?;
+        }
+        self.ice_servers(f)
+    }
+}
+
+impl Summary<'_> {
+    fn listeners(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for listener in &self.settings.listen_udp {
+            let told = if listener.external == listener.bind {
+                String::new()
+            } else {
+                format!(", which clients reach as {}", listener.external)
+            };
+            row(f, "listening", &format!("udp {}{told}", listener.bind))?;
+        }
+        Ok(())
+    }
+
+    fn relays(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (first, last) = (self.settings.ports.start(), self.settings.ports.end());
+        for relay in &self.settings.relays {
+            let told = if relay.external == relay.bind {
+                String::new()
+            } else {
+                format!(", which peers reach as {}", relay.external)
+            };
+            let chosen =
+                self.settings.relays_defaulted.iter().find(|defaulted| defaulted.address == relay.bind);
+            let chosen = match chosen {
+                None => "",
+                Some(defaulted) if defaulted.loopback => {
+                    " (loopback: there is no default route, so only this machine can reach it)"
+                }
+                Some(_) => " (the default route's address; `[relay] addresses` chooses another)",
+            };
+            row(f, "relaying", &format!("udp {}, ports {first}-{last}{told}{chosen}", relay.bind))?;
+        }
+        Ok(())
+    }
+
+    fn limits(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let settings = self.settings;
+        let each = |count: u32| if count == 0 { "any number".to_owned() } else { count.to_string() };
+        let lines = [
+            format!(
+                "allocations: {} per user, {} per client address, {} in all",
+                each(settings.allocations_per_user),
+                each(settings.allocations_per_address),
+                limits::ALLOCATIONS_MAX
+            ),
+            format!(
+                "per allocation: {} permissions, {} channels",
+                limits::PERMISSIONS_PER_ALLOCATION_MAX,
+                limits::CHANNELS_PER_ALLOCATION_MAX
+            ),
+            format!(
+                "lifetimes: allocation {}, permission {}, channel {}, nonce {}, credential {}",
+                show_span(settings.lifetime_max.as_duration()),
+                show_span(settings.permission_lifetime),
+                show_span(settings.channel_lifetime),
+                show_span(settings.nonce_lifetime),
+                show_span(Duration::from_secs(settings.credentials.lifetime_max_s))
+            ),
+        ];
+        lines.iter().try_for_each(|line| row(f, "limits", line))
+    }
+
+    /// The kernel hands the ports of its ephemeral range to anybody: the line that keeps it from ours.
+    fn ephemeral_ports(&self) -> Option<String> {
+        let kernel = EphemeralPorts::read().ok()?;
+        let exposed = kernel.exposed(&self.settings.ports);
+        (exposed > 0).then(|| {
+            format!(
+                "the kernel may give {exposed} of the relay ports to other programs; to keep them: \
+                 sysctl -w net.ipv4.ip_local_reserved_ports={}",
+                kernel.reserving(&self.settings.ports)
+            )
+        })
+    }
+
+    fn ice_servers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(secret) = self.trial else { return Ok(()) };
+        let lifetime = limits::CREDENTIAL_LIFETIME_MAX;
+        let (username, password) = mint(secret, TRIAL_USER, self.unix + lifetime.as_secs());
+        let urls: Vec<_> =
+            self.reached_at().map(|host| format!("turn:{host}?transport=udp")).into_iter().collect();
+        writeln!(f, "\nFor a web page, good for {}:", show_span(lifetime))?;
+        writeln!(f, "{}", ice_servers(&urls, &username, &password))
+    }
+
+    /// Where a client would find this server: the first listener, by the address of the default route if it listens on
+    /// all.
+    fn reached_at(&self) -> Option<SocketAddr> {
+        let relay_of =
+            |v4: bool| self.settings.relays.iter().map(|relay| relay.external).find(|ip| ip.is_ipv4() == v4);
+        let address = self.settings.listen_udp.first()?.external;
+        let ip: IpAddr =
+            if address.ip().is_unspecified() { relay_of(address.is_ipv4())? } else { address.ip() };
+        Some(SocketAddr::new(ip, address.port()))
+    }
+}
+
+fn peers(unlisted: Unlisted) -> &'static str {
+    match unlisted {
+        Unlisted::Public => "public addresses, and live relays of this server; `[peers]` changes that",
+        Unlisted::None => "what `[peers] allow` names, and live relays of this server",
+    }
+}
+
+fn row(f: &mut fmt::Formatter<'_>, name: &str, value: &str) -> fmt::Result {
+    writeln!(f, "  {name:<10} {value}")
+}

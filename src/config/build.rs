@@ -1,0 +1,341 @@
+//! From a checked configuration and what is known of the machine to what the rooms are made with.
+
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::admin::config::LogFormat;
+use crate::admin::config::LogLevel;
+use crate::proto::auth::credential::CredentialConfig;
+use crate::proto::peers::PolicyBuilder;
+use crate::proto::turn::RelayAddress;
+use crate::proto::types::ChannelNumber;
+use crate::proto::types::Family;
+use crate::proto::types::Lifetime;
+use crate::proto::types::Username;
+use crate::proto::types::limits;
+
+use super::load::Checked;
+use super::words::PathTier;
+
+/// What the caller found out about the machine.
+#[derive(Clone, Debug, Default)]
+pub struct Machine {
+    /// The addresses of its interfaces, loopback included.
+    pub own: Vec<IpAddr>,
+    /// The IPv4 address that its default route sends from.
+    pub default_v4: Option<Ipv4Addr>,
+    /// The IPv6 address that its default route sends from.
+    pub default_v6: Option<Ipv6Addr>,
+    /// Its processor cores; 0 counts as 1.
+    pub cores: u16,
+}
+
+/// An address to listen on, and the one that clients are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenUdp {
+    /// An address of this machine, or an unspecified one.
+    pub bind: SocketAddr,
+    /// The same, or the one a 1:1 NAT in front of this machine shows.
+    pub external: SocketAddr,
+}
+
+/// A relay address that the operator did not choose; worth a line at the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DefaultedRelay {
+    /// Its family.
+    pub family: Family,
+    /// The address.
+    pub address: IpAddr,
+    /// Whether there was no default route, so that only this machine can reach it.
+    pub loopback: bool,
+}
+
+/// How to log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// How lines are written.
+    pub format: LogFormat,
+    /// The least important ones written.
+    pub level: LogLevel,
+}
+
+/// What the rooms are made with. Everything in it is checked.
+#[derive(Debug)]
+pub struct Settings {
+    /// The realm.
+    pub realm: Box<str>,
+    /// Where to listen, at least one address.
+    pub listen_udp: Vec<ListenUdp>,
+    /// Where relay sockets are bound, at least one address.
+    pub relays: Vec<RelayAddress>,
+    /// Those of [`Self::relays`] that nobody chose.
+    pub relays_defaulted: Vec<DefaultedRelay>,
+    /// The ports of relay sockets.
+    pub ports: RangeInclusive<u16>,
+    /// How packets travel.
+    pub path: PathTier,
+    /// Worker threads, at least 1.
+    pub workers: u16,
+    /// Who may allocate.
+    pub credentials: CredentialConfig,
+    /// How long a nonce is good.
+    pub nonce_lifetime: Duration,
+    /// How long a live allocation may go on after its credential's expiry.
+    pub session_lifetime_max: Duration,
+    /// Which peers may be reached.
+    pub policy: PolicyBuilder,
+    /// Granted where a client asks for none or less.
+    pub lifetime_default: Lifetime,
+    /// Granted at most.
+    pub lifetime_max: Lifetime,
+    /// How long a permission lasts.
+    pub permission_lifetime: Duration,
+    /// How long a channel lasts.
+    pub channel_lifetime: Duration,
+    /// The highest channel number granted.
+    pub channel_number_max: ChannelNumber,
+    /// Whether a live channel does not keep its peer permitted.
+    pub strict_permissions: bool,
+    /// Allocations of one quota identity; 0 for no limit.
+    pub allocations_per_user: u32,
+    /// Allocations of one client IP address (IPv6: /64); 0 for no limit.
+    pub allocations_per_address: u32,
+    /// Where metrics and health are served; `None` for nowhere.
+    pub admin: Option<SocketAddr>,
+    /// How to log.
+    pub log: Log,
+}
+
+impl Checked {
+    /// Makes the rooms' configurations for `machine`.
+    #[must_use]
+    pub fn build(self, machine: &Machine) -> Settings {
+        let listen_udp: Vec<_> = self
+            .udp
+            .iter()
+            .map(|listener| ListenUdp { bind: listener.value.bind, external: listener.value.external })
+            .collect();
+        let (relays, relays_defaulted) = self.relays_for(machine);
+        let policy = self.policy(machine, &listen_udp, &relays);
+        let lifetime_max = lifetime(self.allocation_lifetime_max.value);
+        let credentials = CredentialConfig {
+            realm: self.realm.value.as_str().into(),
+            users: self
+                .users
+                .into_iter()
+                .map(|user| (Username::new(user.value.0.as_bytes()), user.value.1))
+                .collect(),
+            secrets: self.secrets.into_iter().map(|secret| secret.value).collect(),
+            lifetime_max_s: self.credential_lifetime_max.value.as_secs(),
+        };
+        Settings {
+            realm: self.realm.value.into(),
+            listen_udp,
+            relays,
+            relays_defaulted,
+            ports: self.ports.value,
+            path: self.path.value,
+            workers: workers(self.workers.value, machine.cores),
+            credentials,
+            nonce_lifetime: self.nonce_lifetime.value,
+            session_lifetime_max: self.session_lifetime_max.value,
+            policy,
+            lifetime_default: lifetime(limits::ALLOCATION_LIFETIME_DEFAULT).min(lifetime_max),
+            lifetime_max,
+            permission_lifetime: self.permission_lifetime.value,
+            channel_lifetime: self.channel_lifetime.value,
+            channel_number_max: self.channel_number_max.value,
+            strict_permissions: self.strict_permissions.value,
+            allocations_per_user: self.allocations_per_user.value,
+            allocations_per_address: self.allocations_per_address.value,
+            admin: self.admin.value,
+            log: Log { format: self.log_format.value, level: self.log_level.value },
+        }
+    }
+
+    fn relays_for(&self, machine: &Machine) -> (Vec<RelayAddress>, Vec<DefaultedRelay>) {
+        let chosen = self.relays.iter().map(|relay| relay.value);
+        let chosen: Vec<_> =
+            chosen.map(|relay| RelayAddress { bind: relay.bind, external: relay.external }).collect();
+        if !chosen.is_empty() {
+            return (chosen, Vec::new());
+        }
+        let defaulted = defaulted(machine);
+        let relays =
+            defaulted.iter().map(|relay| RelayAddress { bind: relay.address, external: relay.address });
+        (relays.collect(), defaulted)
+    }
+
+    /// A policy that knows every address by which this server could be meant.
+    fn policy(&self, machine: &Machine, listeners: &[ListenUdp], relays: &[RelayAddress]) -> PolicyBuilder {
+        let relay_side = relays.iter().flat_map(|relay| [relay.bind, relay.external]);
+        let listen_side = listeners.iter().flat_map(|listener| [listener.bind.ip(), listener.external.ip()]);
+        let admin_side = self.admin.value.iter().map(SocketAddr::ip);
+        let mut own: Vec<_> =
+            machine.own.iter().copied().chain(listen_side).chain(admin_side).chain(relay_side).collect();
+        own.retain(|ip| !ip.is_unspecified());
+        own.sort_unstable();
+        own.dedup();
+        let mut relay: Vec<_> = relays.iter().map(|relay| relay.external).collect();
+        relay.sort_unstable();
+        relay.dedup();
+        PolicyBuilder {
+            default: self.peers_default.value,
+            allow: self.allow.clone(),
+            deny: self.deny.clone(),
+            own,
+            relay,
+        }
+    }
+}
+
+/// For each family the source address of the default route, else loopback. A machine without any IPv6 address
+/// gets no IPv6 relay: asked for one, the server answers 440 rather than fail to bind.
+fn defaulted(machine: &Machine) -> Vec<DefaultedRelay> {
+    let v4 = machine.default_v4;
+    let v6 = machine.default_v6;
+    let has_v6 = v6.is_some() || machine.own.iter().any(IpAddr::is_ipv6);
+    let mut relays = vec![DefaultedRelay {
+        family: Family::V4,
+        address: v4.unwrap_or(Ipv4Addr::LOCALHOST).into(),
+        loopback: v4.is_none(),
+    }];
+    if has_v6 {
+        relays.push(DefaultedRelay {
+            family: Family::V6,
+            address: v6.unwrap_or(Ipv6Addr::LOCALHOST).into(),
+            loopback: v6.is_none(),
+        });
+    }
+    relays
+}
+
+fn workers(asked: u32, cores: u16) -> u16 {
+    let cores = cores.clamp(1, limits::WORKERS_MAX);
+    match u16::try_from(asked) {
+        Ok(0) | Err(_) => cores,
+        Ok(asked) => asked.min(limits::WORKERS_MAX),
+    }
+}
+
+fn lifetime(span: Duration) -> Lifetime {
+    Lifetime::from_secs(u32::try_from(span.as_secs()).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::proto::types::Secret;
+
+    const SECRET: &str = "[auth]\nsecrets = [\"0123456789abcdef\"]\n";
+
+    fn settings(text: &str, machine: &Machine) -> Settings {
+        let loaded = config::load("a.toml", text, &config::source::Nowhere);
+        loaded.checked.unwrap_or_else(|| panic!("{}", loaded.report.render(false))).build(machine)
+    }
+
+    fn machine() -> Machine {
+        Machine {
+            own: ["127.0.0.1", "::1", "10.0.0.5"].map(|ip| ip.parse().expect("a literal")).into(),
+            default_v4: Some(Ipv4Addr::new(10, 0, 0, 5)),
+            default_v6: None,
+            cores: 3,
+        }
+    }
+
+    #[test]
+    fn without_a_choice_each_family_relays_from_its_default_route_else_loopback() {
+        let built = settings(SECRET, &machine());
+        let binds: Vec<_> = built.relays.iter().map(|relay| relay.bind.to_string()).collect();
+        assert_eq!(binds, ["10.0.0.5", "::1"]);
+        assert_eq!(
+            built.relays_defaulted.iter().map(|relay| relay.loopback).collect::<Vec<_>>(),
+            [false, true]
+        );
+        assert_eq!(built.workers, 3);
+    }
+
+    #[test]
+    fn a_machine_without_ipv6_gets_no_ipv6_relay_and_one_without_anything_gets_loopback() {
+        let built = settings(SECRET, &Machine::default());
+        assert_eq!(built.relays.iter().map(|relay| relay.bind).collect::<Vec<_>>(), [Ipv4Addr::LOCALHOST]);
+        assert_eq!(built.workers, 1);
+    }
+
+    #[test]
+    fn a_choice_replaces_the_default_of_both_families() {
+        let built = settings(&format!("[relay]\naddresses = [\"203.0.113.7\"]\n{SECRET}"), &machine());
+        assert_eq!(built.relays.len(), 1);
+        assert!(built.relays_defaulted.is_empty());
+    }
+
+    #[test]
+    fn the_policy_knows_every_address_by_which_the_server_could_be_meant() {
+        let text = format!(
+            "[listen]\nudp = [\"[::]:3478\", {{ bind = \"10.0.0.6:3478\", external = \"203.0.113.6:3478\" }}]\n\
+             [relay]\naddresses = [{{ bind = \"10.0.0.7\", external = \"203.0.113.7\" }}]\n\
+             [admin]\nlisten = \"10.0.0.8:9478\"\n{SECRET}"
+        );
+        let policy = settings(&text, &machine()).policy;
+        let own: Vec<_> = policy.own.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            own,
+            [
+                "10.0.0.5",
+                "10.0.0.6",
+                "10.0.0.7",
+                "10.0.0.8",
+                "127.0.0.1",
+                "203.0.113.6",
+                "203.0.113.7",
+                "::1"
+            ]
+        );
+        assert_eq!(policy.relay.iter().map(ToString::to_string).collect::<Vec<_>>(), ["203.0.113.7"]);
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_limits() {
+        let built = settings(SECRET, &machine());
+        assert_eq!(built.permission_lifetime, limits::PERMISSION_LIFETIME_DEFAULT);
+        assert_eq!(built.channel_lifetime, limits::CHANNEL_LIFETIME_DEFAULT);
+        assert_eq!(built.nonce_lifetime, limits::NONCE_LIFETIME_DEFAULT);
+        assert_eq!(built.session_lifetime_max, limits::SESSION_LIFETIME_MAX_DEFAULT);
+        assert_eq!(built.lifetime_max.as_duration(), limits::ALLOCATION_LIFETIME_MAX_DEFAULT);
+        assert_eq!(built.lifetime_default.as_duration(), limits::ALLOCATION_LIFETIME_DEFAULT);
+        assert_eq!(built.credentials.lifetime_max_s, limits::CREDENTIAL_LIFETIME_MAX.as_secs());
+        assert_eq!(built.allocations_per_user, limits::ALLOCATIONS_PER_USER_DEFAULT);
+        assert_eq!(built.ports, 50_000..=59_999);
+        assert!(!built.strict_permissions);
+    }
+
+    #[test]
+    fn the_embedded_defaults_need_nothing_but_a_secret() {
+        let loaded = config::defaults(Secret::new(*b"0123456789abcdef"));
+        assert_eq!(loaded.report.problems(), []);
+        let built = loaded.checked.expect("no problems").build(&machine());
+        assert_eq!(built.credentials.secrets.len(), 1);
+        assert_eq!(built.listen_udp.len(), 2);
+    }
+
+    #[test]
+    fn settings_shown_for_debugging_show_no_secret() {
+        let shown = format!(
+            "{:?}",
+            settings("[auth]\nsecrets=[\"hunter2hunter2hunter2\"]\nusers={a=\"hunter2\"}", &machine())
+        );
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn workers_stay_within_their_bounds() {
+        assert_eq!(workers(0, 0), 1);
+        assert_eq!(workers(0, u16::MAX), limits::WORKERS_MAX);
+        assert_eq!(workers(2, 64), 2);
+    }
+}

@@ -1,0 +1,66 @@
+//! The configuration: what an operator wrote, what is wrong with it, and what the rooms are made with.
+//!
+//! ```text
+//!  text ──file──▶ entries with spans ──read──▶ typed values ──check──▶ Checked ──build (+ Machine)──▶ Settings
+//!         │ syntax, unknown keys      │ one value       │ between keys
+//!         └───────────────────────────┴─────────────────┴──▶ Report: every Problem, not only the first
+//! ```
+//!
+//! One table, [`schema::KEYS`], knows every key: the names that an unknown key is compared with, the defaults, the
+//! commented file `conf/full.toml` and the listing of `swingbridge check` are all read from it.
+
+mod build;
+mod check;
+mod file;
+pub mod generate;
+mod load;
+mod problem;
+mod read;
+pub mod schema;
+mod source;
+mod suggest;
+mod value;
+mod words;
+
+pub use build::DefaultedRelay;
+pub use build::ListenUdp;
+pub use build::Log;
+pub use build::Machine;
+pub use build::Settings;
+pub use load::Checked;
+pub use load::Listed;
+pub use problem::Problem;
+pub use problem::Report;
+pub use problem::Severity;
+pub use source::OperatingSystem;
+pub use source::SECRET_FILE_MAX;
+pub use source::SecretFile;
+pub use source::Source;
+pub use value::parse_span;
+pub use value::show_span;
+pub use words::PathTier;
+
+use crate::proto::types::Secret;
+
+/// What came of a configuration file.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Every problem, in the order of the file.
+    pub report: Report,
+    /// The checked configuration; `None` if the report holds an error.
+    pub checked: Option<Checked>,
+}
+
+/// Reads and checks `text`. `name` is what the report calls the file; `source` is where secrets that stand
+/// elsewhere are fetched from.
+#[must_use]
+pub fn load(name: &str, text: &str, source: &dyn Source) -> Loaded {
+    load::load(name, text, source, None)
+}
+
+/// The embedded defaults, for a start without a file: every key has its default, and `secret` is the one
+/// credential.
+#[must_use]
+pub fn defaults(secret: Secret) -> Loaded {
+    load::load("(defaults)", "", &source::Nowhere, Some(secret))
+}

@@ -1,0 +1,122 @@
+//! What the server wants done, on its way to the workers.
+
+use crate::proto::media::TableChange;
+use crate::proto::turn::OpenFailure;
+use crate::proto::turn::Output;
+use crate::proto::types::WorkerId;
+use crate::proto::types::limits;
+use crate::relay::Handle;
+use crate::relay::ToWorker;
+
+/// The down rings of all workers, and how many reports each still owes.
+///
+/// A command that is answered by a report has a place for it from the moment it is pushed: nothing is pushed while a
+/// worker owes so many reports that its ring could overflow. So a worker never waits for the control task, and the
+/// control task, which does wait for room, always gets it.
+#[derive(Debug)]
+pub(super) struct Workers {
+    handles: Vec<Handle>,
+    owed: Vec<usize>,
+}
+
+impl Workers {
+    pub(super) fn new(handles: Vec<Handle>) -> Self {
+        let owed = vec![0; handles.len()];
+        Self { handles, owed }
+    }
+
+    pub(super) fn handles(&mut self) -> &mut [Handle] {
+        &mut self.handles
+    }
+
+    /// Whether every worker can take whatever one input makes the server say.
+    pub(super) fn have_room(&self) -> bool {
+        self.handles.iter().zip(&self.owed).all(|(handle, owed)| {
+            handle.commands.free_slots() >= limits::OUTPUTS_PER_INPUT_MAX
+                && owed + limits::OUTPUTS_PER_INPUT_MAX <= limits::REPORTS_MAX
+        })
+    }
+
+    /// Notes that `worker` gave a report that it owed.
+    pub(super) fn settle(&mut self, worker: usize) {
+        self.owed[worker] = self.owed[worker].saturating_sub(1);
+    }
+
+    /// Hands one output down. Answers what is for nobody's ring: an event.
+    pub(super) fn carry_out(&mut self, output: Output) -> Option<crate::proto::turn::Event> {
+        match output {
+            Output::Reply { worker, to, bytes } => self.push(worker, ToWorker::Reply { to, bytes }),
+            Output::OpenRelay { worker, relay, bind } => {
+                self.owe(worker);
+                self.push(worker, ToWorker::Open { relay, bind });
+            }
+            Output::CloseRelay { worker, relay } => {
+                self.owe(worker);
+                self.push(worker, ToWorker::Close { relay });
+            }
+            Output::Table { worker, change } => self.push(worker, ToWorker::Table(change)),
+            Output::TableOfAll { change } => self.push_all(&change),
+            Output::Event(event) => return Some(event),
+        }
+        None
+    }
+
+    /// Tells every worker to end, and waits until it has.
+    pub(super) fn stop(mut self) {
+        for handle in &mut self.handles {
+            // A ring that is full, or a worker that is gone, ends when the ring is dropped.
+            let _ = handle.commands.push(ToWorker::Stop);
+        }
+        for handle in self.handles {
+            handle.join();
+        }
+    }
+
+    fn push_all(&mut self, change: &TableChange) {
+        for index in 0..self.handles.len() {
+            let worker = WorkerId(u16::try_from(index).expect("at most WORKERS_MAX workers"));
+            self.push(worker, ToWorker::Table(change.clone()));
+        }
+    }
+
+    fn owe(&mut self, worker: WorkerId) {
+        self.owed[usize::from(worker.0)] += 1;
+    }
+
+    fn push(&mut self, worker: WorkerId, command: ToWorker) {
+        let handle = &mut self.handles[usize::from(worker.0)];
+        let refused = handle.commands.push(command).is_err();
+        debug_assert!(
+            !refused || handle.commands.is_abandoned(),
+            "room was looked for before the input was taken"
+        );
+    }
+}
+
+/// What the server is told of an error of the kernel.
+pub(super) fn open_failure(error: &std::io::Error) -> OpenFailure {
+    match error.raw_os_error() {
+        Some(libc::EADDRINUSE) => OpenFailure::PortTaken,
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => OpenFailure::NoRoom,
+        Some(libc::EADDRNOTAVAIL) => OpenFailure::AddressGone,
+        _ => OpenFailure::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Error;
+
+    use super::*;
+
+    #[test]
+    fn each_refusal_of_the_kernel_has_its_meaning() {
+        let told = |code| open_failure(&Error::from_raw_os_error(code));
+        assert_eq!(told(libc::EADDRINUSE), OpenFailure::PortTaken);
+        assert_eq!(told(libc::EMFILE), OpenFailure::NoRoom);
+        assert_eq!(told(libc::ENOBUFS), OpenFailure::NoRoom);
+        assert_eq!(told(libc::EADDRNOTAVAIL), OpenFailure::AddressGone);
+        assert_eq!(told(libc::EACCES), OpenFailure::Other);
+        assert_eq!(open_failure(&Error::other("no code")), OpenFailure::Other);
+    }
+}

@@ -1,0 +1,15 @@
+//! The control plane: one thread that owns every allocation. It gives `proto::turn::Server` the time and the
+//! messages, and carries out what it says.
+
+mod clock;
+mod entropy;
+mod execute;
+mod task;
+pub mod view;
+
+pub use clock::Clock;
+pub use entropy::SystemEntropy;
+pub use task::Control;
+pub use task::Ended;
+pub use task::EventSink;
+pub use task::Leave;

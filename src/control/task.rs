@@ -1,0 +1,283 @@
+//! The loop of the control thread.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rustix::event::PollFd;
+use rustix::event::PollFlags;
+use rustix::event::Timespec;
+use rustix::event::poll;
+use rustix::io::Errno;
+
+use crate::proto::media::Counters;
+use crate::proto::turn::Command;
+use crate::proto::turn::Event;
+use crate::proto::turn::Input;
+use crate::proto::turn::Server;
+use crate::proto::types::Dialect;
+use crate::proto::types::WorkerId;
+use crate::relay::Handle;
+use crate::relay::Report;
+use crate::relay::RequestUp;
+use crate::ring::Wake;
+
+use super::Clock;
+use super::SystemEntropy;
+use super::execute::Workers;
+use super::execute::open_failure;
+use super::view::ControlView;
+use super::view::Ports;
+
+/// Inputs taken from one ring before the next ring has its turn.
+const INPUTS_PER_TURN_MAX: usize = 64;
+/// Looked again after this when a worker has no room.
+const ROOM_POLL: Duration = Duration::from_millis(1);
+/// The control task says at least so often that it lives.
+const ALIVE_INTERVAL: Duration = Duration::from_secs(1);
+/// Allocations that have not ended by this time after the order to leave are left to the kernel.
+const LEAVE_DEADLINE: Duration = Duration::from_secs(3);
+
+/// Takes each event as it happens: the log, by the way of `admin::log`.
+pub type EventSink = Box<dyn FnMut(&Event) + Send>;
+
+/// Everything the control thread owns.
+pub struct Control {
+    server: Server<SystemEntropy>,
+    clock: Clock,
+    workers: Workers,
+    wake: Arc<Wake>,
+    view: Arc<ControlView>,
+    sink: EventSink,
+}
+
+/// How the control task came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was asked to leave, and every allocation was ended.
+    Asked,
+    /// A worker thread ended by itself, which is a bug.
+    WorkerGone(WorkerId),
+}
+
+impl Control {
+    /// Puts the parts together; nothing runs yet.
+    #[must_use]
+    pub fn new(
+        server: Server<SystemEntropy>,
+        clock: Clock,
+        handles: Vec<Handle>,
+        wake: Arc<Wake>,
+        view: Arc<ControlView>,
+        sink: EventSink,
+    ) -> Self {
+        Self { server, clock, workers: Workers::new(handles), wake, view, sink }
+    }
+
+    /// Runs until `leave` is asked for, then ends every allocation and every worker.
+    ///
+    /// # Errors
+    /// What the kernel says when the thread cannot wait.
+    pub fn run(mut self, leave: &Leave) -> io::Result<Ended> {
+        let ended = self.serve(leave);
+        self.workers.stop();
+        ended
+    }
+
+    fn serve(&mut self, leave: &Leave) -> io::Result<Ended> {
+        let mut leaving_since = None;
+        loop {
+            let turn = self.turn();
+            if let Some(worker) = self.worker_gone() {
+                return Ok(Ended::WorkerGone(worker));
+            }
+            if leaving_since.is_none() && leave.is_asked() {
+                leaving_since = Some(self.clock.now().since_start);
+                self.input(Input::Command(Command::EndAll));
+                continue;
+            }
+            if let Some(since) = leaving_since {
+                let waited = self.clock.now().since_start - since;
+                if self.server.occupancy().allocations == 0 || waited >= LEAVE_DEADLINE {
+                    return Ok(Ended::Asked);
+                }
+            }
+            match turn {
+                Turn::Worked => {}
+                Turn::NoRoom => std::thread::sleep(ROOM_POLL),
+                Turn::Idle => self.sleep(leave, leaving_since.is_some())?,
+            }
+        }
+    }
+
+    /// One round: what is due, then what was reported, then requests of live allocations, then the others.
+    fn turn(&mut self) -> Turn {
+        let now = self.clock.now();
+        self.view.alive(now.tick());
+        if !self.workers.have_room() {
+            return Turn::NoRoom;
+        }
+        let mut worked = false;
+        if self.server.poll_timeout().is_some_and(|(deadline, _)| deadline.is_due(now.tick())) {
+            self.server.handle_timeout(now);
+            self.drain_outputs();
+            worked = true;
+        }
+        for step in [Self::take_report, Self::take_live, Self::take_fresh] {
+            for worker in 0..self.workers.handles().len() {
+                for _ in 0..INPUTS_PER_TURN_MAX {
+                    if !self.workers.have_room() {
+                        return Turn::NoRoom;
+                    }
+                    if !step(self, worker) {
+                        break;
+                    }
+                    worked = true;
+                }
+            }
+        }
+        if worked {
+            self.show_ports();
+            Turn::Worked
+        } else {
+            Turn::Idle
+        }
+    }
+
+    fn take_report(&mut self, worker: usize) -> bool {
+        let Some(report) = self.workers.handles()[worker].reports.pop() else {
+            return false;
+        };
+        self.workers.settle(worker);
+        self.input(match &report {
+            Report::Opened { relay, bound } => Input::RelayOpened { relay: *relay, bound: *bound },
+            Report::Failed { relay, error } => Input::RelayFailed { relay: *relay, why: open_failure(error) },
+            Report::Closed { relay, counters } => {
+                let counters: Counters = *counters;
+                Input::RelayClosed { relay: *relay, counters }
+            }
+        });
+        true
+    }
+
+    fn take_live(&mut self, worker: usize) -> bool {
+        let request = self.workers.handles()[worker].live.pop();
+        self.take_request(worker, request)
+    }
+
+    fn take_fresh(&mut self, worker: usize) -> bool {
+        let request = self.workers.handles()[worker].fresh.pop();
+        self.take_request(worker, request)
+    }
+
+    fn take_request(&mut self, worker: usize, request: Option<RequestUp>) -> bool {
+        let Some(request) = request else { return false };
+        let worker = WorkerId(u16::try_from(worker).expect("at most WORKERS_MAX workers"));
+        self.input(Input::Message {
+            worker,
+            from: request.from,
+            dialect: Dialect::Rfc8656,
+            bytes: &request.bytes,
+        });
+        true
+    }
+
+    fn input(&mut self, input: Input<'_>) {
+        self.server.handle_input(self.clock.now(), input);
+        self.drain_outputs();
+    }
+
+    fn drain_outputs(&mut self) {
+        while let Some(output) = self.server.poll_output() {
+            if let Some(event) = self.workers.carry_out(output) {
+                self.view.record(&event);
+                (self.sink)(&event);
+            }
+        }
+    }
+
+    fn show_ports(&self) {
+        let mut sum = Ports::default();
+        for census in self.server.occupancy().ports {
+            sum.free += census.free as u64;
+            sum.used += census.used as u64;
+            sum.reserved += census.reserved as u64;
+            sum.quarantined += census.quarantined as u64;
+        }
+        self.view.set_ports(sum);
+    }
+
+    fn worker_gone(&mut self) -> Option<WorkerId> {
+        let gone = self.workers.handles().iter().position(Handle::is_finished)?;
+        Some(WorkerId(u16::try_from(gone).expect("at most WORKERS_MAX workers")))
+    }
+
+    /// Waits for a worker, the next deadline, or the order to leave.
+    fn sleep(&mut self, leave: &Leave, leaving: bool) -> io::Result<()> {
+        self.wake.prepare_sleep();
+        // Looked once more after the announcement: whoever pushed before it did not write the eventfd.
+        let nothing = self
+            .workers
+            .handles()
+            .iter()
+            .all(|handle| handle.reports.is_empty() && handle.live.is_empty() && handle.fresh.is_empty());
+        if nothing && (leaving || !leave.is_asked()) {
+            let now = self.clock.now().tick();
+            let next = self.server.poll_timeout().map(|(deadline, _)| deadline.remaining(now));
+            let pause = next.unwrap_or(ALIVE_INTERVAL).min(ALIVE_INTERVAL);
+            wait_readable(&self.wake, pause)?;
+        }
+        self.wake.cancel();
+        self.wake.drain();
+        Ok(())
+    }
+}
+
+/// Waits until somebody wrote the eventfd, or `pause` is over.
+fn wait_readable(wake: &Wake, pause: Duration) -> io::Result<()> {
+    // Rounded up to a millisecond: a deadline less than that away must not make the loop spin.
+    let pause = pause.max(Duration::from_millis(1));
+    let pause = Timespec::try_from(pause).expect("a pause is at most ALIVE_INTERVAL");
+    match poll(&mut [PollFd::new(wake, PollFlags::IN)], Some(&pause)) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The order to leave, given by any thread.
+#[derive(Debug)]
+pub struct Leave {
+    asked: AtomicBool,
+    wake: Arc<Wake>,
+}
+
+impl Leave {
+    /// An order that has not been given, for the control task that sleeps on `wake`.
+    #[must_use]
+    pub const fn new(wake: Arc<Wake>) -> Self {
+        Self { asked: AtomicBool::new(false), wake }
+    }
+
+    /// Gives the order.
+    pub fn ask(&self) {
+        self.asked.store(true, Ordering::SeqCst);
+        self.wake.notify();
+    }
+
+    fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+/// What a round came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// There may be more.
+    Worked,
+    /// Nothing waits.
+    Idle,
+    /// A worker has no room for what the next input could make the server say.
+    NoRoom,
+}

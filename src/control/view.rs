@@ -1,0 +1,345 @@
+//! What the control task shows of itself: counters that it alone writes and that anyone may read, without a lock
+//! and without a message. Every counter comes from an [`Event`] or from one of the few states that are no event.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+use crate::proto::turn::EndReason;
+use crate::proto::turn::Event;
+use crate::proto::turn::OpenFailure;
+use crate::proto::types::Tick;
+use crate::proto::wire::ErrorCode;
+use crate::proto::wire::Method;
+
+/// The words for [`Method`] in logs and metrics, in the order of [`method_index`]. All methods that this server does
+/// not know share one word, so a stranger cannot make up new time series.
+pub const METHOD_WORDS: [&str; 6] =
+    ["binding", "allocate", "refresh", "create_permission", "channel_bind", "unknown"];
+
+/// Every [`OpenFailure`] with its word in logs and metrics.
+pub const OPEN_FAILURES: [(OpenFailure, &str); 4] = [
+    (OpenFailure::PortTaken, "port_taken"),
+    (OpenFailure::NoRoom, "no_room"),
+    (OpenFailure::AddressGone, "address_gone"),
+    (OpenFailure::Other, "other"),
+];
+
+/// Outcomes of an answer: success in place 0, then each of [`ErrorCode::ALL`].
+pub const OUTCOMES: usize = ErrorCode::ALL.len() + 1;
+
+/// The place of `method` in [`METHOD_WORDS`].
+#[must_use]
+pub const fn method_index(method: Method) -> usize {
+    match method {
+        Method::Binding => 0,
+        Method::Allocate => 1,
+        Method::Refresh => 2,
+        Method::CreatePermission => 3,
+        Method::ChannelBind => 4,
+        Method::Unknown(_) => 5,
+    }
+}
+
+/// The place of an outcome in a list of [`OUTCOMES`] counters; `None` is success.
+#[must_use]
+pub fn outcome_index(code: Option<ErrorCode>) -> usize {
+    match code {
+        None => 0,
+        Some(code) => 1 + code_index(code),
+    }
+}
+
+/// The label of the outcome in place `index`: `success`, or the number of the error code.
+#[must_use]
+pub fn outcome_word(index: usize) -> String {
+    match index.checked_sub(1).and_then(|place| ErrorCode::ALL.get(place)) {
+        Some(code) => code.number().to_string(),
+        None => "success".to_owned(),
+    }
+}
+
+/// The word for `why`.
+#[must_use]
+pub const fn open_failure_word(why: OpenFailure) -> &'static str {
+    OPEN_FAILURES[open_failure_index(why)].1
+}
+
+const fn open_failure_index(why: OpenFailure) -> usize {
+    match why {
+        OpenFailure::PortTaken => 0,
+        OpenFailure::NoRoom => 1,
+        OpenFailure::AddressGone => 2,
+        OpenFailure::Other => 3,
+    }
+}
+
+fn code_index(code: ErrorCode) -> usize {
+    ErrorCode::ALL.iter().position(|each| *each == code).expect("ErrorCode::ALL holds every code")
+}
+
+fn reason_index(reason: EndReason) -> usize {
+    EndReason::ALL.iter().position(|each| *each == reason).expect("EndReason::ALL holds every reason")
+}
+
+/// Relay ports by state. They add up to the size of the configured range times the relay addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ports {
+    /// Can be given out.
+    pub free: u64,
+    /// Belong to an allocation, or to one that is being made or closed.
+    pub used: u64,
+    /// Kept for a RESERVATION-TOKEN.
+    pub reserved: u64,
+    /// Were refused by the kernel and are left alone for a while.
+    pub quarantined: u64,
+}
+
+/// Counters of the control task. It alone writes them; readers see each at some recent value.
+#[derive(Debug, Default)]
+pub struct ControlView {
+    made: AtomicU64,
+    refused: [AtomicU64; ErrorCode::ALL.len()],
+    ended: [AtomicU64; EndReason::ALL.len()],
+    answers: [[AtomicU64; OUTCOMES]; METHOD_WORDS.len()],
+    ports_refused: [AtomicU64; OPEN_FAILURES.len()],
+    answers_repeated: AtomicU64,
+    discarded: AtomicU64,
+    ports_free: AtomicU64,
+    ports_used: AtomicU64,
+    ports_reserved: AtomicU64,
+    ports_quarantined: AtomicU64,
+    /// Milliseconds since the start, plus 1; 0 before the first sign of life.
+    alive: AtomicU64,
+}
+
+/// A copy of every counter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ControlSnapshot {
+    /// Allocations that live.
+    pub live: u64,
+    /// Allocations made since the start.
+    pub made: u64,
+    /// Allocates refused, in the order of [`ErrorCode::ALL`].
+    pub refused: [u64; ErrorCode::ALL.len()],
+    /// Allocations ended, in the order of [`EndReason::ALL`].
+    pub ended: [u64; EndReason::ALL.len()],
+    /// Answers by method ([`METHOD_WORDS`]) and outcome ([`outcome_word`]).
+    pub answers: [[u64; OUTCOMES]; METHOD_WORDS.len()],
+    /// Ports that the kernel refused, in the order of [`OPEN_FAILURES`].
+    pub ports_refused: [u64; OPEN_FAILURES.len()],
+    /// Repeated requests answered from memory.
+    pub answers_repeated: u64,
+    /// Messages that could not be used at all.
+    pub discarded: u64,
+    /// Relay ports by state.
+    pub ports: Ports,
+    /// The last sign of life.
+    pub last_alive: Option<Tick>,
+}
+
+impl ControlView {
+    /// All counters at zero, no sign of life yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Counts `event`.
+    pub fn record(&self, event: &Event) {
+        match event {
+            Event::AllocationMade { .. } => add(&self.made),
+            Event::AllocationRefused { code, .. } => add(&self.refused[code_index(*code)]),
+            Event::AllocationEnded { reason, .. } => add(&self.ended[reason_index(*reason)]),
+            Event::Answered { method, code } => {
+                add(&self.answers[method_index(*method)][outcome_index(*code)]);
+            }
+            Event::PortRefused { why, .. } => add(&self.ports_refused[open_failure_index(*why)]),
+            Event::AnswerRepeated => add(&self.answers_repeated),
+            Event::Discarded => add(&self.discarded),
+        }
+    }
+
+    /// Notes the state of the port pools.
+    pub fn set_ports(&self, ports: Ports) {
+        self.ports_free.store(ports.free, Ordering::Relaxed);
+        self.ports_used.store(ports.used, Ordering::Relaxed);
+        self.ports_reserved.store(ports.reserved, Ordering::Relaxed);
+        self.ports_quarantined.store(ports.quarantined, Ordering::Relaxed);
+    }
+
+    /// Gives a sign of life. The control task does so at least once a second, busy or idle.
+    pub fn alive(&self, tick: Tick) {
+        self.alive.store(tick.as_millis().saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// Copies every counter.
+    #[must_use]
+    pub fn snapshot(&self) -> ControlSnapshot {
+        // Read before `made`: an allocation that is made and ended meanwhile must not count as ended only.
+        let ended = self.ended.each_ref().map(|counter| counter.load(Ordering::Acquire));
+        let made = self.made.load(Ordering::Acquire);
+        ControlSnapshot {
+            live: made.saturating_sub(ended.iter().sum()),
+            made,
+            refused: self.refused.each_ref().map(read),
+            ended,
+            answers: self.answers.each_ref().map(|codes| codes.each_ref().map(read)),
+            ports_refused: self.ports_refused.each_ref().map(read),
+            answers_repeated: read(&self.answers_repeated),
+            discarded: read(&self.discarded),
+            ports: Ports {
+                free: read(&self.ports_free),
+                used: read(&self.ports_used),
+                reserved: read(&self.ports_reserved),
+                quarantined: read(&self.ports_quarantined),
+            },
+            last_alive: read(&self.alive).checked_sub(1).map(Tick::from_millis),
+        }
+    }
+}
+
+fn add(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Release);
+}
+
+fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::proto::media::Counters;
+    use crate::proto::types::ClientAddr;
+    use crate::proto::types::FiveTuple;
+    use crate::proto::types::Lifetime;
+    use crate::proto::types::QuotaIdentity;
+    use crate::proto::types::RelayAddr;
+    use crate::proto::types::RelayId;
+    use crate::proto::types::ServerAddr;
+    use crate::proto::types::Transport;
+
+    use super::*;
+
+    const RELAY: RelayId = RelayId { index: 1, generation: 1 };
+
+    #[test]
+    fn a_fresh_view_is_all_zero_and_has_shown_no_life() {
+        assert_eq!(ControlView::new().snapshot(), ControlSnapshot::default());
+    }
+
+    #[test]
+    fn live_is_made_less_ended() {
+        let view = ControlView::new();
+        view.record(&made());
+        view.record(&made());
+        view.record(&ended(EndReason::Expired));
+        let snapshot = view.snapshot();
+        assert_eq!((snapshot.made, snapshot.live), (2, 1));
+        assert_eq!(snapshot.ended, [0, 1, 0]);
+    }
+
+    #[test]
+    fn every_outcome_has_its_own_place_and_label() {
+        let view = ControlView::new();
+        let outcomes = std::iter::once(None).chain(ErrorCode::ALL.map(Some));
+        for code in outcomes.clone() {
+            view.record(&Event::Answered { method: Method::Refresh, code });
+        }
+        let answers = view.snapshot().answers;
+        assert_eq!(answers[2], [1; OUTCOMES]);
+        assert_eq!(answers.iter().flatten().sum::<u64>(), OUTCOMES as u64);
+        let words: std::collections::BTreeSet<_> =
+            outcomes.map(|code| outcome_word(outcome_index(code))).collect();
+        assert_eq!(words.len(), OUTCOMES);
+        assert!(words.contains("success") && words.contains("401") && words.contains("508"));
+    }
+
+    #[test]
+    fn methods_nobody_knows_share_one_series() {
+        let view = ControlView::new();
+        for number in [0x002, 0x00A, 0xFFF] {
+            view.record(&Event::Answered {
+                method: Method::Unknown(number),
+                code: Some(ErrorCode::BadRequest),
+            });
+        }
+        assert_eq!(view.snapshot().answers[5][outcome_index(Some(ErrorCode::BadRequest))], 3);
+    }
+
+    #[test]
+    fn refusals_and_the_rest_are_counted_by_kind() {
+        let view = ControlView::new();
+        view.record(&Event::AllocationRefused {
+            five_tuple: five_tuple(),
+            user: None,
+            code: ErrorCode::InsufficientCapacity,
+        });
+        for (why, _) in OPEN_FAILURES {
+            view.record(&Event::PortRefused { bind: relayed(), why });
+        }
+        view.record(&Event::AnswerRepeated);
+        view.record(&Event::Discarded);
+        let snapshot = view.snapshot();
+        assert_eq!(snapshot.refused[ErrorCode::ALL.len() - 1], 1);
+        assert_eq!(snapshot.refused.iter().sum::<u64>(), 1);
+        assert_eq!(snapshot.ports_refused, [1; 4]);
+        assert_eq!((snapshot.answers_repeated, snapshot.discarded), (1, 1));
+    }
+
+    #[test]
+    fn a_sign_of_life_at_the_very_start_counts() {
+        let view = ControlView::new();
+        view.alive(Tick::from_millis(0));
+        assert_eq!(view.snapshot().last_alive, Some(Tick::from_millis(0)));
+    }
+
+    #[test]
+    fn ports_are_shown_as_set() {
+        let view = ControlView::new();
+        let ports = Ports { free: 9_997, used: 2, reserved: 0, quarantined: 1 };
+        view.set_ports(ports);
+        assert_eq!(view.snapshot().ports, ports);
+    }
+
+    #[test]
+    fn open_failures_stand_in_the_place_of_their_index() {
+        for (place, (why, word)) in OPEN_FAILURES.into_iter().enumerate() {
+            assert_eq!(open_failure_index(why), place);
+            assert_eq!(open_failure_word(why), word);
+        }
+    }
+
+    fn made() -> Event {
+        Event::AllocationMade {
+            relay: RELAY,
+            five_tuple: five_tuple(),
+            user: QuotaIdentity::new(b"alice"),
+            relayed: relayed(),
+            lifetime: Lifetime::from_secs(600),
+        }
+    }
+
+    fn ended(reason: EndReason) -> Event {
+        Event::AllocationEnded {
+            relay: RELAY,
+            five_tuple: five_tuple(),
+            user: QuotaIdentity::new(b"alice"),
+            relayed: relayed(),
+            reason,
+            lived_s: 600,
+            counters: Counters::default(),
+        }
+    }
+
+    fn five_tuple() -> FiveTuple {
+        FiveTuple {
+            client: ClientAddr::new("192.0.2.1:4000".parse().expect("a literal")),
+            server: ServerAddr::new("192.0.2.2:3478".parse().expect("a literal")),
+            transport: Transport::Udp,
+        }
+    }
+
+    fn relayed() -> RelayAddr {
+        RelayAddr::new("203.0.113.7:50000".parse().expect("a literal"))
+    }
+}

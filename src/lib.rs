@@ -1,0 +1,24 @@
+#![doc = include_str!("../docs/architecture.md")]
+
+pub mod proto;
+
+#[cfg(feature = "server")]
+pub mod ring;
+
+#[cfg(feature = "server")]
+pub mod net;
+
+#[cfg(feature = "server")]
+pub mod relay;
+
+#[cfg(feature = "server")]
+pub mod control;
+
+#[cfg(feature = "server")]
+pub mod admin;
+
+#[cfg(feature = "server")]
+pub mod config;
+
+#[cfg(feature = "server")]
+pub mod cli;

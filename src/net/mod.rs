@@ -1,0 +1,26 @@
+//! Everything that touches a socket: listeners and relay sockets, batches of datagrams, readiness, and what the
+//! machine says of its own addresses and ports. `unsafe` lives in `sys` alone.
+//!
+//! ```text
+//!   udp ── sockets ──▶ packet::Batch ◀── sys::{receive, send} ◀── cmsg (control messages)
+//!   poll ── which socket has something        probe ── the machine's addresses and port ranges
+//! ```
+
+mod cmsg;
+pub mod packet;
+pub mod poll;
+pub mod probe;
+#[allow(unsafe_code)]
+mod sys;
+pub mod udp;
+
+pub use packet::Batch;
+pub use packet::Departing;
+pub use packet::Sender;
+pub use poll::Events;
+pub use poll::Poll;
+pub use poll::Token;
+pub use udp::BindCause;
+pub use udp::BindError;
+pub use udp::Listener;
+pub use udp::RelaySocket;

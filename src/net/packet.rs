@@ -1,0 +1,352 @@
+//! Batches of datagrams: memory that is allocated once, filled by one system call and emptied by a few.
+//!
+//! ```text
+//!   slot │ headroom │ datagram … up to 65,507 bytes │ room for padding │
+//!        └ a Data indication's header is written here, so the data stays where the kernel put it
+//! ```
+//!
+//! Slots lie an odd number of cache lines apart. Were it a power of two, the beginnings of all datagrams, which are
+//! what is read and written, would compete for the same few lines of the cache.
+
+use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::os::fd::AsFd;
+
+use rustix::io::Errno;
+
+use crate::proto::types::limits::DATAGRAM_MAX;
+use crate::proto::wire::indication::DATA_HEADER_MAX;
+use crate::proto::wire::indication::DATA_PADDING_MAX;
+
+use super::sys::Headers;
+
+const CACHE_LINE: usize = 64;
+const HEADROOM: usize = DATA_HEADER_MAX.next_multiple_of(CACHE_LINE);
+const STRIDE: usize = {
+    let lines = (HEADROOM + DATAGRAM_MAX + DATA_PADDING_MAX).div_ceil(CACHE_LINE);
+    (lines | 1) * CACHE_LINE
+};
+
+const _: () = assert!(HEADROOM >= DATA_HEADER_MAX);
+const _: () = assert!(STRIDE >= HEADROOM + DATAGRAM_MAX + DATA_PADDING_MAX);
+const _: () = assert!((STRIDE / CACHE_LINE) % 2 == 1);
+
+/// What is known of a datagram beside its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// Where from; `None` if the kernel named no IP endpoint.
+    pub from: Option<SocketAddr>,
+    /// The destination address in the datagram's header and the index of the interface it came by, where the
+    /// socket asks for it.
+    pub destination: Option<(IpAddr, u32)>,
+    /// Bytes in the slot.
+    pub len: usize,
+    /// The datagram was longer than the slot: its rest is lost.
+    pub truncated: bool,
+}
+
+/// What one call of [`Batch::receive`] brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrived {
+    /// The places of the datagrams in the batch.
+    pub places: Range<usize>,
+    /// How many datagrams the socket had lost for want of room when the last of these was stored, since it was made
+    /// and modulo 2^32; `None` if the kernel did not say.
+    pub lost: Option<u32>,
+}
+
+/// A batch of received datagrams, filled from one socket or from several in turn.
+pub struct Batch {
+    memory: Box<[u8]>,
+    headers: Headers,
+    metas: Vec<Meta>,
+}
+
+impl Batch {
+    /// Room for `slots` datagrams. The kernel gives it memory only as datagrams come.
+    ///
+    /// # Panics
+    /// If `slots` is 0, which is the caller's bug.
+    #[must_use]
+    pub fn new(slots: usize) -> Self {
+        assert!(slots > 0, "a batch without slots receives nothing");
+        Self {
+            memory: vec![0; slots * STRIDE].into(),
+            headers: Headers::new(slots),
+            metas: Vec::with_capacity(slots),
+        }
+    }
+
+    /// Forgets all datagrams.
+    pub fn clear(&mut self) {
+        self.metas.clear();
+    }
+
+    /// Datagrams that are there.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.metas.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.metas.is_empty()
+    }
+
+    /// Datagrams that there is room for.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.headers.len() - self.metas.len()
+    }
+
+    /// Adds what waits at `socket`, at most `max` datagrams and at most [`Self::room`], without blocking.
+    ///
+    /// # Errors
+    /// What the kernel says, `Errno::AGAIN` if nothing waits. An error that an earlier datagram caused is told once
+    /// and takes nothing from those that wait.
+    pub fn receive(&mut self, socket: impl AsFd, max: usize) -> Result<Arrived, Errno> {
+        let first = self.metas.len();
+        let max = max.min(self.room());
+        let buffers = self.memory[first * STRIDE..]
+            .chunks_exact_mut(STRIDE)
+            .take(max)
+            .map(|slot| &mut slot[HEADROOM..HEADROOM + DATAGRAM_MAX]);
+        let count = self.headers.receive(socket.as_fd(), buffers)?;
+        let mut lost = None;
+        for index in 0..count {
+            let received = self.headers.received(index);
+            lost = received.told.lost.or(lost);
+            self.metas.push(Meta {
+                from: received.from,
+                destination: received.told.destination,
+                len: received.len.min(DATAGRAM_MAX),
+                truncated: received.truncated,
+            });
+        }
+        Ok(Arrived { places: first..first + count, lost })
+    }
+
+    /// What is known of the datagram at `place`.
+    ///
+    /// # Panics
+    /// If there is none, which is the caller's bug; so for all that takes a place.
+    #[must_use]
+    pub fn meta(&self, place: usize) -> &Meta {
+        &self.metas[place]
+    }
+
+    /// The datagram at `place`.
+    #[must_use]
+    pub fn datagram(&self, place: usize) -> &[u8] {
+        self.bytes(place, self.payload(place))
+    }
+
+    /// Bytes of the slot at `place`, as [`Self::slot_mut`] counts them.
+    #[must_use]
+    pub fn bytes(&self, place: usize, range: Range<usize>) -> &[u8] {
+        &self.memory[place * STRIDE..][..STRIDE][range]
+    }
+
+    /// The whole slot at `place`, with the room around the datagram, and where the datagram stands in it.
+    #[must_use]
+    pub fn slot_mut(&mut self, place: usize) -> (&mut [u8], Range<usize>) {
+        let payload = self.payload(place);
+        (&mut self.memory[place * STRIDE..][..STRIDE], payload)
+    }
+
+    /// Where in the slot at `place` the bytes `part` stand, which are a part of [`Self::datagram`].
+    #[must_use]
+    pub fn range_of(&self, place: usize, part: &[u8]) -> Range<usize> {
+        let payload = self.payload(place);
+        let datagram = self.datagram(place);
+        let offset = part.as_ptr().addr().wrapping_sub(datagram.as_ptr().addr());
+        debug_assert!(part.is_empty() || offset + part.len() <= datagram.len(), "a part of another datagram");
+        // An empty part may point anywhere; and what is no part is nothing rather than somebody else's bytes.
+        let start = payload.start + offset.min(payload.len());
+        start..(start + part.len()).min(payload.end)
+    }
+
+    /// Where the datagram at `place` stands in its slot.
+    #[must_use]
+    pub fn payload(&self, place: usize) -> Range<usize> {
+        HEADROOM..HEADROOM + self.metas[place].len
+    }
+}
+
+/// A datagram that shall be sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Departing<'a> {
+    /// Its bytes.
+    pub bytes: &'a [u8],
+    /// Where to.
+    pub to: SocketAddr,
+    /// The address to leave from, and the index of the interface or 0, where the socket has more than one.
+    pub source: Option<(IpAddr, u32)>,
+}
+
+/// What it takes to send several datagrams with one call.
+pub struct Sender {
+    headers: Headers,
+}
+
+impl Sender {
+    /// Sends up to `count` datagrams with one call.
+    ///
+    /// # Panics
+    /// If `count` is 0, which is the caller's bug.
+    #[must_use]
+    pub fn new(count: usize) -> Self {
+        assert!(count > 0, "a sender without headers sends nothing");
+        Self { headers: Headers::new(count) }
+    }
+
+    /// Sends every one of `departing` from `socket`, without blocking. Whatever one of them meets, the others are
+    /// sent; `failed` hears the place in `departing` and the error of each that was not.
+    pub fn send<'a>(
+        &mut self,
+        socket: impl AsFd,
+        departing: impl Iterator<Item = Departing<'a>>,
+        mut failed: impl FnMut(usize, Errno),
+    ) {
+        let count = self.headers.len();
+        let mut departing = departing.map(|one| (one.bytes, one.to, one.source)).peekable();
+        let mut base = 0;
+        while departing.peek().is_some() {
+            let part = departing.by_ref().take(count);
+            self.headers.send(socket.as_fd(), part, |index, error| failed(base + index, error));
+            base += count;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn socket(address: &str) -> UdpSocket {
+        let socket = UdpSocket::bind(address).expect("a socket on loopback");
+        socket.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+        socket
+    }
+
+    fn address(socket: &UdpSocket) -> SocketAddr {
+        socket.local_addr().expect("it is bound")
+    }
+
+    fn departing(bytes: &[u8], to: SocketAddr) -> Departing<'_> {
+        Departing { bytes, to, source: None }
+    }
+
+    #[test]
+    fn a_batch_holds_what_several_sockets_received_in_order_with_room_around_it() {
+        for loopback in ["127.0.0.1:0", "[::1]:0"] {
+            let (one, two, from) = (socket(loopback), socket(loopback), socket(loopback));
+            for (to, bytes) in [(&one, &b"first"[..]), (&one, b""), (&two, b"third")] {
+                from.send_to(bytes, address(to)).expect("sent");
+            }
+            let mut batch = Batch::new(8);
+            assert_eq!(batch.receive(&one, 8).expect("received").places, 0..2);
+            assert_eq!(batch.receive(&two, 8).expect("received").places, 2..3);
+            assert_eq!(batch.receive(&two, 8), Err(Errno::AGAIN));
+            let datagrams: Vec<_> = (0..batch.len()).map(|place| batch.datagram(place)).collect();
+            assert_eq!(datagrams, [&b"first"[..], b"", b"third"]);
+            assert_eq!(
+                *batch.meta(2),
+                Meta { from: Some(address(&from)), destination: None, len: 5, truncated: false }
+            );
+            let (slot, payload) = batch.slot_mut(2);
+            assert!(payload.start >= DATA_HEADER_MAX && payload.end + DATA_PADDING_MAX <= slot.len());
+            slot[payload.start - 2..payload.start].copy_from_slice(b"# ");
+            assert_eq!(batch.bytes(2, payload.start - 2..payload.end), b"# third");
+            batch.clear();
+            assert_eq!((batch.len(), batch.room()), (0, 8));
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_datagram_is_found_in_its_slot() {
+        let (to, from) = (socket("127.0.0.1:0"), socket("127.0.0.1:0"));
+        from.send_to(b"....data..", address(&to)).expect("sent");
+        let mut batch = Batch::new(1);
+        batch.receive(&to, 1).expect("received");
+        let datagram = batch.datagram(0);
+        for part in [&datagram[4..8], datagram, &datagram[..0], &datagram[10..], &[]] {
+            let range = batch.range_of(0, part);
+            assert_eq!(batch.bytes(0, range), part);
+        }
+    }
+
+    #[test]
+    fn no_more_is_received_than_there_is_room_for_and_nothing_is_lost_by_it() {
+        let (to, from) = (socket("127.0.0.1:0"), socket("127.0.0.1:0"));
+        for number in 0..5_u8 {
+            from.send_to(&[number], address(&to)).expect("sent");
+        }
+        let mut batch = Batch::new(3);
+        assert_eq!(batch.receive(&to, 2).expect("received").places, 0..2);
+        assert_eq!(batch.receive(&to, 9).expect("received").places, 2..3);
+        batch.clear();
+        assert_eq!(batch.receive(&to, 9).expect("received").places, 0..2);
+        assert_eq!((batch.datagram(0), batch.datagram(1)), (&[3][..], &[4][..]));
+    }
+
+    #[test]
+    fn a_datagram_that_is_longer_than_a_slot_says_so_and_does_not_touch_the_next() {
+        let (to, from) = (socket("[::1]:0"), socket("[::1]:0"));
+        // IPv6 carries 65,527 bytes, twenty more than IPv4.
+        let long = vec![0xEE; DATAGRAM_MAX + 20];
+        from.send_to(&long, address(&to)).expect("sent");
+        from.send_to(&long[..DATAGRAM_MAX], address(&to)).expect("sent");
+        let mut batch = Batch::new(2);
+        batch.receive(&to, 2).expect("received");
+        assert_eq!((batch.meta(0).truncated, batch.meta(0).len), (true, DATAGRAM_MAX));
+        assert_eq!((batch.meta(1).truncated, batch.meta(1).len), (false, DATAGRAM_MAX));
+        let (slot, payload) = batch.slot_mut(1);
+        assert!(slot[..payload.start].iter().all(|byte| *byte == 0), "the headroom was written to");
+    }
+
+    #[test]
+    fn datagrams_of_a_batch_leave_for_their_own_destinations_in_order() {
+        let (from, one, two) = (socket("127.0.0.1:0"), socket("127.0.0.1:0"), socket("127.0.0.1:0"));
+        let datagrams: Vec<_> = (0..10_u8).map(|number| [number; 3]).collect();
+        let mut sender = Sender::new(4);
+        let all = datagrams
+            .iter()
+            .map(|bytes| departing(bytes, address(if bytes[0].is_multiple_of(2) { &one } else { &two })));
+        sender.send(&from, all, |place, error| panic!("{place}: {error}"));
+        let mut buffer = [0; 8];
+        for number in 0..10_u8 {
+            let to = if number.is_multiple_of(2) { &one } else { &two };
+            let (len, whence) = to.recv_from(&mut buffer).expect("it came");
+            assert_eq!((&buffer[..len], whence), (&[number; 3][..], address(&from)));
+        }
+    }
+
+    #[test]
+    fn one_that_cannot_be_sent_is_named_and_the_others_leave() {
+        let (from, to) = (socket("127.0.0.1:0"), socket("127.0.0.1:0"));
+        let long = vec![0; DATAGRAM_MAX + 1];
+        let elsewhere = "[::1]:9".parse().expect("a literal");
+        let all = [
+            departing(b"a", address(&to)),
+            departing(&long, address(&to)),
+            departing(b"b", address(&to)),
+            departing(b"c", elsewhere),
+            departing(b"d", elsewhere),
+            departing(b"e", address(&to)),
+        ];
+        let mut failures = Vec::new();
+        Sender::new(8).send(&from, all.into_iter(), |place, error| failures.push((place, error)));
+        assert_eq!(failures, [(1, Errno::MSGSIZE), (3, Errno::AFNOSUPPORT), (4, Errno::AFNOSUPPORT)]);
+        let mut buffer = [0; 8];
+        for expected in [b"a", b"b", b"e"] {
+            let len = to.recv(&mut buffer).expect("it came");
+            assert_eq!(&buffer[..len], expected);
+        }
+    }
+}

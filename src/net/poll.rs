@@ -1,0 +1,174 @@
+//! Which of a worker's descriptors has something to read.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::event::Timespec;
+use rustix::event::epoll;
+use rustix::io::Errno;
+
+use crate::proto::types::RelayId;
+use crate::proto::types::limits;
+
+/// What a descriptor is to the worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Token {
+    /// Another thread pushed something.
+    Wake,
+    /// The listener at this place.
+    Listener(u16),
+    /// The relay socket of this name. The generation tells an event for a socket that was closed in the meantime
+    /// from one for its successor.
+    Relay(RelayId),
+}
+
+const KIND_SHIFT: u32 = 56;
+const INDEX_SHIFT: u32 = 32;
+const INDEX_MASK: u64 = (1 << (KIND_SHIFT - INDEX_SHIFT)) - 1;
+const WAKE: u64 = 0;
+const LISTENER: u64 = 1;
+const RELAY: u64 = 2;
+
+const _: () = assert!((limits::ALLOCATIONS_MAX as u64) <= INDEX_MASK);
+
+impl Token {
+    /// | kind 8 | index 24 | generation 32 |
+    const fn pack(self) -> u64 {
+        match self {
+            Self::Wake => WAKE << KIND_SHIFT,
+            Self::Listener(index) => LISTENER << KIND_SHIFT | (index as u64) << INDEX_SHIFT,
+            Self::Relay(relay) => {
+                RELAY << KIND_SHIFT
+                    | ((relay.index as u64) & INDEX_MASK) << INDEX_SHIFT
+                    | relay.generation as u64
+            }
+        }
+    }
+
+    const fn unpack(data: u64) -> Self {
+        let index = data >> INDEX_SHIFT & INDEX_MASK;
+        match data >> KIND_SHIFT {
+            LISTENER => Self::Listener(index as u16),
+            RELAY => Self::Relay(RelayId { index: index as u32, generation: data as u32 }),
+            _ => Self::Wake,
+        }
+    }
+}
+
+/// Descriptors to watch, level-triggered: what was not read to its end is told again.
+#[derive(Debug)]
+pub struct Poll {
+    epoll: OwnedFd,
+}
+
+impl Poll {
+    /// Watches nothing yet.
+    ///
+    /// # Errors
+    /// What the kernel says, as when no descriptor is left.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)? })
+    }
+
+    /// Watches `source` for something to read, until it is closed.
+    ///
+    /// # Errors
+    /// What the kernel says, as when its memory for watches is used up.
+    pub fn add(&self, source: impl AsFd, token: Token) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(token.pack());
+        Ok(epoll::add(&self.epoll, source, data, epoll::EventFlags::IN)?)
+    }
+
+    /// Waits until something can be read or `timeout` is over; `None` waits for ever. An interruption by a signal
+    /// is an empty answer.
+    ///
+    /// # Errors
+    /// What the kernel says; none is possible while the descriptor is ours.
+    pub fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        let timeout = timeout.map(|timeout| Timespec {
+            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: timeout.subsec_nanos().into(),
+        });
+        events.list.clear();
+        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events.list), timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Room for the answers of one wait.
+pub struct Events {
+    list: Vec<epoll::Event>,
+}
+
+impl Events {
+    /// Room for `count` answers, allocated once.
+    #[must_use]
+    pub fn new(count: usize) -> Self {
+        Self { list: Vec::with_capacity(count.max(1)) }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// The answer at `index`.
+    #[must_use]
+    pub fn token(&self, index: usize) -> Option<Token> {
+        self.list.get(index).map(|event| Token::unpack(event.data.u64()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+
+    #[test]
+    fn tokens_round_trip_at_their_bounds() {
+        let last = RelayId { index: limits::ALLOCATIONS_MAX - 1, generation: u32::MAX };
+        let first = RelayId { index: 0, generation: 0 };
+        for token in [
+            Token::Wake,
+            Token::Listener(0),
+            Token::Listener(u16::MAX),
+            Token::Relay(first),
+            Token::Relay(last),
+        ] {
+            assert_eq!(Token::unpack(token.pack()), token);
+        }
+    }
+
+    #[test]
+    fn what_was_not_read_is_told_again_and_a_closed_socket_is_not() {
+        let poll = Poll::new().expect("an epoll");
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let token = Token::Relay(RelayId { index: 5, generation: 9 });
+        poll.add(&socket, token).expect("watched");
+        let mut events = Events::new(4);
+        poll.wait(&mut events, Some(Duration::ZERO)).expect("waits");
+        assert!(events.is_empty());
+
+        socket.send_to(b"x", socket.local_addr().expect("bound")).expect("sent");
+        for _ in 0..2 {
+            poll.wait(&mut events, Some(Duration::from_secs(10))).expect("waits");
+            assert_eq!((events.len(), events.token(0), events.token(1)), (1, Some(token), None));
+        }
+
+        drop(socket);
+        poll.wait(&mut events, Some(Duration::ZERO)).expect("waits");
+        assert!(events.is_empty());
+    }
+}

@@ -1,0 +1,316 @@
+//! The system calls that have no safe wrapper. All `unsafe` of the server's sockets is in this file.
+
+use std::io;
+use std::mem;
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
+use std::net::SocketAddr;
+use std::net::SocketAddrV4;
+use std::net::SocketAddrV6;
+use std::os::fd::AsRawFd;
+use std::os::fd::BorrowedFd;
+use std::ptr;
+
+use rustix::io::Errno;
+
+use super::cmsg::CONTROL_LEN;
+use super::cmsg::Control;
+use super::cmsg::Told;
+
+/// A socket address as the kernel reads and writes it.
+///
+/// ```text
+///   IPv4 | family 2 | port 2 | address 4 | zero 8 |
+///   IPv6 | family 2 | port 2 | flow 4 | address 16 | scope 4 |
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(8))]
+struct Name([u8; NAME_LEN]);
+
+const NAME_LEN: usize = size_of::<libc::sockaddr_in6>();
+const NAME_V4_LEN: usize = size_of::<libc::sockaddr_in>();
+const FAMILY_V4: u16 = libc::AF_INET as u16;
+const FAMILY_V6: u16 = libc::AF_INET6 as u16;
+
+const _: () = assert!(NAME_LEN == 28 && NAME_V4_LEN == 16);
+const _: () = assert!(mem::offset_of!(libc::sockaddr_in6, sin6_addr) == 8);
+const _: () = assert!(mem::offset_of!(libc::sockaddr_in6, sin6_scope_id) == 24);
+const _: () = assert!(mem::offset_of!(libc::sockaddr_in, sin_addr) == 4);
+
+impl Name {
+    const EMPTY: Self = Self([0; NAME_LEN]);
+
+    fn write(&mut self, address: SocketAddr) -> usize {
+        self.0[2..4].copy_from_slice(&address.port().to_be_bytes());
+        match address {
+            SocketAddr::V4(v4) => {
+                self.0[..2].copy_from_slice(&FAMILY_V4.to_ne_bytes());
+                self.0[4..8].copy_from_slice(&v4.ip().octets());
+                self.0[8..NAME_V4_LEN].fill(0);
+                NAME_V4_LEN
+            }
+            SocketAddr::V6(v6) => {
+                self.0[..2].copy_from_slice(&FAMILY_V6.to_ne_bytes());
+                self.0[4..8].fill(0);
+                self.0[8..24].copy_from_slice(&v6.ip().octets());
+                self.0[24..].copy_from_slice(&v6.scope_id().to_ne_bytes());
+                NAME_LEN
+            }
+        }
+    }
+
+    /// `None` if the first `len` bytes name no IP endpoint.
+    fn read(&self, len: usize) -> Option<SocketAddr> {
+        let family = u16::from_ne_bytes(*self.0.first_chunk()?);
+        let port = u16::from_be_bytes(*self.0[2..].first_chunk()?);
+        match family {
+            FAMILY_V4 if len >= NAME_V4_LEN => {
+                let octets: [u8; 4] = *self.0[4..].first_chunk()?;
+                Some(SocketAddrV4::new(Ipv4Addr::from(octets), port).into())
+            }
+            FAMILY_V6 if len >= NAME_LEN => {
+                let octets: [u8; 16] = *self.0[8..].first_chunk()?;
+                let scope = u32::from_ne_bytes(*self.0[24..].first_chunk()?);
+                Some(SocketAddrV6::new(Ipv6Addr::from(octets), port, 0, scope).into())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What is known of a received datagram beside its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Received {
+    /// Where from; `None` if the kernel named no IP endpoint.
+    pub(super) from: Option<SocketAddr>,
+    /// Bytes that were stored.
+    pub(super) len: usize,
+    /// The datagram was longer than its buffer.
+    pub(super) truncated: bool,
+    /// What the control messages tell.
+    pub(super) told: Told,
+}
+
+/// The headers of one `recvmmsg` or `sendmmsg`, allocated once. Pointers in them are set anew for each call
+/// and mean nothing between calls.
+pub(super) struct Headers {
+    messages: Box<[libc::mmsghdr]>,
+    vectors: Box<[libc::iovec]>,
+    names: Box<[Name]>,
+    controls: Box<[Control]>,
+}
+
+// SAFETY: the pointers inside are only followed during a call of `receive` or `send`, each of which sets them first
+// from borrows that live as long as the call; between calls they are plain numbers.
+unsafe impl Send for Headers {}
+
+impl Headers {
+    pub(super) fn new(count: usize) -> Self {
+        // SAFETY: both are plain C structures of integers and pointers, for which all zeroes is a valid value.
+        let (message, vector): (libc::mmsghdr, libc::iovec) = unsafe { (mem::zeroed(), mem::zeroed()) };
+        Self {
+            messages: vec![message; count].into(),
+            vectors: vec![vector; count].into(),
+            names: vec![Name::EMPTY; count].into(),
+            controls: vec![Control::EMPTY; count].into(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Receives what waits, a datagram for each buffer, without blocking. Answers how many came; [`Self::received`]
+    /// tells about each.
+    pub(super) fn receive<'a>(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        buffers: impl Iterator<Item = &'a mut [u8]>,
+    ) -> Result<usize, Errno> {
+        let mut count = 0;
+        for (index, buffer) in buffers.take(self.len()).enumerate() {
+            self.vectors[index] = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+            self.aim(index, NAME_LEN, CONTROL_LEN);
+            count = index + 1;
+        }
+        let wanted = libc::c_uint::try_from(count).unwrap_or(libc::c_uint::MAX);
+        // SAFETY: the first `count` headers were just aimed at live memory: at a buffer that `buffers` lent for 'a,
+        // which outlives this call, and at the name and control of the same index, which belong to `self`.
+        let answer = unsafe {
+            libc::recvmmsg(
+                socket.as_raw_fd(),
+                self.messages.as_mut_ptr(),
+                wanted,
+                libc::MSG_DONTWAIT,
+                ptr::null_mut(),
+            )
+        };
+        usize::try_from(answer).map_err(|_| last_errno())
+    }
+
+    /// What is known of the datagram at `index` of the last [`Self::receive`].
+    #[allow(clippy::unnecessary_cast, reason = "the C libraries disagree about the type of this length")]
+    pub(super) fn received(&self, index: usize) -> Received {
+        let message = &self.messages[index];
+        let header = &message.msg_hdr;
+        Received {
+            from: self.names[index].read(header.msg_namelen as usize),
+            len: message.msg_len as usize,
+            truncated: header.msg_flags & libc::MSG_TRUNC != 0,
+            told: Told::read(&self.controls[index], header.msg_controllen as usize),
+        }
+    }
+
+    /// Sends one datagram for each item: its bytes, its destination, and the address it shall leave from. Whatever
+    /// one of them meets, the others are sent; `failed` hears the place and the error of each that was not.
+    pub(super) fn send<'a>(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        datagrams: impl Iterator<Item = (&'a [u8], SocketAddr, Option<(IpAddr, u32)>)>,
+        mut failed: impl FnMut(usize, Errno),
+    ) {
+        let mut count = 0;
+        for (index, (bytes, to, source)) in datagrams.take(self.len()).enumerate() {
+            self.vectors[index] =
+                libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+            let name_len = self.names[index].write(to);
+            let control_len =
+                source.map_or(0, |(source, scope)| self.controls[index].write_source(source, scope));
+            self.aim(index, name_len, control_len);
+            count = index + 1;
+        }
+        let mut done = 0;
+        while done < count {
+            match self.send_from(socket, done, count) {
+                Ok(sent) => done += sent,
+                Err(Errno::INTR) => {}
+                // The socket is full: what follows would meet the same.
+                Err(Errno::AGAIN) => {
+                    (done..count).for_each(|index| failed(index, Errno::AGAIN));
+                    return;
+                }
+                Err(error) => {
+                    failed(done, error);
+                    done += 1;
+                }
+            }
+        }
+    }
+
+    /// Sends the headers `from..to`; an error is that of the first of them. Never answers 0.
+    fn send_from(&mut self, socket: BorrowedFd<'_>, from: usize, to: usize) -> Result<usize, Errno> {
+        let headers = &mut self.messages[from..to];
+        let wanted = libc::c_uint::try_from(headers.len()).unwrap_or(libc::c_uint::MAX);
+        // SAFETY: `send`, the only caller, aimed these headers at bytes borrowed for 'a and at the name and control
+        // of the same index, all of which outlive the call; the kernel reads the bytes and writes only `msg_len`.
+        let answer =
+            unsafe { libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), wanted, libc::MSG_DONTWAIT) };
+        match usize::try_from(answer) {
+            Ok(0) => Err(Errno::AGAIN),
+            Ok(sent) => Ok(sent),
+            Err(_) => Err(last_errno()),
+        }
+    }
+
+    /// Points header `index` at the vector, name and control of the same index.
+    #[allow(clippy::unnecessary_cast, reason = "the C libraries disagree about the types of these fields")]
+    fn aim(&mut self, index: usize, name_len: usize, control_len: usize) {
+        let header = &mut self.messages[index].msg_hdr;
+        header.msg_iov = &raw mut self.vectors[index];
+        header.msg_iovlen = 1;
+        header.msg_name = (&raw mut self.names[index].0).cast();
+        header.msg_namelen = name_len as libc::socklen_t;
+        header.msg_control =
+            if control_len == 0 { ptr::null_mut() } else { (&raw mut self.controls[index].0).cast() };
+        header.msg_controllen = control_len as _;
+        header.msg_flags = 0;
+    }
+}
+
+/// Sets a socket option whose value is an `int`.
+pub(super) fn set_option(socket: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {
+    // SAFETY: the value is a live `int`, and its size is told with it.
+    let answer = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            (&raw const value).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The addresses of all interfaces that are up, in the kernel's order.
+pub(super) fn interface_addresses() -> io::Result<Vec<IpAddr>> {
+    let mut list: *mut libc::ifaddrs = ptr::null_mut();
+    // SAFETY: `list` is a live pointer for the answer.
+    if unsafe { libc::getifaddrs(&raw mut list) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let mut addresses = Vec::new();
+    let mut entry = list;
+    while !entry.is_null() {
+        // SAFETY: `entry` is a link of the list that `getifaddrs` made, which is freed only below.
+        let this = unsafe { &*entry };
+        if this.ifa_flags & libc::IFF_UP as libc::c_uint != 0 && !this.ifa_addr.is_null() {
+            // SAFETY: `ifa_addr` is not null, and points to an address of the family that it names.
+            addresses.extend(unsafe { ip_of(this.ifa_addr) });
+        }
+        entry = this.ifa_next;
+    }
+    // SAFETY: `list` came from `getifaddrs`, is freed once, and nothing of it is kept.
+    unsafe { libc::freeifaddrs(list) };
+    Ok(addresses)
+}
+
+/// # Safety
+/// `address` points to a socket address as long as its family says.
+unsafe fn ip_of(address: *const libc::sockaddr) -> Option<IpAddr> {
+    // SAFETY: every socket address begins with its family.
+    let len = match i32::from(unsafe { (*address).sa_family }) {
+        libc::AF_INET => NAME_V4_LEN,
+        libc::AF_INET6 => NAME_LEN,
+        _ => return None,
+    };
+    let mut name = Name::EMPTY;
+    // SAFETY: the caller vouches for `len` readable bytes; `name` has room for both lengths.
+    unsafe { ptr::copy_nonoverlapping(address.cast::<u8>(), name.0.as_mut_ptr(), len) };
+    name.read(len).map(|address| address.ip())
+}
+
+fn last_errno() -> Errno {
+    Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_round_trips_and_a_short_or_foreign_one_is_none() {
+        for text in ["192.0.2.1:7", "[2001:db8::1]:65535", "[fe80::1%3]:9", "[::ffff:192.0.2.1]:1"] {
+            let address: SocketAddr = text.parse().expect("a literal");
+            let mut name = Name([0xAA; NAME_LEN]);
+            let len = name.write(address);
+            assert_eq!(name.read(len), Some(address));
+            assert_eq!(name.read(len - 1), None);
+        }
+        assert_eq!(Name::EMPTY.read(NAME_LEN), None);
+    }
+
+    #[test]
+    fn a_name_holds_the_ipv4_of_the_c_library() {
+        let mut name = Name::EMPTY;
+        name.write("192.0.2.1:258".parse().expect("a literal"));
+        assert_eq!(name.0[2..8], [1, 2, 192, 0, 2, 1]);
+    }
+
+    #[test]
+    fn the_loopback_interface_is_found() {
+        let addresses = interface_addresses().expect("the kernel tells");
+        assert!(addresses.contains(&Ipv4Addr::LOCALHOST.into()), "{addresses:?}");
+    }
+}

@@ -1,0 +1,466 @@
+//! Static users and time-limited names, side by side.
+//!
+//! A time-limited name is `<expiry>:<user>`, the expiry in decimal seconds since 1970-01-01 UTC; its password is
+//! base64(HMAC-SHA1(secret, name)). A bare `<expiry>` without `:` and user is refused, although some servers take
+//! it: it names nobody whom a quota could count.
+//!
+//! Each request costs the same: the static candidate (a dummy where the name is no static user's) and every
+//! secret's candidate are made and verified, whatever the name looks like; only then is the name judged. So the
+//! time to an answer tells neither which users exist nor what was wrong.
+
+use std::hint::black_box;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::Hmac;
+use hmac::KeyInit;
+use hmac::Mac;
+use sha1::Sha1;
+use zeroize::Zeroizing;
+
+use crate::proto::types::QuotaIdentity;
+use crate::proto::types::Secret;
+use crate::proto::types::Username;
+use crate::proto::types::limits::CREDENTIAL_CLOCK_LEEWAY;
+use crate::proto::wire::AuthAttributes;
+use crate::proto::wire::rfc8656::integrity::MacKey;
+
+use super::integrity_key::PasswordAlgorithm;
+use super::integrity_key::integrity_key;
+use super::integrity_key::userhash;
+
+/// Who may allocate. `Debug` shows numbers, never a name or secret.
+pub struct Credentials {
+    realm: Box<str>,
+    /// Sorted by userhash, which both USERNAME and USERHASH lead to. A hash also keeps the search from telling how
+    /// much of a guessed name was right.
+    users: Vec<StaticUser>,
+    /// Stands in where a name is no static user's.
+    nobody: StaticKeys,
+    secrets: Vec<Hmac<Sha1>>,
+    lifetime_max_s: u64,
+}
+
+/// What [`Credentials`] is made of.
+#[derive(Clone, Debug)]
+pub struct CredentialConfig {
+    /// The realm.
+    pub realm: Box<str>,
+    /// Static users: name and password. Of a name that stands twice only the first counts.
+    pub users: Vec<(Username, Secret)>,
+    /// Shared secrets of time-limited names; several, so that one can be changed without an outage. Each one costs
+    /// a few hashes per request.
+    pub secrets: Vec<Secret>,
+    /// A name that expires later than this from now is refused, in seconds.
+    pub lifetime_max_s: u64,
+}
+
+/// A client that proved to know a password.
+#[derive(Clone, Debug)]
+pub struct Authenticated {
+    /// Its USERNAME.
+    pub username: Username,
+    /// Whom its allocations count for.
+    pub quota: QuotaIdentity,
+    /// Its key.
+    pub key: MacKey,
+    /// When its name expires, in seconds since 1970-01-01 UTC; `None` for a static user.
+    pub expires_unix: Option<u64>,
+}
+
+struct StaticUser {
+    hash: [u8; 32],
+    name: Username,
+    keys: StaticKeys,
+}
+
+struct StaticKeys {
+    md5: MacKey,
+    sha256: MacKey,
+}
+
+/// How a request names its user.
+#[derive(Clone, Copy)]
+enum Presented<'a> {
+    Name(&'a [u8]),
+    Hash(&'a [u8; 32]),
+}
+
+impl Credentials {
+    /// Prepares the keys of each static user.
+    #[must_use]
+    pub fn new(config: CredentialConfig) -> Self {
+        let realm = config.realm.as_bytes();
+        let mut users: Vec<StaticUser> = config
+            .users
+            .into_iter()
+            .map(|(name, password)| StaticUser {
+                hash: userhash(name.as_bytes(), realm),
+                keys: StaticKeys::new(name.as_bytes(), realm, password.expose()),
+                name,
+            })
+            .collect();
+        users.sort_by_key(|user| user.hash);
+        users.dedup_by_key(|user| user.hash);
+        let secrets = config.secrets.iter().map(keyed).collect();
+        let nobody = StaticKeys::new(b"", realm, b"");
+        Self { realm: config.realm, users, nobody, secrets, lifetime_max_s: config.lifetime_max_s }
+    }
+
+    /// The realm.
+    #[must_use]
+    pub fn realm(&self) -> &str {
+        &self.realm
+    }
+
+    /// Whether a USERHASH can always be resolved: static users are the sole credentials. Only then may nonces announce
+    /// username anonymity ([`super::nonce::NonceKey::with_username_anonymity`]), because a time-limited name
+    /// cannot be found from its hash.
+    #[must_use]
+    pub fn resolves_userhash(&self) -> bool {
+        self.secrets.is_empty() && !self.users.is_empty()
+    }
+
+    /// Checks the message integrity of a request. `None` for an unknown user, a wrong password and an expired or too
+    /// long-lived name alike, after the same work. Where both USERNAME and USERHASH are present, USERNAME counts.
+    #[must_use]
+    pub fn authenticate(
+        &self,
+        unix: u64,
+        auth: &AuthAttributes<'_>,
+        algorithm: PasswordAlgorithm,
+    ) -> Option<Authenticated> {
+        let presented = match (auth.username, auth.userhash) {
+            (Some(name), _) => Presented::Name(name),
+            (None, Some(hash)) => Presented::Hash(hash),
+            (None, None) => return None,
+        };
+        self.judge(unix, presented, algorithm, |key| auth.integrity.verify(key))
+    }
+
+    /// The work, then the judgement. `verify` is asked once for the static candidate and once for each secret's.
+    fn judge(
+        &self,
+        unix: u64,
+        presented: Presented<'_>,
+        algorithm: PasswordAlgorithm,
+        mut verify: impl FnMut(&MacKey) -> bool,
+    ) -> Option<Authenticated> {
+        let known = self.find(presented);
+        let keys = known.map_or(&self.nobody, |user| &user.keys);
+        // The black box keeps the compiler from leaving out a verdict that will not be asked for.
+        let static_right = black_box(verify(keys.of(algorithm)));
+
+        let name = presented.bytes();
+        let mut limited_key = None;
+        for secret in &self.secrets {
+            let password = password(secret, name);
+            let key = integrity_key(algorithm, name, self.realm.as_bytes(), &*password);
+            if black_box(verify(&key)) {
+                limited_key = Some(key);
+            }
+        }
+
+        // The dummy's verdict counts for nothing, so it does not matter that anybody can compute its key.
+        if let (Some(user), true) = (known, static_right) {
+            return Some(user.authenticated(algorithm));
+        }
+        let (Presented::Name(name), Some(key)) = (presented, limited_key) else { return None };
+        let (expires_unix, user) = split_limited_name(name)?;
+        self.in_time(unix, expires_unix).then(|| Authenticated {
+            username: Username::new(name),
+            quota: QuotaIdentity::new(user),
+            key,
+            expires_unix: Some(expires_unix),
+        })
+    }
+
+    fn find(&self, presented: Presented<'_>) -> Option<&StaticUser> {
+        // Both ways cost one hash.
+        let hash_of_presented = userhash(presented.bytes(), self.realm.as_bytes());
+        let hash = match presented {
+            Presented::Name(_) => &hash_of_presented,
+            Presented::Hash(hash) => hash,
+        };
+        let place = self.users.binary_search_by_key(&hash, |user| &user.hash).ok()?;
+        Some(&self.users[place])
+    }
+
+    fn in_time(&self, unix: u64, expires_unix: u64) -> bool {
+        let leeway_s = CREDENTIAL_CLOCK_LEEWAY.as_secs();
+        let ceiling = unix.saturating_add(self.lifetime_max_s).saturating_add(leeway_s);
+        expires_unix.saturating_add(leeway_s) >= unix && expires_unix <= ceiling
+    }
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials")
+            .field("realm", &self.realm)
+            .field("users", &self.users.len())
+            .field("secrets", &self.secrets.len())
+            .field("lifetime_max_s", &self.lifetime_max_s)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Presented<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Name(name) => name,
+            Self::Hash(hash) => *hash,
+        }
+    }
+}
+
+impl StaticUser {
+    fn authenticated(&self, algorithm: PasswordAlgorithm) -> Authenticated {
+        Authenticated {
+            username: self.name.clone(),
+            quota: QuotaIdentity::new(self.name.as_bytes()),
+            key: self.keys.of(algorithm).clone(),
+            expires_unix: None,
+        }
+    }
+}
+
+impl StaticKeys {
+    fn new(name: &[u8], realm: &[u8], password: &[u8]) -> Self {
+        Self {
+            md5: integrity_key(PasswordAlgorithm::Md5, name, realm, password),
+            sha256: integrity_key(PasswordAlgorithm::Sha256, name, realm, password),
+        }
+    }
+
+    fn of(&self, algorithm: PasswordAlgorithm) -> &MacKey {
+        match algorithm {
+            PasswordAlgorithm::Md5 => &self.md5,
+            PasswordAlgorithm::Sha256 => &self.sha256,
+        }
+    }
+}
+
+/// Mints a time-limited credential: the name `<expires_unix>:<user>` and its password,
+/// base64(HMAC-SHA1(secret, name)). A `user` that is empty makes a name that no server of this kind accepts.
+#[must_use]
+pub fn mint(secret: &Secret, user: &str, expires_unix: u64) -> (String, String) {
+    let name = format!("{expires_unix}:{user}");
+    let password = password(&keyed(secret), name.as_bytes());
+    let password = password.iter().copied().map(char::from).collect();
+    (name, password)
+}
+
+fn keyed(secret: &Secret) -> Hmac<Sha1> {
+    Hmac::new_from_slice(secret.expose()).expect("HMAC takes a key of any length")
+}
+
+fn password(secret: &Hmac<Sha1>, name: &[u8]) -> Zeroizing<[u8; PASSWORD_LEN]> {
+    let mac = Zeroizing::new(<[u8; 20]>::from(secret.clone().chain_update(name).finalize().into_bytes()));
+    let mut text = Zeroizing::new([0; PASSWORD_LEN]);
+    STANDARD.encode_slice(*mac, &mut *text).expect("base64 makes 28 characters of 20 bytes");
+    text
+}
+
+/// Expiry and user of `<expiry>:<user>`. The expiry is one or more decimal digits that fit 64 bits, without sign
+/// or space; the user is what follows the first `:`, at least one byte.
+fn split_limited_name(name: &[u8]) -> Option<(u64, &[u8])> {
+    let colon = name.iter().position(|byte| *byte == b':')?;
+    let (digits, user) = (&name[..colon], &name[colon + 1..]);
+    if digits.is_empty() || user.is_empty() {
+        return None;
+    }
+    let mut expires_unix = 0_u64;
+    for byte in digits {
+        if !byte.is_ascii_digit() {
+            return None;
+        }
+        expires_unix = expires_unix.checked_mul(10)?.checked_add(u64::from(byte - b'0'))?;
+    }
+    Some((expires_unix, user))
+}
+
+/// Characters of a minted password.
+const PASSWORD_LEN: usize = 28;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: u64 = 1_700_000_000;
+    const LIFETIME_MAX_S: u64 = 8 * 3_600;
+    const LEEWAY_S: u64 = CREDENTIAL_CLOCK_LEEWAY.as_secs();
+
+    fn credentials(users: &[(&str, &str)], secrets: &[&str]) -> Credentials {
+        let secret = |text: &str| Secret::new(text.as_bytes());
+        Credentials::new(CredentialConfig {
+            realm: "example.org".into(),
+            users: users
+                .iter()
+                .map(|(name, password)| (Username::new(name.as_bytes()), secret(password)))
+                .collect(),
+            secrets: secrets.iter().map(|text| secret(text)).collect(),
+            lifetime_max_s: LIFETIME_MAX_S,
+        })
+    }
+
+    /// Judges `name` with an oracle that calls the candidates of the numbers in `right` right, counted in the order
+    /// in which they are tried. Answers how many were tried, too.
+    fn judge(
+        credentials: &Credentials,
+        presented: Presented<'_>,
+        right: &[usize],
+    ) -> (Option<Authenticated>, usize) {
+        let mut tried = 0;
+        let outcome = credentials.judge(NOW, presented, PasswordAlgorithm::Md5, |_| {
+            tried += 1;
+            right.contains(&(tried - 1))
+        });
+        (outcome, tried)
+    }
+
+    #[test]
+    fn a_minted_credential_is_that_of_an_independent_computation() {
+        // printf 1433895918:ninefingers | openssl dgst -sha1 -hmac north -binary | base64
+        let (name, password) = mint(&Secret::new(*b"north"), "ninefingers", 1_433_895_918);
+        assert_eq!(name, "1433895918:ninefingers");
+        assert_eq!(password, "jy8hTxmOO7UtEKXqSkSlvakPVYA=");
+    }
+
+    #[test]
+    fn every_outcome_costs_the_same_number_of_macs() {
+        let both = credentials(&[("alice", "a"), ("5:bob", "b")], &["one", "two", "three"]);
+        let live = format!("{NOW}:eve");
+        let known_hash = userhash(b"alice", b"example.org");
+        let cases: [(Presented<'_>, &[usize], bool); 11] = [
+            (Presented::Name(b"alice"), &[0], true),
+            (Presented::Name(b"alice"), &[], false),
+            (Presented::Name(b"mallory"), &[], false),
+            (Presented::Name(b""), &[], false),
+            (Presented::Name(live.as_bytes()), &[1], true),
+            (Presented::Name(live.as_bytes()), &[3], true),
+            (Presented::Name(live.as_bytes()), &[], false),
+            (Presented::Name(b"5:expired"), &[1], false),
+            (Presented::Name(b"99999999999999999999999999:x"), &[1], false),
+            (Presented::Hash(&known_hash), &[0], true),
+            (Presented::Hash(&[7; 32]), &[], false),
+        ];
+        for (number, (presented, right, let_in)) in cases.into_iter().enumerate() {
+            let (outcome, tried) = judge(&both, presented, right);
+            assert_eq!(tried, 4, "case {number}");
+            assert_eq!(outcome.is_some(), let_in, "case {number}");
+        }
+    }
+
+    #[test]
+    fn the_dummy_key_lets_nobody_in() {
+        let static_only = credentials(&[("alice", "a")], &[]);
+        assert!(judge(&static_only, Presented::Name(b"mallory"), &[0]).0.is_none());
+        assert!(judge(&static_only, Presented::Hash(&[0; 32]), &[0]).0.is_none());
+        assert!(judge(&credentials(&[], &[]), Presented::Name(b""), &[0]).0.is_none());
+    }
+
+    #[test]
+    fn a_secret_lets_no_userhash_in() {
+        let both = credentials(&[("alice", "a")], &["one"]);
+        let hash = *b"1700000000:abcdefghijklmnopqrstu";
+        assert!(judge(&both, Presented::Hash(&hash), &[1]).0.is_none());
+    }
+
+    #[test]
+    fn a_name_is_good_from_its_minting_to_its_expiry_with_five_minutes_to_either_side() {
+        let limited = credentials(&[], &["one"]);
+        let in_time = |expires| {
+            let name = format!("{expires}:eve");
+            judge(&limited, Presented::Name(name.as_bytes()), &[1]).0.is_some()
+        };
+        assert!(in_time(NOW));
+        assert!(in_time(NOW - LEEWAY_S));
+        assert!(!in_time(NOW - LEEWAY_S - 1));
+        assert!(in_time(NOW + LIFETIME_MAX_S));
+        assert!(in_time(NOW + LIFETIME_MAX_S + LEEWAY_S));
+        assert!(!in_time(NOW + LIFETIME_MAX_S + LEEWAY_S + 1));
+        assert!(!in_time(0));
+        assert!(!in_time(u64::MAX));
+    }
+
+    #[test]
+    fn a_quota_counts_the_user_behind_the_first_colon_or_the_whole_static_name() {
+        let both = credentials(&[("5:bob", "b")], &["one"]);
+        let name = format!("{NOW}:eve:tablet");
+        let (limited, _) = judge(&both, Presented::Name(name.as_bytes()), &[1]);
+        let limited = limited.expect("a good name");
+        assert_eq!(limited.quota.to_string(), "eve:tablet");
+        assert_eq!(limited.username.as_bytes(), name.as_bytes());
+        assert_eq!(limited.expires_unix, Some(NOW));
+
+        let (fixed, _) = judge(&both, Presented::Name(b"5:bob"), &[0]);
+        let fixed = fixed.expect("a static user whose name looks like an expired one");
+        assert_eq!(fixed.quota.to_string(), "5:bob");
+        assert_eq!(fixed.expires_unix, None);
+    }
+
+    #[test]
+    fn a_userhash_resolves_to_the_static_name() {
+        let static_only = credentials(&[("alice", "a"), ("bob", "b"), ("carol", "c")], &[]);
+        for name in ["alice", "bob", "carol"] {
+            let hash = userhash(name.as_bytes(), b"example.org");
+            let (outcome, _) = judge(&static_only, Presented::Hash(&hash), &[0]);
+            assert_eq!(outcome.expect("a known user").username.to_string(), name);
+        }
+        assert!(judge(&static_only, Presented::Hash(&userhash(b"alice", b"other")), &[0]).0.is_none());
+    }
+
+    #[test]
+    fn anonymity_may_be_announced_only_where_each_userhash_can_be_resolved() {
+        assert!(credentials(&[("alice", "a")], &[]).resolves_userhash());
+        assert!(!credentials(&[("alice", "a")], &["one"]).resolves_userhash());
+        assert!(!credentials(&[], &["one"]).resolves_userhash());
+        assert!(!credentials(&[], &[]).resolves_userhash());
+    }
+
+    #[test]
+    fn names_that_are_not_time_limited_are_told_apart() {
+        for name in [
+            "",
+            ":",
+            ":x",
+            "5",
+            "5:",
+            "+5:x",
+            "-5:x",
+            " 5:x",
+            "5 :x",
+            "0x5:x",
+            "5.0:x",
+            "18446744073709551616:x",
+        ] {
+            assert_eq!(split_limited_name(name.as_bytes()), None, "{name:?}");
+        }
+        assert_eq!(split_limited_name(b"18446744073709551615:x"), Some((u64::MAX, &b"x"[..])));
+        assert_eq!(split_limited_name(b"007::"), Some((7, &b":"[..])));
+        assert_eq!(split_limited_name(b"7:\xFF\0"), Some((7, &b"\xFF\0"[..])));
+    }
+
+    #[test]
+    fn debug_shows_neither_names_nor_secrets() {
+        let shown = format!("{:?}", credentials(&[("alice", "hunter2")], &["hunter3"]));
+        assert!(!shown.contains("alice") && !shown.contains("hunter"), "{shown}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_name_is_judged(name in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let both = credentials(&[("alice", "a")], &["one"]);
+            prop_assert!(judge(&both, Presented::Name(&name), &[]).0.is_none());
+            let _ = split_limited_name(&name);
+        }
+
+        #[test]
+        fn a_minted_name_splits_into_what_it_was_made_of(expires: u64, user in ".+") {
+            let (name, _) = mint(&Secret::new(*b"s"), &user, expires);
+            prop_assert_eq!(split_limited_name(name.as_bytes()), Some((expires, user.as_bytes())));
+        }
+    }
+}

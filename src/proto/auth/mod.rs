@@ -1,0 +1,9 @@
+//! The long-term credential mechanism (RFC 8489 § 9.2): who may allocate, and what a stranger is told.
+
+pub mod challenge;
+pub mod credential;
+pub mod integrity_key;
+pub mod nonce;
+
+#[cfg(test)]
+mod testing;

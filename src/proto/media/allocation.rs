@@ -1,0 +1,369 @@
+//! One allocation as the packet path sees it: whom it may talk to, until when, and by which channel.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use ahash::RandomState;
+
+use crate::proto::types::ChannelNumber;
+use crate::proto::types::Deadline;
+use crate::proto::types::Dialect;
+use crate::proto::types::FiveTuple;
+use crate::proto::types::PeerAddr;
+use crate::proto::types::RelayId;
+use crate::proto::types::Tick;
+use crate::proto::types::limits::CHANNELS_PER_ALLOCATION_MAX;
+use crate::proto::types::limits::PERMISSIONS_PER_ALLOCATION_MAX;
+
+use super::Counters;
+use super::DropReason;
+use super::NewAllocation;
+
+/// Addresses that can be permitted at one time: those of permissions and, unless permissions are strict,
+/// those that a live channel keeps permitted.
+const PERMITTED_LIVE_MAX: usize = PERMISSIONS_PER_ALLOCATION_MAX + CHANNELS_PER_ALLOCATION_MAX;
+/// Addresses remembered, with those whose time is over. The difference makes sweeping rare.
+const PERMITTED_MAX: usize = PERMITTED_LIVE_MAX + PERMISSIONS_PER_ALLOCATION_MAX;
+
+/// Channels remembered, with those whose time is over. The difference makes sweeping rare.
+const CHANNELS_MAX: usize = 2 * CHANNELS_PER_ALLOCATION_MAX;
+
+/// What the peer policy says of a channel's peer. The policy does not change; which of the server's own
+/// relayed addresses are live does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// The peer may be reached.
+    Always,
+    /// It may not.
+    Never,
+    /// It may while it is the relayed address of a live allocation of this server.
+    OwnRelay,
+}
+
+/// A channel that is bound, its time over or not.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Channel {
+    pub(super) peer: PeerAddr,
+    pub(super) reach: Reach,
+    until: Deadline,
+}
+
+#[derive(Debug)]
+pub(super) struct Allocation {
+    new: NewAllocation,
+    /// Removed by control: kept only for its counters.
+    removed: bool,
+    permitted: HashMap<IpAddr, Deadline, RandomState>,
+    channels: HashMap<ChannelNumber, Channel, RandomState>,
+    /// The same channels by their peer: neither map names what the other does not.
+    channel_of_peer: HashMap<PeerAddr, ChannelNumber, RandomState>,
+    counters: Cell<Counters>,
+}
+
+/// What a packet asks.
+impl Allocation {
+    pub(super) fn relay(&self) -> RelayId {
+        self.new.relay
+    }
+
+    pub(super) fn dialect(&self) -> Dialect {
+        self.new.dialect
+    }
+
+    pub(super) fn five_tuple(&self) -> FiveTuple {
+        self.new.five_tuple
+    }
+
+    pub(super) fn is_removed(&self) -> bool {
+        self.removed
+    }
+
+    /// This allocation, while its time lasts.
+    pub(super) fn live(&self, tick: Tick) -> Result<&Self, DropReason> {
+        if self.new.until.is_due(tick) { Err(DropReason::AllocationExpired) } else { Ok(self) }
+    }
+
+    /// The live channel `number`.
+    pub(super) fn channel(&self, number: ChannelNumber, tick: Tick) -> Result<&Channel, DropReason> {
+        let channel = self.channels.get(&number).ok_or(DropReason::NoChannel)?;
+        if channel.until.is_due(tick) { Err(DropReason::ChannelExpired) } else { Ok(channel) }
+    }
+
+    /// The live channel that is bound to exactly this address and port.
+    pub(super) fn channel_to(&self, peer: PeerAddr, tick: Tick) -> Option<ChannelNumber> {
+        let number = *self.channel_of_peer.get(&peer)?;
+        self.channel(number, tick).ok().map(|_| number)
+    }
+
+    /// Whether `peer` is of the relayed address's family and its address is permitted, whatever its port
+    /// (RFC 8656 § 9). A live channel stands in for a permission because [`Self::bind`] made one.
+    pub(super) fn admit(&self, peer: PeerAddr, tick: Tick) -> Result<(), DropReason> {
+        if peer.family() != self.new.relayed.family() {
+            return Err(DropReason::PeerFamily);
+        }
+        let until = self.permitted.get(&peer.ip()).ok_or(DropReason::NoPermission)?;
+        if until.is_due(tick) { Err(DropReason::PermissionExpired) } else { Ok(()) }
+    }
+
+    pub(super) fn count_to_peer(&self, bytes: usize) {
+        let mut counters = self.counters.get();
+        counters.to_peer_packets += 1;
+        counters.to_peer_bytes += bytes as u64;
+        self.counters.set(counters);
+    }
+
+    pub(super) fn count_to_client(&self, bytes: usize) {
+        let mut counters = self.counters.get();
+        counters.to_client_packets += 1;
+        counters.to_client_bytes += bytes as u64;
+        self.counters.set(counters);
+    }
+
+    pub(super) fn counters(&self) -> Counters {
+        self.counters.get()
+    }
+}
+
+/// What control changes.
+impl Allocation {
+    pub(super) fn new(new: NewAllocation, hasher: &RandomState) -> Self {
+        Self {
+            new,
+            removed: false,
+            permitted: HashMap::with_hasher(hasher.clone()),
+            channels: HashMap::with_hasher(hasher.clone()),
+            channel_of_peer: HashMap::with_hasher(hasher.clone()),
+            counters: Cell::default(),
+        }
+    }
+
+    pub(super) fn remove(&mut self) {
+        self.removed = true;
+    }
+
+    /// A refresh may also shorten the time.
+    pub(super) fn extend(&mut self, until: Deadline) {
+        self.new.until = until;
+    }
+
+    /// What was granted is not taken back: the later end counts.
+    pub(super) fn permit(&mut self, peer: IpAddr, until: Deadline) {
+        if self.permitted.len() >= PERMITTED_MAX && !self.permitted.contains_key(&peer) {
+            self.sweep_permitted();
+        }
+        let end = self.permitted.entry(peer).or_insert(until);
+        *end = until.max(*end);
+    }
+
+    /// Binds `number` and `peer` to each other and to nobody else, or lets their binding go on. Control sees
+    /// to it that a binding which this replaces is over.
+    pub(super) fn bind(&mut self, number: ChannelNumber, peer: PeerAddr, until: Deadline, reach: Reach) {
+        if self.channels.len() >= CHANNELS_MAX && !self.channels.contains_key(&number) {
+            self.sweep_channels();
+        }
+        let before = self.channels.get(&number).copied();
+        if let Some(before) = before.filter(|before| before.peer != peer) {
+            self.channel_of_peer.remove(&before.peer);
+        }
+        if let Some(other) = self.channel_of_peer.insert(peer, number).filter(|other| *other != number) {
+            self.channels.remove(&other);
+        }
+        let until = match before {
+            Some(before) if before.peer == peer => before.until.max(until),
+            _ => until,
+        };
+        self.channels.insert(number, Channel { peer, reach, until });
+    }
+
+    /// Forgets channels whose time is over. As with addresses no clock is needed: control admits at most
+    /// `CHANNELS_PER_ALLOCATION_MAX` at a time.
+    fn sweep_channels(&mut self) {
+        let mut ends: Vec<Deadline> = self.channels.values().map(|channel| channel.until).collect();
+        let Some(last_over) = ends.len().checked_sub(CHANNELS_PER_ALLOCATION_MAX) else { return };
+        let (_, &mut last_over, _) = ends.select_nth_unstable(last_over);
+        self.channels.retain(|_, channel| channel.until > last_over);
+        self.channel_of_peer.retain(|_, number| self.channels.contains_key(number));
+    }
+
+    /// Forgets addresses whose time is over. No clock is needed to tell which: control admits at most
+    /// `PERMITTED_LIVE_MAX` at a time, so of more than that the ones that end first have ended.
+    fn sweep_permitted(&mut self) {
+        let mut ends: Vec<Deadline> = self.permitted.values().copied().collect();
+        let Some(last_over) = ends.len().checked_sub(PERMITTED_LIVE_MAX + 1) else { return };
+        let (_, &mut last_over, _) = ends.select_nth_unstable(last_over);
+        self.permitted.retain(|_, until| *until > last_over);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use crate::proto::media::TableChange;
+    use crate::proto::media::fixture::at;
+    use crate::proto::media::fixture::bind;
+    use crate::proto::media::fixture::channel;
+    use crate::proto::media::fixture::client;
+    use crate::proto::media::fixture::insert;
+    use crate::proto::media::fixture::ms;
+    use crate::proto::media::fixture::peer;
+    use crate::proto::media::fixture::relay;
+
+    use super::*;
+
+    fn allocation() -> Allocation {
+        let TableChange::Insert(new) = insert(relay(0, 1), client(1), "198.51.100.1:50000", 1_000) else {
+            unreachable!("insert makes an Insert")
+        };
+        Allocation::new(*new, &RandomState::with_seeds(1, 2, 3, 4))
+    }
+
+    fn nth(n: usize) -> IpAddr {
+        Ipv4Addr::from_bits(u32::try_from(n).unwrap() + 0x0100_0000).into()
+    }
+
+    fn admitted(allocation: &Allocation, ip: IpAddr, millis: u64) -> Result<(), DropReason> {
+        allocation.admit(PeerAddr::new((ip, 9).into()), at(millis))
+    }
+
+    fn bind_to(allocation: &mut Allocation, number: u16, to: &str, until: u64) {
+        allocation.bind(channel(number), peer(to), ms(until), Reach::Always);
+    }
+
+    /// Each channel by both maps, which must say the same.
+    fn channels(allocation: &Allocation) -> Vec<(u16, String)> {
+        let mut forth: Vec<_> =
+            allocation.channels.iter().map(|(n, c)| (n.get(), c.peer.to_string())).collect();
+        let mut back: Vec<_> =
+            allocation.channel_of_peer.iter().map(|(p, n)| (n.get(), p.to_string())).collect();
+        forth.sort();
+        back.sort();
+        assert_eq!(forth, back);
+        forth
+    }
+
+    #[test]
+    fn what_control_may_admit_at_a_time_has_room() {
+        let mut allocation = allocation();
+        for n in 0..PERMITTED_LIVE_MAX {
+            allocation.permit(nth(n), ms(100));
+        }
+        for n in 0..PERMITTED_LIVE_MAX {
+            assert_eq!(admitted(&allocation, nth(n), 99), Ok(()));
+        }
+    }
+
+    #[test]
+    fn permissions_that_come_and_go_for_ever_take_bounded_memory_and_only_those_that_are_over_go() {
+        let mut allocation = allocation();
+        let kept = nth(usize::from(u16::MAX) * 8);
+        allocation.permit(kept, ms(u64::MAX));
+        for n in 0..40_000 {
+            // Each millisecond one comes, each lives 1,000 ms: the last 1,000 are live.
+            allocation.permit(nth(n), ms(n as u64 + 1_000));
+            assert!(allocation.permitted.len() <= PERMITTED_MAX);
+        }
+        for n in 39_000..40_000 {
+            assert_eq!(admitted(&allocation, nth(n), 39_999), Ok(()), "{n}");
+        }
+        assert_eq!(admitted(&allocation, kept, 39_999), Ok(()));
+        assert_eq!(admitted(&allocation, nth(0), 39_999), Err(DropReason::NoPermission));
+    }
+
+    #[test]
+    fn even_permissions_that_all_live_do_not_grow_past_the_bound() {
+        let mut allocation = allocation();
+        for n in 0..3 * PERMITTED_MAX {
+            allocation.permit(nth(n), ms(1_000));
+            assert!(allocation.permitted.len() <= PERMITTED_MAX);
+        }
+    }
+
+    #[test]
+    fn a_sweep_keeps_as_many_as_may_live() {
+        let mut allocation = allocation();
+        for n in 0..PERMITTED_MAX {
+            allocation.permit(nth(n), ms(n as u64));
+        }
+        allocation.permit(nth(PERMITTED_MAX), ms(9_000));
+        let over = PERMITTED_MAX - PERMITTED_LIVE_MAX;
+        assert_eq!(allocation.permitted.len(), PERMITTED_LIVE_MAX + 1);
+        assert_eq!(admitted(&allocation, nth(over - 1), 0), Err(DropReason::NoPermission));
+        assert_eq!(admitted(&allocation, nth(over), 0), Ok(()));
+    }
+
+    #[test]
+    fn renewing_at_the_bound_sweeps_nothing() {
+        let mut allocation = allocation();
+        for n in 0..PERMITTED_MAX {
+            allocation.permit(nth(n), ms(100));
+        }
+        allocation.permit(nth(7), ms(200));
+        assert_eq!(allocation.permitted.len(), PERMITTED_MAX);
+    }
+
+    #[test]
+    fn a_grant_is_not_taken_back_by_a_shorter_one() {
+        let mut allocation = allocation();
+        for until in [500, 300] {
+            allocation.permit(nth(1), ms(until));
+            bind_to(&mut allocation, 0x4000, "203.0.113.1:1", until);
+        }
+        assert_eq!(admitted(&allocation, nth(1), 499), Ok(()));
+        assert!(allocation.channel(channel(0x4000), at(499)).is_ok());
+        assert_eq!(allocation.channel(channel(0x4000), at(500)).unwrap_err(), DropReason::ChannelExpired);
+    }
+
+    #[test]
+    fn channels_that_come_and_go_for_ever_take_bounded_memory_and_only_those_that_are_over_go() {
+        let mut allocation = allocation();
+        bind_to(&mut allocation, 0x4000, "203.0.113.1:1", 1_000_000);
+        for number in 0x4001..=0x7FFE_u16 {
+            bind_to(&mut allocation, number, &format!("203.0.113.1:{number}"), u64::from(number));
+            assert!(allocation.channels.len() <= CHANNELS_MAX);
+        }
+        let bound = channels(&allocation);
+        assert!(bound.iter().any(|(number, _)| *number == 0x4000), "it ends last of all");
+        let newest = 0x7FFE - (CHANNELS_PER_ALLOCATION_MAX as u16 - 2)..=0x7FFE;
+        assert!(newest.clone().all(|number| bound.iter().any(|(bound, _)| *bound == number)));
+    }
+
+    #[test]
+    fn every_channel_number_may_be_bound() {
+        let mut allocation = allocation();
+        for number in 0x4000..=0x4FFF {
+            bind_to(&mut allocation, number, &format!("203.0.113.1:{number}"), 500);
+        }
+        assert_eq!(channels(&allocation).len(), CHANNELS_PER_ALLOCATION_MAX);
+    }
+
+    #[test]
+    fn a_channel_bound_anew_leaves_nothing_of_its_former_binding() {
+        let mut allocation = allocation();
+        bind_to(&mut allocation, 0x4000, "203.0.113.1:1", 500);
+        bind_to(&mut allocation, 0x4001, "203.0.113.2:2", 500);
+        bind_to(&mut allocation, 0x4000, "203.0.113.3:3", 300);
+        let both = [(0x4000, "203.0.113.3:3".into()), (0x4001, "203.0.113.2:2".into())];
+        assert_eq!(channels(&allocation), both);
+        assert_eq!(allocation.channel_to(peer("203.0.113.1:1"), at(0)), None);
+        // The former binding's later end is not inherited.
+        assert_eq!(allocation.channel_to(peer("203.0.113.3:3"), at(300)), None);
+        // The peer of one becomes the peer of the other.
+        bind_to(&mut allocation, 0x4000, "203.0.113.2:2", 600);
+        assert_eq!(channels(&allocation), [(0x4000, "203.0.113.2:2".into())]);
+        assert_eq!(allocation.channel(channel(0x4001), at(0)).unwrap_err(), DropReason::NoChannel);
+    }
+
+    #[test]
+    fn a_bind_through_the_table_makes_the_permission_unless_strict() {
+        for strict in [false, true] {
+            let mut table = crate::proto::media::fixture::table(strict);
+            table.apply(insert(relay(0, 1), client(1), "198.51.100.1:50000", 1_000));
+            table.apply(bind(relay(0, 1), 0x4000, "203.0.113.1:1", 500));
+            let allocation = table.of_client(&client(1)).unwrap();
+            let expected = if strict { Err(DropReason::NoPermission) } else { Ok(()) };
+            assert_eq!(allocation.admit(peer("203.0.113.1:2"), at(499)), expected);
+        }
+    }
+}

@@ -1,0 +1,624 @@
+//! One packet, one verdict.
+//!
+//! A datagram leaves towards a peer only if its allocation lives, the peer's address is permitted, and the
+//! peer policy lets it go to this address and port. On the way back the policy is not asked: a permission is
+//! only ever granted for an address of which some port passed it, and what a permitted address sends reaches
+//! nobody but the client that asked for it, at the five-tuple it asked from. The client can provoke no answer
+//! from a forbidden port, because nothing of its own goes there.
+
+use std::ops::Range;
+
+use crate::proto::types::ChannelNumber;
+use crate::proto::types::Family;
+use crate::proto::types::FiveTuple;
+use crate::proto::types::PeerAddr;
+use crate::proto::types::RelayId;
+use crate::proto::types::Tick;
+use crate::proto::types::limits::DATAGRAM_MAX;
+use crate::proto::wire::TransactionId;
+use crate::proto::wire::channel_data;
+use crate::proto::wire::classify::Class;
+use crate::proto::wire::classify::classify;
+use crate::proto::wire::indication;
+use crate::proto::wire::indication::Refused;
+
+use super::DropReason;
+use super::FromClient;
+use super::FromPeer;
+use super::Table;
+use super::allocation::Allocation;
+
+/// Judges a datagram that a client sent to a listener.
+pub fn from_client<'a>(table: &Table, tick: Tick, from: &FiveTuple, datagram: &'a [u8]) -> FromClient<'a> {
+    let allocation = table.of_client(from);
+    let judged = match (classify(datagram, allocation.map(Allocation::dialect)), allocation) {
+        (Class::Unknown, _) => Err(DropReason::Unclassified),
+        (Class::Answer, _) => Err(DropReason::UnexpectedAnswer),
+        // Also when its time is over: until control has removed it, what to answer is control's to say.
+        (Class::Request, Some(_)) => Ok(FromClient::LiveRequest),
+        (Class::Request, None) => Ok(FromClient::StrangerRequest),
+        (Class::ChannelData | Class::Indication, None) => Err(DropReason::NoAllocation),
+        (Class::ChannelData, Some(allocation)) => channel_data_to_peer(table, tick, allocation, datagram),
+        (Class::Indication, Some(allocation)) => send_to_peer(table, tick, allocation, datagram),
+    };
+    judged.unwrap_or_else(FromClient::Drop)
+}
+
+/// Judges the datagram `payload` of `buffer` that `peer` sent to the relayed address of `relay`, and writes
+/// the client's framing around it: in front of `payload.start` there must be [`indication::DATA_HEADER_MAX`]
+/// bytes of room, behind `payload.end` [`indication::DATA_PADDING_MAX`]. Where there is less, a packet that
+/// needs more is [`DropReason::TooLarge`].
+///
+/// ```text
+/// before: │      headroom      │ payload │ room │
+/// after:  │    │ channel, len  │ payload │            a live channel is bound to exactly this peer
+///         │ Data indication    │ payload │ 0-3  │     else
+/// ```
+pub fn from_peer(
+    table: &Table,
+    tick: Tick,
+    relay: RelayId,
+    peer: PeerAddr,
+    buffer: &mut [u8],
+    payload: Range<usize>,
+) -> FromPeer {
+    let judged = table.of_relay(relay).ok_or(DropReason::StaleRelay).and_then(|allocation| {
+        allocation.live(tick)?.admit(peer, tick)?;
+        let bytes = payload.len();
+        let frame = match allocation.channel_to(peer, tick) {
+            Some(channel) => frame_channel_data(channel, buffer, payload),
+            None => frame_data_indication(table.fresh_transaction(), peer, buffer, payload),
+        }
+        .ok_or(DropReason::TooLarge)?;
+        allocation.count_to_client(bytes);
+        Ok(FromPeer::ToClient { to: allocation.five_tuple(), frame })
+    });
+    judged.unwrap_or_else(FromPeer::Drop)
+}
+
+/// RFC 8656 § 12.6.
+fn channel_data_to_peer<'a>(
+    table: &Table,
+    tick: Tick,
+    allocation: &Allocation,
+    datagram: &'a [u8],
+) -> Result<FromClient<'a>, DropReason> {
+    allocation.live(tick)?;
+    let (number, data) = channel_data::decode(datagram).map_err(|_| DropReason::Malformed)?;
+    let channel = allocation.channel(number, tick)?;
+    allocation.admit(channel.peer, tick)?;
+    if !table.may_reach_by(channel) {
+        return Err(DropReason::ForbiddenPeer);
+    }
+    allocation.count_to_peer(data.len());
+    Ok(FromClient::ToPeer { relay: allocation.relay(), peer: channel.peer, data })
+}
+
+/// RFC 8656 § 11.2.
+fn send_to_peer<'a>(
+    table: &Table,
+    tick: Tick,
+    allocation: &Allocation,
+    datagram: &'a [u8],
+) -> Result<FromClient<'a>, DropReason> {
+    allocation.live(tick)?;
+    let send = indication::decode_send(datagram).map_err(|refused| match refused {
+        Refused::Malformed(_) => DropReason::Malformed,
+        Refused::NotSend => DropReason::UnknownIndication,
+        Refused::Incomplete | Refused::UnknownAttribute => DropReason::BadSend,
+    })?;
+    // From IPv4 to IPv4 a server that does not set the DF bit does not understand DONT-FRAGMENT (§ 11.2);
+    // between all other families the attribute is ignored (§ 13).
+    let client = allocation.five_tuple().client;
+    if send.dont_fragment && (client.family(), send.peer.family()) == (Family::V4, Family::V4) {
+        return Err(DropReason::BadSend);
+    }
+    allocation.admit(send.peer, tick)?;
+    if !table.may_reach(send.peer) {
+        return Err(DropReason::ForbiddenPeer);
+    }
+    allocation.count_to_peer(send.data.len());
+    Ok(FromClient::ToPeer { relay: allocation.relay(), peer: send.peer, data: send.data })
+}
+
+/// Over UDP no padding is needed (RFC 8656 § 12.5).
+fn frame_channel_data(
+    channel: ChannelNumber,
+    buffer: &mut [u8],
+    payload: Range<usize>,
+) -> Option<Range<usize>> {
+    let start = payload.start.checked_sub(channel_data::HEADER_LEN)?;
+    let len = u16::try_from(buffer.get(payload.clone())?.len()).ok()?;
+    let frame = whole_frame(start..payload.end, buffer)?;
+    buffer[start..payload.start].copy_from_slice(&channel_data::header(channel, len));
+    Some(frame)
+}
+
+/// RFC 8656 § 11.3. The padding is zero, so that nothing of an earlier packet leaks.
+fn frame_data_indication(
+    transaction: TransactionId,
+    peer: PeerAddr,
+    buffer: &mut [u8],
+    payload: Range<usize>,
+) -> Option<Range<usize>> {
+    let len = u16::try_from(buffer.get(payload.clone())?.len()).ok()?;
+    let padding = payload.end..payload.end.checked_add(payload.len().next_multiple_of(4) - payload.len())?;
+    let headroom = buffer.get_mut(..payload.start)?;
+    let header = indication::write_data_header(headroom, transaction, peer, len).ok()?;
+    let frame = whole_frame(payload.start.checked_sub(header)?..padding.end, buffer)?;
+    buffer[padding].fill(0);
+    Some(frame)
+}
+
+/// `frame`, if it lies in `buffer` and fits a datagram.
+fn whole_frame(frame: Range<usize>, buffer: &[u8]) -> Option<Range<usize>> {
+    (buffer.get(frame.clone())?.len() <= DATAGRAM_MAX).then_some(frame)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::any;
+    use proptest::prelude::prop;
+    use proptest::prelude::prop_assert;
+    use proptest::prelude::prop_assert_eq;
+    use proptest::proptest;
+
+    use crate::proto::media::Counters;
+    use crate::proto::media::TableChange;
+    use crate::proto::media::fixture::*;
+    use crate::proto::wire::indication::DATA_HEADER_MAX;
+    use crate::proto::wire::indication::DATA_PADDING_MAX;
+
+    use super::*;
+
+    const OVER_V4: RelayId = RelayId { index: 3, generation: 7 };
+    const OVER_V6: RelayId = RelayId { index: 0, generation: 1 };
+    const CLIENT_OF_V4: u16 = 1004;
+    const CLIENT_OF_V6: u16 = 1006;
+    const STRANGER: u16 = 1999;
+
+    /// Allocations until 1000 ms, permissions until 500, channels until 800, except where a case needs
+    /// another end.
+    fn world(strict: bool) -> Table {
+        let mut table = table(strict);
+        let changes = [
+            insert(OVER_V4, client(CLIENT_OF_V4), "198.51.100.1:50000", 1_000),
+            insert(OVER_V6, client(CLIENT_OF_V6), "[2001:db8:ffff::1]:50000", 1_000),
+            permit(OVER_V4, "203.0.113.1", 500),
+            permit(OVER_V4, "203.0.113.66", 500),
+            permit(OVER_V4, "192.0.2.99", 500),
+            permit(OVER_V4, "198.51.100.1", 500),
+            permit(OVER_V4, "2001:db8:1::1", 500),
+            permit(OVER_V6, "2001:db8:1::1", 500),
+            permit(OVER_V6, "203.0.113.1", 500),
+            permit(OVER_V4, "203.0.113.2", 500),
+            bind(OVER_V4, 0x4000, "203.0.113.2:2000", 800),
+            bind(OVER_V4, 0x4001, "203.0.113.66:53", 800),
+            bind(OVER_V4, 0x4002, "198.51.100.1:50001", 800),
+            bind(OVER_V4, 0x4003, "[2001:db8:1::1]:2000", 800),
+            bind(OVER_V4, 0x4004, "203.0.113.5:2000", 2_000),
+            bind(OVER_V4, 0x4FFF, "203.0.113.66:54", 800),
+            bind(OVER_V6, 0x4000, "[2001:db8:1::2]:2000", 800),
+            TableChange::OwnRelay { address: socket("198.51.100.1:50000"), live: true },
+        ];
+        for change in changes {
+            table.apply(change);
+        }
+        table
+    }
+
+    fn sent<'a>(relay: RelayId, to: &str, data: &'a [u8]) -> FromClient<'a> {
+        FromClient::ToPeer { relay, peer: peer(to), data }
+    }
+
+    const fn dropped(reason: DropReason) -> FromClient<'static> {
+        FromClient::Drop(reason)
+    }
+
+    /// Every verdict on a client's datagram: when, whose, what, verdict.
+    #[test]
+    fn each_datagram_of_a_client_gets_its_verdict() {
+        use DropReason::*;
+        let hi = |number| channel_data(number, b"hi");
+        let (v4, v6, request) = (CLIENT_OF_V4, CLIENT_OF_V6, stun(0x0001, TRANSACTION, b""));
+        let unknown_required =
+            [xor_peer(TRANSACTION, peer("203.0.113.1:9")), attribute(0x7FFF, b""), attribute(0x0013, b"hi")];
+        let unfragmented = |to| {
+            let attributes =
+                [xor_peer(TRANSACTION, peer(to)), attribute(0x001A, b""), attribute(0x0013, b"hi")];
+            stun(0x0016, TRANSACTION, &attributes.concat())
+        };
+        let cases: Vec<(&str, u64, u16, Vec<u8>, FromClient<'static>)> = vec![
+            ("channel", 0, v4, hi(0x4000), sent(OVER_V4, "203.0.113.2:2000", b"hi")),
+            ("highest channel", 0, v4, hi(0x4FFF), sent(OVER_V4, "203.0.113.66:54", b"hi")),
+            ("channel over v6", 0, v6, hi(0x4000), sent(OVER_V6, "[2001:db8:1::2]:2000", b"hi")),
+            ("empty data is data", 0, v4, channel_data(0x4000, b""), sent(OVER_V4, "203.0.113.2:2000", b"")),
+            (
+                "padding is no data",
+                0,
+                v4,
+                [hi(0x4000), vec![9, 9]].concat(),
+                sent(OVER_V4, "203.0.113.2:2000", b"hi"),
+            ),
+            (
+                "channel outlives its permission",
+                500,
+                v4,
+                hi(0x4000),
+                sent(OVER_V4, "203.0.113.2:2000", b"hi"),
+            ),
+            ("channel's last millisecond", 799, v4, hi(0x4000), sent(OVER_V4, "203.0.113.2:2000", b"hi")),
+            ("channel's end", 800, v4, hi(0x4000), dropped(ChannelExpired)),
+            ("channel of another allocation", 0, v6, hi(0x4001), dropped(NoChannel)),
+            ("channel never bound", 0, v4, hi(0x4ABC), dropped(NoChannel)),
+            ("forbidden port by channel", 0, v4, hi(0x4001), dropped(ForbiddenPeer)),
+            ("dead own relay by channel", 0, v4, hi(0x4002), dropped(ForbiddenPeer)),
+            ("other family by channel", 0, v4, hi(0x4003), dropped(PeerFamily)),
+            ("channel data cut short", 0, v4, vec![0x40, 0, 0, 3, 1, 2], dropped(Malformed)),
+            ("channel header cut short", 0, v4, vec![0x40, 0], dropped(Malformed)),
+            (
+                "channel outlives the allocation: last ms",
+                999,
+                v4,
+                hi(0x4004),
+                sent(OVER_V4, "203.0.113.5:2000", b"hi"),
+            ),
+            ("channel outlives the allocation: its end", 1_000, v4, hi(0x4004), dropped(AllocationExpired)),
+            ("stranger's channel data", 0, STRANGER, hi(0x4000), dropped(NoAllocation)),
+            ("send", 0, v4, send("203.0.113.1:9", b"hey"), sent(OVER_V4, "203.0.113.1:9", b"hey")),
+            (
+                "send to any port",
+                0,
+                v4,
+                send("203.0.113.1:65535", b""),
+                sent(OVER_V4, "203.0.113.1:65535", b""),
+            ),
+            (
+                "send over v6",
+                0,
+                v6,
+                send("[2001:db8:1::1]:9", b"hey"),
+                sent(OVER_V6, "[2001:db8:1::1]:9", b"hey"),
+            ),
+            (
+                "send where a channel is, at another port",
+                0,
+                v4,
+                send("203.0.113.2:9", b"x"),
+                sent(OVER_V4, "203.0.113.2:9", b"x"),
+            ),
+            (
+                "channel keeps its address permitted",
+                799,
+                v4,
+                send("203.0.113.2:9", b"x"),
+                sent(OVER_V4, "203.0.113.2:9", b"x"),
+            ),
+            ("and no longer", 800, v4, send("203.0.113.2:9", b"x"), dropped(PermissionExpired)),
+            (
+                "permission's last millisecond",
+                499,
+                v4,
+                send("203.0.113.1:9", b"x"),
+                sent(OVER_V4, "203.0.113.1:9", b"x"),
+            ),
+            ("permission's end", 500, v4, send("203.0.113.1:9", b"x"), dropped(PermissionExpired)),
+            ("no permission", 0, v4, send("203.0.113.77:9", b"x"), dropped(NoPermission)),
+            (
+                "permission of another allocation",
+                0,
+                v6,
+                send("[2001:db8:1::3]:9", b"x"),
+                dropped(NoPermission),
+            ),
+            ("forbidden port", 0, v4, send("203.0.113.66:53", b"x"), dropped(ForbiddenPeer)),
+            ("its neighbour", 0, v4, send("203.0.113.66:55", b"x"), sent(OVER_V4, "203.0.113.66:55", b"x")),
+            ("permitted yet forbidden", 0, v4, send("192.0.2.99:9", b"x"), dropped(ForbiddenPeer)),
+            (
+                "live own relay",
+                0,
+                v4,
+                send("198.51.100.1:50000", b"x"),
+                sent(OVER_V4, "198.51.100.1:50000", b"x"),
+            ),
+            ("dead own relay", 0, v4, send("198.51.100.1:50001", b"x"), dropped(ForbiddenPeer)),
+            ("own listener", 0, v4, send("198.51.100.1:3478", b"x"), dropped(ForbiddenPeer)),
+            ("v6 peer from v4", 0, v4, send("[2001:db8:1::1]:9", b"x"), dropped(PeerFamily)),
+            ("v4 peer from v6", 0, v6, send("203.0.113.1:9", b"x"), dropped(PeerFamily)),
+            (
+                "send when the allocation ends",
+                1_000,
+                v4,
+                send("203.0.113.1:9", b"x"),
+                dropped(AllocationExpired),
+            ),
+            ("stranger's send", 0, STRANGER, send("203.0.113.1:9", b"x"), dropped(NoAllocation)),
+            (
+                "data from a client",
+                0,
+                v4,
+                data_indication(TRANSACTION, peer("203.0.113.1:9"), b"x"),
+                dropped(UnknownIndication),
+            ),
+            ("binding indication", 0, v4, stun(0x0011, TRANSACTION, b""), dropped(UnknownIndication)),
+            (
+                "send of nothing",
+                0,
+                v4,
+                stun(0x0016, TRANSACTION, &xor_peer(TRANSACTION, peer("203.0.113.1:9"))),
+                dropped(BadSend),
+            ),
+            ("send to nobody", 0, v4, stun(0x0016, TRANSACTION, &attribute(0x0013, b"x")), dropped(BadSend)),
+            (
+                "send with an unknown demand",
+                0,
+                v4,
+                stun(0x0016, TRANSACTION, &unknown_required.concat()),
+                dropped(BadSend),
+            ),
+            ("DONT-FRAGMENT from v4 to v4", 0, v4, unfragmented("203.0.113.1:9"), dropped(BadSend)),
+            (
+                "DONT-FRAGMENT from v4 to v6",
+                0,
+                v6,
+                unfragmented("[2001:db8:1::1]:9"),
+                sent(OVER_V6, "[2001:db8:1::1]:9", b"hi"),
+            ),
+            ("send cut short", 0, v4, send("203.0.113.1:9", b"hello")[..30].to_vec(), dropped(Malformed)),
+            ("request", 0, v4, request.clone(), FromClient::LiveRequest),
+            ("request after the end", 1_000, v4, request.clone(), FromClient::LiveRequest),
+            ("stranger's request", 0, STRANGER, request.clone(), FromClient::StrangerRequest),
+            ("success response", 0, v4, stun(0x0101, TRANSACTION, b""), dropped(UnexpectedAnswer)),
+            ("error response", 0, STRANGER, stun(0x0111, TRANSACTION, b""), dropped(UnexpectedAnswer)),
+            ("nothing", 0, v4, vec![], dropped(Unclassified)),
+            ("DTLS", 0, v4, vec![22, 254, 253, 0, 0, 0, 0, 0], dropped(Unclassified)),
+            ("RTP", 0, STRANGER, vec![0x80; 40], dropped(Unclassified)),
+            ("channel of RFC 5766 that is not granted", 0, v4, vec![0x50, 0, 0, 0], dropped(NoChannel)),
+        ];
+        let table = world(false);
+        for (name, millis, from, datagram, verdict) in cases {
+            assert_eq!(from_client(&table, at(millis), &client(from), &datagram), verdict, "{name}");
+        }
+    }
+
+    #[test]
+    fn strict_permissions_end_while_the_channel_goes_on() {
+        let table = world(true);
+        let v4 = client(CLIENT_OF_V4);
+        let by_channel = channel_data(0x4000, b"hi");
+        let to_peer = sent(OVER_V4, "203.0.113.2:2000", b"hi");
+        assert_eq!(from_client(&table, at(499), &v4, &by_channel), to_peer);
+        assert_eq!(from_client(&table, at(500), &v4, &by_channel), dropped(DropReason::PermissionExpired));
+        // 0x4004 was bound without a Permit.
+        let unpermitted = channel_data(0x4004, b"hi");
+        assert_eq!(from_client(&table, at(0), &v4, &unpermitted), dropped(DropReason::NoPermission));
+        let (mut buffer, payload) = received(b"yo");
+        let back = from_peer(&table, at(500), OVER_V4, peer("203.0.113.2:2000"), &mut buffer, payload);
+        assert_eq!(back, FromPeer::Drop(DropReason::PermissionExpired));
+    }
+
+    #[test]
+    fn an_own_relay_is_a_peer_exactly_while_it_lives() {
+        let mut table = world(false);
+        let (v4, by_channel) = (client(CLIENT_OF_V4), channel_data(0x4002, b"hi"));
+        let by_send = send("198.51.100.1:50001", b"hi");
+        for live in [false, true, true, false] {
+            let address = socket("198.51.100.1:50001");
+            table.apply(TableChange::OwnRelay { address, live });
+            for datagram in [&by_channel, &by_send] {
+                let verdict = from_client(&table, at(0), &v4, datagram);
+                let expected = if live {
+                    sent(OVER_V4, "198.51.100.1:50001", b"hi")
+                } else {
+                    dropped(DropReason::ForbiddenPeer)
+                };
+                assert_eq!(verdict, expected, "live: {live}");
+            }
+        }
+    }
+
+    /// What `from_peer` makes of `payload`: the reason, or the whole message that the client gets.
+    fn arrive(
+        table: &Table,
+        millis: u64,
+        relay: RelayId,
+        from: &str,
+        payload: &[u8],
+    ) -> Result<Vec<u8>, DropReason> {
+        let (mut buffer, place) = received(payload);
+        match from_peer(table, at(millis), relay, peer(from), &mut buffer, place.clone()) {
+            FromPeer::Drop(reason) => Err(reason),
+            FromPeer::ToClient { to, frame } => {
+                let port = if relay == OVER_V4 { CLIENT_OF_V4 } else { CLIENT_OF_V6 };
+                assert_eq!(to, client(port));
+                assert_eq!(&buffer[place], payload, "data stays in place");
+                Ok(buffer[frame].to_vec())
+            }
+        }
+    }
+
+    /// The same, where a Data indication is due.
+    fn arrive_as_data(table: &Table, millis: u64, relay: RelayId, from: &str, payload: &[u8]) -> [u8; 12] {
+        let message = arrive(table, millis, relay, from, payload).unwrap();
+        let transaction: [u8; 12] = message[8..20].try_into().unwrap();
+        assert_eq!(message, data_indication(transaction, peer(from), payload));
+        transaction
+    }
+
+    #[test]
+    fn each_datagram_of_a_peer_gets_its_verdict() {
+        use DropReason::*;
+        let table = world(false);
+        let framed = |number| Ok(channel_data(number, b"yo"));
+        let cases = [
+            ("channel", 0, OVER_V4, "203.0.113.2:2000", framed(0x4000)),
+            ("channel over v6", 0, OVER_V6, "[2001:db8:1::2]:2000", framed(0x4000)),
+            ("channel's last millisecond", 799, OVER_V4, "203.0.113.2:2000", framed(0x4000)),
+            ("channel's end is its permission's", 800, OVER_V4, "203.0.113.2:2000", Err(PermissionExpired)),
+            ("channel outlives the allocation", 1_000, OVER_V4, "203.0.113.5:2000", Err(AllocationExpired)),
+            ("the way in asks no policy", 0, OVER_V4, "203.0.113.66:53", framed(0x4001)),
+            ("permission's end", 500, OVER_V4, "203.0.113.1:9", Err(PermissionExpired)),
+            ("no permission", 0, OVER_V4, "203.0.113.77:9", Err(NoPermission)),
+            ("permission of another", 0, OVER_V6, "[2001:db8:1::3]:9", Err(NoPermission)),
+            ("other family", 0, OVER_V4, "[2001:db8:1::1]:2000", Err(PeerFamily)),
+            ("older generation", 0, relay(3, 6), "203.0.113.2:2000", Err(StaleRelay)),
+            ("newer generation", 0, relay(3, 8), "203.0.113.2:2000", Err(StaleRelay)),
+            ("empty place", 0, relay(1, 0), "203.0.113.2:2000", Err(StaleRelay)),
+            ("place out of range", 0, relay(u32::MAX, 0), "203.0.113.2:2000", Err(StaleRelay)),
+        ];
+        for (name, millis, relay, from, verdict) in cases {
+            assert_eq!(arrive(&table, millis, relay, from, b"yo"), verdict, "{name}");
+        }
+    }
+
+    #[test]
+    fn without_a_channel_to_exactly_this_port_data_comes_as_an_indication() {
+        let table = world(false);
+        arrive_as_data(&table, 0, OVER_V4, "203.0.113.1:9", b"yo");
+        arrive_as_data(&table, 499, OVER_V4, "203.0.113.1:65535", b"");
+        arrive_as_data(&table, 0, OVER_V4, "203.0.113.2:2001", b"the channel is to port 2000");
+        arrive_as_data(&table, 0, OVER_V6, "[2001:db8:1::1]:9", b"yo");
+        for len in 0..=8 {
+            // The oracle's padding is zero, the room's former bytes were not.
+            arrive_as_data(&table, 0, OVER_V6, "[2001:db8:1::1]:9", &vec![0xAB; len]);
+        }
+    }
+
+    #[test]
+    fn an_expired_channel_of_a_permitted_peer_falls_back_to_indications() {
+        let mut table = world(false);
+        table.apply(permit(OVER_V4, "203.0.113.2", 900));
+        assert_eq!(arrive(&table, 799, OVER_V4, "203.0.113.2:2000", b"x"), Ok(channel_data(0x4000, b"x")));
+        arrive_as_data(&table, 800, OVER_V4, "203.0.113.2:2000", b"x");
+    }
+
+    #[test]
+    fn transaction_ids_do_not_repeat() {
+        let table = world(false);
+        let draw = |_| arrive_as_data(&table, 0, OVER_V4, "203.0.113.1:9", b"yo");
+        let drawn: BTreeSet<_> = (0..1_000).map(draw).collect();
+        assert_eq!(drawn.len(), 1_000);
+        let halves: BTreeSet<_> = drawn.iter().flat_map(|id| [id[..4].to_vec(), id[8..].to_vec()]).collect();
+        assert_eq!(halves.len(), 2_000, "each part of an id changes");
+    }
+
+    #[test]
+    fn what_does_not_fit_a_datagram_with_its_header_is_too_large() {
+        let mut table = world(false);
+        table.apply(permit(OVER_V6, "2001:db8:1::1", 500));
+        let by_channel = DATAGRAM_MAX - channel_data::HEADER_LEN;
+        let by_v4 = DATAGRAM_MAX.next_multiple_of(4) - 4 - (20 + 12 + 4);
+        let by_v6 = DATAGRAM_MAX.next_multiple_of(4) - 4 - DATA_HEADER_MAX;
+        let cases = [
+            (OVER_V4, "203.0.113.2:2000", by_channel),
+            (OVER_V4, "203.0.113.1:9", by_v4),
+            (OVER_V6, "[2001:db8:1::1]:9", by_v6),
+        ];
+        for (relay, from, max) in cases {
+            let fits = arrive(&table, 0, relay, from, &vec![1; max]).unwrap();
+            assert!(fits.len() <= DATAGRAM_MAX && fits.len() > DATAGRAM_MAX - 4);
+            assert_eq!(arrive(&table, 0, relay, from, &vec![1; max + 1]), Err(DropReason::TooLarge));
+            assert_eq!(arrive(&table, 0, relay, from, &vec![1; 65_536]), Err(DropReason::TooLarge));
+        }
+    }
+
+    #[test]
+    fn a_buffer_without_room_is_refused_and_not_overrun() {
+        let table = world(false);
+        let judge = |from: &str, buffer: &mut [u8], payload| {
+            from_peer(&table, at(0), OVER_V4, peer(from), buffer, payload)
+        };
+        let refused = FromPeer::Drop(DropReason::TooLarge);
+        let (channel, none) = ("203.0.113.2:2000", "203.0.113.1:9");
+        assert_eq!(judge(channel, &mut [0; 8], 3..8), refused);
+        assert_eq!(judge(none, &mut [0; 64], 35..40), refused);
+        assert_eq!(judge(none, &mut [0; 64], 61..63), refused, "padding");
+        for from in [channel, none] {
+            assert_eq!(judge(from, &mut [0; 64], 60..65), refused);
+            assert_eq!(judge(from, &mut [0; 64], 100..usize::MAX), refused);
+        }
+        assert_eq!(table.counters(OVER_V4), Some(Counters::default()));
+    }
+
+    #[test]
+    fn only_what_passed_is_counted() {
+        let table = world(false);
+        let v4 = client(CLIENT_OF_V4);
+        for datagram in
+            [channel_data(0x4000, b"four"), send("203.0.113.1:9", b"sixsix"), channel_data(0x4001, b"no")]
+        {
+            from_client(&table, at(0), &v4, &datagram);
+        }
+        arrive(&table, 0, OVER_V4, "203.0.113.2:2000", b"channel").unwrap();
+        arrive(&table, 0, OVER_V4, "203.0.113.1:9", b"data").unwrap();
+        arrive(&table, 0, OVER_V4, "203.0.113.77:9", b"dropped").unwrap_err();
+        let carried =
+            Counters { to_peer_packets: 2, to_peer_bytes: 10, to_client_packets: 2, to_client_bytes: 11 };
+        assert_eq!(table.counters(OVER_V4), Some(carried));
+        assert_eq!(table.counters(OVER_V6), Some(Counters::default()));
+    }
+
+    #[test]
+    fn a_removed_allocation_is_a_strangers_at_once() {
+        let mut table = world(false);
+        let (v4, datagram) = (client(CLIENT_OF_V4), channel_data(0x4000, b"hi"));
+        table.apply(TableChange::Remove { relay: OVER_V4 });
+        assert_eq!(from_client(&table, at(0), &v4, &datagram), dropped(DropReason::NoAllocation));
+        let request = stun(0x0001, TRANSACTION, b"");
+        assert_eq!(from_client(&table, at(0), &v4, &request), FromClient::StrangerRequest);
+        assert_eq!(arrive(&table, 0, OVER_V4, "203.0.113.2:2000", b"x"), Err(DropReason::StaleRelay));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_of_a_client_make_it_panic_or_leave_unpermitted(
+            mut bytes in prop::collection::vec(any::<u8>(), 0..96),
+            first in 0_usize..6,
+            from in prop::sample::select(vec![CLIENT_OF_V4, CLIENT_OF_V6, STRANGER]),
+        ) {
+            // Half of the starts are those of real messages, so that the decoders are reached.
+            let starts: [&[u8]; 6] = [
+                &[], &[], &[0x40, 0], &[0x40, 1, 0, 4], &[0, 0x16, 0, 12, 0x21, 0x12, 0xA4, 0x42], &[0, 1],
+            ];
+            let start = starts[first];
+            if bytes.len() >= start.len() {
+                bytes[..start.len()].copy_from_slice(start);
+            }
+            let table = world(false);
+            let verdict = from_client(&table, at(0), &client(from), &bytes);
+            if let FromClient::ToPeer { peer: to, data, .. } = verdict {
+                prop_assert!(to != peer("203.0.113.66:53"));
+                prop_assert!(data.len() <= bytes.len());
+                prop_assert!(from != STRANGER);
+            }
+        }
+
+        #[test]
+        fn no_buffer_or_range_makes_it_panic(
+            len in 0_usize..200,
+            start in 0_usize..220,
+            end in 0_usize..220,
+        ) {
+            let table = world(false);
+            for from in ["203.0.113.2:2000", "203.0.113.1:9"] {
+                let mut buffer = vec![STALE; len];
+                if let FromPeer::ToClient { frame, .. } =
+                    from_peer(&table, at(0), OVER_V4, peer(from), &mut buffer, start..end)
+                {
+                    prop_assert!(frame.end <= len && frame.start < start);
+                }
+            }
+        }
+
+        #[test]
+        fn every_payload_comes_whole(payload in prop::collection::vec(any::<u8>(), 0..1_500)) {
+            let table = world(false);
+            arrive_as_data(&table, 0, OVER_V4, "203.0.113.1:9", &payload);
+            let framed = arrive(&table, 0, OVER_V4, "203.0.113.2:2000", &payload);
+            prop_assert_eq!(framed, Ok(channel_data(0x4000, &payload)));
+            prop_assert!(DATA_PADDING_MAX >= payload.len().next_multiple_of(4) - payload.len());
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The data plane's pure heart: a packet and a table in, a verdict out. Nothing here allocates per packet,
+//! takes a lock, reads a clock or logs.
+
+mod allocation;
+mod counters;
+#[cfg(test)]
+mod fixture;
+pub mod forward;
+#[cfg(test)]
+mod model;
+mod table;
+mod update;
+mod verdict;
+
+pub use counters::Counters;
+pub use table::Table;
+pub use table::TableConfig;
+pub use update::NewAllocation;
+pub use update::TableChange;
+pub use verdict::DropReason;
+pub use verdict::FromClient;
+pub use verdict::FromPeer;

@@ -1,0 +1,484 @@
+//! The table of one worker.
+//!
+//! ```text
+//! client side:  five-tuple ──hash──▶ index ─┐
+//!                                           ├─▶ allocations[index]: generation, permitted, channels …
+//! relay side:   RelayId.index ──────────────┘
+//! ```
+//!
+//! Each thing in it holds the moment at which it ends, so expiry needs no message. Only control puts in and
+//! takes out; packets read, and count.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::collections::HashSet;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::Hasher;
+use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ahash::RandomState;
+
+use crate::proto::peers::OwnRelays;
+use crate::proto::peers::PeerPolicy;
+use crate::proto::types::ChannelNumber;
+use crate::proto::types::Deadline;
+use crate::proto::types::Dialect;
+use crate::proto::types::FiveTuple;
+use crate::proto::types::PeerAddr;
+use crate::proto::types::RelayId;
+use crate::proto::types::limits::ALLOCATIONS_MAX;
+use crate::proto::wire::TransactionId;
+
+use super::Counters;
+use super::NewAllocation;
+use super::TableChange;
+use super::allocation::Allocation;
+use super::allocation::Channel;
+use super::allocation::Reach;
+
+/// The first four bytes of every transaction id (RFC 8489 § 5).
+const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xA4, 0x42];
+
+/// What a table is made with.
+#[derive(Clone, Debug)]
+pub struct TableConfig {
+    /// Judges each datagram on its way out.
+    pub policy: Arc<PeerPolicy>,
+    /// Without this a live channel keeps its peer's address permitted.
+    pub strict_permissions: bool,
+    /// Random seeds of the keyed hash.
+    pub hash_seeds: [u64; 4],
+}
+
+/// The allocations of one worker, and which relayed addresses of the whole server are live.
+#[derive(Debug)]
+pub struct Table {
+    policy: Arc<PeerPolicy>,
+    strict_permissions: bool,
+    hasher: RandomState,
+    /// The place in `allocations` of each five-tuple whose allocation was not removed.
+    clients: HashMap<FiveTuple, u32, RandomState>,
+    /// By `RelayId::index`; never longer than `ALLOCATIONS_MAX`. Boxed, because a worker has few of the
+    /// indices.
+    allocations: Vec<Option<Box<Allocation>>>,
+    own_relays: LiveRelays,
+    transactions: Transactions,
+}
+
+impl Table {
+    /// An empty table.
+    #[must_use]
+    pub fn new(config: TableConfig) -> Self {
+        let [a, b, c, d] = config.hash_seeds;
+        let hasher = RandomState::with_seeds(a, b, c, d);
+        Self {
+            policy: config.policy,
+            strict_permissions: config.strict_permissions,
+            clients: HashMap::with_hasher(hasher.clone()),
+            allocations: Vec::new(),
+            own_relays: LiveRelays(HashSet::with_hasher(hasher.clone())),
+            transactions: Transactions::new(config.hash_seeds),
+            hasher,
+        }
+    }
+
+    /// Carries out `change`. A change for a relay that is not here, in this generation and not removed, is
+    /// ignored.
+    pub fn apply(&mut self, change: TableChange) {
+        match change {
+            TableChange::Insert(new) => self.insert(*new),
+            TableChange::Extend { relay, until } => self.extend(relay, until),
+            TableChange::Permit { relay, peer, until } => self.permit(relay, peer, until),
+            TableChange::Bind { relay, channel, peer, until } => self.bind(relay, channel, peer, until),
+            TableChange::Remove { relay } => self.remove(relay),
+            TableChange::OwnRelay { address, live } => self.own_relays.set(address, live),
+        }
+    }
+
+    /// Drops what [`TableChange::Remove`] left, or the whole of an allocation that was not removed, and
+    /// answers what it carried: nothing, if it is not here.
+    pub fn forget(&mut self, relay: RelayId) -> Counters {
+        self.remove(relay);
+        match self.allocations.get_mut(relay.index as usize) {
+            Some(place) => place
+                .take_if(|allocation| allocation.relay() == relay)
+                .map_or_else(Counters::default, |allocation| allocation.counters()),
+            None => Counters::default(),
+        }
+    }
+
+    /// The allocation of `five_tuple`, expired or not, and its dialect.
+    #[must_use]
+    pub fn find(&self, five_tuple: &FiveTuple) -> Option<(RelayId, Dialect)> {
+        self.of_client(five_tuple).map(|allocation| (allocation.relay(), allocation.dialect()))
+    }
+
+    /// The client's side of `relay`; `None` if it is not here or was removed.
+    #[must_use]
+    pub fn five_tuple(&self, relay: RelayId) -> Option<FiveTuple> {
+        self.of_relay(relay).map(Allocation::five_tuple)
+    }
+
+    /// What `relay` carried; `None` if it is not here. After [`TableChange::Remove`] it is still here, until
+    /// [`Self::forget`].
+    #[must_use]
+    pub fn counters(&self, relay: RelayId) -> Option<Counters> {
+        self.any_generation(relay.index)
+            .filter(|allocation| allocation.relay() == relay)
+            .map(Allocation::counters)
+    }
+
+    /// Allocations that were not removed.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.clients.is_empty()
+    }
+
+    /// Each allocation that was not removed, and what it carried so far, in no order that means anything.
+    pub fn iter(&self) -> impl Iterator<Item = (RelayId, Counters)> + '_ {
+        self.allocations
+            .iter()
+            .filter_map(Option::as_deref)
+            .filter(|allocation| !allocation.is_removed())
+            .map(|allocation| (allocation.relay(), allocation.counters()))
+    }
+}
+
+/// What a packet asks.
+impl Table {
+    /// The allocation of `five_tuple`, expired or not, found with one look.
+    pub(super) fn of_client(&self, five_tuple: &FiveTuple) -> Option<&Allocation> {
+        self.any_generation(*self.clients.get(five_tuple)?)
+    }
+
+    /// The allocation of `relay`, expired or not, unless it was removed or another has its place.
+    pub(super) fn of_relay(&self, relay: RelayId) -> Option<&Allocation> {
+        self.any_generation(relay.index)
+            .filter(|allocation| allocation.relay() == relay && !allocation.is_removed())
+    }
+
+    /// Whether the policy lets a datagram go to `peer`.
+    pub(super) fn may_reach(&self, peer: PeerAddr) -> bool {
+        self.policy.allows(peer.socket(), &self.own_relays)
+    }
+
+    /// Whether the policy lets a datagram go to the peer of `channel`.
+    pub(super) fn may_reach_by(&self, channel: &Channel) -> bool {
+        match channel.reach {
+            Reach::Always => true,
+            Reach::Never => false,
+            Reach::OwnRelay => self.may_reach(channel.peer),
+        }
+    }
+
+    /// A transaction id that nobody else can foresee, for one indication.
+    pub(super) fn fresh_transaction(&self) -> TransactionId {
+        self.transactions.fresh()
+    }
+
+    fn any_generation(&self, index: u32) -> Option<&Allocation> {
+        self.allocations.get(index as usize)?.as_deref()
+    }
+}
+
+/// What control changes.
+impl Table {
+    fn insert(&mut self, new: NewAllocation) {
+        let NewAllocation { relay, five_tuple, .. } = new;
+        if relay.index >= ALLOCATIONS_MAX {
+            return;
+        }
+        if let Some(there) = self.any_generation(relay.index).map(Allocation::relay) {
+            if !is_newer(relay, there) {
+                return;
+            }
+            self.forget(there);
+        }
+        // A five-tuple names one allocation: should control forget to remove the former, it is removed here.
+        if let Some((former, _)) = self.find(&five_tuple) {
+            self.remove(former);
+        }
+        let place = relay.index as usize;
+        if self.allocations.len() <= place {
+            self.allocations.resize_with(place + 1, || None);
+        }
+        self.allocations[place] = Some(Box::new(Allocation::new(new, &self.hasher)));
+        self.clients.insert(five_tuple, relay.index);
+    }
+
+    fn extend(&mut self, relay: RelayId, until: Deadline) {
+        if let Some(allocation) = self.of_relay_mut(relay) {
+            allocation.extend(until);
+        }
+    }
+
+    fn permit(&mut self, relay: RelayId, peer: IpAddr, until: Deadline) {
+        if let Some(allocation) = self.of_relay_mut(relay) {
+            allocation.permit(peer, until);
+        }
+    }
+
+    fn bind(&mut self, relay: RelayId, number: ChannelNumber, peer: PeerAddr, until: Deadline) {
+        let reach = self.reach(peer);
+        let strict_permissions = self.strict_permissions;
+        let Some(allocation) = self.of_relay_mut(relay) else { return };
+        allocation.bind(number, peer, until, reach);
+        // The permission that a ChannelBind makes (RFC 8656 § 12.2) ends earlier than the channel. Clients
+        // exist that refresh channels only; with strict permissions theirs end as the standard says, by their
+        // own Permit.
+        if !strict_permissions {
+            allocation.permit(peer.ip(), until);
+        }
+    }
+
+    fn remove(&mut self, relay: RelayId) {
+        let Some(allocation) = self.of_relay_mut(relay) else { return };
+        allocation.remove();
+        let five_tuple = allocation.five_tuple();
+        self.clients.remove(&five_tuple);
+    }
+
+    fn of_relay_mut(&mut self, relay: RelayId) -> Option<&mut Allocation> {
+        self.allocations
+            .get_mut(relay.index as usize)?
+            .as_deref_mut()
+            .filter(|allocation| allocation.relay() == relay && !allocation.is_removed())
+    }
+
+    /// What the policy says of `peer` for as long as a channel may last. A live own relay can only open a
+    /// way, so where none and all of them living makes no difference, none ever does.
+    fn reach(&self, peer: PeerAddr) -> Reach {
+        let if_none_lived = self.policy.allows(peer.socket(), &Supposed { live: false });
+        let if_all_lived = self.policy.allows(peer.socket(), &Supposed { live: true });
+        match (if_none_lived, if_all_lived) {
+            (true, true) => Reach::Always,
+            (false, false) => Reach::Never,
+            _ => Reach::OwnRelay,
+        }
+    }
+}
+
+/// Whether `relay` is a later use of the slot than `there`. Generations wrap, so the nearer way round counts.
+fn is_newer(relay: RelayId, there: RelayId) -> bool {
+    let ahead = relay.generation.wrapping_sub(there.generation);
+    ahead != 0 && ahead < 1 << 31
+}
+
+/// The relayed addresses of the whole server that are live; at most `ALLOCATIONS_MAX`.
+#[derive(Debug)]
+struct LiveRelays(HashSet<SocketAddr, RandomState>);
+
+impl LiveRelays {
+    fn set(&mut self, address: SocketAddr, live: bool) {
+        let address = PeerAddr::new(address).socket();
+        if !live {
+            self.0.remove(&address);
+        } else if self.0.len() < ALLOCATIONS_MAX as usize {
+            self.0.insert(address);
+        }
+    }
+}
+
+impl OwnRelays for LiveRelays {
+    fn is_live(&self, address: SocketAddr) -> bool {
+        self.0.contains(&address)
+    }
+}
+
+/// Own relays that all live, or none.
+struct Supposed {
+    live: bool,
+}
+
+impl OwnRelays for Supposed {
+    fn is_live(&self, _: SocketAddr) -> bool {
+        self.live
+    }
+}
+
+/// Transaction ids of Data indications: a counter under a keyed hash, which is SipHash and not the tables'
+/// hash, because clients see its results and must not learn from them where keys collide.
+#[derive(Debug)]
+struct Transactions {
+    keyed: DefaultHasher,
+    drawn: Cell<u64>,
+}
+
+impl Transactions {
+    fn new(seeds: [u64; 4]) -> Self {
+        let mut keyed = DefaultHasher::new();
+        for seed in seeds {
+            keyed.write_u64(seed);
+        }
+        Self { keyed, drawn: Cell::new(0) }
+    }
+
+    fn fresh(&self) -> TransactionId {
+        let drawn = self.drawn.get().wrapping_add(1);
+        self.drawn.set(drawn);
+        let mut hash = self.keyed.clone();
+        hash.write_u64(drawn);
+        let first = hash.finish();
+        hash.write_u64(drawn);
+        let second = hash.finish();
+        let mut id = [0; 16];
+        id[..4].copy_from_slice(&MAGIC_COOKIE);
+        id[4..12].copy_from_slice(&first.to_be_bytes());
+        id[12..].copy_from_slice(&second.to_be_bytes()[..4]);
+        TransactionId(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use crate::proto::media::fixture::at;
+    use crate::proto::media::fixture::bind;
+    use crate::proto::media::fixture::client;
+    use crate::proto::media::fixture::insert;
+    use crate::proto::media::fixture::ms;
+    use crate::proto::media::fixture::peer;
+    use crate::proto::media::fixture::permit;
+    use crate::proto::media::fixture::relay;
+    use crate::proto::media::fixture::table;
+
+    use super::*;
+
+    const RELAYED: &str = "198.51.100.1:50000";
+
+    fn with(relay: RelayId) -> Table {
+        let mut table = table(false);
+        table.apply(insert(relay, client(1), RELAYED, 1_000));
+        table
+    }
+
+    #[test]
+    fn a_table_can_be_given_to_its_workers_thread() {
+        fn given<T: Send>() {}
+        given::<Table>();
+    }
+
+    #[test]
+    fn a_removed_allocation_keeps_its_counters_until_it_is_forgotten() {
+        let mut table = with(relay(5, 1));
+        table.of_client(&client(1)).unwrap().count_to_client(7);
+        let carried = Counters { to_client_packets: 1, to_client_bytes: 7, ..Counters::default() };
+        table.apply(TableChange::Remove { relay: relay(5, 1) });
+        assert_eq!(table.find(&client(1)), None);
+        assert_eq!(table.five_tuple(relay(5, 1)), None);
+        assert_eq!((table.len(), table.iter().count(), table.is_empty()), (0, 0, true));
+        assert_eq!(table.counters(relay(5, 1)), Some(carried));
+        assert_eq!(table.forget(relay(5, 2)), Counters::default());
+        assert_eq!(table.forget(relay(5, 1)), carried);
+        assert_eq!(table.counters(relay(5, 1)), None);
+        assert_eq!(table.forget(relay(5, 1)), Counters::default());
+    }
+
+    #[test]
+    fn forgetting_what_was_not_removed_takes_its_client_along() {
+        let mut table = with(relay(5, 1));
+        table.forget(relay(5, 1));
+        assert_eq!(table.find(&client(1)), None);
+        assert_eq!(table.len(), 0);
+    }
+
+    #[test]
+    fn changes_for_another_generation_or_a_removed_allocation_do_nothing() {
+        let (here, gone) = (relay(5, 2), relay(5, 1));
+        for (target, remove_first) in
+            [(gone, false), (relay(5, 3), false), (relay(6, 2), false), (here, true)]
+        {
+            let mut table = with(here);
+            if remove_first {
+                table.apply(TableChange::Remove { relay: here });
+            }
+            table.apply(TableChange::Extend { relay: target, until: ms(9_000) });
+            table.apply(permit(target, "203.0.113.1", 9_000));
+            table.apply(bind(target, 0x4000, "203.0.113.2:2", 9_000));
+            table.apply(TableChange::Remove { relay: target });
+            assert_eq!(table.find(&client(1)).is_none(), remove_first);
+            let allocation = table.any_generation(here.index).unwrap();
+            assert!(allocation.live(at(1_000)).is_err());
+            assert!(allocation.admit(peer("203.0.113.1:9"), at(0)).is_err());
+            assert!(allocation.channel_to(peer("203.0.113.2:2"), at(0)).is_none());
+        }
+    }
+
+    #[test]
+    fn only_a_newer_generation_takes_a_place() {
+        for (there, comes, takes) in
+            [(2, 3, true), (2, 2, false), (2, 1, false), (u32::MAX, 0, true), (0, u32::MAX, false)]
+        {
+            let mut table = with(relay(5, there));
+            table.apply(insert(relay(5, comes), client(2), RELAYED, 1_000));
+            assert_eq!(table.find(&client(2)).is_some(), takes, "{there} then {comes}");
+            assert_eq!(table.find(&client(1)).is_none(), takes, "{there} then {comes}");
+            assert_eq!(table.len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_five_tuple_names_one_allocation() {
+        let mut table = with(relay(5, 1));
+        table.apply(insert(relay(6, 1), client(1), RELAYED, 1_000));
+        assert_eq!(table.find(&client(1)), Some((relay(6, 1), Dialect::Rfc8656)));
+        assert_eq!(table.five_tuple(relay(5, 1)), None);
+        table.apply(TableChange::Remove { relay: relay(5, 1) });
+        table.forget(relay(5, 1));
+        assert_eq!(table.find(&client(1)), Some((relay(6, 1), Dialect::Rfc8656)));
+    }
+
+    #[test]
+    fn an_index_beyond_the_limit_takes_no_memory() {
+        let mut table = with(relay(ALLOCATIONS_MAX - 1, 1));
+        table.apply(insert(relay(ALLOCATIONS_MAX, 1), client(2), RELAYED, 1_000));
+        assert_eq!(table.len(), 1);
+        assert_eq!(table.allocations.len(), ALLOCATIONS_MAX as usize);
+    }
+
+    #[test]
+    fn live_relays_are_bounded_and_known_without_their_flow_label() {
+        let mut own = table(false).own_relays;
+        let nth = |n: u32| SocketAddr::new(Ipv4Addr::from_bits(n).into(), 50_000);
+        for n in 0..=ALLOCATIONS_MAX {
+            own.set(nth(n), true);
+        }
+        assert!(own.is_live(nth(ALLOCATIONS_MAX - 1)) && !own.is_live(nth(ALLOCATIONS_MAX)));
+        own.set(nth(3), false);
+        own.set(std::net::SocketAddrV6::new("2001:db8::1".parse().unwrap(), 7, 99, 0).into(), true);
+        assert!(!own.is_live(nth(3)));
+        assert!(own.is_live("[2001:db8::1]:7".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_the_policy_says_of_a_channel_is_settled_when_it_is_bound() {
+        let table = table(false);
+        assert_eq!(table.reach(peer("203.0.113.1:1")), Reach::Always);
+        assert_eq!(table.reach(peer("203.0.113.66:53")), Reach::Never);
+        assert_eq!(table.reach(peer("192.0.2.1:1")), Reach::Never);
+        assert_eq!(table.reach(peer("198.51.100.1:50000")), Reach::OwnRelay);
+    }
+
+    #[test]
+    fn transaction_ids_carry_the_cookie_and_depend_on_the_seeds() {
+        let ids = |seeds| {
+            let transactions = Transactions::new(seeds);
+            [transactions.fresh().0, transactions.fresh().0]
+        };
+        let [first, second] = ids([1, 2, 3, 4]);
+        assert_eq!(first[..4], [0x21, 0x12, 0xA4, 0x42]);
+        assert_ne!(first, second);
+        for other in [[0, 2, 3, 4], [1, 0, 3, 4], [1, 2, 0, 4], [1, 2, 3, 0]] {
+            assert_ne!(ids(other)[0], first);
+        }
+    }
+}

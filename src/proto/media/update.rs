@@ -1,0 +1,77 @@
+//! What control tells a worker's table. Each change stands on its own; the ring's order is the only order.
+
+use std::net::IpAddr;
+use std::net::SocketAddr;
+
+use crate::proto::types::ChannelNumber;
+use crate::proto::types::Deadline;
+use crate::proto::types::Dialect;
+use crate::proto::types::FiveTuple;
+use crate::proto::types::PeerAddr;
+use crate::proto::types::RelayAddr;
+use crate::proto::types::RelayId;
+
+/// An allocation as the data plane knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewAllocation {
+    /// Its name.
+    pub relay: RelayId,
+    /// The client's side.
+    pub five_tuple: FiveTuple,
+    /// The client's wire format.
+    pub dialect: Dialect,
+    /// The relayed transport address as others see it.
+    pub relayed: RelayAddr,
+    /// When it ends unless it is extended.
+    pub until: Deadline,
+}
+
+/// One change of a worker's table. A change for a relay whose generation is not the one in the table is
+/// ignored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TableChange {
+    /// An allocation begins.
+    Insert(Box<NewAllocation>),
+    /// An allocation goes on.
+    Extend {
+        /// Which.
+        relay: RelayId,
+        /// When it ends.
+        until: Deadline,
+    },
+    /// Peers of this address may send and be sent to, from and to any port.
+    Permit {
+        /// Of which allocation.
+        relay: RelayId,
+        /// The peers' address.
+        peer: IpAddr,
+        /// When the permission ends.
+        until: Deadline,
+    },
+    /// A channel is bound, or goes on. The permission that a ChannelBind makes (RFC 8656 § 12.2) is a
+    /// [`Self::Permit`] of its own; unless permissions are strict, the peer's address is permitted until the
+    /// channel ends, besides.
+    Bind {
+        /// Of which allocation.
+        relay: RelayId,
+        /// The channel.
+        channel: ChannelNumber,
+        /// Its peer.
+        peer: PeerAddr,
+        /// When the channel ends.
+        until: Deadline,
+    },
+    /// An allocation is over: its client's packets are a stranger's from here on.
+    Remove {
+        /// Which.
+        relay: RelayId,
+    },
+    /// A relayed address of this server, on whichever worker, came to life or ended. Only live ones may be
+    /// peers of others.
+    OwnRelay {
+        /// The relayed transport address, in the form in which peers are named.
+        address: SocketAddr,
+        /// Whether it lives.
+        live: bool,
+    },
+}

@@ -1,0 +1,53 @@
+//! What the server is made with. Whoever builds it has checked it: see `config/build.rs`.
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::proto::auth::challenge::Challenger;
+use crate::proto::auth::credential::Credentials;
+use crate::proto::peers::PeerPolicy;
+use crate::proto::types::ChannelNumber;
+use crate::proto::types::Lifetime;
+
+/// An address that relay sockets are bound to, and the one that clients and peers are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelayAddress {
+    /// An address of this machine.
+    pub bind: IpAddr,
+    /// The same, or the one a 1:1 NAT in front of this machine shows.
+    pub external: IpAddr,
+}
+
+/// What the server is made with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Realm, nonce key and nonce lifetime.
+    pub challenger: Challenger,
+    /// Who may allocate.
+    pub credentials: Arc<Credentials>,
+    /// Which peers may be reached.
+    pub policy: Arc<PeerPolicy>,
+    /// Where relay sockets are bound; the first of a family serves that family.
+    pub relays: Vec<RelayAddress>,
+    /// Their ports.
+    pub ports: RangeInclusive<u16>,
+    /// Granted where a client asks for none or less.
+    pub lifetime_default: Lifetime,
+    /// Granted at most.
+    pub lifetime_max: Lifetime,
+    /// How long a permission lasts.
+    pub permission_lifetime: Duration,
+    /// The highest channel number granted: [`ChannelNumber::MAX`], or [`ChannelNumber::MAX_RFC5766`] for the sake of
+    /// old clients.
+    pub channel_number_max: ChannelNumber,
+    /// How long a channel lasts.
+    pub channel_lifetime: Duration,
+    /// How long a live allocation may go on after its credential's expiry.
+    pub session_lifetime_max: Duration,
+    /// Allocations of one quota identity; 0 for no limit.
+    pub allocations_per_user: u32,
+    /// Allocations of one client IP address (IPv6: /64); 0 for no limit.
+    pub allocations_per_address: u32,
+}

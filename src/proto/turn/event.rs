@@ -1,0 +1,100 @@
+//! What is worth a log line or a counter. Declared once; logs, metrics and tests all read it from here.
+
+use crate::proto::media::Counters;
+use crate::proto::types::FiveTuple;
+use crate::proto::types::Lifetime;
+use crate::proto::types::QuotaIdentity;
+use crate::proto::types::RelayAddr;
+use crate::proto::types::RelayId;
+use crate::proto::wire::ErrorCode;
+use crate::proto::wire::Method;
+
+use super::OpenFailure;
+
+/// A moment in the life of the server.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// An allocation came to life.
+    AllocationMade {
+        /// Its name.
+        relay: RelayId,
+        /// The client's side.
+        five_tuple: FiveTuple,
+        /// Whose it is.
+        user: QuotaIdentity,
+        /// The relayed transport address.
+        relayed: RelayAddr,
+        /// The lifetime granted.
+        lifetime: Lifetime,
+    },
+    /// An Allocate that was authenticated, or would have been, got an error.
+    AllocationRefused {
+        /// Whence.
+        five_tuple: FiveTuple,
+        /// Whose, if that was known.
+        user: Option<QuotaIdentity>,
+        /// The error.
+        code: ErrorCode,
+    },
+    /// An allocation is over and its port free.
+    AllocationEnded {
+        /// Its name.
+        relay: RelayId,
+        /// The client's side.
+        five_tuple: FiveTuple,
+        /// Whose it was.
+        user: QuotaIdentity,
+        /// The relayed transport address.
+        relayed: RelayAddr,
+        /// Why.
+        reason: EndReason,
+        /// How long it lived, in seconds.
+        lived_s: u64,
+        /// What it carried.
+        counters: Counters,
+    },
+    /// A request was answered.
+    Answered {
+        /// Its method.
+        method: Method,
+        /// `None` for success.
+        code: Option<ErrorCode>,
+    },
+    /// The kernel refused a relay port.
+    PortRefused {
+        /// The address.
+        bind: RelayAddr,
+        /// Why.
+        why: OpenFailure,
+    },
+    /// A repeated request was answered from memory.
+    AnswerRepeated,
+    /// A message could not be used at all: dropped.
+    Discarded,
+}
+
+/// Why an allocation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EndReason {
+    /// Refresh with LIFETIME 0.
+    Released,
+    /// Its time ran out.
+    Expired,
+    /// The server is leaving, or the operator ended it.
+    Shutdown,
+}
+
+impl EndReason {
+    /// Every reason.
+    pub const ALL: [Self; 3] = [Self::Released, Self::Expired, Self::Shutdown];
+
+    /// The word used in logs and metrics.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Released => "released",
+            Self::Expired => "expired",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}

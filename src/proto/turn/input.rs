@@ -1,0 +1,67 @@
+//! What happens to the server.
+
+use crate::proto::media::Counters;
+use crate::proto::types::Dialect;
+use crate::proto::types::FiveTuple;
+use crate::proto::types::RelayAddr;
+use crate::proto::types::RelayId;
+use crate::proto::types::WorkerId;
+
+/// One thing that happened. The server answers it through [`super::Output`]s.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A request came.
+    Message {
+        /// The worker whose listener received it.
+        worker: WorkerId,
+        /// Where from and where to.
+        from: FiveTuple,
+        /// Its wire format.
+        dialect: Dialect,
+        /// The whole datagram.
+        bytes: &'a [u8],
+    },
+    /// A relay socket is open.
+    RelayOpened {
+        /// Which.
+        relay: RelayId,
+        /// The address it is bound to.
+        bound: RelayAddr,
+    },
+    /// A relay socket could not be opened.
+    RelayFailed {
+        /// Which.
+        relay: RelayId,
+        /// Why.
+        why: OpenFailure,
+    },
+    /// A relay socket is closed; its port is free.
+    RelayClosed {
+        /// Which.
+        relay: RelayId,
+        /// What it carried.
+        counters: Counters,
+    },
+    /// The operator wants something.
+    Command(Command),
+}
+
+/// Why a relay socket could not be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OpenFailure {
+    /// The port belongs to somebody else: EADDRINUSE. Another port is tried.
+    PortTaken,
+    /// The machine has no room for another socket: EMFILE, ENFILE, ENOBUFS, ENOMEM.
+    NoRoom,
+    /// The address is not this machine's: EADDRNOTAVAIL.
+    AddressGone,
+    /// Anything else.
+    Other,
+}
+
+/// What an operator can ask of a running server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// End every allocation: the server is about to leave.
+    EndAll,
+}

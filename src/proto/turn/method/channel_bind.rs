@@ -1,0 +1,66 @@
+//! ChannelBind (RFC 8656 § 12.2).
+
+use crate::proto::auth::credential::Authenticated;
+use crate::proto::media::TableChange;
+use crate::proto::turn::Output;
+use crate::proto::turn::channel::CannotBind;
+use crate::proto::turn::reply::Answer;
+use crate::proto::turn::reply::Asker;
+use crate::proto::turn::reply::Grant;
+use crate::proto::turn::reply::Reject;
+use crate::proto::turn::server::Server;
+use crate::proto::types::Entropy;
+use crate::proto::types::Family;
+use crate::proto::types::Now;
+use crate::proto::wire::ErrorCode;
+use crate::proto::wire::Request;
+
+use super::live_allocation;
+
+impl<E: Entropy> Server<E> {
+    /// Binds a channel, or goes on with it. Either way the peer's address is permitted anew.
+    pub(in crate::proto::turn) fn channel_bind(
+        &mut self,
+        now: Now,
+        asker: &Asker,
+        who: &Authenticated,
+        request: &Request<'_>,
+    ) -> Result<Answer, Reject> {
+        let until = now.after(self.config.channel_lifetime);
+        let permitted_until = now.after(self.config.permission_lifetime);
+        let allocation = live_allocation(&mut self.allocations, now, asker, who)?;
+        let family = Family::of(self.config.relays[allocation.address].bind);
+        // Both attributes, one peer, a number in 0x4000–0x4FFF, or in RFC 5766's range where that is granted.
+        let (Some(channel), Some(peer), 1) =
+            (request.channel(), request.peers.iter().next(), request.peers.len())
+        else {
+            return Err(ErrorCode::BadRequest.into());
+        };
+        if channel > self.config.channel_number_max {
+            return Err(ErrorCode::BadRequest.into());
+        }
+        if peer.family() != family {
+            return Err(ErrorCode::PeerAddressFamilyMismatch.into());
+        }
+        // Number and peer belong to each other alone.
+        match allocation.channels.may_bind(now.tick(), channel, peer) {
+            Ok(()) => {}
+            Err(CannotBind::Tied) => return Err(ErrorCode::BadRequest.into()),
+            Err(CannotBind::Full) => return Err(ErrorCode::InsufficientCapacity.into()),
+        }
+        if !self.config.policy.allows(peer.socket(), &self.live) {
+            return Err(ErrorCode::Forbidden.into());
+        }
+        if !allocation.permissions.have_room(now.tick(), &[peer.ip()]) {
+            return Err(ErrorCode::InsufficientCapacity.into());
+        }
+        let (relay, worker) = (allocation.relay, allocation.worker);
+        allocation.channels.bind(channel, peer, until);
+        allocation.permissions.install(peer.ip(), permitted_until);
+        let permit = TableChange::Permit { relay, peer: peer.ip(), until: permitted_until };
+        self.outputs.push_back(Output::Table { worker, change: permit });
+        let bind = TableChange::Bind { relay, channel, peer, until };
+        self.outputs.push_back(Output::Table { worker, change: bind });
+        Ok(Answer::Now(Grant::default()))
+    }
+}

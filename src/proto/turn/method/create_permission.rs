@@ -1,0 +1,57 @@
+//! CreatePermission (RFC 8656 § 10.2).
+
+use std::net::IpAddr;
+
+use crate::proto::auth::credential::Authenticated;
+use crate::proto::media::TableChange;
+use crate::proto::turn::Output;
+use crate::proto::turn::reply::Answer;
+use crate::proto::turn::reply::Asker;
+use crate::proto::turn::reply::Grant;
+use crate::proto::turn::reply::Reject;
+use crate::proto::turn::server::Server;
+use crate::proto::types::Entropy;
+use crate::proto::types::Family;
+use crate::proto::types::Now;
+use crate::proto::wire::ErrorCode;
+use crate::proto::wire::Request;
+
+use super::live_allocation;
+
+impl<E: Entropy> Server<E> {
+    /// All peers of the request are permitted, or none of them.
+    pub(in crate::proto::turn) fn create_permission(
+        &mut self,
+        now: Now,
+        asker: &Asker,
+        who: &Authenticated,
+        request: &Request<'_>,
+    ) -> Result<Answer, Reject> {
+        let until = now.after(self.config.permission_lifetime);
+        let allocation = live_allocation(&mut self.allocations, now, asker, who)?;
+        if request.peers.is_empty() {
+            return Err(ErrorCode::BadRequest.into());
+        }
+        let family = Family::of(self.config.relays[allocation.address].bind);
+        if request.peers.iter().any(|peer| peer.family() != family) {
+            return Err(ErrorCode::PeerAddressFamilyMismatch.into());
+        }
+        let mut peers: Vec<IpAddr> = request.peers.iter().map(|peer| peer.ip()).collect();
+        peers.sort_unstable();
+        peers.dedup();
+        // A permission is by address: refused only where no port of it could be reached.
+        if !peers.iter().all(|peer| self.config.policy.allows_some_port(*peer)) {
+            return Err(ErrorCode::Forbidden.into());
+        }
+        if !allocation.permissions.have_room(now.tick(), &peers) {
+            return Err(ErrorCode::InsufficientCapacity.into());
+        }
+        let (relay, worker) = (allocation.relay, allocation.worker);
+        for peer in peers {
+            allocation.permissions.install(peer, until);
+            let change = TableChange::Permit { relay, peer, until };
+            self.outputs.push_back(Output::Table { worker, change });
+        }
+        Ok(Answer::Now(Grant::default()))
+    }
+}

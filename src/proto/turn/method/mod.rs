@@ -1,0 +1,39 @@
+//! One file for each method. The RFC's numbered steps are the comments.
+
+mod allocate;
+mod channel_bind;
+mod create_permission;
+mod refresh;
+
+use crate::proto::auth::credential::Authenticated;
+use crate::proto::types::Now;
+use crate::proto::wire::ErrorCode;
+
+use super::allocation::Allocation;
+use super::allocation::Allocations;
+use super::allocation::State;
+use super::reply::Asker;
+use super::reply::Reject;
+
+/// The live allocation that a request speaks of. RFC 8656 § 5: 437 where there is none, 441 for another user's; 401 once
+/// the stored key no longer suffices.
+fn live_allocation<'a>(
+    allocations: &'a mut Allocations,
+    now: Now,
+    asker: &Asker,
+    who: &Authenticated,
+) -> Result<&'a mut Allocation, Reject> {
+    let Some(allocation) = allocations.of_mut(&asker.from) else {
+        return Err(ErrorCode::AllocationMismatch.into());
+    };
+    if allocation.owner.username != who.username {
+        return Err(ErrorCode::WrongCredentials.into());
+    }
+    if allocation.session_ends.is_due(now.tick()) {
+        return Err(ErrorCode::Unauthenticated.into());
+    }
+    match &allocation.state {
+        State::Live(live) if !live.until.is_due(now.tick()) => Ok(allocation),
+        _ => Err(ErrorCode::AllocationMismatch.into()),
+    }
+}

@@ -1,0 +1,34 @@
+//! The server's state machine, sans I/O: one [`Input`], then [`Server::poll_output`] until it is dry.
+
+mod allocation;
+mod channel;
+mod config;
+mod event;
+mod input;
+mod lifecycle;
+mod method;
+mod output;
+mod permission;
+mod ports;
+mod quota;
+mod reply;
+mod retransmit;
+mod server;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+mod timers;
+
+pub use config::Config;
+pub use config::RelayAddress;
+pub use event::EndReason;
+pub use event::Event;
+pub use input::Command;
+pub use input::Input;
+pub use input::OpenFailure;
+pub use output::Output;
+pub use ports::PortCensus;
+pub use server::Occupancy;
+pub use server::Server;
+pub use server::Wake;

@@ -1,0 +1,53 @@
+//! What the server wants done.
+
+use crate::proto::media::TableChange;
+use crate::proto::types::FiveTuple;
+use crate::proto::types::RelayAddr;
+use crate::proto::types::RelayId;
+use crate::proto::types::WorkerId;
+
+use super::Event;
+
+/// One thing to be done. Everything for one worker is done in the order given.
+#[derive(Debug)]
+pub enum Output {
+    /// Send `bytes` to the client.
+    Reply {
+        /// The worker whose listener the client talks to.
+        worker: WorkerId,
+        /// Where to, and where from.
+        to: FiveTuple,
+        /// The answer.
+        bytes: Box<[u8]>,
+    },
+    /// Open a relay socket, and report it open or failed.
+    OpenRelay {
+        /// The worker that shall own it.
+        worker: WorkerId,
+        /// Its name.
+        relay: RelayId,
+        /// The address and port to bind.
+        bind: RelayAddr,
+    },
+    /// Close a relay socket, and report it closed.
+    CloseRelay {
+        /// The worker that owns it.
+        worker: WorkerId,
+        /// Its name.
+        relay: RelayId,
+    },
+    /// Change the table of one worker.
+    Table {
+        /// Which.
+        worker: WorkerId,
+        /// How.
+        change: TableChange,
+    },
+    /// Change the table of every worker.
+    TableOfAll {
+        /// How.
+        change: TableChange,
+    },
+    /// Tell people.
+    Event(Event),
+}

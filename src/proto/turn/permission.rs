@@ -1,0 +1,62 @@
+//! What control remembers of an allocation's permissions: how many there are. Whether one is good at a given instant
+//! is the data plane's to judge.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use crate::proto::types::Deadline;
+use crate::proto::types::Tick;
+use crate::proto::types::limits;
+
+/// The permissions of one allocation (RFC 8656 § 9): by IP address, whatever the port.
+#[derive(Debug)]
+pub(super) struct Permissions {
+    until: HashMap<IpAddr, Deadline, ahash::RandomState>,
+}
+
+impl Permissions {
+    pub(super) fn new(hasher: ahash::RandomState) -> Self {
+        Self { until: HashMap::with_hasher(hasher) }
+    }
+
+    /// Whether all of `peers` can be permitted at once without passing the limit.
+    pub(super) fn have_room(&mut self, tick: Tick, peers: &[IpAddr]) -> bool {
+        if self.len_with(peers) > limits::PERMISSIONS_PER_ALLOCATION_MAX {
+            self.until.retain(|_, until| !until.is_due(tick));
+        }
+        self.len_with(peers) <= limits::PERMISSIONS_PER_ALLOCATION_MAX
+    }
+
+    fn len_with(&self, peers: &[IpAddr]) -> usize {
+        self.until.len() + peers.iter().filter(|peer| !self.until.contains_key(*peer)).count()
+    }
+
+    /// Installs or refreshes a permission.
+    pub(super) fn install(&mut self, peer: IpAddr, until: Deadline) {
+        self.until.insert(peer, until);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn peer(number: usize) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(number).expect("a small number")))
+    }
+
+    #[test]
+    fn a_full_house_takes_no_one_new_until_somebody_expires() {
+        let mut permissions = Permissions::new(ahash::RandomState::with_seeds(1, 2, 3, 4));
+        let later = Deadline::from_millis(1_000);
+        for number in 0..limits::PERMISSIONS_PER_ALLOCATION_MAX {
+            permissions.install(peer(number), later);
+        }
+        let stranger = [peer(9_999_999)];
+        assert!(!permissions.have_room(Tick::from_millis(999), &stranger));
+        assert!(permissions.have_room(Tick::from_millis(999), &[peer(3)]), "a refresh needs no room");
+        assert!(permissions.have_room(Tick::from_millis(1_000), &stranger));
+    }
+}

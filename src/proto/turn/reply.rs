@@ -1,0 +1,168 @@
+//! Answers on their way out.
+
+use std::net::SocketAddr;
+
+use crate::proto::auth::challenge::Refusal;
+use crate::proto::auth::integrity_key::OFFERED;
+use crate::proto::types::Entropy;
+use crate::proto::types::FiveTuple;
+use crate::proto::types::Lifetime;
+use crate::proto::types::Now;
+use crate::proto::types::RelayAddr;
+use crate::proto::types::WorkerId;
+use crate::proto::types::limits;
+use crate::proto::wire::ErrorCode;
+use crate::proto::wire::Method;
+use crate::proto::wire::Outcome;
+use crate::proto::wire::Request;
+use crate::proto::wire::Response;
+use crate::proto::wire::TransactionId;
+use crate::proto::wire::UnknownAttributes;
+use crate::proto::wire::rfc8656::encode;
+use crate::proto::wire::rfc8656::integrity::Algorithm;
+use crate::proto::wire::rfc8656::integrity::MacKey;
+use crate::proto::wire::rfc8656::integrity::Signature;
+
+use super::Event;
+use super::Output;
+use super::Server;
+use super::retransmit::Key;
+
+/// The bare product name: what a client may know, and an attacker cannot use (RFC 8656 § 21.1.6).
+const SOFTWARE: &str = "Swingbridge";
+
+/// Whom an answer goes to, and how it is signed.
+#[derive(Clone, Debug)]
+pub(super) struct Asker {
+    pub(super) worker: WorkerId,
+    pub(super) from: FiveTuple,
+    pub(super) method: Method,
+    pub(super) transaction: TransactionId,
+    pub(super) fingerprint: bool,
+    /// `None` for a request that was not authenticated.
+    pub(super) signature: Option<(MacKey, Algorithm)>,
+}
+
+impl Asker {
+    pub(super) fn new(worker: WorkerId, from: FiveTuple, request: &Request<'_>) -> Self {
+        Self {
+            worker,
+            from,
+            method: request.method,
+            transaction: request.transaction,
+            fingerprint: request.fingerprint,
+            signature: None,
+        }
+    }
+
+    pub(super) fn signed(self, key: MacKey, algorithm: Algorithm) -> Self {
+        Self { signature: Some((key, algorithm)), ..self }
+    }
+
+    pub(super) const fn key(&self) -> Key {
+        Key { from: self.from, method: self.method, transaction: self.transaction }
+    }
+}
+
+/// What a success response carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Grant {
+    pub(super) relayed: Option<RelayAddr>,
+    pub(super) mapped: Option<SocketAddr>,
+    pub(super) lifetime: Option<Lifetime>,
+    pub(super) reservation_token: Option<[u8; 8]>,
+}
+
+/// A request that is well understood and refused: always answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reject {
+    pub(super) code: ErrorCode,
+    pub(super) unknown: UnknownAttributes,
+}
+
+impl From<ErrorCode> for Reject {
+    fn from(code: ErrorCode) -> Self {
+        Self { code, unknown: UnknownAttributes::default() }
+    }
+}
+
+/// What a method makes of a request.
+pub(super) enum Answer {
+    /// Answered at once.
+    Now(Grant),
+    /// Answered when the worker has spoken, or not at all because an earlier copy will be.
+    Later,
+}
+
+/// Whether an answer may be given again to a repeated request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keep {
+    Yes,
+    /// The request did not pass authentication: its repetition is judged anew.
+    No,
+}
+
+impl<E: Entropy> Server<E> {
+    pub(super) fn succeed(&mut self, now: Now, asker: &Asker, grant: Grant) {
+        self.send(now, asker, Outcome::Success, grant, UnknownAttributes::default(), Keep::Yes);
+    }
+
+    pub(super) fn reject(&mut self, now: Now, asker: &Asker, reject: Reject) {
+        self.send(now, asker, Outcome::Error(reject.code), Grant::default(), reject.unknown, Keep::Yes);
+    }
+
+    /// Answers a request that did not pass authentication.
+    pub(super) fn refuse(&mut self, now: Now, asker: Asker, refusal: Refusal) {
+        let asker = Asker { signature: refusal.signature, ..asker };
+        let outcome = Outcome::Error(refusal.code);
+        self.send(now, &asker, outcome, Grant::default(), UnknownAttributes::default(), Keep::No);
+    }
+
+    fn send(
+        &mut self,
+        now: Now,
+        asker: &Asker,
+        outcome: Outcome,
+        grant: Grant,
+        unknown_attributes: UnknownAttributes,
+        keep: Keep,
+    ) {
+        let code = match outcome {
+            Outcome::Success => None,
+            Outcome::Error(code) => Some(code),
+        };
+        let challenger = &self.config.challenger;
+        let nonce = challenger.nonce_key.mint(now.tick(), &asker.from);
+        let challenge = matches!(code, Some(ErrorCode::Unauthenticated | ErrorCode::StaleNonce));
+        // RFC 8656 § 5: SHOULD be in Allocate and Refresh answers; a stranger does not learn it.
+        let told = matches!(asker.method, Method::Allocate | Method::Refresh) && asker.signature.is_some();
+        let response = Response {
+            method: asker.method,
+            transaction: asker.transaction,
+            outcome,
+            mapped_address: grant.mapped,
+            relayed_address: grant.relayed,
+            lifetime: grant.lifetime,
+            reservation_token: grant.reservation_token,
+            unknown_attributes,
+            realm: challenge.then_some(challenger.realm.as_bytes()),
+            nonce: challenge.then_some(&nonce.0),
+            password_algorithms: challenge.then_some(&OFFERED),
+            software: told.then_some(SOFTWARE),
+        };
+        let signature =
+            asker.signature.as_ref().map(|(key, algorithm)| Signature { key, algorithm: *algorithm });
+        let mut buffer = [0; limits::RESPONSE_MAX];
+        let len = encode::encode_response(&response, signature, asker.fingerprint, &mut buffer)
+            .expect("the longest realm and nonce fit RESPONSE_MAX");
+        if keep == Keep::Yes {
+            self.answers.keep(now, asker.key(), &buffer[..len]);
+        }
+        self.event(Event::Answered { method: asker.method, code });
+        self.outputs.push_back(Output::Reply {
+            worker: asker.worker,
+            to: asker.from,
+            bytes: buffer[..len].into(),
+        });
+    }
+}

@@ -1,0 +1,274 @@
+//! The door of the control plane's heart: one input in, outputs out.
+
+use std::collections::HashSet;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use crate::proto::auth::challenge;
+use crate::proto::auth::challenge::Greeting;
+use crate::proto::peers::OwnRelays;
+use crate::proto::types::ClientAddr;
+use crate::proto::types::Deadline;
+use crate::proto::types::Entropy;
+use crate::proto::types::FiveTuple;
+use crate::proto::types::Now;
+use crate::proto::types::QuotaIdentity;
+use crate::proto::types::RelayId;
+use crate::proto::types::WorkerId;
+use crate::proto::types::limits;
+use crate::proto::wire::ErrorCode;
+use crate::proto::wire::Method;
+use crate::proto::wire::Request;
+use crate::proto::wire::rfc8656::decode;
+
+use super::Config;
+use super::Event;
+use super::Input;
+use super::Output;
+use super::allocation::Allocations;
+use super::input::Command;
+use super::ports::PortCensus;
+use super::ports::PortPool;
+use super::quota::Quota;
+use super::reply::Answer;
+use super::reply::Asker;
+use super::reply::Reject;
+use super::retransmit::AnswerCache;
+use super::timers::Wheel;
+
+/// The TURN server of RFC 8656, without sockets and clocks.
+///
+/// After each call of [`Self::handle_input`] or [`Self::handle_timeout`] take every output, then give the next
+/// input. What one call puts out is at most [`limits::OUTPUTS_PER_INPUT_MAX`].
+#[derive(Debug)]
+pub struct Server<E> {
+    pub(super) config: Config,
+    pub(super) entropy: E,
+    pub(super) allocations: Allocations,
+    pub(super) pools: Vec<PortPool>,
+    pub(super) per_user: Quota<QuotaIdentity>,
+    pub(super) per_address: Quota<std::net::IpAddr>,
+    pub(super) live: LiveRelays,
+    pub(super) answers: AnswerCache,
+    pub(super) timers: Wheel<Timer>,
+    pub(super) outputs: VecDeque<Output>,
+    pub(super) hasher: ahash::RandomState,
+    /// Set while all allocations are being ended: the next slot to look at.
+    pub(super) ending: Option<usize>,
+}
+
+/// The relayed transport addresses of live allocations, as peers name them.
+#[derive(Debug)]
+pub(super) struct LiveRelays(pub(super) HashSet<SocketAddr, ahash::RandomState>);
+
+impl OwnRelays for LiveRelays {
+    fn is_live(&self, address: SocketAddr) -> bool {
+        self.0.contains(&address)
+    }
+}
+
+/// Whose time has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Timer {
+    /// The allocation's lifetime is over, unless it was extended.
+    Lifetime(RelayId),
+    /// The worker should have said by now whether the relay socket is open.
+    Opening(RelayId),
+}
+
+/// Why the server wants to be woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Wake {
+    /// Allocations are being ended, and there are more.
+    Ending,
+    /// A lifetime may be over, or a worker late.
+    Timer,
+    /// An answer need not be kept any longer.
+    Answers,
+}
+
+/// How full the server is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Occupancy {
+    /// Allocations in any phase.
+    pub allocations: usize,
+    /// Those that relay.
+    pub live: usize,
+    /// Answers kept for retransmissions.
+    pub answers: usize,
+    /// The ports of each relay address, in the order of the configuration.
+    pub ports: Vec<PortCensus>,
+}
+
+impl<E: Entropy> Server<E> {
+    /// A server without allocations. `entropy` also seeds its hash tables.
+    pub fn new(config: Config, mut entropy: E) -> Self {
+        let mut hasher = || {
+            let mut seeds = [[0; 8]; 4];
+            seeds.iter_mut().for_each(|seed| entropy.fill_secret(seed));
+            let [a, b, c, d] = seeds.map(u64::from_le_bytes);
+            ahash::RandomState::with_seeds(a, b, c, d)
+        };
+        Self {
+            allocations: Allocations::new(hasher()),
+            pools: config.relays.iter().map(|_| PortPool::new(&config.ports)).collect(),
+            per_user: Quota::new(config.allocations_per_user, hasher()),
+            per_address: Quota::new(config.allocations_per_address, hasher()),
+            live: LiveRelays(HashSet::with_hasher(hasher())),
+            answers: AnswerCache::new(hasher()),
+            timers: Wheel::new(),
+            outputs: VecDeque::new(),
+            hasher: hasher(),
+            ending: None,
+            config,
+            entropy,
+        }
+    }
+
+    /// Takes in one thing that happened.
+    pub fn handle_input(&mut self, now: Now, input: Input<'_>) {
+        match input {
+            Input::Message { worker, from, dialect: _, bytes } => self.message(now, worker, from, bytes),
+            Input::RelayOpened { relay, bound } => self.relay_opened(now, relay, bound),
+            Input::RelayFailed { relay, why } => self.relay_failed(now, relay, why),
+            Input::RelayClosed { relay, counters } => self.relay_closed(now, relay, counters),
+            Input::Command(Command::EndAll) => self.ending = Some(0),
+        }
+        debug_assert!(self.outputs.len() <= limits::OUTPUTS_PER_INPUT_MAX);
+    }
+
+    /// Does what is due. Where more is due than fits one call, [`Self::poll_timeout`] says "at once".
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.answers.expire(now);
+        for _ in 0..limits::TIMERS_PER_CALL_MAX {
+            if self.ending.is_some() {
+                self.end_next();
+                continue;
+            }
+            let Some(timer) = self.timers.pop_due(now.tick()) else {
+                break;
+            };
+            match timer {
+                Timer::Lifetime(relay) => self.lifetime_due(now, relay),
+                Timer::Opening(relay) => self.opening_due(now, relay),
+            }
+        }
+        debug_assert!(self.outputs.len() <= limits::OUTPUTS_PER_INPUT_MAX);
+    }
+
+    /// The next thing to be done, in order; `None` when there is nothing left.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] is next worth calling, and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Deadline, Wake)> {
+        let ending = self.ending.map(|_| (Deadline::PAST, Wake::Ending));
+        let timer = self.timers.next_wake().map(|deadline| (deadline, Wake::Timer));
+        let answers = self.answers.next_expiry().map(|deadline| (deadline, Wake::Answers));
+        [ending, timer, answers].into_iter().flatten().min()
+    }
+
+    /// How full the server is.
+    #[must_use]
+    pub fn occupancy(&self) -> Occupancy {
+        Occupancy {
+            allocations: self.allocations.len(),
+            live: self.live.0.len(),
+            answers: self.answers.len(),
+            ports: self.pools.iter().map(PortPool::census).collect(),
+        }
+    }
+
+    fn message(&mut self, now: Now, worker: WorkerId, from: FiveTuple, bytes: &[u8]) {
+        let Ok(request) = decode::decode_request(bytes) else {
+            return self.event(Event::Discarded);
+        };
+        let asker = Asker::new(worker, from, &request);
+        match request.method {
+            Method::Binding => return self.binding(now, &asker, bytes),
+            // RFC 8489 § 6.3: a method that is not known is silently discarded.
+            Method::Unknown(_) => return self.event(Event::Discarded),
+            _ => {}
+        }
+        let session = self.allocations.of(&from).map(|allocation| &allocation.owner);
+        let verdict = challenge::authenticate(
+            &self.config.challenger,
+            &self.config.credentials,
+            now,
+            &from,
+            &request,
+            session,
+        );
+        let (who, algorithm) = match verdict {
+            Ok(proved) => proved,
+            Err(refusal) => {
+                self.note_refusal(&asker, None, refusal.code);
+                return self.refuse(now, asker, refusal);
+            }
+        };
+        let asker = asker.signed(who.key.clone(), algorithm);
+        if let Some(bytes) = self.answers.find(now, &asker.key()).map(Into::into) {
+            self.event(Event::AnswerRepeated);
+            return self.outputs.push_back(Output::Reply { worker, to: from, bytes });
+        }
+        let quota = who.quota.clone();
+        match check_attributes(&request).and_then(|()| match request.method {
+            Method::Allocate => self.allocate(now, &asker, who, &request),
+            Method::Refresh => self.refresh(now, &asker, &who, &request),
+            Method::CreatePermission => self.create_permission(now, &asker, &who, &request),
+            Method::ChannelBind => self.channel_bind(now, &asker, &who, &request),
+            Method::Binding | Method::Unknown(_) => unreachable!("answered above"),
+        }) {
+            Ok(Answer::Now(grant)) => self.succeed(now, &asker, grant),
+            Ok(Answer::Later) => {}
+            Err(reject) => {
+                self.note_refusal(&asker, Some(quota), reject.code);
+                self.reject(now, &asker, reject);
+            }
+        }
+    }
+
+    /// RFC 8489 § 7: a Binding request needs no credentials, whoever sends it.
+    fn binding(&mut self, now: Now, asker: &Asker, bytes: &[u8]) {
+        let mut answer = [0; limits::RESPONSE_MAX];
+        match self.config.challenger.greet(now.tick(), &asker.from, bytes, &mut answer) {
+            Greeting::Answer { len, code } => {
+                self.event(Event::Answered { method: Method::Binding, code });
+                self.outputs.push_back(Output::Reply {
+                    worker: asker.worker,
+                    to: asker.from,
+                    bytes: answer[..len].into(),
+                });
+            }
+            Greeting::ToControl | Greeting::Malformed => self.event(Event::Discarded),
+        }
+    }
+
+    pub(super) fn note_refusal(&mut self, asker: &Asker, user: Option<QuotaIdentity>, code: ErrorCode) {
+        // The first 401 and a new nonce are how every honest client begins: no refusal worth a line.
+        if asker.method == Method::Allocate && code != ErrorCode::StaleNonce {
+            self.event(Event::AllocationRefused { five_tuple: asker.from, user, code });
+        }
+    }
+
+    pub(super) fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    pub(super) fn source(client: ClientAddr) -> std::net::IpAddr {
+        super::quota::source(client)
+    }
+}
+
+/// RFC 8489 § 6.3.1: what must be understood and is not gets 420; what is understood and wrong gets 400.
+fn check_attributes(request: &Request<'_>) -> Result<(), Reject> {
+    if !request.unknown.is_empty() {
+        return Err(Reject { code: ErrorCode::UnknownAttribute, unknown: request.unknown });
+    }
+    match request.bad_attribute {
+        Some(_) => Err(ErrorCode::BadRequest.into()),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,213 @@
+//! Allocate, as a client meets it.
+
+use super::*;
+
+#[test]
+fn an_allocation_is_answered_with_its_address_and_the_client_s_own() {
+    let mut world = World::new();
+    let mut alice = Client::alice(&world, 1);
+    let told = alice.allocate(&mut world);
+    assert_eq!(told.code, 0);
+    assert_eq!(told.lifetime, Some(600));
+    assert_eq!(told.mapped, Some(alice.from.client.socket()));
+    let relayed = told.relayed.expect("a relayed address");
+    assert_eq!(relayed.ip(), ip("203.0.113.7"));
+    assert!((50_000..=59_999).contains(&relayed.port()));
+    assert_eq!(world.opened.len(), 1);
+    assert_eq!(world.opened[0].1.socket(), relayed);
+}
+
+#[test]
+fn the_table_is_in_place_before_the_client_hears_of_it() {
+    let mut world = World::new();
+    let mut alice = Client::alice(&world, 1);
+    let request = alice.request(Method::Allocate, udp);
+    world.opens = Opens::Silent;
+    assert_eq!(world.send(alice.from, &request), None);
+    let relay = RelayId { index: 0, generation: 0 };
+    let bound = world.server.allocations.of(&alice.from).map(|a| a.bind(&world.server.config.relays));
+    world.server.handle_input(world.now(), Input::RelayOpened { relay, bound: bound.expect("it opens") });
+    let kinds: Vec<_> = std::iter::from_fn(|| world.server.poll_output())
+        .map(|output| match output {
+            Output::Table { .. } => "table",
+            Output::TableOfAll { .. } => "table of all",
+            Output::Reply { .. } => "reply",
+            _ => "event",
+        })
+        .filter(|kind| *kind != "event")
+        .collect();
+    assert_eq!(kinds, ["table", "table of all", "reply"]);
+}
+
+#[test]
+fn a_retransmitted_allocate_gets_the_same_bytes_and_nothing_twice() {
+    let mut world = World::new();
+    let mut alice = Client::alice(&world, 1);
+    let request = alice.request(Method::Allocate, udp);
+    let first = world.send(alice.from, &request).expect("an answer");
+    world.pass(39);
+    let second = world.send(alice.from, &request).expect("an answer");
+    assert_eq!(first, second);
+    assert_eq!(world.opened.len(), 1);
+}
+
+#[test]
+fn another_allocate_on_the_five_tuple_is_a_mismatch() {
+    let mut world = World::new();
+    let mut alice = Client::alice(&world, 1);
+    alice.allocate(&mut world);
+    assert_eq!(alice.allocate(&mut world).code, 437);
+    let mut bob = Client {
+        from: alice.from,
+        nonce: alice.nonce.clone(),
+        ..Client::named(&world, 9, "bob", "password")
+    };
+    assert_eq!(bob.allocate(&mut world).code, 437);
+    assert_eq!(world.server.occupancy().allocations, 1);
+}
+
+#[test]
+fn the_transport_must_be_named_and_be_udp() {
+    let mut world = World::new();
+    let mut alice = Client::alice(&world, 1);
+    let mut code = |value: Option<&[u8]>| {
+        let told = alice.ask(&mut world, Method::Allocate, |writer| {
+            if let Some(value) = value {
+                writer.attribute(attribute::REQUESTED_TRANSPORT, value);
+            }
+        });
+        told.expect("an answer").code
+    };
+    assert_eq!(code(None), 400);
+    assert_eq!(code(Some(&[17, 0])), 400, "malformed");
+    assert_eq!(code(Some(&[6, 0, 0, 0])), 442);
+    assert_eq!(code(Some(&[132, 0, 0, 0])), 442);
+}
+
+#[test]
+fn families_are_chosen_refused_and_defaulted() {
+    let mut world = World::new();
+    let mut with_family = |number: u16, family: u8| {
+        let mut client = Client::alice(&world, number);
+        let told = client.ask(&mut world, Method::Allocate, |writer| {
+            udp(writer);
+            writer.attribute(attribute::REQUESTED_ADDRESS_FAMILY, &[family, 0, 0, 0]);
+        });
+        told.expect("an answer")
+    };
+    assert!(with_family(1, 1).relayed.expect("an address").is_ipv4());
+    assert!(with_family(2, 2).relayed.expect("an address").is_ipv6());
+    assert_eq!(with_family(3, 3).code, 440);
+
+    let mut v6_only = World::with(|config| {
+        config.relays.remove(0);
+    });
+    assert_eq!(Client::alice(&v6_only, 1).allocate(&mut v6_only).code, 440, "IPv4 is the default");
+}
+
+#[test]
+fn what_is_not_understood_is_named() {
+    let mut world = World::new();
+    let mut alice = Client::alice(&world, 1);
+    let told = alice.ask(&mut world, Method::Allocate, |writer| {
+        udp(writer);
+        writer.attribute(0x7F01, &[1, 2, 3]).attribute(0x8F01, &[]).attribute(0x0024, &[0, 0, 0, 1]);
+    });
+    let told = told.expect("an answer");
+    assert_eq!((told.code, told.unknown), (420, vec![0x7F01, 0x0024]));
+
+    let told = alice.ask(&mut world, Method::Allocate, |writer| {
+        udp(writer);
+        writer.attribute(attribute::DONT_FRAGMENT, &[]);
+    });
+    let told = told.expect("an answer");
+    assert_eq!((told.code, told.unknown), (420, vec![attribute::DONT_FRAGMENT]));
+}
+
+#[test]
+fn contradictions_are_bad_requests() {
+    let mut world = World::new();
+    let mut alice = Client::alice(&world, 1);
+    let family = |kind: u16| {
+        move |writer: &mut MessageWriter<'_>| {
+            writer.attribute(kind, &[2, 0, 0, 0]);
+        }
+    };
+    let token = |writer: &mut MessageWriter<'_>| {
+        writer.attribute(attribute::RESERVATION_TOKEN, &[7; 8]);
+    };
+    let even = |writer: &mut MessageWriter<'_>| {
+        writer.attribute(attribute::EVEN_PORT, &[0x80]);
+    };
+    let requested = family(attribute::REQUESTED_ADDRESS_FAMILY);
+    let additional = family(attribute::ADDITIONAL_ADDRESS_FAMILY);
+    type Part<'a> = &'a dyn Fn(&mut MessageWriter<'_>);
+    let contradictions: [[Part<'_>; 2]; 5] = [
+        [&token, &even],
+        [&token, &requested],
+        [&token, &additional],
+        [&requested, &additional],
+        [&additional, &even],
+    ];
+    for parts in contradictions {
+        let told = alice.ask(&mut world, Method::Allocate, |writer| {
+            udp(writer);
+            parts.iter().for_each(|part| part(writer));
+        });
+        assert_eq!(told.expect("an answer").code, 400);
+    }
+    assert_eq!(world.server.occupancy().allocations, 0);
+}
+
+#[test]
+fn an_even_port_pair_is_claimed_with_its_token_once() {
+    let mut world = World::new();
+    let mut alice = Client::alice(&world, 1);
+    let told = alice.ask(&mut world, Method::Allocate, |writer| {
+        udp(writer);
+        writer.attribute(attribute::EVEN_PORT, &[0x80]);
+    });
+    let told = told.expect("an answer");
+    let even = told.relayed.expect("an address");
+    assert!(even.port().is_multiple_of(2));
+    let token = told.token.expect("a token");
+    let claim = |world: &mut World, number| {
+        let mut second = Client::alice(world, number);
+        let told = second.ask(world, Method::Allocate, |writer| {
+            udp(writer);
+            writer.attribute(attribute::RESERVATION_TOKEN, &token);
+        });
+        told.expect("an answer")
+    };
+    let odd = claim(&mut world, 2);
+    assert_eq!(odd.relayed.map(|address| address.port()), Some(even.port() + 1));
+    assert_eq!(odd.token, None);
+    assert_eq!(claim(&mut world, 3).code, 508);
+}
+
+#[test]
+fn an_even_port_without_reservation_takes_one_port() {
+    let mut world = World::new();
+    let mut alice = Client::alice(&world, 1);
+    let told = alice.ask(&mut world, Method::Allocate, |writer| {
+        udp(writer);
+        writer.attribute(attribute::EVEN_PORT, &[0]);
+    });
+    let told = told.expect("an answer");
+    assert!(told.relayed.expect("an address").port().is_multiple_of(2));
+    assert_eq!(told.token, None);
+    assert_eq!(world.server.occupancy().ports[0].reserved, 0);
+}
+
+#[test]
+fn the_event_tells_user_address_and_lifetime() {
+    let mut world = World::new();
+    let told = Client::alice(&world, 1).allocate(&mut world);
+    let made = world.events.iter().find_map(|event| match event {
+        Event::AllocationMade { user, relayed, lifetime, .. } => {
+            Some((user.to_string(), relayed.socket(), lifetime.as_secs()))
+        }
+        _ => None,
+    });
+    assert_eq!(made, Some(("alice".into(), told.relayed.expect("an address"), 600)));
+}

@@ -1,0 +1,89 @@
+//! Quotas, ports and memory at their ends.
+
+use super::*;
+
+#[test]
+fn a_user_s_quota_is_reached_and_comes_back() {
+    let mut world = World::with(|config| config.allocations_per_user = 2);
+    let mut first = Client::alice(&world, 1);
+    assert_eq!(first.allocate(&mut world).code, 0);
+    assert_eq!(Client::alice(&world, 2).allocate(&mut world).code, 0);
+    let mut third = Client::alice(&world, 3);
+    assert_eq!(third.allocate(&mut world).code, 486);
+    assert_eq!(Client::named(&world, 4, "bob", "password").allocate(&mut world).code, 0);
+    first.refresh(&mut world, Some(0));
+    assert_eq!(third.allocate(&mut world).code, 0);
+}
+
+#[test]
+fn a_new_time_limited_name_of_the_same_user_is_the_same_user() {
+    use crate::proto::auth::credential::mint;
+    let mut world = World::with(|config| config.allocations_per_user = 1);
+    for (number, code) in [(1, 0), (2, 486)] {
+        let (name, password) =
+            mint(&Secret::new(SECRET), "carol", world.now().unix + 600 + u64::from(number));
+        assert_eq!(Client::named(&world, number, &name, &password).allocate(&mut world).code, code);
+    }
+}
+
+#[test]
+fn an_address_s_quota_counts_all_its_users() {
+    let mut world = World::with(|config| config.allocations_per_address = 1);
+    assert_eq!(Client::alice(&world, 1).allocate(&mut world).code, 0);
+    assert_eq!(Client::named(&world, 2, "bob", "password").allocate(&mut world).code, 486);
+}
+
+#[test]
+fn every_port_is_used_and_then_there_is_no_capacity() {
+    let mut world = World::with(|config| config.ports = 50_000..=50_031);
+    for number in 0..32 {
+        assert_eq!(Client::alice(&world, number).allocate(&mut world).code, 0);
+    }
+    assert_eq!(Client::alice(&world, 32).allocate(&mut world).code, 508);
+    assert_eq!(world.server.occupancy().ports[0].free, 0);
+    assert_eq!(world.server.occupancy().allocations, 32);
+}
+
+#[test]
+fn a_refused_allocate_leaves_no_trace() {
+    let mut world = World::with(|config| config.ports = 50_000..=50_000);
+    Client::alice(&world, 0).allocate(&mut world);
+    for number in 1..200 {
+        assert_eq!(Client::named(&world, number, "bob", "password").allocate(&mut world).code, 508);
+    }
+    assert_eq!(world.server.occupancy().allocations, 1);
+    assert_eq!(world.server.allocations.slots(), 2, "the refused ones used one slot in turn");
+    assert_eq!(world.server.per_user.len(), 1);
+}
+
+#[test]
+fn leaving_ends_them_all_in_bounded_steps() {
+    let mut world = World::with(|config| config.allocations_per_user = 0);
+    for number in 0..300 {
+        Client::alice(&world, number).allocate(&mut world);
+    }
+    world.input(Input::Command(Command::EndAll));
+    world.pass(1);
+    assert_eq!(world.ends(), [EndReason::Shutdown; 300]);
+    assert_eq!(world.server.occupancy().allocations, 0);
+    assert_eq!(world.server.poll_timeout().filter(|(_, wake)| *wake == Wake::Ending), None);
+}
+
+#[test]
+fn when_all_has_expired_nothing_is_left() {
+    let mut world = World::new();
+    for number in 0..20 {
+        let mut client = Client::alice(&world, number);
+        client.allocate(&mut world);
+        client.permit(&mut world, &["8.8.8.8:1"]);
+        client.bind(&mut world, 0x4000, "8.8.8.8:1");
+    }
+    world.pass(1_200);
+    let occupancy = world.server.occupancy();
+    assert_eq!((occupancy.allocations, occupancy.live, occupancy.answers), (0, 0, 0));
+    assert_eq!(occupancy.ports[0].free, 10_000);
+    assert_eq!(world.server.per_user.len(), 0);
+    assert_eq!(world.server.per_address.len(), 0);
+    assert_eq!(world.server.timers.len(), 0);
+    assert_eq!(world.server.poll_timeout(), None);
+}

@@ -1,0 +1,93 @@
+//! Every bound of the server, by name. What an operator may change is a key of the configuration whose
+//! default or ceiling stands here; the rest is fixed. `swingbridge check` shows them.
+
+use std::time::Duration;
+
+/// Allocations that one process can hold: a relay port each, so never more than two families of 65,536.
+pub const ALLOCATIONS_MAX: u32 = 1 << 17;
+/// Default of `[limits] allocations_per_user`.
+pub const ALLOCATIONS_PER_USER_DEFAULT: u32 = 64;
+/// Permissions of one allocation; one more is refused with 508.
+pub const PERMISSIONS_PER_ALLOCATION_MAX: usize = 1_024;
+/// Channels of one allocation; one more is refused with 508. Each number of RFC 8656's range may be used.
+pub const CHANNELS_PER_ALLOCATION_MAX: usize = 4_096;
+/// XOR-PEER-ADDRESS attributes of one CreatePermission; with more the request is refused with 400.
+pub const PEERS_PER_REQUEST_MAX: usize = 64;
+
+/// The lifetime that an allocation gets when the client asks for none or less (RFC 8656 § 3.2).
+pub const ALLOCATION_LIFETIME_DEFAULT: Duration = Duration::from_secs(600);
+/// Default of `[limits] allocation_lifetime_max` (RFC 8656 § 7.2).
+pub const ALLOCATION_LIFETIME_MAX_DEFAULT: Duration = Duration::from_secs(3_600);
+/// Default of `[limits] permission_lifetime` (RFC 8656 § 9).
+pub const PERMISSION_LIFETIME_DEFAULT: Duration = Duration::from_secs(300);
+/// Default of `[limits] channel_lifetime` (RFC 8656 § 12).
+pub const CHANNEL_LIFETIME_DEFAULT: Duration = Duration::from_secs(600);
+/// How long a channel number and its peer stay tied to each other after the channel expired
+/// (RFC 8656 § 12).
+pub const CHANNEL_TIE_AFTER_EXPIRY: Duration = Duration::from_secs(300);
+/// Default of `[auth] nonce_lifetime`: RFC 8656 § 5 asks for an hour or less.
+pub const NONCE_LIFETIME_DEFAULT: Duration = Duration::from_secs(3_600);
+/// Default and ceiling of `[auth] credential_lifetime_max`.
+pub const CREDENTIAL_LIFETIME_MAX: Duration = Duration::from_secs(8 * 3_600);
+/// Clocks of the machine that mints a credential and of this one may differ by so much.
+pub const CREDENTIAL_CLOCK_LEEWAY: Duration = Duration::from_secs(300);
+/// Default of `[auth] session_lifetime_max`: how long a live allocation may go on after its credential's
+/// expiry.
+pub const SESSION_LIFETIME_MAX_DEFAULT: Duration = Duration::from_secs(24 * 3_600);
+/// How long the answer to a request is kept for its retransmissions (RFC 8489 § 6.3.1).
+pub const ANSWER_KEPT: Duration = Duration::from_secs(40);
+/// Answers kept for retransmissions in all; when full the oldest goes.
+pub const ANSWERS_KEPT_MAX: usize = 16_384;
+/// A worker that has not said within this time whether a relay socket could be opened has failed: 500.
+pub const RELAY_OPEN_DEADLINE: Duration = Duration::from_secs(2);
+/// Ports tried for one Allocate before it is refused with 508.
+pub const PORT_TRIES_MAX: u32 = 16;
+/// How long a port that the kernel refused is left alone.
+pub const PORT_QUARANTINE: Duration = Duration::from_secs(60);
+
+/// How long the second port of an EVEN-PORT pair is kept for its token (RFC 8656 § 7.2 asks for 30 s at least).
+pub const RESERVATION_KEPT: Duration = Duration::from_secs(30);
+/// Timers that one call of `handle_timeout` works off; the rest is due at once.
+pub const TIMERS_PER_CALL_MAX: usize = 64;
+
+/// The largest UDP payload.
+pub const DATAGRAM_MAX: usize = 65_507;
+/// The largest request that a worker hands to the control task: room for [`PEERS_PER_REQUEST_MAX`] peers and the
+/// longest credentials. It bounds the memory of the rings that requests wait in.
+pub const REQUEST_MAX: usize = 8_192;
+/// The largest answer the server builds.
+pub const RESPONSE_MAX: usize = 1_280;
+/// USERNAME in bytes (RFC 8489 § 14.3).
+pub const USERNAME_MAX: usize = 508;
+/// REALM in bytes: fewer than 128 characters of at most 6 bytes (RFC 8489 § 14.9).
+pub const REALM_MAX: usize = 763;
+/// NONCE in bytes: fewer than 128 characters of at most 6 bytes (RFC 8489 § 14.10).
+pub const NONCE_MAX: usize = 763;
+/// Comprehension-required attributes named in one 420; the rest of a longer list is left out.
+pub const UNKNOWN_ATTRIBUTES_MAX: usize = 16;
+
+/// Worker threads.
+pub const WORKERS_MAX: u16 = 256;
+/// Relay addresses.
+pub const RELAY_ADDRESSES_MAX: usize = 64;
+/// Listen addresses of one kind.
+pub const LISTEN_ADDRESSES_MAX: usize = 64;
+/// Commands that wait for one worker.
+pub const WORKER_COMMANDS_MAX: usize = 4_096;
+/// What one input can make the server say; control takes no input while a worker's ring lacks this room.
+pub const OUTPUTS_PER_INPUT_MAX: usize = 256;
+/// Requests of live allocations that wait for the control task, per worker.
+pub const LIVE_REQUESTS_MAX: usize = 1_024;
+/// Requests of five-tuples without an allocation that wait for the control task, per worker.
+pub const NEW_REQUESTS_MAX: usize = 1_024;
+/// Reports of one worker that wait for the control task.
+pub const REPORTS_MAX: usize = 8_192;
+
+const _: () = assert!(OUTPUTS_PER_INPUT_MAX * 2 <= WORKER_COMMANDS_MAX);
+const _: () = assert!(WORKER_COMMANDS_MAX <= REPORTS_MAX);
+const _: () = assert!(TIMERS_PER_CALL_MAX * 3 <= OUTPUTS_PER_INPUT_MAX);
+const _: () = assert!(PEERS_PER_REQUEST_MAX * 24 + USERNAME_MAX + REALM_MAX + NONCE_MAX < REQUEST_MAX);
+const _: () = assert!(PEERS_PER_REQUEST_MAX < OUTPUTS_PER_INPUT_MAX);
+const _: () = assert!(PEERS_PER_REQUEST_MAX <= PERMISSIONS_PER_ALLOCATION_MAX);
+const _: () = assert!(CREDENTIAL_CLOCK_LEEWAY.as_secs() < CREDENTIAL_LIFETIME_MAX.as_secs());
+const _: () = assert!(ALLOCATION_LIFETIME_DEFAULT.as_secs() <= ALLOCATION_LIFETIME_MAX_DEFAULT.as_secs());

@@ -1,0 +1,34 @@
+//! Words that every other room speaks: addresses by role, identities, lifetimes, clocks as values, limits.
+//!
+//! Nothing here does anything; a value that can be built is valid.
+
+mod address;
+mod channel_number;
+mod entropy;
+mod five_tuple;
+mod id;
+mod identity;
+mod lifetime;
+pub mod limits;
+mod now;
+mod secret;
+
+pub use address::ClientAddr;
+pub use address::Family;
+pub use address::PeerAddr;
+pub use address::RelayAddr;
+pub use address::ServerAddr;
+pub use channel_number::ChannelNumber;
+pub use entropy::Entropy;
+pub use five_tuple::Dialect;
+pub use five_tuple::FiveTuple;
+pub use five_tuple::Transport;
+pub use id::RelayId;
+pub use id::WorkerId;
+pub use identity::QuotaIdentity;
+pub use identity::Username;
+pub use lifetime::Lifetime;
+pub use now::Deadline;
+pub use now::Now;
+pub use now::Tick;
+pub use secret::Secret;

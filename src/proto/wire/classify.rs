@@ -1,0 +1,116 @@
+//! The first bytes of a datagram decide what it is.
+
+use crate::proto::types::Dialect;
+
+use super::rfc8656::framing;
+use super::rfc8656::framing::MessageClass;
+
+/// What a datagram's first bytes say it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// First byte 0x40–0x7F: a ChannelData message. RFC 8656 ends at 0x4F; the rest is RFC 5766's, and without a
+    /// channel of that number it is dropped all the same.
+    ChannelData,
+    /// A STUN request of RFC 8489, by header alone.
+    Request,
+    /// A STUN indication.
+    Indication,
+    /// A STUN success or error response: nothing a server asked for.
+    Answer,
+    /// Anything else.
+    Unknown,
+}
+
+/// Classifies `datagram`, that came on a five-tuple whose allocation, if there is one, speaks `dialect`.
+///
+/// Only what distinguishes the classes is looked at; whether the message is whole is the decoder's to say.
+#[must_use]
+pub fn classify(datagram: &[u8], dialect: Option<Dialect>) -> Class {
+    match dialect {
+        // Both read the same as long as there is one dialect.
+        None | Some(Dialect::Rfc8656) => classify_rfc8656(datagram),
+    }
+}
+
+fn classify_rfc8656(datagram: &[u8]) -> Class {
+    match datagram.first() {
+        Some(0x40..=0x7F) => Class::ChannelData,
+        Some(0x00..=0x3F) => classify_stun(datagram),
+        _ => Class::Unknown,
+    }
+}
+
+fn classify_stun(datagram: &[u8]) -> Class {
+    let Some(&[t0, t1, _, _, ref transaction @ ..]) = datagram.first_chunk::<{ framing::HEADER_LEN }>()
+    else {
+        return Class::Unknown;
+    };
+    if !transaction.starts_with(&framing::COOKIE) {
+        return Class::Unknown;
+    }
+    match MessageClass::of(u16::from_be_bytes([t0, t1])) {
+        MessageClass::Request => Class::Request,
+        MessageClass::Indication => Class::Indication,
+        MessageClass::Success | MessageClass::Error => Class::Answer,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stun(t0: u8, t1: u8) -> Vec<u8> {
+        let mut message = vec![t0, t1, 0, 0, 0x21, 0x12, 0xA4, 0x42];
+        message.extend_from_slice(&[0; 12]);
+        message
+    }
+
+    fn of(datagram: &[u8]) -> Class {
+        let class = classify(datagram, None);
+        assert_eq!(classify(datagram, Some(Dialect::Rfc8656)), class);
+        class
+    }
+
+    #[test]
+    fn the_first_byte_splits_the_space() {
+        for first in 0..=255 {
+            let expected = match first {
+                0x40..=0x7F => Class::ChannelData,
+                0x00..=0x3F if first & 1 == 1 => Class::Answer,
+                0x00..=0x3F => Class::Request,
+                _ => Class::Unknown,
+            };
+            assert_eq!(of(&stun(first, 0x01)), expected, "{first:#04x}");
+        }
+    }
+
+    #[test]
+    fn class_bits_decide_within_stun() {
+        assert_eq!(of(&stun(0x00, 0x03)), Class::Request);
+        assert_eq!(of(&stun(0x00, 0x16)), Class::Indication);
+        assert_eq!(of(&stun(0x01, 0x03)), Class::Answer);
+        assert_eq!(of(&stun(0x01, 0x13)), Class::Answer);
+    }
+
+    #[test]
+    fn a_stun_header_is_whole_and_has_the_cookie() {
+        let message = stun(0x00, 0x01);
+        for len in 0..20 {
+            assert_eq!(of(&message[..len]), Class::Unknown, "{len} bytes");
+        }
+        for at in 4..8 {
+            let mut other = message.clone();
+            other[at] ^= 0xFF;
+            assert_eq!(of(&other), Class::Unknown, "cookie byte {at}");
+        }
+    }
+
+    #[test]
+    fn tls_dtls_and_rtp_are_unknown() {
+        for first in [0x16, 0x17, 0x80] {
+            let mut datagram = vec![first; 40];
+            datagram[1] = 3;
+            assert_eq!(of(&datagram), Class::Unknown, "{first:#04x}");
+        }
+    }
+}

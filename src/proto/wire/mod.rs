@@ -1,0 +1,24 @@
+//! Bytes ↔ values. No state, no heap, total on any input: a decoder answers every byte string with a value or
+//! with [`Malformed`], and never panics.
+//!
+//! `rfc8656/` holds the codec of RFC 8489 and RFC 8656; what both planes share of a message is dialect-neutral
+//! ([`Request`], [`Response`]).
+
+pub mod channel_data;
+pub mod classify;
+mod error;
+pub mod indication;
+mod request;
+mod response;
+pub mod rfc8656;
+
+pub use error::Malformed;
+pub use request::AuthAttributes;
+pub use request::Method;
+pub use request::PeerAddresses;
+pub use request::Request;
+pub use request::TransactionId;
+pub use request::UnknownAttributes;
+pub use response::ErrorCode;
+pub use response::Outcome;
+pub use response::Response;

@@ -1,0 +1,195 @@
+//! A request as the server reads it, whichever dialect it came in.
+
+use crate::proto::types::ChannelNumber;
+use crate::proto::types::Dialect;
+use crate::proto::types::Lifetime;
+use crate::proto::types::PeerAddr;
+
+use super::rfc8656;
+
+/// The 16 bytes after the length field: magic cookie and transaction id (RFC 8489 § 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TransactionId(pub [u8; 16]);
+
+impl TransactionId {
+    /// The magic cookie of RFC 8489 and a transaction id, that whoever asks draws at random.
+    #[must_use]
+    pub const fn with_cookie(id: [u8; 12]) -> Self {
+        let mut bytes = [0; 16];
+        let (cookie, rest) = bytes.split_at_mut(4);
+        cookie.copy_from_slice(&rfc8656::framing::COOKIE);
+        rest.copy_from_slice(&id);
+        Self(bytes)
+    }
+}
+
+/// The methods a client may ask for (RFC 8489 § 18.2, RFC 8656 § 17).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// 0x001.
+    Binding,
+    /// 0x003.
+    Allocate,
+    /// 0x004.
+    Refresh,
+    /// 0x008.
+    CreatePermission,
+    /// 0x009.
+    ChannelBind,
+    /// Any other 12-bit method.
+    Unknown(u16),
+}
+
+impl Method {
+    /// The method with this number.
+    #[must_use]
+    pub const fn from_number(number: u16) -> Self {
+        match number {
+            0x001 => Self::Binding,
+            0x003 => Self::Allocate,
+            0x004 => Self::Refresh,
+            0x008 => Self::CreatePermission,
+            0x009 => Self::ChannelBind,
+            other => Self::Unknown(other),
+        }
+    }
+
+    /// Its number, 0x000–0xFFF.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        match self {
+            Self::Binding => 0x001,
+            Self::Allocate => 0x003,
+            Self::Refresh => 0x004,
+            Self::CreatePermission => 0x008,
+            Self::ChannelBind => 0x009,
+            Self::Unknown(number) => number,
+        }
+    }
+}
+
+/// One request, read in place. Of an attribute that stands several times only the first counts
+/// (RFC 8489 § 14); attributes behind the integrity attribute do not count (RFC 8489 §§ 14.5–14.6).
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// The dialect it came in.
+    pub dialect: Dialect,
+    /// What is asked for.
+    pub method: Method,
+    /// To be echoed in the answer.
+    pub transaction: TransactionId,
+    /// What the authentication mechanism looks at.
+    pub auth: AuthAttributes<'a>,
+    /// Whether a (correct) FINGERPRINT was there: the answer then carries one too.
+    pub fingerprint: bool,
+    /// Comprehension-required attributes that this server does not know: 420.
+    pub unknown: UnknownAttributes,
+    /// The type of the first attribute whose value breaks that attribute's own rules (length, address family), or
+    /// of which there are too many: 400. Its field is then empty. Text is not judged: a name or realm that is not
+    /// UTF-8 matches nobody's.
+    pub bad_attribute: Option<u16>,
+    /// LIFETIME.
+    pub lifetime: Option<Lifetime>,
+    /// REQUESTED-TRANSPORT: the protocol number.
+    pub requested_transport: Option<u8>,
+    /// REQUESTED-ADDRESS-FAMILY: the family byte, unjudged (440 if unknown).
+    pub requested_family: Option<u8>,
+    /// ADDITIONAL-ADDRESS-FAMILY: the family byte, unjudged.
+    pub additional_family: Option<u8>,
+    /// EVEN-PORT: the R bit.
+    pub even_port: Option<bool>,
+    /// RESERVATION-TOKEN.
+    pub reservation_token: Option<[u8; 8]>,
+    /// DONT-FRAGMENT.
+    pub dont_fragment: bool,
+    /// CHANNEL-NUMBER as it stood; outside 0x4000–0x7FFE it is no [`ChannelNumber`] and gets 400.
+    pub channel_number: Option<u16>,
+    /// XOR-PEER-ADDRESS, each of them.
+    pub peers: PeerAddresses<'a>,
+}
+
+impl Request<'_> {
+    /// CHANNEL-NUMBER, if it is there and in range.
+    #[must_use]
+    pub fn channel(&self) -> Option<ChannelNumber> {
+        self.channel_number.and_then(ChannelNumber::new)
+    }
+}
+
+/// The attributes of the long-term credential mechanism (RFC 8489 § 9.2).
+#[derive(Clone, Copy, Debug)]
+pub struct AuthAttributes<'a> {
+    /// USERNAME, at most [`crate::proto::types::limits::USERNAME_MAX`] bytes.
+    pub username: Option<&'a [u8]>,
+    /// USERHASH.
+    pub userhash: Option<&'a [u8; 32]>,
+    /// REALM.
+    pub realm: Option<&'a [u8]>,
+    /// NONCE.
+    pub nonce: Option<&'a [u8]>,
+    /// PASSWORD-ALGORITHM: the algorithm number and its parameters.
+    pub password_algorithm: Option<(u16, &'a [u8])>,
+    /// PASSWORD-ALGORITHMS: the raw value, to be compared with what the server offers.
+    pub password_algorithms: Option<&'a [u8]>,
+    /// MESSAGE-INTEGRITY and MESSAGE-INTEGRITY-SHA256 with the bytes they cover.
+    pub integrity: rfc8656::integrity::Presented<'a>,
+}
+
+/// Comprehension-required attribute types that were not understood, at most
+/// [`crate::proto::types::limits::UNKNOWN_ATTRIBUTES_MAX`] of them, each once, in the order seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnknownAttributes {
+    types: [u16; crate::proto::types::limits::UNKNOWN_ATTRIBUTES_MAX],
+    len: usize,
+}
+
+impl UnknownAttributes {
+    /// Adds a type; one that is there already, or one too many, is left out.
+    pub fn push(&mut self, attribute: u16) {
+        if self.len < self.types.len() && !self.as_slice().contains(&attribute) {
+            self.types[self.len] = attribute;
+            self.len += 1;
+        }
+    }
+
+    /// The types.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u16] {
+        &self.types[..self.len]
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+/// The XOR-PEER-ADDRESS attributes of a request, decoded one by one as they are asked for. Each was judged
+/// while the message was read, so the iterator yields every one.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerAddresses<'a> {
+    /// The attribute section that counts, without what stands behind the integrity attribute.
+    pub(super) attributes: &'a [u8],
+    pub(super) transaction: TransactionId,
+    pub(super) count: usize,
+}
+
+impl<'a> PeerAddresses<'a> {
+    /// How many there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Each peer address in the order of the message.
+    pub fn iter(&self) -> impl Iterator<Item = PeerAddr> + 'a {
+        rfc8656::decode::peer_addresses(self.attributes, self.transaction)
+    }
+}

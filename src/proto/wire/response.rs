@@ -1,0 +1,150 @@
+//! An answer as the server means it, whichever dialect it leaves in.
+
+use std::net::SocketAddr;
+
+use crate::proto::types::Lifetime;
+use crate::proto::types::RelayAddr;
+
+use super::request::Method;
+use super::request::TransactionId;
+use super::request::UnknownAttributes;
+
+/// Error codes of RFC 8489 § 14.8 and RFC 8656 § 19 that this server gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs, reason = "the names are the standards' reason phrases")]
+pub enum ErrorCode {
+    TryAlternate,
+    BadRequest,
+    Unauthenticated,
+    Forbidden,
+    UnknownAttribute,
+    AllocationMismatch,
+    StaleNonce,
+    AddressFamilyNotSupported,
+    WrongCredentials,
+    UnsupportedTransportProtocol,
+    PeerAddressFamilyMismatch,
+    AllocationQuotaReached,
+    ServerError,
+    InsufficientCapacity,
+}
+
+impl ErrorCode {
+    /// Every code, in ascending order.
+    pub const ALL: [Self; 14] = [
+        Self::TryAlternate,
+        Self::BadRequest,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::UnknownAttribute,
+        Self::AllocationMismatch,
+        Self::StaleNonce,
+        Self::AddressFamilyNotSupported,
+        Self::WrongCredentials,
+        Self::UnsupportedTransportProtocol,
+        Self::PeerAddressFamilyMismatch,
+        Self::AllocationQuotaReached,
+        Self::ServerError,
+        Self::InsufficientCapacity,
+    ];
+
+    /// The number, 300–699.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        match self {
+            Self::TryAlternate => 300,
+            Self::BadRequest => 400,
+            Self::Unauthenticated => 401,
+            Self::Forbidden => 403,
+            Self::UnknownAttribute => 420,
+            Self::AllocationMismatch => 437,
+            Self::StaleNonce => 438,
+            Self::AddressFamilyNotSupported => 440,
+            Self::WrongCredentials => 441,
+            Self::UnsupportedTransportProtocol => 442,
+            Self::PeerAddressFamilyMismatch => 443,
+            Self::AllocationQuotaReached => 486,
+            Self::ServerError => 500,
+            Self::InsufficientCapacity => 508,
+        }
+    }
+
+    /// The code with this number, if it is one of ours.
+    #[must_use]
+    pub fn from_number(number: u16) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.number() == number)
+    }
+}
+
+/// Whether the request succeeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A success response.
+    Success,
+    /// An error response with ERROR-CODE; its reason phrase is empty, which keeps the answer small.
+    Error(ErrorCode),
+}
+
+/// One answer. A field that is `None` or empty is not sent.
+#[derive(Clone, Debug)]
+pub struct Response<'a> {
+    /// The method of the request.
+    pub method: Method,
+    /// The transaction of the request.
+    pub transaction: TransactionId,
+    /// Success or error.
+    pub outcome: Outcome,
+    /// XOR-MAPPED-ADDRESS.
+    pub mapped_address: Option<SocketAddr>,
+    /// XOR-RELAYED-ADDRESS.
+    pub relayed_address: Option<RelayAddr>,
+    /// LIFETIME.
+    pub lifetime: Option<Lifetime>,
+    /// RESERVATION-TOKEN.
+    pub reservation_token: Option<[u8; 8]>,
+    /// UNKNOWN-ATTRIBUTES.
+    pub unknown_attributes: UnknownAttributes,
+    /// REALM.
+    pub realm: Option<&'a [u8]>,
+    /// NONCE.
+    pub nonce: Option<&'a [u8]>,
+    /// PASSWORD-ALGORITHMS: the raw value.
+    pub password_algorithms: Option<&'a [u8]>,
+    /// SOFTWARE: a bare product name, only in answers to authenticated requests.
+    pub software: Option<&'a str>,
+}
+
+impl Response<'_> {
+    /// An answer that carries nothing yet.
+    #[must_use]
+    pub fn new(method: Method, transaction: TransactionId, outcome: Outcome) -> Self {
+        Self {
+            method,
+            transaction,
+            outcome,
+            mapped_address: None,
+            relayed_address: None,
+            lifetime: None,
+            reservation_token: None,
+            unknown_attributes: UnknownAttributes::default(),
+            realm: None,
+            nonce: None,
+            password_algorithms: None,
+            software: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_ascend_and_are_found_by_their_number() {
+        assert!(ErrorCode::ALL.is_sorted());
+        for code in ErrorCode::ALL {
+            assert_eq!(ErrorCode::from_number(code.number()), Some(code));
+        }
+        assert_eq!(ErrorCode::from_number(404), None);
+    }
+}

@@ -1,0 +1,27 @@
+//! What the data plane is made with.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::proto::auth::challenge::Challenger;
+use crate::proto::peers::PeerPolicy;
+
+/// What the data plane is made with. Whoever builds it has checked it.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Worker threads, at least 1 and at most [`crate::proto::types::limits::WORKERS_MAX`].
+    pub workers: u16,
+    /// UDP addresses to listen on, at most [`crate::proto::types::limits::LISTEN_ADDRESSES_MAX`].
+    pub listen_udp: Vec<SocketAddr>,
+    /// Answers strangers.
+    pub challenger: Challenger,
+    /// Judges each datagram on its way out to a peer.
+    pub policy: Arc<PeerPolicy>,
+    /// Without this a live channel keeps its peer's address permitted.
+    pub strict_permissions: bool,
+    /// Random seeds of the table's keyed hash, for each worker.
+    pub hash_seeds: Vec<[u64; 4]>,
+    /// The moment that ticks are counted from: the same as the control task's.
+    pub start: Instant,
+}

@@ -1,0 +1,148 @@
+//! What shall leave, put together by the socket it leaves from. Like `proto`: no sockets, no clocks.
+
+use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::ops::Range;
+
+use crate::proto::types::RelayId;
+
+/// The socket that a datagram leaves from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Way {
+    /// The relay socket of this name.
+    Relay(RelayId),
+    /// The listener at this place.
+    Listener(u16),
+}
+
+/// Where the bytes of a datagram stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Bytes {
+    /// In the slot at `place` of the batch they came in.
+    Slot {
+        /// The slot.
+        place: usize,
+        /// Which bytes of it.
+        range: Range<usize>,
+    },
+    /// In the answer that belongs to the datagram at `place`: its first `len` bytes.
+    Answer {
+        /// The datagram's place.
+        place: usize,
+        /// Bytes.
+        len: usize,
+    },
+}
+
+/// What a datagram is counted as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Application data to a peer.
+    ToPeer,
+    /// Application data to a client.
+    ToClient,
+    /// An answer to a stranger.
+    Answer,
+}
+
+/// A datagram that shall leave.
+#[derive(Clone, Debug)]
+pub(super) struct Departure {
+    pub(super) way: Way,
+    pub(super) bytes: Bytes,
+    pub(super) to: SocketAddr,
+    /// The address it must leave from, and the index of the interface or 0, where the socket has more than one.
+    pub(super) source: Option<(IpAddr, u32)>,
+    pub(super) kind: Kind,
+    /// Application data in bytes.
+    pub(super) data_len: usize,
+}
+
+/// What a batch makes leave.
+#[derive(Debug)]
+pub(super) struct Egress {
+    list: Vec<(usize, Departure)>,
+}
+
+impl Egress {
+    /// Room for `count` departures; more make it grow once.
+    pub(super) fn new(count: usize) -> Self {
+        Self { list: Vec::with_capacity(count) }
+    }
+
+    pub(super) fn push(&mut self, departure: Departure) {
+        self.list.push((self.list.len(), departure));
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.list.clear();
+    }
+
+    /// Runs of departures that share a socket, each in the order of [`Self::push`]. Between sockets there is no
+    /// order to keep.
+    pub(super) fn groups(&mut self) -> impl Iterator<Item = (Way, &[(usize, Departure)])> {
+        self.list.sort_unstable_by_key(|(order, departure)| (departure.way, *order));
+        self.list.chunk_by(|one, next| one.1.way == next.1.way).map(|group| (group[0].1.way, group))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn departure(way: Way, place: usize) -> Departure {
+        Departure {
+            way,
+            bytes: Bytes::Answer { place, len: 1 },
+            to: SocketAddr::from(([127, 0, 0, 1], 9)),
+            source: None,
+            kind: Kind::Answer,
+            data_len: 0,
+        }
+    }
+
+    fn way(number: u8) -> Way {
+        match number {
+            0 | 1 => Way::Listener(number.into()),
+            _ => Way::Relay(RelayId { index: (number / 2).into(), generation: (number % 2).into() }),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn each_socket_is_used_once_and_keeps_its_order(ways in prop::collection::vec(0_u8..8, 0..100)) {
+            let mut egress = Egress::new(4);
+            for (place, number) in ways.iter().enumerate() {
+                egress.push(departure(way(*number), place));
+            }
+            let mut seen = Vec::new();
+            let mut left = 0;
+            for (socket, group) in egress.groups() {
+                prop_assert!(!seen.contains(&socket));
+                seen.push(socket);
+                let places: Vec<_> = group
+                    .iter()
+                    .map(|(_, departure)| match departure.bytes {
+                        Bytes::Answer { place, .. } | Bytes::Slot { place, .. } => place,
+                    })
+                    .collect();
+                prop_assert!(places.is_sorted());
+                for place in places {
+                    prop_assert_eq!(way(ways[place]), socket);
+                    left += 1;
+                }
+            }
+            prop_assert_eq!(left, ways.len());
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_after_a_clear() {
+        let mut egress = Egress::new(1);
+        egress.push(departure(way(0), 0));
+        egress.clear();
+        assert_eq!(egress.groups().count(), 0);
+    }
+}

@@ -1,0 +1,31 @@
+//! The data plane: worker threads that own sockets and tables, and drive `proto::media`.
+//!
+//! ```text
+//!            commands: Open Close Table Reply Stop
+//!   control ───────────────────────────────────────▶ worker-N ── listeners ◀──▶ clients
+//!           ◀─────────────────────────────────────── (table)  ── relay sockets ◀──▶ peers
+//!            live, fresh: requests · reports
+//! ```
+//!
+//! Assumptions: an allocation belongs to the worker whose listener received its Allocate, and stays there. What a
+//! command does is done when the next one is looked at, so a `Reply` behind a `Table` leaves after the table has
+//! changed. Nothing that one socket meets stops another.
+
+mod command;
+pub mod config;
+mod egress;
+mod handle;
+mod path;
+mod start;
+pub mod stats;
+mod worker;
+
+pub use command::Report;
+pub use command::RequestUp;
+pub use command::ToWorker;
+pub use config::Config;
+pub use handle::Gauges;
+pub use handle::Handle;
+pub use start::StartError;
+pub use start::start;
+pub use stats::Stats;

@@ -1,0 +1,5 @@
+//! How packets reach relay ports and leave from them.
+
+mod sockets;
+
+pub(super) use sockets::Sockets;

@@ -1,0 +1,149 @@
+//! The tier that needs no privilege: a UDP socket for each allocation.
+
+use std::io;
+
+use rustix::io::Errno;
+
+use crate::net::Batch;
+use crate::net::Poll;
+use crate::net::RelaySocket;
+use crate::net::Token;
+use crate::net::packet::Arrived;
+use crate::proto::types::RelayAddr;
+use crate::proto::types::RelayId;
+use crate::proto::types::limits;
+
+/// The relay sockets of one worker, by [`RelayId::index`].
+#[derive(Debug, Default)]
+pub(in crate::relay) struct Sockets {
+    places: Vec<Option<Open>>,
+    open: usize,
+}
+
+#[derive(Debug)]
+struct Open {
+    generation: u32,
+    socket: RelaySocket,
+    lost: u32,
+}
+
+impl Sockets {
+    /// Opens a socket for `relay` on `bind`, and watches it. Answers the address it is bound to.
+    pub(in crate::relay) fn open(
+        &mut self,
+        poll: &Poll,
+        relay: RelayId,
+        bind: RelayAddr,
+    ) -> io::Result<RelayAddr> {
+        if relay.index >= limits::ALLOCATIONS_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "relay index beyond the limit"));
+        }
+        let index = relay.index as usize;
+        if self.places.len() <= index {
+            self.places.resize_with(index + 1, || None);
+        }
+        let place = &mut self.places[index];
+        if place.is_some() {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the relay's place is taken"));
+        }
+        let socket = RelaySocket::open(bind)?;
+        poll.add(&socket, Token::Relay(relay))?;
+        let bound = socket.bound();
+        *place = Some(Open { generation: relay.generation, socket, lost: 0 });
+        self.open += 1;
+        Ok(bound)
+    }
+
+    /// Closes the socket of `relay`, if it is open; its port is free afterwards.
+    pub(in crate::relay) fn close(&mut self, relay: RelayId) {
+        let Some(place) = self.places.get_mut(relay.index as usize) else { return };
+        if place.take_if(|open| open.generation == relay.generation).is_some() {
+            self.open -= 1;
+        }
+    }
+
+    /// How many are open.
+    pub(in crate::relay) fn len(&self) -> usize {
+        self.open
+    }
+
+    /// The socket of `relay`, if it is open.
+    pub(in crate::relay) fn find(&self, relay: RelayId) -> Option<&RelaySocket> {
+        let open = self.places.get(relay.index as usize)?.as_ref()?;
+        (open.generation == relay.generation).then_some(&open.socket)
+    }
+
+    /// Adds to `batch` what waits at the socket of `relay`, at most `max` datagrams, and answers with it how many the
+    /// socket has lost since it was last asked. `AGAIN` also if it is not open.
+    pub(in crate::relay) fn receive(
+        &mut self,
+        relay: RelayId,
+        batch: &mut Batch,
+        max: usize,
+    ) -> Result<(Arrived, u32), Errno> {
+        let open = self.places.get_mut(relay.index as usize).and_then(Option::as_mut);
+        let Some(open) = open.filter(|open| open.generation == relay.generation) else {
+            return Err(Errno::AGAIN);
+        };
+        let arrived = batch.receive(&open.socket, max)?;
+        let lost = arrived.lost.unwrap_or(open.lost);
+        let more = lost.wrapping_sub(open.lost);
+        open.lost = lost;
+        Ok((arrived, more))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANY: &str = "127.0.0.1:0";
+
+    fn relay(index: u32, generation: u32) -> RelayId {
+        RelayId { index, generation }
+    }
+
+    fn any() -> RelayAddr {
+        RelayAddr::new(ANY.parse().expect("a literal"))
+    }
+
+    #[test]
+    fn a_socket_is_found_by_its_generation_only_and_its_port_is_free_after_close() {
+        let (poll, mut sockets) = (Poll::new().expect("an epoll"), Sockets::default());
+        let bound = sockets.open(&poll, relay(3, 1), any()).expect("opened");
+        assert_eq!(sockets.find(relay(3, 1)).map(RelaySocket::bound), Some(bound));
+        assert!(sockets.find(relay(3, 2)).is_none());
+        assert!(sockets.find(relay(2, 1)).is_none());
+        assert!(sockets.find(relay(999, 1)).is_none());
+
+        sockets.close(relay(3, 2));
+        sockets.close(relay(999, 1));
+        assert_eq!(sockets.len(), 1);
+        let taken = sockets.open(&poll, relay(4, 1), bound).expect_err("the port is taken");
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+
+        sockets.close(relay(3, 1));
+        assert_eq!(sockets.len(), 0);
+        sockets.open(&poll, relay(3, 2), bound).expect("the port is free");
+    }
+
+    #[test]
+    fn a_place_that_is_taken_and_one_beyond_the_limit_are_refused() {
+        let (poll, mut sockets) = (Poll::new().expect("an epoll"), Sockets::default());
+        sockets.open(&poll, relay(0, 1), any()).expect("opened");
+        let error = sockets.open(&poll, relay(0, 2), any()).expect_err("taken");
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        let error = sockets.open(&poll, relay(limits::ALLOCATIONS_MAX, 0), any()).expect_err("beyond");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(sockets.len(), 1);
+    }
+
+    #[test]
+    fn an_event_for_a_socket_that_was_closed_brings_nothing() {
+        let (poll, mut sockets) = (Poll::new().expect("an epoll"), Sockets::default());
+        sockets.open(&poll, relay(0, 2), any()).expect("opened");
+        let mut batch = Batch::new(1);
+        assert_eq!(sockets.receive(relay(0, 1), &mut batch, 1), Err(Errno::AGAIN));
+        assert_eq!(sockets.receive(relay(7, 1), &mut batch, 1), Err(Errno::AGAIN));
+    }
+}

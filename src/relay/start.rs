@@ -1,0 +1,111 @@
+//! Listeners first, then threads.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+
+use thiserror::Error;
+
+use crate::net::BindError;
+use crate::net::Listener;
+use crate::net::probe;
+use crate::net::udp;
+use crate::proto::media::TableConfig;
+use crate::proto::types::limits;
+use crate::ring;
+use crate::ring::Wake;
+
+use super::Config;
+use super::Handle;
+use super::Stats;
+use super::worker;
+use super::worker::Slot;
+use super::worker::SlotParts;
+
+const _: () = assert!(limits::WORKER_COMMANDS_MAX <= limits::REPORTS_MAX);
+
+/// Why the data plane cannot start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A listen address cannot be had.
+    #[error(transparent)]
+    Listen(#[from] BindError),
+    /// The kernel has no descriptor or memory left for a worker.
+    #[error("cannot make worker {worker}: {error}")]
+    Worker {
+        /// Which.
+        worker: u16,
+        /// What the kernel said.
+        error: io::Error,
+    },
+}
+
+/// Binds every listen address for every worker, then starts the workers. Their requests and reports wake
+/// `control_wake`.
+///
+/// # Errors
+/// [`StartError`]; nothing runs then, and nothing is bound.
+///
+/// # Panics
+/// If `config` has no worker or fewer seeds than workers, which is the caller's bug.
+pub fn start(config: &Config, control_wake: &Arc<Wake>) -> Result<Vec<Handle>, StartError> {
+    assert!(config.workers > 0, "a data plane without workers relays nothing");
+    assert!(config.hash_seeds.len() >= usize::from(config.workers), "each worker has seeds of its own");
+    match probe::raise_descriptor_limit() {
+        Ok(limit) => tracing::debug!(limit, "descriptor limit"),
+        Err(error) => {
+            tracing::warn!(%error, "cannot raise the descriptor limit: fewer relay sockets than could be")
+        }
+    }
+    let listeners = udp::listen(&config.listen_udp, usize::from(config.workers))?;
+    let mut handles = Vec::with_capacity(listeners.len());
+    for (worker, listeners) in (0..config.workers).zip(listeners) {
+        // Those that run already end when their handles are dropped.
+        let handle = start_one(config, worker, listeners, control_wake)
+            .map_err(|error| StartError::Worker { worker, error })?;
+        handles.push(handle);
+    }
+    Ok(handles)
+}
+
+fn start_one(
+    config: &Config,
+    worker: u16,
+    listeners: Vec<Listener>,
+    control_wake: &Arc<Wake>,
+) -> io::Result<Handle> {
+    let wake = Arc::new(Wake::new()?);
+    let (to_worker, commands) = ring::channel(limits::WORKER_COMMANDS_MAX, wake);
+    let (live, live_far) = ring::channel(limits::LIVE_REQUESTS_MAX, Arc::clone(control_wake));
+    let (fresh, fresh_far) = ring::channel(limits::NEW_REQUESTS_MAX, Arc::clone(control_wake));
+    let (reports, reports_far) = ring::channel(limits::REPORTS_MAX, Arc::clone(control_wake));
+    let listen_udp = listeners.iter().map(Listener::local).collect();
+    let stats = Arc::new(Stats::default());
+    let slot = Slot::new(SlotParts {
+        listeners,
+        table: TableConfig {
+            policy: Arc::clone(&config.policy),
+            strict_permissions: config.strict_permissions,
+            hash_seeds: config.hash_seeds[usize::from(worker)],
+        },
+        challenger: config.challenger.clone(),
+        start: config.start,
+        commands,
+        live,
+        fresh,
+        reports,
+        stats: Arc::clone(&stats),
+    })?;
+    let thread = thread::Builder::new()
+        .name(format!("worker-{worker}"))
+        .spawn(move || worker::live(worker, slot, worker::run))?;
+    Ok(Handle {
+        listen_udp,
+        commands: to_worker,
+        live: live_far,
+        fresh: fresh_far,
+        reports: reports_far,
+        stats,
+        thread,
+    })
+}

@@ -1,0 +1,164 @@
+//! What a worker counts. It alone writes; anyone may read at any time.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+use crate::proto::media::DropReason;
+use crate::proto::wire::ErrorCode;
+
+/// One worker's counters, all since its start. Away from other workers' cache lines.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct Stats {
+    /// Datagrams that came to listeners, and their bytes.
+    pub from_clients: Traffic,
+    /// Packets that left towards peers, and their application data.
+    pub to_peers: Traffic,
+    /// Datagrams that came to relay sockets, and their bytes.
+    pub from_peers: Traffic,
+    /// Packets that left towards clients, and their application data.
+    pub to_clients: Traffic,
+    /// Answers that the control task gave and that left.
+    pub replies: Counter,
+    /// Binding requests of five-tuples without an allocation that the worker answered.
+    pub binding_answers: Counter,
+    /// Datagrams that listeners lost in the kernel for want of room.
+    pub listener_losses: Counter,
+    /// Datagrams that relay sockets lost in the kernel for want of room.
+    pub relay_losses: Counter,
+    /// Errors that a socket told when it was read; nothing is lost by one.
+    pub receive_errors: Counter,
+    /// Relay sockets that are open.
+    pub relay_sockets: Counter,
+    /// Times that the worker woke.
+    pub wakeups: Counter,
+    /// Batches of datagrams.
+    pub batches: Counter,
+    ended: Counter,
+    drops: [Counter; DropReason::ALL.len()],
+    error_answers: [Counter; ErrorCode::ALL.len()],
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self {
+            from_clients: Traffic::default(),
+            to_peers: Traffic::default(),
+            from_peers: Traffic::default(),
+            to_clients: Traffic::default(),
+            replies: Counter::default(),
+            binding_answers: Counter::default(),
+            listener_losses: Counter::default(),
+            relay_losses: Counter::default(),
+            receive_errors: Counter::default(),
+            relay_sockets: Counter::default(),
+            wakeups: Counter::default(),
+            batches: Counter::default(),
+            ended: Counter::default(),
+            drops: std::array::from_fn(|_| Counter::default()),
+            error_answers: std::array::from_fn(|_| Counter::default()),
+        }
+    }
+}
+
+impl Stats {
+    /// Whether the worker has not ended.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.ended.get() == 0
+    }
+
+    pub(super) fn end(&self) {
+        self.ended.set(1);
+    }
+
+    /// Packets that went nowhere for this reason.
+    #[must_use]
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.drops[reason.index()].get()
+    }
+
+    /// Error answers with this code that the worker gave to five-tuples without an allocation.
+    #[must_use]
+    pub fn error_answers(&self, code: ErrorCode) -> u64 {
+        place(code).map_or(0, |place| self.error_answers[place].get())
+    }
+
+    pub(super) fn count_drop(&self, reason: DropReason) {
+        self.drops[reason.index()].add(1);
+    }
+
+    pub(super) fn count_answer(&self, code: Option<ErrorCode>) {
+        match code.and_then(place) {
+            Some(place) => self.error_answers[place].add(1),
+            None => self.binding_answers.add(1),
+        }
+    }
+}
+
+fn place(code: ErrorCode) -> Option<usize> {
+    ErrorCode::ALL.binary_search(&code).ok()
+}
+
+/// Packets and bytes.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// Packets.
+    pub packets: Counter,
+    /// Bytes.
+    pub bytes: Counter,
+}
+
+impl Traffic {
+    pub(super) fn add(&self, packets: u64, bytes: u64) {
+        self.packets.add(packets);
+        self.bytes.add(bytes);
+    }
+}
+
+/// A number that one thread changes and others read.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// The number, perhaps a moment old.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Only the owning worker may call this: a load and a store, so that no packet pays for a locked instruction.
+    pub(super) fn add(&self, more: u64) {
+        self.set(self.get().wrapping_add(more));
+    }
+
+    /// Only the owning worker may call this.
+    pub(super) fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_and_code_has_its_own_counter() {
+        let stats = Stats::default();
+        for (count, reason) in DropReason::ALL.iter().enumerate() {
+            (0..=count).for_each(|_| stats.count_drop(*reason));
+        }
+        for (count, code) in ErrorCode::ALL.iter().enumerate() {
+            (0..=count).for_each(|_| stats.count_answer(Some(*code)));
+        }
+        for (count, reason) in (1..).zip(DropReason::ALL) {
+            assert_eq!(stats.dropped(*reason), count);
+        }
+        for (count, code) in (1..).zip(ErrorCode::ALL) {
+            assert_eq!(stats.error_answers(code), count);
+        }
+        assert_eq!(stats.binding_answers.get(), 0);
+        stats.count_answer(None);
+        assert_eq!(stats.binding_answers.get(), 1);
+    }
+}

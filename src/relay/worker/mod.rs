@@ -1,0 +1,297 @@
+//! One worker: what it owns, and its loop.
+//!
+//! Priorities of a round, each with a budget so that none starves the next: commands, listeners, relay sockets.
+//! Sockets are watched level-triggered, so what a budget leaves is told again at the next round.
+
+mod flush;
+mod obey;
+mod slot;
+
+use std::io;
+use std::panic;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use crate::net::Batch;
+use crate::net::Events;
+use crate::net::Sender;
+use crate::net::Token;
+use crate::proto::auth::challenge::Greeting;
+use crate::proto::media::DropReason;
+use crate::proto::media::FromClient;
+use crate::proto::media::FromPeer;
+use crate::proto::media::forward;
+use crate::proto::types::ClientAddr;
+use crate::proto::types::FiveTuple;
+use crate::proto::types::PeerAddr;
+use crate::proto::types::RelayId;
+use crate::proto::types::Tick;
+use crate::proto::types::Transport;
+use crate::proto::types::limits;
+use crate::ring;
+
+use super::RequestUp;
+use super::Stats;
+use super::egress::Bytes;
+use super::egress::Departure;
+use super::egress::Egress;
+use super::egress::Kind;
+use super::egress::Way;
+
+pub(super) use slot::Slot;
+pub(super) use slot::SlotParts;
+
+/// Datagrams of one batch.
+const BATCH: usize = 64;
+/// Batches that one listener may bring in a round.
+const LISTENER_BATCHES: usize = 4;
+/// Datagrams that one relay socket may bring in a round.
+const RELAY_BUDGET: usize = 32;
+/// Sockets that are told of in a round.
+const EVENTS: usize = 256;
+/// How soon a worker looks again whose reports have no room. The control task owes the room, so this is rare.
+const REPORTS_RETRY: Duration = Duration::from_millis(1);
+
+/// The life of a worker's thread: works until `work` ends, however it ends. The ends of the rings go with the slot, so
+/// the control task sees it; the statistics, which others hold, say it too.
+pub(super) fn live(worker: u16, mut slot: Slot, work: impl FnOnce(&mut Slot) -> io::Result<()>) {
+    tracing::debug!(worker, "worker starts");
+    match panic::catch_unwind(AssertUnwindSafe(|| work(&mut slot))) {
+        Ok(Ok(())) => tracing::debug!(worker, "worker leaves"),
+        Ok(Err(error)) => tracing::error!(worker, %error, "worker ends: cannot wait for its sockets"),
+        Err(_) => tracing::error!(worker, "worker ends by a panic, which is a bug"),
+    }
+    slot.stats.end();
+}
+
+/// Works until it is told to stop, or until the control task is gone.
+///
+/// # Errors
+/// What the kernel says when it cannot be waited.
+pub(super) fn run(slot: &mut Slot) -> io::Result<()> {
+    let mut events = Events::new(EVENTS);
+    let mut worker = Worker::new(slot);
+    while !worker.leaving {
+        worker.wait(&mut events)?;
+        worker.obey();
+        worker.hear_clients(&events);
+        worker.hear_peers(&events);
+    }
+    Ok(())
+}
+
+/// The loop's own memory, allocated at its start.
+struct Worker<'s> {
+    slot: &'s mut Slot,
+    batch: Batch,
+    /// An answer to a stranger for each place of the batch.
+    answers: Box<[u8]>,
+    egress: Egress,
+    sender: Sender,
+    leaving: bool,
+}
+
+impl<'s> Worker<'s> {
+    fn new(slot: &'s mut Slot) -> Self {
+        Self {
+            slot,
+            batch: Batch::new(BATCH),
+            answers: vec![0; BATCH * limits::RESPONSE_MAX].into(),
+            egress: Egress::new(BATCH),
+            sender: Sender::new(BATCH),
+            leaving: false,
+        }
+    }
+
+    /// Sleeps until a socket or the control task has something.
+    fn wait(&mut self, events: &mut Events) -> io::Result<()> {
+        let slot = &mut *self.slot;
+        slot.wake.prepare_sleep();
+        let pause = match (slot.commands.is_empty(), slot.reports_have_room()) {
+            (false, true) => Some(Duration::ZERO),
+            (false, false) => Some(REPORTS_RETRY),
+            // Its sender woke us when it went, if we slept; so this is seen before the last sleep, not in it.
+            (true, _) if slot.commands.is_abandoned() => Some(Duration::ZERO),
+            (true, _) => None,
+        };
+        slot.poll.wait(events, pause)?;
+        slot.wake.cancel();
+        if (0..events.len()).any(|index| events.token(index) == Some(Token::Wake)) {
+            slot.wake.drain();
+        }
+        slot.stats.wakeups.add(1);
+        Ok(())
+    }
+
+    /// What came to listeners.
+    fn hear_clients(&mut self, events: &Events) {
+        for index in 0..events.len() {
+            if let Some(Token::Listener(door)) = events.token(index) {
+                for _ in 0..LISTENER_BATCHES {
+                    if !self.hear_listener(door) || self.leaving {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// One batch. Answers whether there may be more.
+    fn hear_listener(&mut self, index: u16) -> bool {
+        let door = &mut self.slot.doors[usize::from(index)];
+        self.batch.clear();
+        let arrived = match self.batch.receive(&door.listener, BATCH) {
+            Ok(arrived) => arrived,
+            Err(error) => {
+                count_receive_error(&self.slot.stats, error);
+                return false;
+            }
+        };
+        if let Some(lost) = arrived.lost {
+            self.slot.stats.listener_losses.add(lost.wrapping_sub(door.lost).into());
+            door.lost = lost;
+        }
+        let tick = self.slot.tick();
+        let full = arrived.places.len() == BATCH;
+        for place in arrived.places {
+            self.judge_client(tick, index, place);
+        }
+        self.flush();
+        self.obey();
+        full
+    }
+
+    fn judge_client(&mut self, tick: Tick, door: u16, place: usize) {
+        let meta = *self.batch.meta(place);
+        let slot = &mut *self.slot;
+        slot.stats.from_clients.add(1, meta.len as u64);
+        if meta.truncated {
+            return slot.stats.count_drop(DropReason::TooLarge);
+        }
+        let listener = &slot.doors[usize::from(door)].listener;
+        let (Some(client), Some(server)) = (meta.from, listener.server_of(&meta)) else {
+            return slot.stats.count_drop(DropReason::Unclassified);
+        };
+        let from = FiveTuple { client: ClientAddr::new(client), server, transport: Transport::Udp };
+        let datagram = self.batch.datagram(place);
+        match forward::from_client(&slot.table, tick, &from, datagram) {
+            FromClient::ToPeer { relay, peer, data } => self.egress.push(Departure {
+                way: Way::Relay(relay),
+                bytes: Bytes::Slot { place, range: self.batch.range_of(place, data) },
+                to: peer.socket(),
+                source: None,
+                kind: Kind::ToPeer,
+                data_len: data.len(),
+            }),
+            FromClient::LiveRequest => hand_up(&mut slot.live, &slot.stats, from, datagram),
+            FromClient::StrangerRequest => self.greet(tick, door, place, from),
+            FromClient::Drop(reason) => slot.stats.count_drop(reason),
+        }
+    }
+
+    /// A stranger's request: answered here as far as that needs no state.
+    fn greet(&mut self, tick: Tick, door: u16, place: usize, from: FiveTuple) {
+        let slot = &mut *self.slot;
+        let datagram = self.batch.datagram(place);
+        let out = &mut self.answers[place * limits::RESPONSE_MAX..][..limits::RESPONSE_MAX];
+        match slot.challenger.greet(tick, &from, datagram, out) {
+            Greeting::Answer { len, code } => {
+                slot.stats.count_answer(code);
+                self.egress.push(Departure {
+                    way: Way::Listener(door),
+                    bytes: Bytes::Answer { place, len },
+                    to: from.client.socket(),
+                    source: slot.doors[usize::from(door)].listener.source_for(from.server),
+                    kind: Kind::Answer,
+                    data_len: 0,
+                });
+            }
+            Greeting::ToControl => hand_up(&mut slot.fresh, &slot.stats, from, datagram),
+            Greeting::Malformed => slot.stats.count_drop(DropReason::StrangerMalformed),
+        }
+    }
+
+    /// What came to relay sockets: gathered over many of them, because it all leaves by a few listeners.
+    fn hear_peers(&mut self, events: &Events) {
+        self.batch.clear();
+        let mut tick = self.slot.tick();
+        for index in 0..events.len() {
+            let Some(Token::Relay(relay)) = events.token(index) else { continue };
+            if self.batch.room() == 0 {
+                self.flush();
+                self.obey();
+                self.batch.clear();
+                tick = self.slot.tick();
+            }
+            self.hear_relay(tick, relay);
+        }
+        if !self.batch.is_empty() {
+            self.flush();
+        }
+    }
+
+    fn hear_relay(&mut self, tick: Tick, relay: RelayId) {
+        let slot = &mut *self.slot;
+        match slot.sockets.receive(relay, &mut self.batch, RELAY_BUDGET) {
+            Ok((arrived, lost)) => {
+                slot.stats.relay_losses.add(lost.into());
+                for place in arrived.places {
+                    self.judge_peer(tick, relay, place);
+                }
+            }
+            Err(error) => count_receive_error(&slot.stats, error),
+        }
+    }
+
+    fn judge_peer(&mut self, tick: Tick, relay: RelayId, place: usize) {
+        let meta = *self.batch.meta(place);
+        let slot = &mut *self.slot;
+        slot.stats.from_peers.add(1, meta.len as u64);
+        if meta.truncated {
+            return slot.stats.count_drop(DropReason::TooLarge);
+        }
+        let Some(peer) = meta.from.map(PeerAddr::new) else {
+            return slot.stats.count_drop(DropReason::Unclassified);
+        };
+        let (buffer, payload) = self.batch.slot_mut(place);
+        match forward::from_peer(&slot.table, tick, relay, peer, buffer, payload) {
+            FromPeer::ToClient { to, frame } => {
+                let Some((door, listener)) = slot.door_of(to.server) else {
+                    return slot.stats.count_drop(DropReason::SendFailed);
+                };
+                self.egress.push(Departure {
+                    way: Way::Listener(door),
+                    bytes: Bytes::Slot { place, range: frame },
+                    to: to.client.socket(),
+                    source: listener.source_for(to.server),
+                    kind: Kind::ToClient,
+                    data_len: meta.len,
+                });
+            }
+            FromPeer::Drop(reason) => slot.stats.count_drop(reason),
+        }
+    }
+}
+
+/// Hands a request to the control task. One that finds no room is lost, as UDP may lose it; the client asks again.
+fn hand_up(ring: &mut ring::Sender<RequestUp>, stats: &Stats, from: FiveTuple, datagram: &[u8]) {
+    if datagram.len() > limits::REQUEST_MAX {
+        return stats.count_drop(DropReason::TooLarge);
+    }
+    // Looked at first, so that a flood that finds the ring full costs no copy.
+    if ring.free_slots() == 0 || ring.push(RequestUp { from, bytes: datagram.into() }).is_err() {
+        stats.count_drop(DropReason::RequestRingFull);
+    }
+}
+
+/// `AGAIN` and `INTR` are no errors: nothing waits, or a signal came.
+fn count_receive_error(stats: &Stats, error: Errno) {
+    if error != Errno::AGAIN && error != Errno::INTR {
+        stats.receive_errors.add(1);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+//! Commands of the control task.
+
+use crate::net::Departing;
+use crate::proto::media::DropReason;
+use crate::proto::types::FiveTuple;
+use crate::relay::Report;
+use crate::relay::ToWorker;
+
+use super::Worker;
+
+/// Commands carried out between two batches.
+const COMMANDS_BUDGET: usize = 64;
+
+impl Worker<'_> {
+    /// Carries out what waits, in order and within the budget. A command is taken only while its report has room.
+    pub(super) fn obey(&mut self) {
+        for _ in 0..COMMANDS_BUDGET {
+            if self.leaving || !self.slot.reports_have_room() {
+                return;
+            }
+            // Asked before the pop: nothing can follow what an abandoned ring held then.
+            let abandoned = self.slot.commands.is_abandoned();
+            match self.slot.commands.pop() {
+                Some(command) => self.carry_out(command),
+                None => {
+                    self.leaving |= abandoned;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn carry_out(&mut self, command: ToWorker) {
+        let slot = &mut *self.slot;
+        match command {
+            ToWorker::Open { relay, bind } => {
+                let report = match slot.sockets.open(&slot.poll, relay, bind) {
+                    Ok(bound) => Report::Opened { relay, bound },
+                    Err(error) => Report::Failed { relay, error },
+                };
+                slot.stats.relay_sockets.set(slot.sockets.len() as u64);
+                self.report(report);
+            }
+            ToWorker::Close { relay } => {
+                slot.sockets.close(relay);
+                slot.stats.relay_sockets.set(slot.sockets.len() as u64);
+                let counters = slot.table.forget(relay);
+                self.report(Report::Closed { relay, counters });
+            }
+            ToWorker::Table(change) => slot.table.apply(change),
+            ToWorker::Reply { to, bytes } => self.reply(to, &bytes),
+            ToWorker::Stop => self.leaving = true,
+        }
+    }
+
+    fn report(&mut self, report: Report) {
+        // Room was there when the command was taken, and nothing else pushes; without a reader it does not matter.
+        let refused = self.slot.reports.push(report).is_err();
+        debug_assert!(!refused || self.slot.reports.is_abandoned(), "a report without room");
+    }
+
+    fn reply(&mut self, to: FiveTuple, bytes: &[u8]) {
+        let Some((_, listener)) = self.slot.door_of(to.server) else {
+            return self.slot.stats.count_drop(DropReason::SendFailed);
+        };
+        let departing = Departing { bytes, to: to.client.socket(), source: listener.source_for(to.server) };
+        let mut left = 1;
+        self.sender.send(listener, std::iter::once(departing), |_, _| left = 0);
+        if left == 0 {
+            self.slot.stats.count_drop(DropReason::SendFailed);
+        }
+        self.slot.stats.replies.add(left);
+    }
+}

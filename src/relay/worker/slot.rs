@@ -1,0 +1,100 @@
+//! What a worker owns, apart from the loop that works with it.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::net::Listener;
+use crate::net::Poll;
+use crate::net::Token;
+use crate::proto::auth::challenge::Challenger;
+use crate::proto::media::Table;
+use crate::proto::media::TableConfig;
+use crate::proto::types::ServerAddr;
+use crate::proto::types::Tick;
+use crate::relay::Report;
+use crate::relay::RequestUp;
+use crate::relay::Stats;
+use crate::relay::ToWorker;
+use crate::relay::path::Sockets;
+use crate::ring::Receiver;
+use crate::ring::Sender;
+use crate::ring::Wake;
+
+/// What a worker owns: its sockets, its table and its ends of the rings. It outlives the loop that borrows it.
+pub(in crate::relay) struct Slot {
+    pub(super) poll: Poll,
+    pub(super) wake: Arc<Wake>,
+    pub(super) doors: Vec<Door>,
+    pub(super) sockets: Sockets,
+    pub(super) table: Table,
+    pub(super) challenger: Challenger,
+    pub(super) start: Instant,
+    pub(super) commands: Receiver<ToWorker>,
+    pub(super) live: Sender<RequestUp>,
+    pub(super) fresh: Sender<RequestUp>,
+    pub(super) reports: Sender<Report>,
+    pub(super) stats: Arc<Stats>,
+}
+
+/// What a slot is made of.
+pub(in crate::relay) struct SlotParts {
+    pub(in crate::relay) listeners: Vec<Listener>,
+    pub(in crate::relay) table: TableConfig,
+    pub(in crate::relay) challenger: Challenger,
+    pub(in crate::relay) start: Instant,
+    pub(in crate::relay) commands: Receiver<ToWorker>,
+    pub(in crate::relay) live: Sender<RequestUp>,
+    pub(in crate::relay) fresh: Sender<RequestUp>,
+    pub(in crate::relay) reports: Sender<Report>,
+    pub(in crate::relay) stats: Arc<Stats>,
+}
+
+/// A listener, and how many datagrams it has lost so far.
+pub(super) struct Door {
+    pub(super) listener: Listener,
+    pub(super) lost: u32,
+}
+
+impl Slot {
+    /// Watches the listeners and the command ring.
+    pub(in crate::relay) fn new(parts: SlotParts) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let wake = Arc::clone(parts.commands.wake());
+        poll.add(&*wake, Token::Wake)?;
+        for (index, listener) in (0_u16..).zip(&parts.listeners) {
+            poll.add(listener, Token::Listener(index))?;
+        }
+        Ok(Self {
+            poll,
+            wake,
+            doors: parts.listeners.into_iter().map(|listener| Door { listener, lost: 0 }).collect(),
+            sockets: Sockets::default(),
+            table: Table::new(parts.table),
+            challenger: parts.challenger,
+            start: parts.start,
+            commands: parts.commands,
+            live: parts.live,
+            fresh: parts.fresh,
+            reports: parts.reports,
+            stats: parts.stats,
+        })
+    }
+
+    pub(super) fn tick(&self) -> Tick {
+        Tick::from(self.start.elapsed())
+    }
+
+    /// The listener that `server` names.
+    pub(super) fn door_of(&self, server: ServerAddr) -> Option<(u16, &Listener)> {
+        (0_u16..)
+            .zip(&self.doors)
+            .map(|(index, door)| (index, &door.listener))
+            .find(|(_, listener)| listener.serves(server))
+    }
+
+    pub(super) fn reports_have_room(&self) -> bool {
+        // Nobody reads them any more: then they need no room.
+        self.reports.free_slots() > 0 || self.reports.is_abandoned()
+    }
+}

@@ -1,0 +1,11 @@
+//! The data plane on loopback: real workers, driven by plain sockets from outside and by their rings from inside.
+
+#![cfg(feature = "server")]
+
+mod commands;
+mod hostile;
+mod media;
+mod message;
+mod plane;
+mod strangers;
+mod threads;
