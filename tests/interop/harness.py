@@ -1,0 +1,261 @@
+"""Starts a TURN server on loopback for one test, and always stops it again.
+
+SWINGBRIDGE_INTEROP_SERVER=coturn puts Debian's coturn in the place of our server: the tests can so be judged without
+it. SWINGBRIDGE_BIN names another binary than target/release/swingbridge.
+"""
+
+import base64
+import contextlib
+import hashlib
+import hmac
+import os
+import pathlib
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+
+import stun
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+USER, PASSWORD, REALM = "alice", "correct-horse-battery", "interop.example"
+PORTS = range(50_000, 60_000)
+SKIPPED = 77
+
+
+class Skip(Exception):
+    """The test cannot be run here; the text says why."""
+
+
+def binary():
+    return pathlib.Path(os.environ.get("SWINGBRIDGE_BIN") or ROOT / "target/release/swingbridge")
+
+
+def other_server():
+    """The name of the server that stands in for ours, or None."""
+    name = os.environ.get("SWINGBRIDGE_INTEROP_SERVER") or "swingbridge"
+    if name not in ("swingbridge", "coturn"):
+        raise SystemExit(f"SWINGBRIDGE_INTEROP_SERVER={name}: swingbridge or coturn")
+    return None if name == "swingbridge" else name
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+            sock.bind(("::1", 0))
+        return True
+    except OSError:
+        return False
+
+
+def free_port(kind=socket.SOCK_DGRAM):
+    """A port that is free on both loopback addresses and is no relay port."""
+    for _ in range(200):
+        with contextlib.ExitStack() as held:
+            first = held.enter_context(socket.socket(socket.AF_INET, kind))
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+            if port in PORTS:
+                continue
+            if has_ipv6():
+                second = held.enter_context(socket.socket(socket.AF_INET6, kind))
+                try:
+                    second.bind(("::1", port))
+                except OSError:
+                    continue
+            return port
+    raise RuntimeError("no free port on loopback")
+
+
+def time_limited(secret, user, lifetime_s=3600):
+    """The user name and password of a credential that ends by itself."""
+    name = f"{int(time.time()) + lifetime_s}:{user}"
+    mac = hmac.new(secret.encode(), name.encode(), hashlib.sha1).digest()
+    return name, base64.b64encode(mac).decode()
+
+
+class Server:
+    """A running server. `with Server() as server:` yields it when it answers and stops it at the end."""
+
+    def __init__(self, *, allow=("127.0.0.1/32", "::1/128"), auth="static", log=None, limits=None, admin=False):
+        self.allow, self.auth, self.log = list(allow), auth, log or {}
+        self.limits = limits or {}
+        self.secret = secrets.token_urlsafe(24)
+        self.port = free_port()
+        self.admin_port = free_port(socket.SOCK_STREAM) if admin else None
+        self.hosts = ["127.0.0.1"] + (["::1"] if has_ipv6() else [])
+        self.exit_code = None
+
+    def address(self, host="127.0.0.1"):
+        return host, self.port
+
+    def url(self, host="127.0.0.1"):
+        return f"turn:{bracketed(host)}:{self.port}?transport=udp"
+
+    def client(self, host="127.0.0.1", credential=(USER, PASSWORD)):
+        return stun.Client(self.address(host), *credential)
+
+    def config(self):
+        """Our server's configuration file."""
+        listen = ", ".join(f'"{bracketed(host)}:{self.port}"' for host in self.hosts)
+        relays = ", ".join(f'"{host}"' for host in self.hosts)
+        allow = ", ".join(f'"{prefix}"' for prefix in self.allow if ":" not in prefix or has_ipv6())
+        lines = [
+            f'realm = "{REALM}"',
+            "[listen]",
+            f"udp = [{listen}]",
+            "[relay]",
+            f"addresses = [{relays}]",
+            f'ports = "{PORTS[0]}-{PORTS[-1]}"',
+            "workers = 2",
+            "[auth]",
+            f'secrets = ["{self.secret}"]',
+            f'users = {{ {USER} = "{PASSWORD}" }}',
+            "[peers]",
+            'default = "public"',
+            f"allow = [{allow}]",
+            "[limits]",
+        ]
+        lines += [f'{key} = "{value}"' for key, value in self.limits.items()]
+        lines.append("[log]")
+        lines += [f'{key} = "{value}"' for key, value in self.log.items()]
+        admin = f"127.0.0.1:{self.admin_port}" if self.admin_port else "off"
+        lines += ["[admin]", f'listen = "{admin}"']
+        return "\n".join(lines) + "\n"
+
+    def command(self):
+        if other_server() == "coturn":
+            return self.coturn_command()
+        program = binary()
+        if not program.exists():
+            raise RuntimeError(f"{program} is not there: cargo build --release")
+        file = pathlib.Path(self.folder, "swingbridge.toml")
+        file.write_text(self.config())
+        file.chmod(0o600)
+        return [str(program), "serve", "--config", str(file)]
+
+    def coturn_command(self):
+        """coturn knows static users or time-limited credentials, but never both in one process."""
+        program = shutil.which("turnserver")
+        if not program:
+            raise Skip("coturn's turnserver is not installed")
+        command = [program, "-n", "--no-cli", "--no-tls", "--no-dtls", "--log-file=stdout", "--simple-log", "-v"]
+        command += [f"--pidfile={self.folder}/pid", f"--userdb={self.folder}/db", f"--realm={REALM}"]
+        command += [f"--listening-port={self.port}", f"--min-port={PORTS[0]}", f"--max-port={PORTS[-1]}"]
+        for host in self.hosts:
+            command += [f"--listening-ip={host}", f"--relay-ip={host}", f"--allowed-peer-ip={host}"]
+        command.append("--allow-loopback-peers")
+        if self.auth == "static":
+            return command + ["--lt-cred-mech", f"--user={USER}:{PASSWORD}"]
+        return command + ["--use-auth-secret", f"--static-auth-secret={self.secret}"]
+
+    def __enter__(self):
+        self.folder = tempfile.mkdtemp(prefix="swingbridge-interop-")
+        try:
+            self.process = spawn(self.command(), self.folder)
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+        if not answers(self.process, self.address()):
+            self.__exit__(RuntimeError, None, None)
+            raise RuntimeError("the server was started and did not answer")
+        return self
+
+    def __exit__(self, failure, *_):
+        self.exit_code = stop(self.process)
+        # coturn has no handler for the signal.
+        clean = self.exit_code == (-signal.SIGTERM if other_server() == "coturn" else 0)
+        if failure or not clean:
+            print("---- the server's log\n" + self.output()[-6000:] + "\n----", file=sys.stderr)
+        self.final_output = self.output()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if not failure and not clean:
+            raise AssertionError(f"after SIGTERM the server ended with {self.exit_code}, not 0")
+
+    def output(self):
+        """Everything it has printed, on both of its outputs."""
+        if not os.path.isdir(self.folder):
+            return self.final_output
+        return "".join(pathlib.Path(self.folder, name).read_text(errors="replace") for name in ("out", "err"))
+
+
+def spawn(command, folder, **more):
+    """Starts a program with its outputs in the files `out` and `err` of the folder."""
+    with open(f"{folder}/out", "ab") as out, open(f"{folder}/err", "ab") as err:
+        return subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err, **more)
+
+
+def answers(process, address, timeout_s=15):
+    """Whether it answers a Binding request before the time is up or it ends."""
+    until = time.monotonic() + timeout_s
+    while time.monotonic() < until and process.poll() is None:
+        if stun.binding(address, 0.3):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def stop(process, timeout_s=5):
+    """SIGTERM, and SIGKILL if that is not heard. Gives the exit code; negative is the signal that ended it."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    return process.returncode
+
+
+def bracketed(host):
+    return f"[{host}]" if ":" in host else host
+
+
+def need(*programs):
+    missing = [program for program in programs if not shutil.which(program)]
+    if missing:
+        raise Skip(f"not installed: {', '.join(missing)}")
+
+
+def check(condition, claim):
+    """One assertion, with the sentence that it proves."""
+    if not condition:
+        raise AssertionError(claim)
+
+
+def proved(claim):
+    print(f"proved: {claim}", flush=True)
+
+
+def not_proved(part, why):
+    """A named skip of one part of a test; tests/run reads this line."""
+    print(f"skipped: {part}: {why}", flush=True)
+
+
+def main(test, timeout_s=90):
+    """Runs a test: exit code 0 passed, 1 failed, 77 cannot be run here. A test that hangs fails."""
+
+    def give_up():
+        raise TimeoutError(f"the test took longer than {timeout_s} s")
+
+    def on_alarm(*_):
+        give_up()
+
+    signal.signal(signal.SIGALRM, on_alarm)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.alarm(timeout_s)
+    try:
+        test()
+    except Skip as why:
+        print(why)
+        sys.exit(SKIPPED)
+    except Exception:  # the whole story belongs in the log
+        traceback.print_exc()
+        sys.exit(1)
+    sys.exit(0)

@@ -1,0 +1,107 @@
+"""coturn's own client program: channels, Send indications, client to client, over IPv4 and IPv6, and nothing lost.
+
+Its exit code says little (it is 0 after total loss too), so its totals are read.
+"""
+
+import concurrent.futures
+import contextlib
+import re
+import subprocess
+import time
+
+import harness
+from harness import check
+from harness import proved
+
+CLIENTS, MESSAGES, BYTES, PACE_MS = 4, 200, 172, 5
+
+# What, the server's address, options. The client never asks for a port pair (-c).
+RUNS = [
+    ("channels to a peer over IPv4", "127.0.0.1", ["-e", "127.0.0.1"]),
+    ("Send indications to a peer over IPv4", "127.0.0.1", ["-s", "-e", "127.0.0.1"]),
+    ("client to client over IPv4", "127.0.0.1", ["-y"]),
+    ("channels to a peer over IPv6", "::1", ["-x", "-e", "::1"]),
+    ("Send indications to a peer over IPv6", "::1", ["-x", "-s", "-e", "::1"]),
+    ("client to client over IPv6", "::1", ["-x", "-y"]),
+    ("an IPv4 client with an IPv6 relayed address", "127.0.0.1", ["-x", "-e", "::1"]),
+    ("surplus CreatePermission and ChannelBind requests", "127.0.0.1", ["-G", "-e", "127.0.0.1"]),
+]
+
+
+@contextlib.contextmanager
+def echoing_peer():
+    """turnutils_peer on a free port of every loopback address."""
+    port = harness.free_port()
+    command = ["turnutils_peer", "-L", "127.0.0.1", "-p", str(port)]
+    command += ["-L", "::1"] if harness.has_ipv6() else []
+    peer = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(0.2)
+    try:
+        check(peer.poll() is None, "turnutils_peer runs")
+        yield port
+    finally:
+        harness.stop(peer)
+
+
+def client(server, host, peer_port, options, password=harness.PASSWORD, clients=CLIENTS, messages=MESSAGES):
+    """The text that one run printed, and its exit code."""
+    command = ["turnutils_uclient", "-c", "-u", harness.USER, "-w", password, "-p", str(server.port)]
+    command += ["-m", str(clients), "-n", str(messages), "-l", str(BYTES), "-z", str(PACE_MS), "-r", str(peer_port)]
+    ran = subprocess.run(
+        command + options + [host], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+    )
+    text = ran.stdout + ran.stderr
+    return text, ran.returncode
+
+
+def totals(text):
+    """Messages sent, received, lost and dropped, as the last report has them."""
+    sums = re.findall(r"tot_send_msgs=(\d+), tot_recv_msgs=(\d+)\s*$", text, re.MULTILINE)
+    lost = re.findall(r"Total lost packets (-?\d+) .*total send dropped (-?\d+)", text)
+    return tuple(int(number) for number in (*sums[-1], *lost[-1])) if sums and lost else None
+
+
+def carry(server, peer_port, run):
+    what, host, options = run
+    text, code = client(server, host, peer_port, options)
+    every = CLIENTS * MESSAGES
+    good = code == 0 and totals(text) == (every, every, 0, 0)
+    if not good:
+        print(f"---- {what}: exit code {code}, totals {totals(text)}\n{text[-3000:]}\n----")
+    return what, good
+
+
+def binding(server, host):
+    command = ["turnutils_stunclient", "-p", str(server.port), host]
+    ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+    seen = re.search(r"UDP reflexive addr: (.*):\d+", ran.stdout)
+    check(seen and seen[1].strip("[]") == host, f"turnutils_stunclient learns its address {host}: {ran.stdout!r}")
+
+
+def test():
+    harness.need("turnutils_uclient", "turnutils_peer", "turnutils_stunclient")
+    runs = [run for run in RUNS if harness.has_ipv6() or "IPv6" not in run[0]]
+    if not harness.has_ipv6():
+        harness.not_proved("ipv6", "this machine has no ::1")
+    # This client draws its channel numbers from the range of RFC 5766.
+    with harness.Server(limits={"channel_numbers": "rfc5766"}) as server, echoing_peer() as peer_port:
+        for host in server.hosts:
+            binding(server, host)
+            proved(f"turnutils_stunclient learns its reflexive address {host}")
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            nobody = pool.submit(
+                client, server, "127.0.0.1", harness.free_port(), ["-e", "127.0.0.1"], clients=1, messages=5
+            )
+            outcomes = list(pool.map(lambda run: carry(server, peer_port, run), runs))
+        for what, good in outcomes:
+            check(good, f"uclient, {what}: {CLIENTS * MESSAGES} messages sent and received, none lost")
+            proved(f"uclient, {what}: {CLIENTS} x {MESSAGES} messages of {BYTES} bytes, none lost")
+        text, _ = nobody.result()
+        check(totals(text) == (5, 0, 5, 0), f"uclient, a peer that is not there: all is lost: {totals(text)}")
+        proved("uclient's totals tell of loss: to a peer that is not there, 5 of 5 messages")
+        text, code = client(server, "127.0.0.1", peer_port, ["-e", "127.0.0.1"], "wrong", 1, 5)
+        check(code != 0 and "Cannot complete Allocation" in text, f"uclient is refused with a wrong password: {text}")
+        proved("uclient is refused with a wrong password")
+
+
+harness.main(test, 150)
