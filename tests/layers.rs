@@ -84,6 +84,7 @@ const ROOMS: &[Room] = &[
         may_use: &[
             "proto::types",
             "proto::peers",
+            "proto::auth::budget::Exempt",
             "proto::auth::credential",
             "proto::turn",
             "relay::config",

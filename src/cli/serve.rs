@@ -185,6 +185,7 @@ fn rooms(settings: &Settings, clock: Clock, entropy: &mut SystemEntropy) -> (tur
         challenger,
         policy,
         strict_permissions: settings.strict_permissions,
+        unproven_exempt: settings.unproven_exempt.clone(),
         hash_seeds: (0..settings.workers).map(|_| seeds(entropy)).collect(),
         start: clock.origin(),
     };

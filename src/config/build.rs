@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::admin::config::LogFormat;
 use crate::admin::config::LogLevel;
+use crate::proto::auth::budget::Exempt;
 use crate::proto::auth::credential::CredentialConfig;
 use crate::proto::peers::PolicyBuilder;
 use crate::proto::turn::RelayAddress;
@@ -96,6 +97,8 @@ pub struct Settings {
     pub permission_lifetime: Duration,
     /// How long a channel lasts.
     pub channel_lifetime: Duration,
+    /// Clients that the strangers' budget does not hold for.
+    pub unproven_exempt: Exempt,
     /// The highest channel number granted.
     pub channel_number_max: ChannelNumber,
     /// Whether a live channel does not keep its peer permitted.
@@ -148,6 +151,7 @@ impl Checked {
             lifetime_max,
             permission_lifetime: self.permission_lifetime.value,
             channel_lifetime: self.channel_lifetime.value,
+            unproven_exempt: self.unproven_exempt,
             channel_number_max: self.channel_number_max.value,
             strict_permissions: self.strict_permissions.value,
             allocations_per_user: self.allocations_per_user.value,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::admin::config::LogFormat;
 use crate::admin::config::LogLevel;
+use crate::proto::auth::budget::Exempt;
 use crate::proto::peers::Rule;
 use crate::proto::peers::Unlisted;
 use crate::proto::types::ChannelNumber;
@@ -59,6 +60,7 @@ pub struct Checked {
     pub(crate) allocation_lifetime_max: Located<Duration>,
     pub(crate) permission_lifetime: Located<Duration>,
     pub(crate) channel_lifetime: Located<Duration>,
+    pub(crate) unproven_exempt: Exempt,
     pub(crate) channel_number_max: Located<ChannelNumber>,
     pub(crate) strict_permissions: Located<bool>,
     pub(crate) admin: Located<Option<SocketAddr>>,
@@ -95,7 +97,7 @@ pub(crate) fn load(name: &str, text: &str, source: &dyn Source, secret: Option<S
 
 fn read(reader: &mut Reader<'_, '_>, text: &str) -> Checked {
     reader.endpoints("listen.stream");
-    for path in ["tls.certificates", "relay.kernel_interfaces", "limits.unproven_exempt"] {
+    for path in ["tls.certificates", "relay.kernel_interfaces"] {
         reader.ignored(path);
     }
     Checked {
@@ -114,6 +116,7 @@ fn read(reader: &mut Reader<'_, '_>, text: &str) -> Checked {
             .word("peers.default", &[("public", Unlisted::Public), ("none", Unlisted::None)]),
         allow: reader.rules("peers.allow"),
         deny: reader.rules("peers.deny"),
+        unproven_exempt: reader.networks("limits.unproven_exempt"),
         allocations_per_user: reader.count("limits.allocations_per_user"),
         allocations_per_address: reader.count("limits.allocations_per_address"),
         allocation_lifetime_max: reader.span("limits.allocation_lifetime_max"),

@@ -14,6 +14,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 use toml::de::DeValue;
 
+use crate::proto::auth::budget::Exempt;
 use crate::proto::peers::Rule;
 use crate::proto::types::Secret;
 
@@ -263,6 +264,24 @@ impl<'d> Reader<'d, '_> {
             read.map_err(|complaint| reader.error(key, span, complaint)).ok()
         });
         rules.into_iter().map(|rule| rule.value).collect()
+    }
+
+    /// Networks, without ports.
+    pub(crate) fn networks(&mut self, path: &str) -> Exempt {
+        let networks = self.array(path, |reader, key, span, value| {
+            let read = string(value).and_then(|text| {
+                let rule = Rule::from_str(text).map_err(|error| rule_complaint(&error.to_string()))?;
+                match rule.ports() {
+                    None => Ok((rule.network(), rule.prefix_len())),
+                    Some(_) => Err(Complaint::new(
+                        format!("`{text}` names ports, and a client network has none"),
+                        format!("write the network alone: \"{}/{}\"", rule.network(), rule.prefix_len()),
+                    )),
+                }
+            });
+            read.map_err(|complaint| reader.error(key, span, complaint)).ok()
+        });
+        networks.into_iter().map(|network| network.value).collect()
     }
 
     /// Looks at a key of a later version: an array, whatever it holds.

@@ -329,15 +329,13 @@ pub const KEYS: &[Key] = &[
         "0",
         "Allocations of one client address (IPv6: /64) at a time; 0 for no limit.",
     ),
-    Key {
-        missing: Some("the budget for strangers is"),
-        ..key(
-            "limits.unproven_exempt",
-            Kind::Names,
-            "[]",
-            "Client networks outside the budget for strangers, for load tests.",
-        )
-    },
+    key(
+        "limits.unproven_exempt",
+        Kind::Names,
+        "[]",
+        "Client networks outside the budget for strangers, for load tests. Everybody else is answered 64 times at once\n\
+         and 20 times a second before the first proof, and above that with no more bytes than were sent.",
+    ),
     Key {
         also_called: &["max-allocate-lifetime"],
         ..key(

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::proto::auth::budget::Exempt;
 use crate::proto::auth::challenge::Challenger;
 use crate::proto::peers::PeerPolicy;
 
@@ -20,6 +21,8 @@ pub struct Config {
     pub policy: Arc<PeerPolicy>,
     /// Without this a live channel keeps its peer's address permitted.
     pub strict_permissions: bool,
+    /// Clients that the strangers' budget does not hold for.
+    pub unproven_exempt: Exempt,
     /// Random seeds of the table's keyed hash, for each worker.
     pub hash_seeds: Vec<[u64; 4]>,
     /// The moment that ticks are counted from: the same as the control task's.

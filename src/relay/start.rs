@@ -10,6 +10,7 @@ use crate::net::BindError;
 use crate::net::Listener;
 use crate::net::probe;
 use crate::net::udp;
+use crate::proto::auth::budget::StrangerBudget;
 use crate::proto::media::TableConfig;
 use crate::proto::types::limits;
 use crate::ring;
@@ -89,6 +90,10 @@ fn start_one(
             hash_seeds: config.hash_seeds[usize::from(worker)],
         },
         challenger: config.challenger.clone(),
+        strangers: StrangerBudget::new(
+            config.hash_seeds[usize::from(worker)],
+            config.unproven_exempt.clone(),
+        ),
         start: config.start,
         commands,
         live,

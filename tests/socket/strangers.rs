@@ -123,3 +123,45 @@ fn what_is_no_message_is_dropped_and_counted_without_an_answer() {
     plane.drops(0, DropReason::NoAllocation, 2);
     assert!(client.hears_nothing());
 }
+
+#[test]
+fn a_flood_is_answered_with_no_more_bytes_than_it_sent_beyond_the_floor() {
+    let plane = Plane::start(1, &["127.0.0.1:0"]);
+    let client = client_of(&plane, 0);
+    let request = message::stun(message::ALLOCATE, *b"flood flood!", &[]);
+    let mut answered = 0;
+    let mut sent = 0;
+    for _ in 0..40 {
+        for _ in 0..50 {
+            client.send(&request);
+            sent += request.len();
+        }
+        eventually("the batch", || (plane.stats(0).from_clients.bytes.get() as usize >= sent).then_some(()));
+        while let Some(answer) = client.poll() {
+            answered += answer.len();
+        }
+    }
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    while let Some(answer) = client.poll() {
+        answered += answer.len();
+    }
+    // The floor: a burst of 64, and 20 answers a second for as long as this may take on a slow machine.
+    let largest = 128;
+    let floor = (64 + 20 * 30) * largest;
+    assert!(answered <= sent + floor, "{answered} bytes out for {sent} in");
+    assert!(plane.stats(0).dropped(DropReason::StrangerBudget) > 1_000);
+}
+
+#[test]
+fn a_flood_costs_the_one_who_holds_a_nonce_nothing() {
+    let mut plane = Plane::start(1, &["127.0.0.1:0"]);
+    let (flood, honest) = (client_of(&plane, 0), client_of(&plane, 0));
+    let nonce = honest.nonce();
+    for _ in 0..500 {
+        flood.send(&message::stun(message::ALLOCATE, *b"flood flood!", &[]));
+    }
+    let request = honest.allocate(&nonce);
+    honest.send(&request);
+    let (_, handed) = plane.fresh();
+    assert_eq!(&handed.bytes[..], &request[..]);
+}

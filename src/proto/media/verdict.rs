@@ -107,6 +107,8 @@ drop_reasons! {
     SendFailed => "send_failed",
     /// A request of a five-tuple without an allocation that is no message.
     StrangerMalformed => "stranger_malformed",
+    /// An answer to a five-tuple without an allocation that its source has not paid for.
+    StrangerBudget => "stranger_budget",
 }
 
 #[cfg(test)]

@@ -66,6 +66,15 @@ pub const NONCE_MAX: usize = 763;
 /// Comprehension-required attributes named in one 420; the rest of a longer list is left out.
 pub const UNKNOWN_ATTRIBUTES_MAX: usize = 16;
 
+/// Answers that a stranger's address gets at once, whatever it sent.
+pub const STRANGER_ANSWERS_BURST: u64 = 64;
+/// Answers a second that it gets after that; above them, only as many bytes as it sent.
+pub const STRANGER_ANSWERS_PER_SECOND: u64 = 20;
+/// Bytes received from a stranger's address that count for later answers.
+pub const STRANGER_CREDIT_MAX: u32 = 65_536;
+/// Slots that strangers' addresses share, for each worker.
+pub const STRANGER_SLOTS: usize = 4_096;
+
 /// Worker threads.
 pub const WORKERS_MAX: u16 = 256;
 /// Relay addresses.

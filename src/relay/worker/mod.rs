@@ -197,6 +197,9 @@ impl<'s> Worker<'s> {
         let datagram = self.batch.datagram(place);
         let out = &mut self.answers[place * limits::RESPONSE_MAX..][..limits::RESPONSE_MAX];
         match slot.challenger.greet(tick, &from, datagram, out) {
+            Greeting::Answer { len, .. } if !slot.strangers.spend(tick, from.client, datagram.len(), len) => {
+                slot.stats.count_drop(DropReason::StrangerBudget);
+            }
             Greeting::Answer { len, code } => {
                 slot.stats.count_answer(code);
                 self.egress.push(Departure {
@@ -208,7 +211,10 @@ impl<'s> Worker<'s> {
                     data_len: 0,
                 });
             }
-            Greeting::ToControl => hand_up(&mut slot.fresh, &slot.stats, from, datagram),
+            Greeting::ToControl => {
+                slot.strangers.earn(from.client, datagram.len());
+                hand_up(&mut slot.fresh, &slot.stats, from, datagram);
+            }
             Greeting::Malformed => slot.stats.count_drop(DropReason::StrangerMalformed),
         }
     }

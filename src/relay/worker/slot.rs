@@ -7,6 +7,7 @@ use std::time::Instant;
 use crate::net::Listener;
 use crate::net::Poll;
 use crate::net::Token;
+use crate::proto::auth::budget::StrangerBudget;
 use crate::proto::auth::challenge::Challenger;
 use crate::proto::media::Table;
 use crate::proto::media::TableConfig;
@@ -29,6 +30,7 @@ pub(in crate::relay) struct Slot {
     pub(super) sockets: Sockets,
     pub(super) table: Table,
     pub(super) challenger: Challenger,
+    pub(super) strangers: StrangerBudget,
     pub(super) start: Instant,
     pub(super) commands: Receiver<ToWorker>,
     pub(super) live: Sender<RequestUp>,
@@ -42,6 +44,7 @@ pub(in crate::relay) struct SlotParts {
     pub(in crate::relay) listeners: Vec<Listener>,
     pub(in crate::relay) table: TableConfig,
     pub(in crate::relay) challenger: Challenger,
+    pub(in crate::relay) strangers: StrangerBudget,
     pub(in crate::relay) start: Instant,
     pub(in crate::relay) commands: Receiver<ToWorker>,
     pub(in crate::relay) live: Sender<RequestUp>,
@@ -72,6 +75,7 @@ impl Slot {
             sockets: Sockets::default(),
             table: Table::new(parts.table),
             challenger: parts.challenger,
+            strangers: parts.strangers,
             start: parts.start,
             commands: parts.commands,
             live: parts.live,

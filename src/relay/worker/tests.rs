@@ -14,6 +14,7 @@ use rustix::event::poll;
 
 use crate::net::Events;
 use crate::net::udp;
+use crate::proto::auth::budget::StrangerBudget;
 use crate::proto::auth::challenge::Challenger;
 use crate::proto::auth::nonce::NonceKey;
 use crate::proto::media::Counters;
@@ -101,6 +102,7 @@ fn slot(reports: usize) -> (Slot, Far) {
             nonce_key: NonceKey::generate(&mut Zeros),
             nonce_lifetime: Duration::from_secs(60),
         },
+        strangers: StrangerBudget::new([1, 2, 3, 4], Vec::new()),
         start: Instant::now(),
         commands,
         live,
