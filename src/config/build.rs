@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::admin::config::LogFormat;
 use crate::admin::config::LogLevel;
 use crate::proto::auth::credential::CredentialConfig;
+use crate::proto::auth::token::TokenConfig;
 use crate::proto::peers::PolicyBuilder;
 use crate::proto::turn::RelayAddress;
 use crate::proto::types::ChannelNumber;
@@ -131,6 +132,7 @@ impl Checked {
                 .collect(),
             secrets: self.secrets.into_iter().map(|secret| secret.value).collect(),
             lifetime_max_s: self.credential_lifetime_max.value.as_secs(),
+            tokens: TokenConfig::default(),
         };
         Settings {
             realm: self.realm.value.into(),

@@ -237,6 +237,7 @@ pub(crate) fn config(workers: u16, addresses: &[&str]) -> Config {
         realm: "test".into(),
         nonce_key: NonceKey::generate(&mut Counting(1)),
         nonce_lifetime: Duration::from_secs(600),
+        third_party: None,
     };
     Config {
         workers,

@@ -39,6 +39,7 @@ use super::nonce::Nonce;
 use super::nonce::NonceAge;
 use super::nonce::NonceKey;
 use super::nonce::SecurityFeatures;
+use super::token::TokenHash;
 
 /// What every challenge needs; cloned to each worker.
 #[derive(Clone, Debug)]
@@ -49,6 +50,8 @@ pub struct Challenger {
     pub nonce_key: NonceKey,
     /// How long a nonce is good.
     pub nonce_lifetime: Duration,
+    /// The name of this server that tokens are made for (RFC 7635 § 6.1); `None` where they are not taken.
+    pub third_party: Option<Box<str>>,
 }
 
 /// What a stranger's datagram gets.
@@ -106,11 +109,20 @@ impl Challenger {
         response
     }
 
-    /// Adds REALM, NONCE and PASSWORD-ALGORITHMS.
+    /// Adds REALM, NONCE and PASSWORD-ALGORITHMS, and THIRD-PARTY-AUTHORIZATION to a 401 where tokens are taken.
     pub fn add_challenge<'a>(&'a self, response: &mut Response<'a>, nonce: &'a Nonce) {
         response.realm = Some(self.realm.as_bytes());
         response.nonce = Some(&nonce.0);
         response.password_algorithms = Some(&OFFERED);
+        response.third_party = self.third_party_for(response.outcome);
+    }
+
+    /// The value of THIRD-PARTY-AUTHORIZATION in an answer with this outcome: a 401 tells where a token would help
+    /// (RFC 7635 § 6.1).
+    #[must_use]
+    pub fn third_party_for(&self, outcome: Outcome) -> Option<&[u8]> {
+        let name = self.third_party.as_deref().map(str::as_bytes);
+        name.filter(|_| outcome == Outcome::Error(ErrorCode::Unauthenticated))
     }
 
     /// When the nonce of `request` was minted, if it is fresh.
@@ -191,20 +203,26 @@ pub struct SessionKey {
     /// Its key, made with the password algorithm of the Allocate. A request that negotiates the other one is
     /// refused with 401.
     pub key: MacKey,
-    /// When its name expired or will, in seconds since 1970-01-01 UTC; `None` for a static user.
+    /// When its name or token expired or will, in seconds since 1970-01-01 UTC; `None` for a static user.
     pub expires_unix: Option<u64>,
+    /// The token that its key came from.
+    pub token: Option<TokenHash>,
 }
 
 impl From<Authenticated> for SessionKey {
     fn from(client: Authenticated) -> Self {
-        let Authenticated { username, quota, key, expires_unix } = client;
-        Self { username, quota, key, expires_unix }
+        let Authenticated { username, quota, key, expires_unix, token } = client;
+        Self { username, quota, key, expires_unix, token }
     }
 }
 
 impl SessionKey {
-    /// Whether `auth` names this session's user.
+    /// Whether `auth` names this session's user, and brings no token or the one that the session has. Another token is
+    /// judged in full: a client carries its allocation on with it (RFC 7635 § 9).
     fn is_of(&self, auth: &AuthAttributes<'_>, realm: &str) -> bool {
+        if auth.access_token.is_some_and(|token| self.token != Some(TokenHash::of(token))) {
+            return false;
+        }
         match (auth.username, auth.userhash) {
             (Some(name), _) => name == self.username.as_bytes(),
             (None, Some(hash)) => *hash == userhash(self.username.as_bytes(), realm.as_bytes()),
@@ -213,8 +231,8 @@ impl SessionKey {
     }
 
     fn authenticate(&self, auth: &AuthAttributes<'_>) -> Option<Authenticated> {
-        let Self { username, quota, key, expires_unix } = self.clone();
-        auth.integrity.verify(&key).then_some(Authenticated { username, quota, key, expires_unix })
+        let Self { username, quota, key, expires_unix, token } = self.clone();
+        auth.integrity.verify(&key).then_some(Authenticated { username, quota, key, expires_unix, token })
     }
 }
 
@@ -352,6 +370,7 @@ mod tests {
     use crate::proto::auth::testing::attribute;
     use crate::proto::auth::testing::attributes;
     use crate::proto::auth::testing::five_tuple;
+    use crate::proto::auth::token::TokenConfig;
     use crate::proto::types::ClientAddr;
     use crate::proto::types::Secret;
     use crate::proto::types::limits::RESPONSE_MAX;
@@ -407,6 +426,7 @@ mod tests {
             realm: "example.org".into(),
             nonce_key: NonceKey::generate(&mut Dice(1)),
             nonce_lifetime: Duration::from_secs(3_600),
+            third_party: None,
         }
     }
 
@@ -416,6 +436,7 @@ mod tests {
             users: vec![(Username::new(b"alice"), Secret::new(*b"hunter2"))],
             secrets: vec![Secret::new(*b"old"), Secret::new(*b"new")],
             lifetime_max_s: 8 * 3_600,
+            tokens: TokenConfig::default(),
         })
     }
 

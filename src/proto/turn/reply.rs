@@ -149,6 +149,7 @@ impl<E: Entropy> Server<E> {
             nonce: challenge.then_some(&nonce.0),
             password_algorithms: challenge.then_some(&OFFERED),
             software: told.then_some(SOFTWARE),
+            third_party: challenger.third_party_for(outcome),
         };
         let signature =
             asker.signature.as_ref().map(|(key, algorithm)| Signature { key, algorithm: *algorithm });

@@ -19,6 +19,7 @@ use crate::proto::types::limits;
 use crate::proto::wire::ErrorCode;
 use crate::proto::wire::Method;
 use crate::proto::wire::Request;
+use crate::proto::wire::rfc8656::attributes;
 use crate::proto::wire::rfc8656::decode;
 
 use super::Config;
@@ -214,7 +215,8 @@ impl<E: Entropy> Server<E> {
             return self.outputs.push_back(Output::Reply { worker, to: from, bytes });
         }
         let quota = who.quota.clone();
-        match check_attributes(&request).and_then(|()| match request.method {
+        let takes_tokens = self.config.credentials.takes_tokens();
+        match check_attributes(&request, takes_tokens).and_then(|()| match request.method {
             Method::Allocate => self.allocate(now, &asker, who, &request),
             Method::Refresh => self.refresh(now, &asker, &who, &request),
             Method::CreatePermission => self.create_permission(now, &asker, &who, &request),
@@ -263,9 +265,13 @@ impl<E: Entropy> Server<E> {
 }
 
 /// RFC 8489 § 6.3.1: what must be understood and is not gets 420; what is understood and wrong gets 400.
-fn check_attributes(request: &Request<'_>) -> Result<(), Reject> {
-    if !request.unknown.is_empty() {
-        return Err(Reject { code: ErrorCode::UnknownAttribute, unknown: request.unknown });
+fn check_attributes(request: &Request<'_>, takes_tokens: bool) -> Result<(), Reject> {
+    let mut unknown = request.unknown;
+    if request.auth.access_token.is_some() && !takes_tokens {
+        unknown.push(attributes::ACCESS_TOKEN);
+    }
+    if !unknown.is_empty() {
+        return Err(Reject { code: ErrorCode::UnknownAttribute, unknown });
     }
     match request.bad_attribute {
         Some(_) => Err(ErrorCode::BadRequest.into()),

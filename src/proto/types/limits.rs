@@ -63,6 +63,17 @@ pub const USERNAME_MAX: usize = 508;
 pub const REALM_MAX: usize = 763;
 /// NONCE in bytes: fewer than 128 characters of at most 6 bytes (RFC 8489 § 14.10).
 pub const NONCE_MAX: usize = 763;
+/// ACCESS-TOKEN in bytes (RFC 7635 § 6.2): two of length, a nonce of 12, an encrypted block with a key of at most
+/// [`TOKEN_MAC_KEY_MAX`] bytes, a tag of 16.
+pub const ACCESS_TOKEN_MAX: usize = 2 + 12 + 2 + TOKEN_MAC_KEY_MAX + 8 + 4 + 16;
+/// The key in a token, in bytes: the block size of SHA-1 and SHA-256, above which HMAC would hash it first.
+pub const TOKEN_MAC_KEY_MAX: usize = 64;
+/// How far the authorization server's clock may differ (RFC 7635 § 7).
+pub const TOKEN_CLOCK_LEEWAY: Duration = Duration::from_secs(5);
+/// The server's name that tokens are made for, in bytes.
+pub const SERVER_NAME_MAX: usize = 253;
+/// Keys for tokens.
+pub const TOKEN_KEYS_MAX: usize = 64;
 /// Comprehension-required attributes named in one 420; the rest of a longer list is left out.
 pub const UNKNOWN_ATTRIBUTES_MAX: usize = 16;
 

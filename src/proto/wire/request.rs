@@ -133,6 +133,8 @@ pub struct AuthAttributes<'a> {
     pub password_algorithms: Option<&'a [u8]>,
     /// MESSAGE-INTEGRITY and MESSAGE-INTEGRITY-SHA256 with the bytes they cover.
     pub integrity: rfc8656::integrity::Presented<'a>,
+    /// ACCESS-TOKEN (RFC 7635 § 6.2), at most [`crate::proto::types::limits::ACCESS_TOKEN_MAX`] bytes.
+    pub access_token: Option<&'a [u8]>,
 }
 
 /// Comprehension-required attribute types that were not understood, at most

@@ -112,6 +112,8 @@ pub struct Response<'a> {
     pub password_algorithms: Option<&'a [u8]>,
     /// SOFTWARE: a bare product name, only in answers to authenticated requests.
     pub software: Option<&'a str>,
+    /// THIRD-PARTY-AUTHORIZATION (RFC 7635 § 6.1): the name of this server.
+    pub third_party: Option<&'a [u8]>,
 }
 
 impl Response<'_> {
@@ -131,6 +133,7 @@ impl Response<'_> {
             nonce: None,
             password_algorithms: None,
             software: None,
+            third_party: None,
         }
     }
 }

@@ -100,6 +100,7 @@ fn slot(reports: usize) -> (Slot, Far) {
             realm: "test".into(),
             nonce_key: NonceKey::generate(&mut Zeros),
             nonce_lifetime: Duration::from_secs(60),
+            third_party: None,
         },
         start: Instant::now(),
         commands,

@@ -1,7 +1,5 @@
 //! Allocate (RFC 8656 § 7.2).
 
-use std::time::Duration;
-
 use crate::proto::auth::credential::Authenticated;
 use crate::proto::turn::allocation::Allocation;
 use crate::proto::turn::allocation::Opening;
@@ -23,6 +21,8 @@ use crate::proto::wire::ErrorCode;
 use crate::proto::wire::Request;
 use crate::proto::wire::UnknownAttributes;
 use crate::proto::wire::rfc8656::attributes;
+
+use super::token;
 
 /// Protocol number of UDP.
 const UDP: u8 = 17;
@@ -65,7 +65,11 @@ impl<E: Entropy> Server<E> {
             }
         };
         let default = self.config.lifetime_default;
-        let lifetime = Lifetime::granted(request.lifetime, default, self.config.lifetime_max);
+        let mut lifetime = Lifetime::granted(request.lifetime, default, self.config.lifetime_max);
+        let session_ends = self.session_ends(now, &who);
+        if who.token.is_some() {
+            lifetime = token::until(now, session_ends, lifetime);
+        }
         self.per_user.add(&who.quota);
         self.per_address.add(&source);
         self.allocations.insert(Allocation {
@@ -73,7 +77,7 @@ impl<E: Entropy> Server<E> {
             worker: asker.worker,
             five_tuple: asker.from,
             dialect: Dialect::Rfc8656,
-            session_ends: self.session_ends(now, who.expires_unix),
+            session_ends,
             owner: who.into(),
             address: place.address,
             port: place.port,
@@ -119,16 +123,6 @@ impl<E: Entropy> Server<E> {
             reservation_token = Some(token);
         }
         Ok(Place { address, port, reservation_token })
-    }
-
-    /// Until when the stored key suffices: the credential's expiry, carried over to the monotonic clock once, so that
-    /// a later step of the wall clock does not matter, and the grace for sessions under way.
-    fn session_ends(&self, now: Now, expires_unix: Option<u64>) -> Deadline {
-        let Some(expires) = expires_unix else {
-            return Deadline::NEVER;
-        };
-        let left = Duration::from_secs(expires.saturating_sub(now.unix));
-        now.after(left + self.config.session_lifetime_max)
     }
 }
 

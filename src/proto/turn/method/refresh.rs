@@ -18,6 +18,7 @@ use crate::proto::types::Now;
 use crate::proto::wire::ErrorCode;
 use crate::proto::wire::Request;
 
+use super::is_owner;
 use super::live_allocation;
 
 impl<E: Entropy> Server<E> {
@@ -28,11 +29,13 @@ impl<E: Entropy> Server<E> {
         who: &Authenticated,
         request: &Request<'_>,
     ) -> Result<Answer, Reject> {
+        self.adopt_token(now, asker, who);
         if request.lifetime == Some(Lifetime::ZERO) {
             return self.release(asker, who, request);
         }
         let (default, max) = (self.config.lifetime_default, self.config.lifetime_max);
         let lifetime = Lifetime::granted(request.lifetime, default, max);
+        let lifetime = self.within_token(now, asker, lifetime);
         let until = now.after(lifetime.as_duration());
         let allocation = live_allocation(&mut self.allocations, now, asker, who)?;
         let family = Family::of(self.config.relays[allocation.address].bind);
@@ -60,7 +63,7 @@ impl<E: Entropy> Server<E> {
         let Some(allocation) = self.allocations.of(&asker.from) else {
             return Err(ErrorCode::AllocationMismatch.into());
         };
-        if allocation.owner.username != who.username {
+        if !is_owner(allocation, who) {
             return Err(ErrorCode::WrongCredentials.into());
         }
         check_family(request, Family::of(self.config.relays[allocation.address].bind))?;

@@ -5,8 +5,11 @@ mod authentication;
 mod channel_bind;
 mod create_permission;
 mod exhaustion;
+mod long_call;
+mod negotiation;
 mod opening;
 mod refresh;
+mod token;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,9 +19,11 @@ use super::*;
 use crate::proto::auth::challenge::Challenger;
 use crate::proto::auth::credential::CredentialConfig;
 use crate::proto::auth::credential::Credentials;
+use crate::proto::auth::integrity_key::OFFERED;
 use crate::proto::auth::integrity_key::PasswordAlgorithm;
 use crate::proto::auth::integrity_key::integrity_key;
 use crate::proto::auth::nonce::NonceKey;
+use crate::proto::auth::token::TokenConfig;
 use crate::proto::media::Counters;
 use crate::proto::media::TableChange;
 use crate::proto::peers::PolicyBuilder;
@@ -86,6 +91,7 @@ impl World {
                 realm: REALM.into(),
                 nonce_key: NonceKey::generate(&mut dice),
                 nonce_lifetime: Duration::from_secs(3_600),
+                third_party: None,
             },
             credentials: Arc::new(Credentials::new(CredentialConfig {
                 realm: REALM.into(),
@@ -94,6 +100,7 @@ impl World {
                     .into(),
                 secrets: vec![Secret::new(SECRET)],
                 lifetime_max_s: 8 * 3_600,
+                tokens: TokenConfig::default(),
             })),
             policy: Arc::new(
                 PolicyBuilder {
@@ -255,6 +262,15 @@ impl Client {
 
     /// A signed request.
     fn request(&mut self, method: Method, body: impl FnOnce(&mut MessageWriter<'_>)) -> Vec<u8> {
+        self.request_with(Algorithm::Sha1, method, body)
+    }
+
+    fn request_with(
+        &mut self,
+        algorithm: Algorithm,
+        method: Method,
+        body: impl FnOnce(&mut MessageWriter<'_>),
+    ) -> Vec<u8> {
         self.transactions += 1;
         let mut id = [0; 16];
         id[..4].copy_from_slice(&0x2112_A442_u32.to_be_bytes());
@@ -266,7 +282,7 @@ impl Client {
             .attribute(attribute::USERNAME, &self.username)
             .attribute(attribute::REALM, REALM.as_bytes())
             .attribute(attribute::NONCE, &self.nonce)
-            .integrity(Signature { key: &self.key, algorithm: Algorithm::Sha1 });
+            .integrity(Signature { key: &self.key, algorithm });
         let len = writer.finish().expect("the buffer is large");
         buffer[..len].to_vec()
     }

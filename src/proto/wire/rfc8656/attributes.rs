@@ -41,6 +41,8 @@ pub const EVEN_PORT: u16 = 0x0018;
 pub const REQUESTED_TRANSPORT: u16 = 0x0019;
 /// DONT-FRAGMENT.
 pub const DONT_FRAGMENT: u16 = 0x001A;
+/// ACCESS-TOKEN (RFC 7635 § 6.2).
+pub const ACCESS_TOKEN: u16 = 0x001B;
 /// MESSAGE-INTEGRITY-SHA256.
 pub const MESSAGE_INTEGRITY_SHA256: u16 = 0x001C;
 /// PASSWORD-ALGORITHM.
@@ -59,6 +61,8 @@ pub const PASSWORD_ALGORITHMS: u16 = 0x8002;
 pub const SOFTWARE: u16 = 0x8022;
 /// FINGERPRINT.
 pub const FINGERPRINT: u16 = 0x8028;
+/// THIRD-PARTY-AUTHORIZATION (RFC 7635 § 6.1).
+pub const THIRD_PARTY_AUTHORIZATION: u16 = 0x802E;
 
 /// The comprehension-required types that are understood, some of them only to be passed over where they make no
 /// sense: bit `n` stands for type `n`.
@@ -82,7 +86,8 @@ const UNDERSTOOD: u64 = bit(MAPPED_ADDRESS)
     | bit(PASSWORD_ALGORITHM)
     | bit(USERHASH)
     | bit(XOR_MAPPED_ADDRESS)
-    | bit(RESERVATION_TOKEN);
+    | bit(RESERVATION_TOKEN)
+    | bit(ACCESS_TOKEN);
 
 /// The first comprehension-optional type (RFC 8489 § 14).
 const OPTIONAL: u16 = 0x8000;
@@ -286,7 +291,7 @@ mod tests {
 
     #[test]
     fn what_is_not_understood() {
-        for kind in [0x0000, 0x0003, 0x001B, 0x001F, 0x0024, 0x0025, 0x002A, 0x003F, 0x0040, 0x7FFF] {
+        for kind in [0x0000, 0x0003, 0x001F, 0x0024, 0x0025, 0x002A, 0x003F, 0x0040, 0x7FFF] {
             assert!(is_not_understood(kind), "{kind:#06x}");
         }
         for kind in [USERNAME, XOR_MAPPED_ADDRESS, DATA, RESERVATION_TOKEN, SOFTWARE, 0x8001, 0xFFFF] {

@@ -6,6 +6,7 @@ use crate::proto::types::Dialect;
 use crate::proto::types::Lifetime;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayAddr;
+use crate::proto::types::limits::ACCESS_TOKEN_MAX;
 use crate::proto::types::limits::NONCE_MAX;
 use crate::proto::types::limits::PEERS_PER_REQUEST_MAX;
 use crate::proto::types::limits::REALM_MAX;
@@ -99,6 +100,7 @@ impl<'a> RequestReader<'a> {
                 set(&mut auth.password_algorithm, attribute::read_password_algorithm(value))
             }
             attribute::PASSWORD_ALGORITHMS => set(&mut auth.password_algorithms, Some(value)),
+            attribute::ACCESS_TOKEN => set(&mut auth.access_token, at_most(value, ACCESS_TOKEN_MAX)),
             attribute::MESSAGE_INTEGRITY => {
                 set(&mut self.sha1, (value.len() == SHA1_LEN).then_some(attribute.offset))
             }
@@ -179,6 +181,7 @@ fn empty_request<'a>(frame: &Frame<'a>) -> Request<'a> {
             password_algorithm: None,
             password_algorithms: None,
             integrity: Presented::new(frame.message, None, None),
+            access_token: None,
         },
         fingerprint: false,
         unknown: UnknownAttributes::default(),
@@ -245,6 +248,8 @@ pub struct Answer<'a> {
     pub unknown: UnknownAttributes,
     /// The type of the first attribute whose value breaks that attribute's own rules; its field is empty.
     pub bad_attribute: Option<u16>,
+    /// THIRD-PARTY-AUTHORIZATION.
+    pub third_party: Option<&'a [u8]>,
 }
 
 /// Reads one success or error response that fills `datagram`.
@@ -306,6 +311,7 @@ impl<'a> Answer<'a> {
             attribute::NONCE => set(&mut self.nonce, at_most(value, NONCE_MAX)),
             attribute::PASSWORD_ALGORITHMS => set(&mut self.password_algorithms, Some(value)),
             attribute::SOFTWARE => set(&mut self.software, Some(value)),
+            attribute::THIRD_PARTY_AUTHORIZATION => set(&mut self.third_party, Some(value)),
             _ => true,
         }
     }
@@ -330,6 +336,7 @@ fn empty_answer<'a>(frame: &Frame<'a>) -> Answer<'a> {
         fingerprint: false,
         unknown: UnknownAttributes::default(),
         bad_attribute: None,
+        third_party: None,
     }
 }
 

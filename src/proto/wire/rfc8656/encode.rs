@@ -67,6 +67,9 @@ pub fn encode_response(
     if let Some(software) = response.software {
         writer.attribute(attribute::SOFTWARE, software.as_bytes());
     }
+    if let Some(server_name) = response.third_party {
+        writer.attribute(attribute::THIRD_PARTY_AUTHORIZATION, server_name);
+    }
     if let Some(signature) = signature {
         writer.integrity(signature);
     }
