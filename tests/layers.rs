@@ -85,6 +85,7 @@ const ROOMS: &[Room] = &[
             "proto::types",
             "proto::peers",
             "proto::auth::credential",
+            "proto::auth::token",
             "proto::turn",
             "relay::config",
             "admin::config",

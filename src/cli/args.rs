@@ -151,12 +151,24 @@ pub struct CredentialArgs {
     /// How long it is good: 90s, 30m, 8h. Servers take 8h at most.
     #[arg(long, value_name = "TIME", default_value = "8h", value_parser = parse_span)]
     pub ttl: Duration,
+    /// The MAC that makes the password. Every server of this kind takes sha1; Swingbridge takes both.
+    #[arg(long, value_enum, default_value_t = CredentialMac::Sha1)]
+    pub mac: CredentialMac,
     /// How it is written.
     #[arg(long, value_enum, default_value_t = CredentialFormat::Text)]
     pub format: CredentialFormat,
     /// The server's name or address as clients reach it, with a port unless that is 3478; for ice-servers.
     #[arg(long, value_name = "HOST[:PORT]", required_if_eq("format", "ice-servers"))]
     pub host: Option<String>,
+}
+
+/// The MAC behind a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CredentialMac {
+    /// HMAC-SHA1.
+    Sha1,
+    /// HMAC-SHA256.
+    Sha256,
 }
 
 /// A secret of the command line, which `Debug` does not show.

@@ -132,7 +132,10 @@ impl Checked {
                 .collect(),
             secrets: self.secrets.into_iter().map(|secret| secret.value).collect(),
             lifetime_max_s: self.credential_lifetime_max.value.as_secs(),
-            tokens: TokenConfig::default(),
+            tokens: TokenConfig {
+                server_name: self.server_name.value.as_str().into(),
+                keys: self.oauth.into_iter().map(|key| key.value).collect(),
+            },
         };
         Settings {
             realm: self.realm.value.into(),

@@ -39,6 +39,7 @@ impl Rules<'_> {
         self.ports();
         self.credentials();
         self.users();
+        self.oauth();
         self.lifetimes();
         self.admin();
     }
@@ -281,8 +282,9 @@ impl Rules<'_> {
         let checked = self.checked;
         let named = |path| self.document.entries.contains_key(path) && !self.sound(path);
         // What was meant may stand under a name that nobody knows, and that is said already.
-        let unreadable = named("auth.secrets") || named("auth.users") || !self.sound("auth");
-        if checked.secrets.is_empty() && checked.users.is_empty() && !unreadable {
+        let unreadable =
+            named("auth.secrets") || named("auth.users") || named("auth.oauth") || !self.sound("auth");
+        if checked.secrets.is_empty() && checked.users.is_empty() && checked.oauth.is_empty() && !unreadable {
             let span = self.document.sections.get("auth").cloned();
             self.error(
                 "auth",
@@ -333,6 +335,41 @@ impl Rules<'_> {
                     format!("`{name}` looks like a time-limited name, but its password never expires"),
                     "choose a name without digits and a colon in front",
                 );
+            }
+        }
+    }
+
+    fn oauth(&mut self) {
+        let checked = self.checked;
+        let Located { value: name, span } = &checked.server_name;
+        if name.len() > limits::SERVER_NAME_MAX || name.chars().any(char::is_control) {
+            let fix =
+                "write the name as the authorization server knows it: server_name = \"turn.example.net\"";
+            let rule = format!("a server name has at most {} bytes, all printable", limits::SERVER_NAME_MAX);
+            self.error("auth.server_name", span, rule, fix);
+        } else if name.is_empty() && !checked.oauth.is_empty() && self.sound("auth.server_name") {
+            let fix =
+                "write below [auth] server_name = \"turn.example.net\", as the authorization server knows it";
+            let span = self.span_of("auth.oauth");
+            self.error(
+                "auth.oauth",
+                &span,
+                "access tokens are made for a server name, and there is none",
+                fix,
+            );
+        } else if !name.is_empty() && checked.oauth.is_empty() && self.sound("auth.oauth") {
+            let fix = "add a key below oauth, or remove the name";
+            self.warning("auth.server_name", span, "without a key in oauth no access token is taken", fix);
+        }
+        if checked.oauth.len() > limits::TOKEN_KEYS_MAX {
+            let span = self.span_of("auth.oauth");
+            let fix = format!("write at most {}", limits::TOKEN_KEYS_MAX);
+            self.error("auth.oauth", &span, "too many OAuth keys", fix);
+        }
+        for (index, Located { value: key, span }) in checked.oauth.iter().enumerate() {
+            if checked.oauth[..index].iter().any(|other| other.value.kid() == key.kid()) {
+                let rule = format!("the key id `{}` stands here twice", key.kid());
+                self.error("auth.oauth", span, rule, "give each key an id of its own");
             }
         }
     }

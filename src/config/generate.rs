@@ -72,7 +72,9 @@ mod tests {
         }
 
         fn file(&self, _path: &Path) -> io::Result<SecretFile> {
-            Ok(SecretFile { bytes: b"another secret of some length\n".to_vec(), world_readable: false })
+            // Base64 of 32 bytes: a good secret, and a good key of access tokens.
+            let bytes = b"bm9ib2R5LW1heS1zZWUhIW5vYm9keS1tYXktc2VlISE=\n".to_vec();
+            Ok(SecretFile { bytes, world_readable: false })
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::admin::config::LogFormat;
 use crate::admin::config::LogLevel;
+use crate::proto::auth::token::TokenKey;
 use crate::proto::peers::Rule;
 use crate::proto::peers::Unlisted;
 use crate::proto::types::ChannelNumber;
@@ -64,6 +65,8 @@ pub struct Checked {
     pub(crate) admin: Located<Option<SocketAddr>>,
     pub(crate) log_format: Located<LogFormat>,
     pub(crate) log_level: Located<LogLevel>,
+    pub(crate) server_name: Located<String>,
+    pub(crate) oauth: Vec<Located<TokenKey>>,
     listed: Vec<Listed>,
 }
 
@@ -99,7 +102,7 @@ fn read(reader: &mut Reader<'_, '_>, text: &str) -> Checked {
         reader.ignored(path);
     }
     Checked {
-        realm: reader.text("realm"),
+        realm: reader.realm(),
         udp: reader.endpoints("listen.udp"),
         relays: reader.addresses("relay.addresses"),
         ports: reader.ports("relay.ports"),
@@ -127,6 +130,8 @@ fn read(reader: &mut Reader<'_, '_>, text: &str) -> Checked {
         admin: reader.endpoint("admin.listen"),
         log_format: reader.word("log.format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
         log_level: reader.word("log.level", &LogLevel::ALL.map(|level| (level.word(), level))),
+        server_name: reader.optional_text("auth.server_name"),
+        oauth: reader.token_keys("auth.oauth"),
         listed: KEYS.iter().map(|key| listed(key, reader.document, text)).collect(),
     }
 }

@@ -14,6 +14,8 @@ mod check;
 mod file;
 pub mod generate;
 mod load;
+mod oauth;
+mod opaque;
 mod problem;
 mod read;
 pub mod schema;
@@ -41,6 +43,8 @@ pub use value::show_span;
 pub use words::PathTier;
 
 use crate::proto::types::Secret;
+
+pub(crate) use opaque::prepare;
 
 /// What came of a configuration file.
 #[derive(Debug)]

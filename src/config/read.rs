@@ -20,6 +20,7 @@ use crate::proto::types::Secret;
 use super::file::Document;
 use super::file::Entry;
 use super::file::article;
+use super::opaque;
 use super::problem::Problem;
 use super::schema::Key;
 use super::schema::Kind;
@@ -92,6 +93,41 @@ impl<'d> Reader<'d, '_> {
 
     pub(crate) fn text(&mut self, path: &str) -> Located<String> {
         self.one(path, |_, value| string(value).map(str::to_owned))
+    }
+
+    /// The text of a key without a default; empty if it is not named.
+    pub(crate) fn optional_text(&mut self, path: &str) -> Located<String> {
+        let Some(entry) = self.entry(path) else { return Located { value: String::new(), span: None } };
+        let value = match string(&entry.value) {
+            Ok(text) => text.to_owned(),
+            Err(complaint) => {
+                self.error(entry.key, &entry.span, complaint);
+                String::new()
+            }
+        };
+        Located { value, span: entry.span.clone() }
+    }
+
+    /// The realm as clients have to spell it.
+    pub(crate) fn realm(&mut self) -> Located<String> {
+        let Located { value, span } = self.text("realm");
+        // What else is wrong with it has words of its own.
+        if value.is_ascii() {
+            return Located { value, span };
+        }
+        let key = self.document.entries["realm"].key;
+        match opaque::prepare("the realm", &value) {
+            Ok(prepared) => {
+                if prepared != value {
+                    self.problems.push(changed(key, &span, "the realm"));
+                }
+                Located { value: prepared, span }
+            }
+            Err(complaint) => {
+                self.error(key, &span, complaint);
+                Located { value: "swingbridge".to_owned(), span: None }
+            }
+        }
     }
 
     pub(crate) fn flag(&mut self, path: &str) -> Located<bool> {
@@ -287,21 +323,61 @@ impl<'d> Reader<'d, '_> {
             let span = Some(value.span());
             if let Some(secret) = self.secret(entry.key, "a password", &span, value.get_ref()) {
                 let name_span = Some(name.span());
-                users.push(Located { value: (name.get_ref().to_string(), secret), span: name_span });
+                let Some(secret) = self.password(entry.key, &span, secret) else { continue };
+                let name = self.user_name(entry.key, &name_span, name.get_ref());
+                users.push(Located { value: (name, secret), span: name_span });
             }
         }
         users
     }
 
+    /// A user's name as clients have to spell it. What cannot be spelt is told, and stands for itself.
+    fn user_name(&mut self, key: &Key, span: &Option<Range<usize>>, name: &str) -> String {
+        // What else is wrong with it has words of its own.
+        if name.is_ascii() {
+            return name.to_owned();
+        }
+        match opaque::prepare("a user name", name) {
+            Ok(prepared) => {
+                if prepared != name {
+                    self.problems.push(changed(key, span, "this name"));
+                }
+                prepared
+            }
+            Err(complaint) => {
+                self.error(key, span, complaint);
+                name.to_owned()
+            }
+        }
+    }
+
+    fn password(&mut self, key: &Key, span: &Option<Range<usize>>, password: Secret) -> Option<Secret> {
+        let read = str::from_utf8(password.expose())
+            .map_err(|_| Complaint::new("this password is no UTF-8", "write letters, digits and the like"))
+            .and_then(|text| opaque::prepare("a password", text));
+        match read {
+            Ok(prepared) if prepared.as_bytes() == password.expose() => Some(password),
+            Ok(prepared) => {
+                self.problems.push(changed(key, span, "this password"));
+                Some(Secret::new(prepared.into_bytes()))
+            }
+            Err(complaint) => {
+                self.error(key, span, complaint);
+                None
+            }
+        }
+    }
+
     /// A string, or where it is fetched from. No message quotes the value.
-    fn secret(
+    pub(crate) fn secret(
         &mut self,
         key: &Key,
         what: &str,
         span: &Option<Range<usize>>,
         value: &DeValue<'_>,
     ) -> Option<Secret> {
-        const FIX: &str = "write \"...\", { file = \"path\" } or { env = \"NAME\" }";
+        const FIX: &str =
+            "write \"...\", { file = \"path\" }, { env = \"NAME\" } or { credential = \"NAME\" }";
         let read = match value {
             DeValue::String(text) => Ok(text.as_bytes().to_vec()),
             DeValue::Table(table) => match one_entry(table) {
@@ -312,7 +388,11 @@ impl<'d> Reader<'d, '_> {
                         format!("set {name} for the server, for example in the unit's EnvironmentFile="),
                     )
                 }),
-                _ => Err(Complaint::new(format!("{what} is fetched from one `file` or one `env`"), FIX)),
+                Some(("credential", name)) => self.secret_of_credential(name),
+                _ => {
+                    let rule = format!("{what} is fetched from one `file`, one `env` or one `credential`");
+                    Err(Complaint::new(rule, FIX))
+                }
             },
             _ => Err(Complaint::new(format!("{what} is expected, not {}", article(value)), FIX)),
         };
@@ -350,8 +430,30 @@ impl<'d> Reader<'d, '_> {
         Ok(file.trimmed())
     }
 
+    /// What systemd hands over under `name` (`LoadCredential=` and the like).
+    fn secret_of_credential(&self, name: &str) -> Result<Vec<u8>, Complaint> {
+        const FOLDER: &str = "CREDENTIALS_DIRECTORY";
+        let unit = format!("write LoadCredential={name}:/path/of/the/file into the unit");
+        if name.is_empty() || name.contains(['/', '\0']) || matches!(name, "." | "..") {
+            let rule = format!("`{}` is no name of a credential", name.escape_debug());
+            return Err(Complaint::new(
+                rule,
+                "write the name that stands in the unit: { credential = \"secret\" }",
+            ));
+        }
+        let Some(folder) = self.source.environment(FOLDER).and_then(|folder| String::from_utf8(folder).ok())
+        else {
+            let rule = format!("systemd handed over no credentials: {FOLDER} is not set");
+            return Err(Complaint::new(rule, unit));
+        };
+        let file = self.source.file(&Path::new(&folder).join(name)).map_err(|error| {
+            Complaint::new(format!("the credential `{name}` cannot be read: {}", why(&error)), unit)
+        })?;
+        Ok(file.trimmed())
+    }
+
     /// The readable elements of an array; none if the key is not named.
-    fn array<T>(
+    pub(super) fn array<T>(
         &mut self,
         path: &str,
         mut read: impl FnMut(&mut Self, &Key, &Option<Range<usize>>, &DeValue<'_>) -> Option<T>,
@@ -373,6 +475,16 @@ impl<'d> Reader<'d, '_> {
         }
         out
     }
+}
+
+/// Tells that a text stands for another spelling.
+fn changed(key: &Key, span: &Option<Range<usize>>, what: &str) -> Problem {
+    Problem::warning(
+        key.path,
+        span.clone(),
+        format!("{what} is used in the form of RFC 8265 (OpaqueString), not as it is typed"),
+        "type it in that form, or in ASCII, so that clients that do not prepare it can use it too",
+    )
 }
 
 /// Tells what is wrong from what to write in the words of a rule's error.

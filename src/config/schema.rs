@@ -41,6 +41,8 @@ pub enum Kind {
     Names,
     /// An array of tables that this version only looks at.
     Tables,
+    /// An array of tables, each a key of access tokens.
+    TokenKeys,
 }
 
 /// Whether a changed value reaches a running server.
@@ -112,7 +114,7 @@ impl Key {
     /// Whether its value must never be shown.
     #[must_use]
     pub const fn is_secret(&self) -> bool {
-        matches!(self.kind, Kind::Secrets | Kind::Users)
+        matches!(self.kind, Kind::Secrets | Kind::Users | Kind::TokenKeys)
     }
 }
 
@@ -258,8 +260,9 @@ pub const KEYS: &[Key] = &[
             r#"[{ env = "SWINGBRIDGE_SECRET" }]"#,
             "no time-limited credentials",
             "Secrets shared with whoever mints time-limited credentials: the username is \"<expiry>:<user>\", the\n\
-             password base64(HMAC-SHA1(secret, username)). Several, so that one can be changed without an outage;\n\
-             the first one mints. Each is a string, { file = \"...\" } or { env = \"...\" }.",
+             password base64(HMAC-SHA1(secret, username)), or the same with SHA256. Several, so that one can be\n\
+             changed without an outage; the first one mints. Each is a string, { file = \"...\" }, { env = \"...\" } or,\n\
+             for what systemd hands over, { credential = \"...\" }.",
         )
     },
     Key {
@@ -269,7 +272,8 @@ pub const KEYS: &[Key] = &[
             Kind::Users,
             r#"{ alice = { file = "alice.password" } }"#,
             "no static users",
-            "Static users and their passwords, beside the secrets. A password is written like a secret.",
+            "Static users and their passwords, beside the secrets. A password is written like a secret. Names and\n\
+             passwords beyond ASCII are prepared as RFC 8265 has it (OpaqueString); clients must do the same.",
         )
     },
     key(
@@ -292,6 +296,26 @@ pub const KEYS: &[Key] = &[
         Kind::Span { min_s: 0, max_s: 30 * DAY },
         r#""24h""#,
         "How long a live allocation may go on after its credential's expiry; \"0s\" ends it there.",
+    ),
+    Key {
+        also_called: &["server-name"],
+        ..open_key(
+            "auth.server_name",
+            Kind::Text,
+            r#""turn.example.net""#,
+            "no access tokens",
+            "The name of this server that access tokens are made for (RFC 7635), told to clients with a 401. Needed with\n\
+             oauth.",
+        )
+    },
+    open_key(
+        "auth.oauth",
+        Kind::TokenKeys,
+        r#"[{ kid = "2026-01", key = { file = "oauth.key" }, algorithm = "A256GCM" }]"#,
+        "no access tokens",
+        "Keys shared with an authorization server that makes access tokens (RFC 7635), found by their id, which\n\
+         clients send as username. The key is base64, written like a secret; the algorithm A256GCM or A128GCM. With\n\
+         not_before and not_after (2026-01-31T00:00:00Z) keys can be rotated without an outage.",
     ),
     key(
         "peers.default",
