@@ -83,9 +83,10 @@ def time_limited(secret, user, lifetime_s=3600):
 class Server:
     """A running server. `with Server() as server:` yields it when it answers and stops it at the end."""
 
-    def __init__(self, *, allow=("127.0.0.1/32", "::1/128"), auth="static", log=None, limits=None, admin=False):
+    def __init__(self, *, allow=("127.0.0.1/32", "::1/128"), auth="static", log=None, limits=None, admin=False, more_auth=(), handed=None):
         self.allow, self.auth, self.log = list(allow), auth, log or {}
         self.limits = limits or {}
+        self.more_auth, self.handed = list(more_auth), handed
         self.secret = secrets.token_urlsafe(24)
         self.port = free_port()
         self.admin_port = free_port(socket.SOCK_STREAM) if admin else None
@@ -106,6 +107,7 @@ class Server:
         listen = ", ".join(f'"{bracketed(host)}:{self.port}"' for host in self.hosts)
         relays = ", ".join(f'"{host}"' for host in self.hosts)
         allow = ", ".join(f'"{prefix}"' for prefix in self.allow if ":" not in prefix or has_ipv6())
+        handed = f', {{ credential = "{self.handed}" }}' if self.handed else ""
         lines = [
             f'realm = "{REALM}"',
             "[listen]",
@@ -115,8 +117,9 @@ class Server:
             f'ports = "{PORTS[0]}-{PORTS[-1]}"',
             "workers = 2",
             "[auth]",
-            f'secrets = ["{self.secret}"]',
+            f'secrets = ["{self.secret}"{handed}]',
             f'users = {{ {USER} = "{PASSWORD}" }}',
+            *self.more_auth,
             "[peers]",
             'default = "public"',
             f"allow = [{allow}]",

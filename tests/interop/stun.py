@@ -20,6 +20,10 @@ REQUEST, INDICATION, SUCCESS, ERROR = 0x000, 0x010, 0x100, 0x110
 USERNAME, MESSAGE_INTEGRITY, ERROR_CODE, CHANNEL_NUMBER, LIFETIME = 0x0006, 0x0008, 0x0009, 0x000C, 0x000D
 XOR_PEER_ADDRESS, ATTR_DATA, REALM, NONCE, XOR_RELAYED_ADDRESS = 0x0012, 0x0013, 0x0014, 0x0015, 0x0016
 REQUESTED_ADDRESS_FAMILY, REQUESTED_TRANSPORT, XOR_MAPPED_ADDRESS, FINGERPRINT = 0x0017, 0x0019, 0x0020, 0x8028
+MESSAGE_INTEGRITY_SHA256, PASSWORD_ALGORITHM, PASSWORD_ALGORITHMS = 0x001C, 0x001D, 0x8002
+ACCESS_TOKEN, THIRD_PARTY_AUTHORIZATION = 0x001B, 0x802E
+
+MACS = {MESSAGE_INTEGRITY: hashlib.sha1, MESSAGE_INTEGRITY_SHA256: hashlib.sha256}
 
 Message = collections.namedtuple("Message", "method kind transaction attributes raw")
 
@@ -52,8 +56,8 @@ def message_type(method, kind):
     return (method & 0xF) | (method & 0x70) << 1 | (method & 0xF80) << 2 | kind
 
 
-def encode(method, kind, attributes, transaction=None, key=None):
-    """One message, with FINGERPRINT, and with MESSAGE-INTEGRITY if there is a key."""
+def encode(method, kind, attributes, transaction=None, key=None, integrity=MESSAGE_INTEGRITY):
+    """One message, with FINGERPRINT, and with the integrity attribute if there is a key."""
     transaction = transaction or os.urandom(12)
     body = b""
     for number, value in attributes:
@@ -63,14 +67,15 @@ def encode(method, kind, attributes, transaction=None, key=None):
         return struct.pack("!HHI", message_type(method, kind), length, COOKIE) + transaction
 
     if key:
-        mac = hmac.new(key, head(len(body) + 24) + body, hashlib.sha1).digest()
-        body += struct.pack("!HH", MESSAGE_INTEGRITY, 20) + mac
+        size = MACS[integrity]().digest_size
+        mac = hmac.new(key, head(len(body) + 4 + size) + body, MACS[integrity]).digest()
+        body += struct.pack("!HH", integrity, size) + mac
     crc = zlib.crc32(head(len(body) + 8) + body) ^ 0x5354554E
     return head(len(body) + 8) + body + struct.pack("!HHI", FINGERPRINT, 4, crc)
 
 
 def decode(raw, key=None):
-    """Takes a message apart; with a key, insists on a right MESSAGE-INTEGRITY. Raises ValueError if it is not STUN."""
+    """Takes a message apart; with a key, insists on a right integrity attribute. Raises ValueError if it is not STUN."""
     if len(raw) < 20 or raw[0] & 0xC0:
         raise ValueError("not STUN")
     kind_method, length, cookie = struct.unpack("!HHI", raw[:8])
@@ -81,9 +86,9 @@ def decode(raw, key=None):
     while at < len(raw):
         number, size = struct.unpack("!HH", raw[at : at + 4])
         value = raw[at + 4 : at + 4 + size]
-        if number == MESSAGE_INTEGRITY and key:
-            covered = raw[:2] + struct.pack("!H", at + 24 - 20) + raw[4:at]
-            if not hmac.compare_digest(hmac.new(key, covered, hashlib.sha1).digest(), value):
+        if number in MACS and key:
+            covered = raw[:2] + struct.pack("!H", at + 4 + size - 20) + raw[4:at]
+            if not hmac.compare_digest(hmac.new(key, covered, MACS[number]).digest(), value):
                 raise ValueError("a wrong MESSAGE-INTEGRITY")
             signed = True
         attributes.setdefault(number, value)

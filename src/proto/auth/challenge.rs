@@ -5,12 +5,12 @@
 //! | MESSAGE-INTEGRITY or MESSAGE-INTEGRITY-SHA256 is there | 401 | no | yes |
 //! | USERNAME or USERHASH, REALM and NONCE are there | 400 | no | no |
 //! | PASSWORD-ALGORITHM and PASSWORD-ALGORITHMS fit the offer | 400 | no | no |
-//! | the user and the realm are known, the MAC is right | 401 | no | yes |
+//! | the user (or the token's key) and the realm are known, the MAC is right | 401 | no | yes |
 //! | the nonce is ours, for this five-tuple, and young | 438 | yes | yes |
 //!
 //! A request with MESSAGE-INTEGRITY-SHA256 but without PASSWORD-ALGORITHM is judged by that attribute under the
 //! MD5 key, and answered with MESSAGE-INTEGRITY: § 9.2.4 ties the answer's attribute to the negotiated algorithm,
-//! not to the attribute of the request.
+//! not to the attribute of the request. A token's key is used as it is, whichever attribute signs.
 
 use std::time::Duration;
 
@@ -740,6 +740,44 @@ mod tests {
             assert_eq!(attribute(&answer, PASSWORD_ALGORITHMS).expect("PASSWORD-ALGORITHMS"), OFFERED);
             assert_eq!(answer.len(), 20 + 8 + 16 + 32 + 12);
         }
+    }
+
+    #[test]
+    fn where_tokens_are_taken_a_401_names_this_server_and_no_other_answer_does() {
+        let greet = |datagram: &[u8]| {
+            let challenger = Challenger { third_party: Some("turn.example.net".into()), ..challenger() };
+            let mut out = [0; RESPONSE_MAX];
+            match challenger.greet(at(5).tick(), &five_tuple(1), datagram, &mut out) {
+                Greeting::Answer { len, code } => {
+                    (code.map(ErrorCode::number), attribute(&out[..len], 0x802E))
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        let name = Some(b"turn.example.net".to_vec());
+        assert_eq!(greet(&RequestBuilder::new(ALLOCATE).bytes()), (Some(401), name));
+        let stale = Plan { nonce: Some(b"stale".to_vec()), ..alice() };
+        assert_eq!(greet(&stale.bytes()), (Some(438), None));
+        assert_eq!(greet(&Plan { realm: None, ..alice() }.bytes()), (Some(400), None));
+        assert_eq!(greet(&RequestBuilder::new(BINDING).bytes()), (None, None));
+    }
+
+    #[test]
+    fn the_longest_challenge_fits_an_answer() {
+        use crate::proto::types::limits::REALM_MAX;
+        use crate::proto::types::limits::SERVER_NAME_MAX;
+        let challenger = Challenger {
+            realm: "r".repeat(REALM_MAX).into(),
+            third_party: Some("n".repeat(SERVER_NAME_MAX).into()),
+            ..challenger()
+        };
+        let mut out = [0; RESPONSE_MAX];
+        let asked = RequestBuilder::new(ALLOCATE).fingerprint().bytes();
+        let greeting = challenger.greet(at(5).tick(), &five_tuple(1), &asked, &mut out);
+        assert!(
+            matches!(greeting, Greeting::Answer { len, .. } if len + 36 + 16 <= RESPONSE_MAX),
+            "{greeting:?}"
+        );
     }
 
     #[test]
