@@ -311,7 +311,13 @@ impl Rules<'_> {
     }
 
     fn users(&mut self) {
-        for Located { value: (name, _), span } in &self.checked.users {
+        let users = &self.checked.users;
+        for (index, Located { value: (name, _), span }) in users.iter().enumerate() {
+            // TOML sees to names that are typed alike.
+            if users[..index].iter().any(|other| other.value.0 == *name) {
+                let rule = format!("`{name}` stands here twice, typed in two ways");
+                self.error("auth.users", span, rule, "keep one of them");
+            }
             if name.is_empty() {
                 self.error(
                     "auth.users",

@@ -19,6 +19,7 @@ mod opaque;
 mod problem;
 mod read;
 pub mod schema;
+mod secret;
 mod source;
 mod suggest;
 mod value;

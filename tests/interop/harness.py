@@ -83,7 +83,17 @@ def time_limited(secret, user, lifetime_s=3600):
 class Server:
     """A running server. `with Server() as server:` yields it when it answers and stops it at the end."""
 
-    def __init__(self, *, allow=("127.0.0.1/32", "::1/128"), auth="static", log=None, limits=None, admin=False, more_auth=(), handed=None):
+    def __init__(
+        self,
+        *,
+        allow=("127.0.0.1/32", "::1/128"),
+        auth="static",
+        log=None,
+        limits=None,
+        admin=False,
+        more_auth=(),
+        handed=None,
+    ):
         self.allow, self.auth, self.log = list(allow), auth, log or {}
         self.limits = limits or {}
         self.more_auth, self.handed = list(more_auth), handed

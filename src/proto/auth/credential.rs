@@ -1,8 +1,8 @@
 //! Static users, time-limited names and access tokens, side by side.
 //!
 //! A time-limited name is `<expiry>:<user>`, the expiry in decimal seconds since 1970-01-01 UTC; its password is
-//! base64(HMAC-SHA1(secret, name)) or base64(HMAC-SHA256(secret, name)), whichever was minted. A bare `<expiry>` without `:` and user is refused, although some servers take
-//! it: it names nobody whom a quota could count.
+//! base64(HMAC-SHA1(secret, name)) or base64(HMAC-SHA256(secret, name)), whichever was minted. A bare `<expiry>`
+//! without `:` and user is refused, although some servers take it: it names nobody whom a quota could count.
 //!
 //! Each request costs the same: the static candidate (a dummy where the name is no static user's) and both
 //! candidates of every secret are made and verified, whatever the name looks like; only then is the name judged. So the
@@ -139,7 +139,8 @@ impl Credentials {
     }
 
     /// Checks the message integrity of a request. `None` for an unknown user, a wrong password and an expired or too
-    /// long-lived name alike, after the same work. A request with a token is judged by it alone. Where both USERNAME and USERHASH are present, USERNAME counts.
+    /// long-lived name alike, after the same work. Where both USERNAME and USERHASH are present, USERNAME counts. A
+    /// request with a token is judged by it alone.
     #[must_use]
     pub fn authenticate(
         &self,

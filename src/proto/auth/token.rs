@@ -574,7 +574,11 @@ mod tests {
         }
 
         #[test]
-        fn what_is_sealed_is_opened(mac_key in proptest::collection::vec(any::<u8>(), 20..=64), issued in 0..1_u64 << 48, lifetime_s: u32) {
+        fn what_is_sealed_is_opened(
+            mac_key in proptest::collection::vec(any::<u8>(), MAC_KEY_MIN..=TOKEN_MAC_KEY_MAX),
+            issued in 0..1_u64 << 48,
+            lifetime_s: u32,
+        ) {
             let grant = TokenGrant { mac_key: &mac_key, issued_unix: issued, lifetime_s };
             let mut block = [0; BLOCK_MAX];
             prop_assert_eq!(north().open(NAME, &sealed(&grant), &mut block), Some(grant));

@@ -645,4 +645,18 @@ mod tests {
         });
         assert_eq!(decode_response(&odd).unwrap().bad_attribute, Some(attribute::UNKNOWN_ATTRIBUTES));
     }
+
+    #[test]
+    fn an_access_token_is_read_up_to_its_longest_and_never_unknown() {
+        for (len, good) in [(0, true), (64, true), (ACCESS_TOKEN_MAX, true), (ACCESS_TOKEN_MAX + 1, false)] {
+            let token = vec![7; len];
+            let bytes = request(|writer| {
+                writer.attribute(attribute::ACCESS_TOKEN, &token);
+            });
+            let decoded = decode_request(&bytes).expect("a request");
+            assert!(decoded.unknown.is_empty());
+            assert_eq!(decoded.auth.access_token, good.then_some(token.as_slice()));
+            assert_eq!(decoded.bad_attribute, (!good).then_some(attribute::ACCESS_TOKEN));
+        }
+    }
 }

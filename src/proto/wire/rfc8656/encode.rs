@@ -367,4 +367,16 @@ mod tests {
         out[3] -= 8;
         assert!(decode_request(&out[..bare]).unwrap().auth.integrity.verify(&key));
     }
+
+    #[test]
+    fn the_name_for_tokens_stands_in_an_answer_as_it_is() {
+        let mut response =
+            Response::new(Method::Allocate, TRANSACTION, Outcome::Error(ErrorCode::Unauthenticated));
+        response.third_party = Some(b"turn.example.net");
+        let mut out = [0; 128];
+        let len = encode_response(&response, None, false, &mut out).expect("room");
+        assert!(out[..len].ends_with(b"\x80\x2E\x00\x10turn.example.net"));
+        let answer = super::super::decode::decode_response(&out[..len]).expect("a message");
+        assert_eq!(answer.third_party, Some(&b"turn.example.net"[..]));
+    }
 }
