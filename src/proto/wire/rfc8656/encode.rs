@@ -376,7 +376,7 @@ mod tests {
         let mut out = [0; 128];
         let len = encode_response(&response, None, false, &mut out).expect("room");
         assert!(out[..len].ends_with(b"\x80\x2E\x00\x10turn.example.net"));
-        let answer = super::super::decode::decode_response(&out[..len]).expect("a message");
+        let answer = decode_response(&out[..len]).expect("a message");
         assert_eq!(answer.third_party, Some(&b"turn.example.net"[..]));
     }
 }
