@@ -2,6 +2,8 @@
 //! §§ 9.2.2, 14.3 and 14.9 ask for. It is applied here, where they are typed, and never to what comes from the
 //! network: a client has applied it already, or its bytes match nobody's.
 
+use std::borrow::Cow;
+
 use precis_core::profile::Profile as _;
 use precis_profiles::OpaqueString;
 
@@ -19,7 +21,12 @@ pub(crate) fn prepare(what: &str, text: &str) -> Result<String, Complaint> {
             )),
         };
     }
-    OpaqueString::new().enforce(text).map(std::borrow::Cow::into_owned).map_err(|_| {
+    let profile = OpaqueString::new();
+    let prepared = profile.enforce(text).ok();
+    // The characters of the outcome are judged too (RFC 8264 § 7): a change of form can bring forth one that may not stand
+    // where it stands.
+    let sound = prepared.filter(|once| profile.enforce(once.as_ref()).is_ok_and(|twice| twice == *once));
+    sound.map(Cow::into_owned).ok_or_else(|| {
         Complaint::new(
             format!("{what} holds a character that no client could spell alike (RFC 8265 section 4.2)"),
             "leave out control characters, unassigned characters and the like; ASCII is safest",
@@ -57,7 +64,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_spelt_alike_is_refused_without_being_quoted() {
-        for text in ["a\nb", "\0", "\u{7f}", "a\u{85}b", "a\u{200b}b\u{e000}", "\u{fffe}", "\u{1100}"] {
+        for text in
+            ["a\nb", "\0", "\u{7f}", "a\u{85}b", "a\u{200b}b\u{e000}", "\u{fffe}", "\u{1100}", "\u{387}"]
+        {
             let complaint = prepare("a password", text).expect_err(&format!("{text:?}"));
             assert!(complaint.rule.starts_with("a password holds") && !complaint.rule.contains(text));
         }
