@@ -152,6 +152,7 @@ pub fn event(happened: &Event) {
         Event::PortRefused { bind, why } => port_refused(*bind, *why),
         Event::AnswerRepeated => trace!("answer repeated"),
         Event::Discarded => trace!("message discarded"),
+        Event::ReplayDropped => trace!("replayed request dropped"),
     }
 }
 
@@ -392,6 +393,7 @@ mod tests {
             port_refused(OpenFailure::Other),
             Event::AnswerRepeated,
             Event::Discarded,
+            Event::ReplayDropped,
         ]
     }
 

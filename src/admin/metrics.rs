@@ -166,6 +166,11 @@ impl Scrape {
             .with([], self.control.answers_repeated),
             Family::new("swingbridge_requests_discarded_total", "Messages that could not be used at all")
                 .with([], self.control.discarded),
+            Family::new(
+                "swingbridge_replays_dropped_total",
+                "Requests accepted earlier that came again too late for the kept answer",
+            )
+            .with([], self.control.replays_dropped),
         ]
     }
 

@@ -110,6 +110,7 @@ pub struct ControlView {
     ports_quarantined: AtomicU64,
     /// Milliseconds since the start, plus 1; 0 before the first sign of life.
     alive: AtomicU64,
+    replays_dropped: AtomicU64,
 }
 
 /// A copy of every counter.
@@ -135,6 +136,8 @@ pub struct ControlSnapshot {
     pub ports: Ports,
     /// The last sign of life.
     pub last_alive: Option<Tick>,
+    /// Repeated requests that came too late for an answer from memory, and were dropped.
+    pub replays_dropped: u64,
 }
 
 impl ControlView {
@@ -156,6 +159,7 @@ impl ControlView {
             Event::PortRefused { why, .. } => add(&self.ports_refused[open_failure_index(*why)]),
             Event::AnswerRepeated => add(&self.answers_repeated),
             Event::Discarded => add(&self.discarded),
+            Event::ReplayDropped => add(&self.replays_dropped),
         }
     }
 
@@ -194,6 +198,7 @@ impl ControlView {
                 quarantined: read(&self.ports_quarantined),
             },
             last_alive: read(&self.alive).checked_sub(1).map(Tick::from_millis),
+            replays_dropped: read(&self.replays_dropped),
         }
     }
 }
@@ -279,11 +284,13 @@ mod tests {
         }
         view.record(&Event::AnswerRepeated);
         view.record(&Event::Discarded);
+        view.record(&Event::ReplayDropped);
+        view.record(&Event::ReplayDropped);
         let snapshot = view.snapshot();
         assert_eq!(snapshot.refused[ErrorCode::ALL.len() - 1], 1);
         assert_eq!(snapshot.refused.iter().sum::<u64>(), 1);
         assert_eq!(snapshot.ports_refused, [1; 4]);
-        assert_eq!((snapshot.answers_repeated, snapshot.discarded), (1, 1));
+        assert_eq!((snapshot.answers_repeated, snapshot.discarded, snapshot.replays_dropped), (1, 1, 2));
     }
 
     #[test]

@@ -16,7 +16,9 @@ use crate::proto::types::limits;
 use super::EndReason;
 use super::channel::Channels;
 use super::permission::Permissions;
+use super::replay::Transactions;
 use super::reply::Asker;
+use super::retransmit::Key;
 
 /// Where an allocation stands. Each arrow is a line of [`TRANSITIONS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,6 +83,7 @@ pub(super) struct Allocation {
     pub(super) state: State,
     pub(super) permissions: Permissions,
     pub(super) channels: Channels,
+    pub(super) transactions: Transactions,
 }
 
 /// What belongs to a phase alone.
@@ -131,6 +134,19 @@ impl Allocation {
             State::Live(_) => Phase::Live,
             State::Draining(_) => Phase::Draining,
         }
+    }
+
+    /// Whether this request waits for its answer until the worker has spoken.
+    pub(super) fn owes(&self, request: &Key) -> bool {
+        let (first, second) = match &self.state {
+            State::Opening(opening) => {
+                let release = opening.unwanted.as_ref().and_then(|(_, asker)| asker.as_ref());
+                (Some(&opening.asker), release)
+            }
+            State::Live(_) => (None, None),
+            State::Draining(draining) => (draining.asker.as_ref(), None),
+        };
+        first.into_iter().chain(second).any(|asker| asker.key() == *request)
     }
 
     /// Goes on to `state`, which must be where `step` leads.

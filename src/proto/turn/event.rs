@@ -71,6 +71,8 @@ pub enum Event {
     AnswerRepeated,
     /// A message could not be used at all: dropped.
     Discarded,
+    /// A request that was accepted more than 40 s ago came again: dropped.
+    ReplayDropped,
 }
 
 /// Why an allocation ended.

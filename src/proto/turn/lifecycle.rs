@@ -134,6 +134,7 @@ impl<E: Entropy> Server<E> {
         let Some(gone) = self.allocations.remove(relay) else { return };
         debug_assert!(gone.phase().after(Step::OpenFailed).is_some());
         self.uncount(&gone);
+        self.bury_nonces(now, &gone);
         let State::Opening(opening) = gone.state else { return };
         self.note_refusal(&opening.asker, Some(gone.owner.quota), code);
         self.reject(now, &opening.asker, code.into());
@@ -207,6 +208,7 @@ impl<E: Entropy> Server<E> {
         let Some(gone) = self.allocations.remove(relay) else { return };
         let relayed = gone.relayed(&self.config.relays);
         self.uncount(&gone);
+        self.bury_nonces(now, &gone);
         let State::Draining(draining) = gone.state else { return };
         let pool = &mut self.pools[gone.address];
         if draining.quarantine {

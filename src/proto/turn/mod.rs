@@ -11,6 +11,7 @@ mod output;
 mod permission;
 mod ports;
 mod quota;
+mod replay;
 mod reply;
 mod retransmit;
 mod server;

@@ -132,7 +132,7 @@ impl<E: Entropy> Server<E> {
             Outcome::Error(code) => Some(code),
         };
         let challenger = &self.config.challenger;
-        let nonce = challenger.nonce_key.mint(now.tick(), &asker.from);
+        let nonce = challenger.nonce_key.mint(self.nonce_moment(now, &asker.from), &asker.from);
         let challenge = matches!(code, Some(ErrorCode::Unauthenticated | ErrorCode::StaleNonce));
         // RFC 8656 § 5: SHOULD be in Allocate and Refresh answers; a stranger does not learn it.
         let told = matches!(asker.method, Method::Allocate | Method::Refresh) && asker.signature.is_some();

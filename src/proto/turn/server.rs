@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use crate::proto::auth::challenge;
 use crate::proto::auth::challenge::Greeting;
+use crate::proto::auth::challenge::Refusal;
 use crate::proto::peers::OwnRelays;
 use crate::proto::types::ClientAddr;
 use crate::proto::types::Deadline;
@@ -30,6 +31,8 @@ use super::input::Command;
 use super::ports::PortCensus;
 use super::ports::PortPool;
 use super::quota::Quota;
+use super::replay::DeadNonces;
+use super::replay::Repetition;
 use super::reply::Answer;
 use super::reply::Asker;
 use super::reply::Reject;
@@ -55,6 +58,7 @@ pub struct Server<E> {
     pub(super) hasher: ahash::RandomState,
     /// Set while all allocations are being ended: the next slot to look at.
     pub(super) ending: Option<usize>,
+    pub(super) dead: DeadNonces,
 }
 
 /// The relayed transport addresses of live allocations, as peers name them.
@@ -96,6 +100,8 @@ pub struct Occupancy {
     pub live: usize,
     /// Answers kept for retransmissions.
     pub answers: usize,
+    /// Five-tuples whose nonces died with an allocation.
+    pub five_tuples_dead: usize,
     /// The ports of each relay address, in the order of the configuration.
     pub ports: Vec<PortCensus>,
 }
@@ -120,6 +126,7 @@ impl<E: Entropy> Server<E> {
             outputs: VecDeque::new(),
             hasher: hasher(),
             ending: None,
+            dead: DeadNonces::new(hasher()),
             config,
             entropy,
         }
@@ -140,6 +147,7 @@ impl<E: Entropy> Server<E> {
     /// Does what is due. Where more is due than fits one call, [`Self::poll_timeout`] says "at once".
     pub fn handle_timeout(&mut self, now: Now) {
         self.answers.expire(now);
+        self.dead.expire(now.tick(), self.config.challenger.nonce_lifetime);
         for _ in 0..limits::TIMERS_PER_CALL_MAX {
             if self.ending.is_some() {
                 self.end_next();
@@ -177,6 +185,7 @@ impl<E: Entropy> Server<E> {
             allocations: self.allocations.len(),
             live: self.live.0.len(),
             answers: self.answers.len(),
+            five_tuples_dead: self.dead.len(),
             ports: self.pools.iter().map(PortPool::census).collect(),
         }
     }
@@ -213,7 +222,15 @@ impl<E: Entropy> Server<E> {
             self.event(Event::AnswerRepeated);
             return self.outputs.push_back(Output::Reply { worker, to: from, bytes });
         }
-        let quota = who.quota.clone();
+        let issued = match self.repetition(now, &asker, &who, &request) {
+            Repetition::New { issued } => issued,
+            Repetition::Accepted => return self.event(Event::ReplayDropped),
+            Repetition::NonceDead => {
+                let refusal = Refusal::stale_nonce(&who.key, algorithm);
+                return self.refuse(now, asker, refusal);
+            }
+        };
+        let (quota, user) = (who.quota.clone(), who.username.clone());
         match check_attributes(&request).and_then(|()| match request.method {
             Method::Allocate => self.allocate(now, &asker, who, &request),
             Method::Refresh => self.refresh(now, &asker, &who, &request),
@@ -228,6 +245,7 @@ impl<E: Entropy> Server<E> {
                 self.reject(now, &asker, reject);
             }
         }
+        self.keep_transaction(&asker, &user, issued);
     }
 
     /// RFC 8489 § 7: a Binding request needs no credentials, whoever sends it.

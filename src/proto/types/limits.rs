@@ -27,6 +27,12 @@ pub const CHANNEL_LIFETIME_DEFAULT: Duration = Duration::from_secs(600);
 pub const CHANNEL_TIE_AFTER_EXPIRY: Duration = Duration::from_secs(300);
 /// Default of `[auth] nonce_lifetime`: RFC 8656 § 5 asks for an hour or less.
 pub const NONCE_LIFETIME_DEFAULT: Duration = Duration::from_secs(3_600);
+/// How far ahead of the clock a nonce may be minted, where the nonces of its five-tuple up to now are dead.
+pub const NONCE_AHEAD_MAX: Duration = Duration::from_secs(1);
+/// Transaction ids that one allocation keeps under its nonce; one more request is refused with 438.
+pub const TRANSACTIONS_PER_NONCE_MAX: usize = 256;
+/// Five-tuples whose nonces are remembered as dead; when full the oldest is covered by one moment for all.
+pub const FIVE_TUPLES_DEAD_MAX: usize = 65_536;
 /// Default and ceiling of `[auth] credential_lifetime_max`.
 pub const CREDENTIAL_LIFETIME_MAX: Duration = Duration::from_secs(8 * 3_600);
 /// Clocks of the machine that mints a credential and of this one may differ by so much.

@@ -9,6 +9,7 @@ use crate::proto::turn::allocation::State;
 use crate::proto::turn::channel::Channels;
 use crate::proto::turn::permission::Permissions;
 use crate::proto::turn::ports::Wish;
+use crate::proto::turn::replay::Transactions;
 use crate::proto::turn::reply::Answer;
 use crate::proto::turn::reply::Asker;
 use crate::proto::turn::reply::Reject;
@@ -87,6 +88,7 @@ impl<E: Entropy> Server<E> {
             })),
             permissions: Permissions::new(self.hasher.clone()),
             channels: Channels::new(self.hasher.clone()),
+            transactions: Transactions::new(),
         });
         self.open(now, relay);
         Ok(Answer::Later)

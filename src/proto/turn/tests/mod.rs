@@ -7,6 +7,7 @@ mod create_permission;
 mod exhaustion;
 mod opening;
 mod refresh;
+mod replay;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use crate::proto::types::RelayId;
 use crate::proto::types::Secret;
 use crate::proto::types::Username;
 use crate::proto::types::WorkerId;
+use crate::proto::types::limits;
 use crate::proto::wire::Method;
 use crate::proto::wire::TransactionId;
 use crate::proto::wire::rfc8656::attributes as attribute;
@@ -287,6 +289,18 @@ impl Client {
         let answer = decode_response(reply).expect("an answer is a message");
         assert!(answer.integrity.verify(&self.key), "an answer to an authenticated request is signed");
         told(reply)
+    }
+
+    /// Meets a 438 and goes on with its nonce, as an honest client does.
+    fn renew(&mut self, world: &mut World) {
+        let request = self.request(Method::Refresh, |_| {});
+        let reply = world.send(self.from, &request).expect("an answer");
+        assert_eq!(self.read(&reply).code, 438);
+        self.take_nonce(&reply);
+    }
+
+    fn take_nonce(&mut self, reply: &[u8]) {
+        self.nonce = decode_response(reply).expect("a message").nonce.expect("a new nonce").to_vec();
     }
 
     fn allocate(&mut self, world: &mut World) -> Told {

@@ -94,6 +94,7 @@ fn each_refusal_of_the_kernel_has_its_code_and_costs_no_quota() {
         assert_eq!(alice.allocate(&mut world).code, code);
         assert_eq!(world.server.occupancy().allocations, 0);
         world.opens = Opens::Always;
+        alice.renew(&mut world);
         assert_eq!(alice.allocate(&mut world).code, 0);
     }
 }
@@ -123,6 +124,7 @@ fn a_report_about_an_earlier_use_of_the_slot_is_ignored() {
     alice.allocate(&mut world);
     let (old, bound) = world.opened[0];
     alice.refresh(&mut world, Some(0));
+    alice.renew(&mut world);
     alice.allocate(&mut world);
     assert_ne!(world.opened[1].0, old);
     assert_eq!(world.opened[1].0.index, old.index);
