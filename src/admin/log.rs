@@ -153,6 +153,8 @@ pub fn event(happened: &Event) {
         Event::AnswerRepeated => trace!("answer repeated"),
         Event::Discarded => trace!("message discarded"),
         Event::ReplayDropped => trace!("replayed request dropped"),
+        Event::DrainBegun { allocations } => info!(allocations, "draining: no new allocation is made"),
+        Event::EndingAll { allocations } => info!(allocations, "ending every allocation"),
     }
 }
 
@@ -236,7 +238,9 @@ mod tests {
              T  WARN relay port refused bind=203.0.113.7:50000 why=no_room\n\
              T ERROR relay port refused: this machine does not have the relay address bind=203.0.113.7:50000 \
              why=address_gone\n\
-             T  WARN relay port refused bind=203.0.113.7:50000 why=other\n"
+             T  WARN relay port refused bind=203.0.113.7:50000 why=other\n\
+             T  INFO draining: no new allocation is made allocations=5\n\
+             T  INFO ending every allocation allocations=4\n"
         );
     }
 
@@ -252,7 +256,7 @@ mod tests {
                 r#"{"time":"T","level":"INFO","message":"allocation ended","allocation":"7.2","user":"alice","relayed":"203.0.113.7:50000","why":"expired","lived_s":601,"to_peer_packets":1,"to_peer_bytes":20,"to_client_packets":3,"to_client_bytes":400}"#,
             ]
         );
-        assert_eq!(log.lines().count(), 7);
+        assert_eq!(log.lines().count(), 9);
         for line in log.lines() {
             serde_json::from_str::<serde_json::Value>(line).expect("JSON");
         }
@@ -394,6 +398,8 @@ mod tests {
             Event::AnswerRepeated,
             Event::Discarded,
             Event::ReplayDropped,
+            Event::DrainBegun { allocations: 5 },
+            Event::EndingAll { allocations: 4 },
         ]
     }
 

@@ -99,6 +99,8 @@ impl Scrape {
             Family::new("swingbridge_build_info", "The version that runs").with(version, 1),
             Family::new("swingbridge_uptime_seconds", "Since the start")
                 .with([], self.now.as_millis() / 1_000),
+            Family::new("swingbridge_draining", "Whether the server is leaving and makes no new allocation")
+                .with([], u64::from(self.control.draining)),
             self.per_worker("swingbridge_worker_live", "Whether the worker's thread runs", |worker| {
                 u64::from(worker.live)
             }),

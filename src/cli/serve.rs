@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
@@ -14,6 +15,7 @@ use crate::config;
 use crate::config::Loaded;
 use crate::config::OperatingSystem;
 use crate::config::Settings;
+use crate::config::show_span;
 use crate::control::Clock;
 use crate::control::Control;
 use crate::control::Ended;
@@ -114,6 +116,7 @@ struct Running {
     /// Ends when the control task does.
     gone: oneshot::Receiver<()>,
     admin: Option<admin::Admin>,
+    drain_deadline: Duration,
 }
 
 fn start(plan: Plan) -> Result<Running, Exit> {
@@ -152,7 +155,7 @@ fn start(plan: Plan) -> Result<Running, Exit> {
         })
         .map_err(|error| refused(&format!("no thread for the control task: {error}")))?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "serving");
-    Ok(Running { control, leave, gone, admin })
+    Ok(Running { control, leave, gone, admin, drain_deadline: settings.drain_deadline })
 }
 
 /// What both planes are made with. They share the policy, the realm and the nonce key.
@@ -178,6 +181,10 @@ fn rooms(settings: &Settings, clock: Clock, entropy: &mut SystemEntropy) -> (tur
         session_lifetime_max: settings.session_lifetime_max,
         allocations_per_user: settings.allocations_per_user,
         allocations_per_address: settings.allocations_per_address,
+        allocations_total: settings.allocations_total,
+        permissions_per_allocation: settings.permissions_per_allocation,
+        channels_per_allocation: settings.channels_per_allocation,
+        alternate_servers: settings.alternate_servers.clone(),
     };
     let relay = relay::Config {
         workers: settings.workers,
@@ -255,19 +262,15 @@ fn refused(message: &str) -> Exit {
 }
 
 impl Running {
-    /// Waits for the order to leave, or for the control task to end by itself, which it never should.
+    /// Waits until the control task has left, or ended by itself, which it never should.
     fn wait(self) -> Result<Exit, Exit> {
-        let Self { control, leave, gone, admin } = self;
+        let Self { control, leave, gone, admin, drain_deadline } = self;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime =
             runtime.map_err(|error| refused(&format!("no runtime to wait for signals: {error}")))?;
-        let why = runtime
-            .block_on(order_to_leave(gone))
+        runtime
+            .block_on(obey_signals(gone, &leave, drain_deadline))
             .map_err(|error| refused(&format!("no signals: {error}")))?;
-        if let Some(signal) = why {
-            tracing::info!(signal, "leaving: ending every allocation");
-        }
-        leave.ask();
         let ended = control.join();
         drop(admin);
         match ended {
@@ -287,12 +290,32 @@ impl Running {
     }
 }
 
-/// The signal that came, or `None` if the control task is gone.
-async fn order_to_leave(gone: oneshot::Receiver<()>) -> std::io::Result<Option<&'static str>> {
+/// Carries signals to the control task until that is gone. The first SIGTERM drains; a second one, and Ctrl-C, leaves at
+/// once.
+async fn obey_signals(
+    mut gone: oneshot::Receiver<()>,
+    leave: &Leave,
+    drain_deadline: Duration,
+) -> std::io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(tokio::select! {
-        _ = terminate.recv() => Some("SIGTERM"),
-        _ = interrupt.recv() => Some("SIGINT"),
-        _ = gone => None,
-    })
+    let mut draining = false;
+    loop {
+        let signal = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+            _ = &mut gone => return Ok(()),
+        };
+        if signal == "SIGTERM" && !draining {
+            draining = true;
+            tracing::info!(
+                signal,
+                at_most = show_span(drain_deadline),
+                "leaving when the last call has ended"
+            );
+            leave.drain(drain_deadline);
+        } else {
+            tracing::info!(signal, "leaving at once");
+            leave.at_once();
+        }
+    }
 }

@@ -41,6 +41,7 @@ impl fmt::Display for Summary<'_> {
             Some(listen) => row(f, "admin", &format!("http://{listen}/metrics and http://{listen}/health"))?,
             None => row(f, "admin", "off")?,
         }
+        row(f, "drain", &self.drain())?;
         for warning in self.warnings.iter().chain(&self.ephemeral_ports()) {
             row(f, "note", warning)?;
         }
@@ -91,12 +92,14 @@ impl Summary<'_> {
                 "allocations: {} per user, {} per client address, {} in all",
                 each(settings.allocations_per_user),
                 each(settings.allocations_per_address),
-                limits::ALLOCATIONS_MAX
+                match settings.allocations_total {
+                    0 => limits::ALLOCATIONS_MAX,
+                    total => total,
+                }
             ),
             format!(
                 "per allocation: {} permissions, {} channels",
-                limits::PERMISSIONS_PER_ALLOCATION_MAX,
-                limits::CHANNELS_PER_ALLOCATION_MAX
+                settings.permissions_per_allocation, settings.channels_per_allocation
             ),
             format!(
                 "lifetimes: allocation {}, permission {}, channel {}, nonce {}, credential {}",
@@ -108,6 +111,17 @@ impl Summary<'_> {
             ),
         ];
         lines.iter().try_for_each(|line| row(f, "limits", line))
+    }
+
+    fn drain(&self) -> String {
+        let settings = self.settings;
+        let deadline = show_span(settings.drain_deadline);
+        let elsewhere: Vec<_> = settings.alternate_servers.iter().map(ToString::to_string).collect();
+        let told = match elsewhere.is_empty() {
+            true => "new clients are refused".to_owned(),
+            false => format!("new clients are sent to {}", elsewhere.join(" and ")),
+        };
+        format!("calls go on for at most {deadline} after SIGTERM; {told} meanwhile")
     }
 
     /// The kernel hands the ports of its ephemeral range to anybody: the line that keeps it from ours.

@@ -108,6 +108,16 @@ pub struct Settings {
     pub admin: Option<SocketAddr>,
     /// How to log.
     pub log: Log,
+    /// Allocations in all; 0 for no limit but the server's own.
+    pub allocations_total: u32,
+    /// Permissions of one allocation, at least 1.
+    pub permissions_per_allocation: usize,
+    /// Channels of one allocation, at least 1.
+    pub channels_per_allocation: usize,
+    /// How long live allocations may go on after SIGTERM.
+    pub drain_deadline: Duration,
+    /// Where new clients are sent meanwhile, at most one address of a family.
+    pub alternate_servers: Vec<SocketAddr>,
 }
 
 impl Checked {
@@ -154,6 +164,11 @@ impl Checked {
             allocations_per_address: self.allocations_per_address.value,
             admin: self.admin.value,
             log: Log { format: self.log_format.value, level: self.log_level.value },
+            allocations_total: self.allocations_total.value,
+            permissions_per_allocation: self.permissions_per_allocation.value as usize,
+            channels_per_allocation: self.channels_per_allocation.value as usize,
+            drain_deadline: self.drain_deadline.value,
+            alternate_servers: self.alternate_servers.into_iter().map(|server| server.value).collect(),
         }
     }
 
@@ -311,6 +326,11 @@ mod tests {
         assert_eq!(built.credentials.lifetime_max_s, limits::CREDENTIAL_LIFETIME_MAX.as_secs());
         assert_eq!(built.allocations_per_user, limits::ALLOCATIONS_PER_USER_DEFAULT);
         assert_eq!(built.ports, 50_000..=59_999);
+        assert_eq!(built.allocations_total, 0);
+        assert_eq!(built.permissions_per_allocation, limits::PERMISSIONS_PER_ALLOCATION_MAX);
+        assert_eq!(built.channels_per_allocation, limits::CHANNELS_PER_ALLOCATION_MAX);
+        assert_eq!(built.drain_deadline, limits::DRAIN_DEADLINE_DEFAULT);
+        assert!(built.alternate_servers.is_empty());
         assert!(!built.strict_permissions);
     }
 

@@ -41,6 +41,8 @@ impl Rules<'_> {
         self.users();
         self.lifetimes();
         self.admin();
+        self.counts();
+        self.alternates();
     }
 
     fn error(
@@ -373,6 +375,42 @@ impl Rules<'_> {
                 format!("whoever reaches {listen} can read the metrics: nobody is asked who they are"),
                 "write \"127.0.0.1:9478\", or let a firewall admit your monitoring alone",
             );
+        }
+    }
+
+    fn counts(&mut self) {
+        let checked = self.checked;
+        for (key, count, what) in [
+            ("limits.permissions_per_allocation", &checked.permissions_per_allocation, "permission"),
+            ("limits.channels_per_allocation", &checked.channels_per_allocation, "channel"),
+        ] {
+            if count.value == 0 {
+                let rule = format!("without a single {what} no client could use its allocation");
+                self.error(key, &count.span, rule, "write 1 or more, or leave the key out");
+            }
+        }
+    }
+
+    fn alternates(&mut self) {
+        const KEY: &str = "drain.alternate_servers";
+        let checked = self.checked;
+        for (index, Located { value: server, span }) in checked.alternate_servers.iter().enumerate() {
+            self.mapped(KEY, server.ip(), span);
+            let earlier = &checked.alternate_servers[..index];
+            if server.port() == 0 || server.ip().is_unspecified() || server.ip().is_multicast() {
+                let fix = "write the address of another TURN server: \"203.0.113.9:3478\"";
+                self.error(KEY, span, format!("no client can reach a server at {server}"), fix);
+            } else if checked.udp.iter().any(|listener| {
+                let Mapped { bind, external } = listener.value;
+                bind == *server || external == *server
+            }) {
+                let fix = "write the address of another TURN server";
+                self.error(KEY, span, format!("{server} is this server, which is leaving then"), fix);
+            } else if let Some(first) = earlier.iter().find(|other| other.value.is_ipv4() == server.is_ipv4())
+            {
+                let rule = format!("{server} would never be told: {} has its family already", first.value);
+                self.error(KEY, span, rule, "keep one address for IPv4 and one for IPv6");
+            }
         }
     }
 

@@ -64,6 +64,11 @@ pub struct Checked {
     pub(crate) admin: Located<Option<SocketAddr>>,
     pub(crate) log_format: Located<LogFormat>,
     pub(crate) log_level: Located<LogLevel>,
+    pub(crate) allocations_total: Located<u32>,
+    pub(crate) permissions_per_allocation: Located<u32>,
+    pub(crate) channels_per_allocation: Located<u32>,
+    pub(crate) drain_deadline: Located<Duration>,
+    pub(crate) alternate_servers: Vec<Located<SocketAddr>>,
     listed: Vec<Listed>,
 }
 
@@ -127,6 +132,11 @@ fn read(reader: &mut Reader<'_, '_>, text: &str) -> Checked {
         admin: reader.endpoint("admin.listen"),
         log_format: reader.word("log.format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
         log_level: reader.word("log.level", &LogLevel::ALL.map(|level| (level.word(), level))),
+        allocations_total: reader.count("limits.allocations_total"),
+        permissions_per_allocation: reader.count("limits.permissions_per_allocation"),
+        channels_per_allocation: reader.count("limits.channels_per_allocation"),
+        drain_deadline: reader.span("drain.deadline"),
+        alternate_servers: reader.plain_endpoints("drain.alternate_servers"),
         listed: KEYS.iter().map(|key| listed(key, reader.document, text)).collect(),
     }
 }

@@ -194,6 +194,14 @@ impl<'d> Reader<'d, '_> {
         self.mapped(path, |text| parse_endpoint(text, TURN_PORT))
     }
 
+    /// Addresses of other machines, which have no mapping.
+    pub(crate) fn plain_endpoints(&mut self, path: &str) -> Vec<Located<SocketAddr>> {
+        self.array(path, |reader, key, span, value| {
+            let read = string(value).and_then(|text| parse_endpoint(text, TURN_PORT));
+            read.map_err(|complaint| reader.error(key, span, complaint)).ok()
+        })
+    }
+
     pub(crate) fn addresses(&mut self, path: &str) -> Vec<Located<Mapped<IpAddr>>> {
         self.mapped(path, parse_ip)
     }

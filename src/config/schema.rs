@@ -380,6 +380,27 @@ pub const KEYS: &[Key] = &[
          permission_lifetime all the same, which breaks clients that refresh their channels only.",
     ),
     Key {
+        also_called: &["total-quota"],
+        ..key(
+            "limits.allocations_total",
+            Kind::Count { max: limits::ALLOCATIONS_MAX as u64 },
+            "0",
+            "Allocations in all at a time; one more is refused with 508. 0 for as many as there are ports.",
+        )
+    },
+    key(
+        "limits.permissions_per_allocation",
+        Kind::Count { max: limits::PERMISSIONS_PER_ALLOCATION_MAX as u64 },
+        "1024",
+        "Permissions of one allocation at a time, 1 to 1024; one more is refused with 508.",
+    ),
+    key(
+        "limits.channels_per_allocation",
+        Kind::Count { max: limits::CHANNELS_PER_ALLOCATION_MAX as u64 },
+        "4096",
+        "Channels of one allocation at a time, 1 to 4096; one more is refused with 508.",
+    ),
+    Key {
         also_called: &["prometheus", "prometheus-port", "cli-ip"],
         ..key(
             "admin.listen",
@@ -400,6 +421,24 @@ pub const KEYS: &[Key] = &[
             Kind::Word(&["error", "warn", "info", "debug", "trace"]),
             r#""info""#,
             "The least important log lines written. Client addresses stand at debug only.",
+        )
+    },
+    key(
+        "drain.deadline",
+        Kind::Span { min_s: 0, max_s: DAY },
+        r#""3s""#,
+        "How long calls may go on after SIGTERM. The server takes no new ones meanwhile, and leaves when the last\n\
+         has ended, at this deadline at the latest. A second SIGTERM ends them at once, and so does Ctrl-C. Under\n\
+         systemd keep TimeoutStopSec= of the unit some 10 seconds longer than this.",
+    ),
+    Key {
+        also_called: &["alternate-server", "alternate_server"],
+        ..key(
+            "drain.alternate_servers",
+            Kind::Endpoints,
+            "[]",
+            "Where clients that come meanwhile are sent (300 with ALTERNATE-SERVER), one address for IPv4 and one for\n\
+             IPv6: [\"203.0.113.9:3478\", \"[2001:db8::9]:3478\"]. A family without one is refused with 508.",
         )
     },
 ];

@@ -4,12 +4,13 @@
 mod clock;
 mod entropy;
 mod execute;
+mod leave;
 mod task;
 pub mod view;
 
 pub use clock::Clock;
 pub use entropy::SystemEntropy;
+pub use leave::Leave;
 pub use task::Control;
 pub use task::Ended;
 pub use task::EventSink;
-pub use task::Leave;

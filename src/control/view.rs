@@ -1,6 +1,7 @@
 //! What the control task shows of itself: counters that it alone writes and that anyone may read, without a lock
 //! and without a message. Every counter comes from an [`Event`] or from one of the few states that are no event.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
@@ -111,6 +112,7 @@ pub struct ControlView {
     /// Milliseconds since the start, plus 1; 0 before the first sign of life.
     alive: AtomicU64,
     replays_dropped: AtomicU64,
+    draining: AtomicBool,
 }
 
 /// A copy of every counter.
@@ -138,6 +140,8 @@ pub struct ControlSnapshot {
     pub last_alive: Option<Tick>,
     /// Repeated requests that came too late for an answer from memory, and were dropped.
     pub replays_dropped: u64,
+    /// Whether no new allocation is made, since the server is leaving.
+    pub draining: bool,
 }
 
 impl ControlView {
@@ -160,6 +164,9 @@ impl ControlView {
             Event::AnswerRepeated => add(&self.answers_repeated),
             Event::Discarded => add(&self.discarded),
             Event::ReplayDropped => add(&self.replays_dropped),
+            Event::DrainBegun { .. } | Event::EndingAll { .. } => {
+                self.draining.store(true, Ordering::Relaxed)
+            }
         }
     }
 
@@ -199,6 +206,7 @@ impl ControlView {
             },
             last_alive: read(&self.alive).checked_sub(1).map(Tick::from_millis),
             replays_dropped: read(&self.replays_dropped),
+            draining: self.draining.load(Ordering::Relaxed),
         }
     }
 }
@@ -291,6 +299,16 @@ mod tests {
         assert_eq!(snapshot.refused.iter().sum::<u64>(), 1);
         assert_eq!(snapshot.ports_refused, [1; 4]);
         assert_eq!((snapshot.answers_repeated, snapshot.discarded, snapshot.replays_dropped), (1, 1, 2));
+    }
+
+    #[test]
+    fn leaving_is_shown_from_its_first_step() {
+        for event in [Event::DrainBegun { allocations: 2 }, Event::EndingAll { allocations: 0 }] {
+            let view = ControlView::new();
+            assert!(!view.snapshot().draining);
+            view.record(&event);
+            assert!(view.snapshot().draining);
+        }
     }
 
     #[test]

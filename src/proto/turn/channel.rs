@@ -37,7 +37,7 @@ impl Channels {
         Self { by_number: HashMap::with_hasher(hasher.clone()), by_peer: HashMap::with_hasher(hasher) }
     }
 
-    /// Whether `channel` may be bound, or bound again, to `peer`.
+    /// Whether `channel` may be bound, or bound again, to `peer`, where there may be `max` of them.
     ///
     /// # Errors
     /// [`CannotBind`] says why not.
@@ -46,9 +46,10 @@ impl Channels {
         tick: Tick,
         channel: ChannelNumber,
         peer: PeerAddr,
+        max: usize,
     ) -> Result<(), CannotBind> {
         self.free_number(tick, channel);
-        if self.by_number.len() >= limits::CHANNELS_PER_ALLOCATION_MAX {
+        if self.by_number.len() >= max {
             self.by_number.retain(|_, tie| !tie.until.is_due(tick));
             self.by_peer.retain(|_, number| self.by_number.contains_key(number));
         }
@@ -58,9 +59,7 @@ impl Channels {
         let number_of_peer = self.by_peer.get(&peer);
         match (self.by_number.get(&channel), number_of_peer) {
             (Some(tie), _) if tie.peer == peer => Ok(()),
-            (None, None) if self.by_number.len() >= limits::CHANNELS_PER_ALLOCATION_MAX => {
-                Err(CannotBind::Full)
-            }
+            (None, None) if self.by_number.len() >= max => Err(CannotBind::Full),
             (None, None) => Ok(()),
             _ => Err(CannotBind::Tied),
         }
@@ -88,6 +87,8 @@ impl Channels {
 mod tests {
     use super::*;
 
+    const MAX: usize = limits::CHANNELS_PER_ALLOCATION_MAX;
+
     fn peer(port: u16) -> PeerAddr {
         PeerAddr::new(([203, 0, 113, 9], port).into())
     }
@@ -104,41 +105,41 @@ mod tests {
 
     #[test]
     fn the_same_pair_may_be_bound_again() {
-        assert_eq!(bound(600_000).may_bind(Tick::from_millis(1), number(0), peer(1)), Ok(()));
+        assert_eq!(bound(600_000).may_bind(Tick::from_millis(1), number(0), peer(1), MAX), Ok(()));
     }
 
     #[test]
     fn a_number_has_one_peer_and_a_peer_one_number() {
         let tick = Tick::from_millis(1);
-        assert_eq!(bound(600_000).may_bind(tick, number(0), peer(2)), Err(CannotBind::Tied));
-        assert_eq!(bound(600_000).may_bind(tick, number(1), peer(1)), Err(CannotBind::Tied));
-        assert_eq!(bound(600_000).may_bind(tick, number(1), peer(2)), Ok(()));
+        assert_eq!(bound(600_000).may_bind(tick, number(0), peer(2), MAX), Err(CannotBind::Tied));
+        assert_eq!(bound(600_000).may_bind(tick, number(1), peer(1), MAX), Err(CannotBind::Tied));
+        assert_eq!(bound(600_000).may_bind(tick, number(1), peer(2), MAX), Ok(()));
     }
 
     #[test]
     fn the_tie_outlives_the_channel_by_five_minutes() {
         let just_before = Tick::from_millis(899_999);
         let then = Tick::from_millis(900_000);
-        assert_eq!(bound(600_000).may_bind(just_before, number(0), peer(2)), Err(CannotBind::Tied));
-        assert_eq!(bound(600_000).may_bind(just_before, number(1), peer(1)), Err(CannotBind::Tied));
-        assert_eq!(bound(600_000).may_bind(then, number(0), peer(2)), Ok(()));
-        assert_eq!(bound(600_000).may_bind(then, number(1), peer(1)), Ok(()));
+        assert_eq!(bound(600_000).may_bind(just_before, number(0), peer(2), MAX), Err(CannotBind::Tied));
+        assert_eq!(bound(600_000).may_bind(just_before, number(1), peer(1), MAX), Err(CannotBind::Tied));
+        assert_eq!(bound(600_000).may_bind(then, number(0), peer(2), MAX), Ok(()));
+        assert_eq!(bound(600_000).may_bind(then, number(1), peer(1), MAX), Ok(()));
     }
 
     #[test]
     fn two_bound_pairs_cannot_be_crossed() {
         let mut channels = bound(600_000);
         channels.bind(number(1), peer(2), Deadline::from_millis(600_000));
-        assert_eq!(channels.may_bind(Tick::from_millis(1), number(0), peer(2)), Err(CannotBind::Tied));
+        assert_eq!(channels.may_bind(Tick::from_millis(1), number(0), peer(2), MAX), Err(CannotBind::Tied));
     }
 
     #[test]
     fn a_bind_after_the_tie_leaves_no_trace_of_the_old_peer() {
         let mut channels = bound(600_000);
         let then = Tick::from_millis(900_000);
-        channels.may_bind(then, number(0), peer(2)).expect("the tie is over");
+        channels.may_bind(then, number(0), peer(2), MAX).expect("the tie is over");
         channels.bind(number(0), peer(2), then.after(std::time::Duration::from_secs(600)));
-        assert_eq!(channels.may_bind(then, number(1), peer(1)), Ok(()));
+        assert_eq!(channels.may_bind(then, number(1), peer(1), MAX), Ok(()));
     }
 
     #[test]
@@ -146,13 +147,13 @@ mod tests {
         let mut channels = bound(600_000);
         for offset in 1..=0x0FFF {
             let tick = Tick::from_millis(1);
-            assert_eq!(channels.may_bind(tick, number(offset), peer(1 + offset)), Ok(()));
+            assert_eq!(channels.may_bind(tick, number(offset), peer(1 + offset), MAX), Ok(()));
             channels.bind(number(offset), peer(1 + offset), Deadline::from_millis(600_000));
         }
         let tick = Tick::from_millis(1);
-        assert_eq!(channels.may_bind(tick, number(0), peer(60_000)), Err(CannotBind::Tied));
-        assert_eq!(channels.may_bind(tick, number(0x1000), peer(60_000)), Err(CannotBind::Full));
+        assert_eq!(channels.may_bind(tick, number(0), peer(60_000), MAX), Err(CannotBind::Tied));
+        assert_eq!(channels.may_bind(tick, number(0x1000), peer(60_000), MAX), Err(CannotBind::Full));
         let after_the_ties = Tick::from_millis(900_000);
-        assert_eq!(channels.may_bind(after_the_ties, number(0x1000), peer(60_000)), Ok(()));
+        assert_eq!(channels.may_bind(after_the_ties, number(0x1000), peer(60_000), MAX), Ok(()));
     }
 }

@@ -73,6 +73,16 @@ pub enum Event {
     Discarded,
     /// A request that was accepted more than 40 s ago came again: dropped.
     ReplayDropped,
+    /// No new allocation is made from here on.
+    DrainBegun {
+        /// How many there are.
+        allocations: usize,
+    },
+    /// Every allocation is being ended.
+    EndingAll {
+        /// How many there are.
+        allocations: usize,
+    },
 }
 
 /// Why an allocation ended.

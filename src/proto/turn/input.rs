@@ -64,4 +64,6 @@ pub enum OpenFailure {
 pub enum Command {
     /// End every allocation: the server is about to leave.
     EndAll,
+    /// Make no new allocation: the server leaves when the live ones have ended.
+    Drain,
 }

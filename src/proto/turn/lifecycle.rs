@@ -95,14 +95,21 @@ impl<E: Entropy> Server<E> {
     fn close_unwanted(&mut self, now: Now, relay: RelayId) {
         let Some(allocation) = self.allocations.get_mut(relay) else { return };
         let State::Opening(opening) = &mut allocation.state else { return };
-        let asker = opening.unwanted.take().and_then(|(_, asker)| asker);
+        let Some((reason, asker)) = opening.unwanted.take() else { return };
         let draining = State::Draining(Box::new(Draining { ended: None, asker, quarantine: false }));
         let State::Opening(opening) = allocation.go(Step::OpenedUnwanted, draining) else {
             unreachable!("matched above");
         };
-        let worker = allocation.worker;
+        let (worker, user) = (allocation.worker, allocation.owner.quota.clone());
         self.outputs.push_back(Output::CloseRelay { worker, relay });
-        self.reject(now, &opening.asker, ErrorCode::AllocationMismatch.into());
+        let code = match reason {
+            EndReason::Shutdown => self.refusal_while_draining(&opening.asker.from),
+            EndReason::Released | EndReason::Expired => None,
+        };
+        if let Some(code) = code {
+            self.note_refusal(&opening.asker, Some(user), code);
+        }
+        self.reject(now, &opening.asker, code.unwrap_or(ErrorCode::AllocationMismatch).into());
     }
 
     pub(super) fn relay_failed(&mut self, now: Now, relay: RelayId, why: OpenFailure) {

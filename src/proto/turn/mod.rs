@@ -3,6 +3,7 @@
 mod allocation;
 mod channel;
 mod config;
+mod drain;
 mod event;
 mod input;
 mod lifecycle;

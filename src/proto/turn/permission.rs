@@ -6,7 +6,6 @@ use std::net::IpAddr;
 
 use crate::proto::types::Deadline;
 use crate::proto::types::Tick;
-use crate::proto::types::limits;
 
 /// The permissions of one allocation (RFC 8656 § 9): by IP address, whatever the port.
 #[derive(Debug)]
@@ -19,12 +18,12 @@ impl Permissions {
         Self { until: HashMap::with_hasher(hasher) }
     }
 
-    /// Whether all of `peers` can be permitted at once without passing the limit.
-    pub(super) fn have_room(&mut self, tick: Tick, peers: &[IpAddr]) -> bool {
-        if self.len_with(peers) > limits::PERMISSIONS_PER_ALLOCATION_MAX {
+    /// Whether all of `peers` can be permitted at once without passing `max`.
+    pub(super) fn have_room(&mut self, tick: Tick, peers: &[IpAddr], max: usize) -> bool {
+        if self.len_with(peers) > max {
             self.until.retain(|_, until| !until.is_due(tick));
         }
-        self.len_with(peers) <= limits::PERMISSIONS_PER_ALLOCATION_MAX
+        self.len_with(peers) <= max
     }
 
     fn len_with(&self, peers: &[IpAddr]) -> usize {
@@ -51,12 +50,13 @@ mod tests {
     fn a_full_house_takes_no_one_new_until_somebody_expires() {
         let mut permissions = Permissions::new(ahash::RandomState::with_seeds(1, 2, 3, 4));
         let later = Deadline::from_millis(1_000);
-        for number in 0..limits::PERMISSIONS_PER_ALLOCATION_MAX {
+        for number in 0..100 {
             permissions.install(peer(number), later);
         }
         let stranger = [peer(9_999_999)];
-        assert!(!permissions.have_room(Tick::from_millis(999), &stranger));
-        assert!(permissions.have_room(Tick::from_millis(999), &[peer(3)]), "a refresh needs no room");
-        assert!(permissions.have_room(Tick::from_millis(1_000), &stranger));
+        assert!(permissions.have_room(Tick::from_millis(999), &stranger, 101));
+        assert!(!permissions.have_room(Tick::from_millis(999), &stranger, 100));
+        assert!(permissions.have_room(Tick::from_millis(999), &[peer(3)], 100), "a refresh needs no room");
+        assert!(permissions.have_room(Tick::from_millis(1_000), &stranger, 100));
     }
 }

@@ -149,6 +149,10 @@ impl<E: Entropy> Server<E> {
             nonce: challenge.then_some(&nonce.0),
             password_algorithms: challenge.then_some(&OFFERED),
             software: told.then_some(SOFTWARE),
+            alternate_server: match code {
+                Some(ErrorCode::TryAlternate) => self.alternate_server(&asker.from),
+                _ => None,
+            },
         };
         let signature =
             asker.signature.as_ref().map(|(key, algorithm)| Signature { key, algorithm: *algorithm });

@@ -59,6 +59,8 @@ pub struct Server<E> {
     /// Set while all allocations are being ended: the next slot to look at.
     pub(super) ending: Option<usize>,
     pub(super) dead: DeadNonces,
+    /// Whether no new allocation is made.
+    pub(super) draining: bool,
 }
 
 /// The relayed transport addresses of live allocations, as peers name them.
@@ -127,6 +129,7 @@ impl<E: Entropy> Server<E> {
             hasher: hasher(),
             ending: None,
             dead: DeadNonces::new(hasher()),
+            draining: false,
             config,
             entropy,
         }
@@ -139,7 +142,8 @@ impl<E: Entropy> Server<E> {
             Input::RelayOpened { relay, bound } => self.relay_opened(now, relay, bound),
             Input::RelayFailed { relay, why } => self.relay_failed(now, relay, why),
             Input::RelayClosed { relay, counters } => self.relay_closed(now, relay, counters),
-            Input::Command(Command::EndAll) => self.ending = Some(0),
+            Input::Command(Command::EndAll) => self.end_all(),
+            Input::Command(Command::Drain) => self.drain(),
         }
         debug_assert!(self.outputs.len() <= limits::OUTPUTS_PER_INPUT_MAX);
     }

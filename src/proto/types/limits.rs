@@ -51,6 +51,9 @@ pub const PORT_TRIES_MAX: u32 = 16;
 /// How long a port that the kernel refused is left alone.
 pub const PORT_QUARANTINE: Duration = Duration::from_secs(60);
 
+/// Default of `[drain] deadline`: how long live allocations may go on after the order to leave.
+pub const DRAIN_DEADLINE_DEFAULT: Duration = Duration::from_secs(3);
+
 /// How long the second port of an EVEN-PORT pair is kept for its token (RFC 8656 § 7.2 asks for 30 s at least).
 pub const RESERVATION_KEPT: Duration = Duration::from_secs(30);
 /// Timers that one call of `handle_timeout` works off; the rest is due at once.

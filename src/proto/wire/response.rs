@@ -112,6 +112,8 @@ pub struct Response<'a> {
     pub password_algorithms: Option<&'a [u8]>,
     /// SOFTWARE: a bare product name, only in answers to authenticated requests.
     pub software: Option<&'a str>,
+    /// ALTERNATE-SERVER, of the client's family and in answers with integrity alone (RFC 8489 § 10).
+    pub alternate_server: Option<SocketAddr>,
 }
 
 impl Response<'_> {
@@ -131,6 +133,7 @@ impl Response<'_> {
             nonce: None,
             password_algorithms: None,
             software: None,
+            alternate_server: None,
         }
     }
 }

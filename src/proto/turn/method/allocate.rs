@@ -52,10 +52,18 @@ impl<E: Entropy> Server<E> {
             };
         }
         let wish = check_request(request)?;
+        if let Some(code) = self.refusal_while_draining(&asker.from) {
+            return Err(code.into());
+        }
         // The quota is step 10; it stands before anything is taken from the pool.
         let source = Self::source(asker.from.client);
         if self.per_user.is_reached(&who.quota) || self.per_address.is_reached(&source) {
             return Err(ErrorCode::AllocationQuotaReached.into());
+        }
+        // Not somebody's quota but the server's own capacity: 508.
+        let total = usize::try_from(self.config.allocations_total).unwrap_or(usize::MAX);
+        if total != 0 && self.allocations.len() >= total {
+            return Err(ErrorCode::InsufficientCapacity.into());
         }
         let relay = self.allocations.name().ok_or(ErrorCode::InsufficientCapacity)?;
         let place = match self.place(now, request, wish) {

@@ -28,6 +28,8 @@ impl<E: Entropy> Server<E> {
     ) -> Result<Answer, Reject> {
         let until = now.after(self.config.channel_lifetime);
         let permitted_until = now.after(self.config.permission_lifetime);
+        let channels_max = self.config.channels_per_allocation;
+        let permissions_max = self.config.permissions_per_allocation;
         let allocation = live_allocation(&mut self.allocations, now, asker, who)?;
         let family = Family::of(self.config.relays[allocation.address].bind);
         // Both attributes, one peer, a number in 0x4000–0x4FFF, or in RFC 5766's range where that is granted.
@@ -43,7 +45,7 @@ impl<E: Entropy> Server<E> {
             return Err(ErrorCode::PeerAddressFamilyMismatch.into());
         }
         // Number and peer belong to each other alone.
-        match allocation.channels.may_bind(now.tick(), channel, peer) {
+        match allocation.channels.may_bind(now.tick(), channel, peer, channels_max) {
             Ok(()) => {}
             Err(CannotBind::Tied) => return Err(ErrorCode::BadRequest.into()),
             Err(CannotBind::Full) => return Err(ErrorCode::InsufficientCapacity.into()),
@@ -51,7 +53,7 @@ impl<E: Entropy> Server<E> {
         if !self.config.policy.allows(peer.socket(), &self.live) {
             return Err(ErrorCode::Forbidden.into());
         }
-        if !allocation.permissions.have_room(now.tick(), &[peer.ip()]) {
+        if !allocation.permissions.have_room(now.tick(), &[peer.ip()], permissions_max) {
             return Err(ErrorCode::InsufficientCapacity.into());
         }
         let (relay, worker) = (allocation.relay, allocation.worker);

@@ -28,6 +28,7 @@ impl<E: Entropy> Server<E> {
         request: &Request<'_>,
     ) -> Result<Answer, Reject> {
         let until = now.after(self.config.permission_lifetime);
+        let max = self.config.permissions_per_allocation;
         let allocation = live_allocation(&mut self.allocations, now, asker, who)?;
         if request.peers.is_empty() {
             return Err(ErrorCode::BadRequest.into());
@@ -43,7 +44,7 @@ impl<E: Entropy> Server<E> {
         if !peers.iter().all(|peer| self.config.policy.allows_some_port(*peer)) {
             return Err(ErrorCode::Forbidden.into());
         }
-        if !allocation.permissions.have_room(now.tick(), &peers) {
+        if !allocation.permissions.have_room(now.tick(), &peers, max) {
             return Err(ErrorCode::InsufficientCapacity.into());
         }
         let (relay, worker) = (allocation.relay, allocation.worker);

@@ -4,6 +4,7 @@ mod allocate;
 mod authentication;
 mod channel_bind;
 mod create_permission;
+mod drain;
 mod exhaustion;
 mod opening;
 mod refresh;
@@ -118,6 +119,10 @@ impl World {
             session_lifetime_max: Duration::from_secs(24 * 3_600),
             allocations_per_user: 64,
             allocations_per_address: 0,
+            allocations_total: 0,
+            permissions_per_allocation: limits::PERMISSIONS_PER_ALLOCATION_MAX,
+            channels_per_allocation: limits::CHANNELS_PER_ALLOCATION_MAX,
+            alternate_servers: Vec::new(),
         };
         change(&mut config);
         Self {

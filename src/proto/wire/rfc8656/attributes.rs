@@ -57,6 +57,8 @@ pub const ADDITIONAL_ADDRESS_FAMILY: u16 = 0x8000;
 pub const PASSWORD_ALGORITHMS: u16 = 0x8002;
 /// SOFTWARE.
 pub const SOFTWARE: u16 = 0x8022;
+/// ALTERNATE-SERVER.
+pub const ALTERNATE_SERVER: u16 = 0x8023;
 /// FINGERPRINT.
 pub const FINGERPRINT: u16 = 0x8028;
 
@@ -157,6 +159,19 @@ pub(in crate::proto::wire) fn xor_address(address: SocketAddr, transaction: Tran
     };
     xor(&mut bytes[4..len], &mask);
     AddressValue { bytes, len }
+}
+
+/// What leaves an address as it is: no exclusive or.
+const NO_MASK: TransactionId = TransactionId([0; 16]);
+
+/// The value of an attribute of the form of MAPPED-ADDRESS (RFC 8489 § 14.1).
+pub(in crate::proto::wire) fn address(address: SocketAddr) -> AddressValue {
+    xor_address(address, NO_MASK)
+}
+
+/// Reads the value of an attribute of the form of MAPPED-ADDRESS; `None` if family and length do not fit each other.
+pub(in crate::proto::wire) fn read_address(value: &[u8]) -> Option<SocketAddr> {
+    read_xor_address(value, NO_MASK)
 }
 
 /// Reads the value of an XOR-…-ADDRESS attribute; `None` if family and length do not fit each other.

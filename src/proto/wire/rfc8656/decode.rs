@@ -237,6 +237,8 @@ pub struct Answer<'a> {
     pub password_algorithms: Option<&'a [u8]>,
     /// SOFTWARE.
     pub software: Option<&'a [u8]>,
+    /// ALTERNATE-SERVER.
+    pub alternate_server: Option<SocketAddr>,
     /// MESSAGE-INTEGRITY and MESSAGE-INTEGRITY-SHA256 with the bytes they cover.
     pub integrity: Presented<'a>,
     /// Whether a (correct) FINGERPRINT was there.
@@ -306,6 +308,7 @@ impl<'a> Answer<'a> {
             attribute::NONCE => set(&mut self.nonce, at_most(value, NONCE_MAX)),
             attribute::PASSWORD_ALGORITHMS => set(&mut self.password_algorithms, Some(value)),
             attribute::SOFTWARE => set(&mut self.software, Some(value)),
+            attribute::ALTERNATE_SERVER => set(&mut self.alternate_server, attribute::read_address(value)),
             _ => true,
         }
     }
@@ -326,6 +329,7 @@ fn empty_answer<'a>(frame: &Frame<'a>) -> Answer<'a> {
         nonce: None,
         password_algorithms: None,
         software: None,
+        alternate_server: None,
         integrity: Presented::new(frame.message, None, None),
         fingerprint: false,
         unknown: UnknownAttributes::default(),

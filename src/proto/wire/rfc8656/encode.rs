@@ -67,6 +67,9 @@ pub fn encode_response(
     if let Some(software) = response.software {
         writer.attribute(attribute::SOFTWARE, software.as_bytes());
     }
+    if let Some(server) = response.alternate_server {
+        writer.address(attribute::ALTERNATE_SERVER, server);
+    }
     if let Some(signature) = signature {
         writer.integrity(signature);
     }
@@ -118,6 +121,12 @@ impl<'a> MessageWriter<'a> {
     /// Adds an attribute of the form of XOR-MAPPED-ADDRESS.
     pub fn xor_address(&mut self, kind: u16, address: SocketAddr) -> &mut Self {
         let value = attribute::xor_address(address, self.transaction());
+        self.attribute(kind, value.as_slice())
+    }
+
+    /// Adds an attribute of the form of MAPPED-ADDRESS.
+    pub fn address(&mut self, kind: u16, address: SocketAddr) -> &mut Self {
+        let value = attribute::address(address);
         self.attribute(kind, value.as_slice())
     }
 
@@ -309,6 +318,31 @@ mod tests {
         let read = decode_response(&out[..len]).unwrap();
         assert_eq!(read.error_code, Some(420));
         assert_eq!(read.unknown_attributes, response.unknown_attributes);
+    }
+
+    #[test]
+    fn an_alternate_server_stands_as_it_is_and_is_covered_by_the_integrity() {
+        let key = MacKey::new(b"key");
+        for (text, value) in [
+            ("203.0.113.9:3478", &b"\x80\x23\x00\x08\x00\x01\x0d\x96\xcb\x00\x71\x09"[..]),
+            (
+                "[2001:db8::9]:3479",
+                b"\x80\x23\x00\x14\x00\x02\x0d\x97\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x09",
+            ),
+        ] {
+            let outcome = Outcome::Error(ErrorCode::TryAlternate);
+            let mut response = Response::new(Method::Allocate, TRANSACTION, outcome);
+            response.alternate_server = Some(text.parse().unwrap());
+            let signature = Some(Signature { key: &key, algorithm: Algorithm::Sha1 });
+            let mut out = [0xAA; 128];
+            let len = encode_response(&response, signature, true, &mut out).unwrap();
+            assert_eq!(out[28..28 + value.len()], *value);
+            let read = decode_response(&out[..len]).unwrap();
+            assert_eq!((read.error_code, read.alternate_server), (Some(300), response.alternate_server));
+            assert!(read.integrity.verify(&key));
+            out[28 + value.len() - 1] ^= 1;
+            assert!(decode_response(&out[..len]).is_err(), "the fingerprint sees a changed address");
+        }
     }
 
     #[test]
