@@ -304,7 +304,11 @@ mod tests {
             let ordered = Instant::now();
             order(&leave);
             assert_eq!(running.join().expect("no panic").expect("it can wait"), Ended::Asked);
-            assert!(ordered.elapsed() < ALIVE_INTERVAL * 9 / 10, "the order wakes it: {:?}", ordered.elapsed());
+            assert!(
+                ordered.elapsed() < ALIVE_INTERVAL * 9 / 10,
+                "the order wakes it: {:?}",
+                ordered.elapsed()
+            );
             assert!(view.snapshot().draining);
         }
     }

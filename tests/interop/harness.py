@@ -83,9 +83,10 @@ def time_limited(secret, user, lifetime_s=3600):
 class Server:
     """A running server. `with Server() as server:` yields it when it answers and stops it at the end."""
 
-    def __init__(self, *, allow=("127.0.0.1/32", "::1/128"), auth="static", log=None, limits=None, admin=False):
+    def __init__(self, *, allow=("127.0.0.1/32", "::1/128"), auth="static", log=None, limits=None, admin=False, more=""):
         self.allow, self.auth, self.log = list(allow), auth, log or {}
         self.limits = limits or {}
+        self.more = more
         self.secret = secrets.token_urlsafe(24)
         self.port = free_port()
         self.admin_port = free_port(socket.SOCK_STREAM) if admin else None
@@ -127,7 +128,7 @@ class Server:
         lines += [f'{key} = "{value}"' for key, value in self.log.items()]
         admin = f"127.0.0.1:{self.admin_port}" if self.admin_port else "off"
         lines += ["[admin]", f'listen = "{admin}"']
-        return "\n".join(lines) + "\n"
+        return "\n".join(lines) + "\n" + self.more
 
     def command(self):
         if other_server() == "coturn":

@@ -21,15 +21,17 @@ USERNAME, MESSAGE_INTEGRITY, ERROR_CODE, CHANNEL_NUMBER, LIFETIME = 0x0006, 0x00
 XOR_PEER_ADDRESS, ATTR_DATA, REALM, NONCE, XOR_RELAYED_ADDRESS = 0x0012, 0x0013, 0x0014, 0x0015, 0x0016
 REQUESTED_ADDRESS_FAMILY, REQUESTED_TRANSPORT, XOR_MAPPED_ADDRESS, FINGERPRINT = 0x0017, 0x0019, 0x0020, 0x8028
 
+ALTERNATE_SERVER = 0x8023
+
 Message = collections.namedtuple("Message", "method kind transaction attributes raw")
 
 
 class Refused(Exception):
     """The server answered with an error."""
 
-    def __init__(self, code, reason):
+    def __init__(self, code, reason, answer=None):
         super().__init__(f"{code} {reason}")
-        self.code = code
+        self.code, self.answer = code, answer
 
 
 def xor_address(host, port, transaction):
@@ -148,7 +150,7 @@ class Client:
             code = value[2] * 100 + value[3]
             fresh = answer.attributes.get(NONCE)
             if code not in (401, 438) or fresh in (None, self.nonce) or (code == 401 and self.key):
-                raise Refused(code, value[4:].decode(errors="replace"))
+                raise Refused(code, value[4:].decode(errors="replace"), answer)
             self.nonce, self.realm = fresh, answer.attributes[REALM]
             text = self.username.encode() + b":" + self.realm + b":" + self.password.encode()
             self.key = hashlib.md5(text).digest()
