@@ -43,7 +43,8 @@ Examples:
       Serves as the file says; `swingbridge check FILE` tells beforehand what
       is wrong with it. conf/full.toml shows every key.
 
-SIGTERM or Ctrl-C ends the relay.
+SIGTERM lets calls end: no new ones meanwhile, the rest is ended at
+`[drain] deadline`. A second SIGTERM, or Ctrl-C, ends the relay at once.
 
 Exit codes:
   0  done
