@@ -128,8 +128,8 @@ fn what_is_being_opened_is_closed_again_and_its_client_sent_elsewhere() {
 }
 
 #[test]
-fn a_drain_can_be_cut_short_and_then_nothing_new_is_made_either() {
-    let mut world = draining(&[]);
+fn a_drain_can_be_cut_short_and_whoever_ends_all_makes_nothing_new() {
+    let mut world = World::new();
     world.input(Input::Command(Command::EndAll));
     world.pass(1);
     assert_eq!(Client::alice(&world, 1).allocate(&mut world).code, 508);

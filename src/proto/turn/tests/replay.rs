@@ -261,7 +261,35 @@ fn another_user_on_the_five_tuple_neither_fills_the_list_nor_ends_the_nonce() {
     for _ in 0..=limits::TRANSACTIONS_PER_NONCE_MAX {
         assert_eq!(bob.refresh(&mut world, None).code, 441);
     }
-    assert_eq!(alice.refresh(&mut world, None).code, 0);
+    for _ in 1..limits::TRANSACTIONS_PER_NONCE_MAX {
+        assert_eq!(alice.refresh(&mut world, None).code, 0);
+    }
+    let mut bob = Client { nonce: alice.nonce.clone(), ..bob };
+    assert_eq!(
+        bob.refresh(&mut world, None).code,
+        441,
+        "whether there is room in her list is not his affair"
+    );
+}
+
+#[test]
+fn a_retransmission_that_waits_for_the_worker_is_no_replay() {
+    let mut world = World::new();
+    world.opens = Opens::Silent;
+    let mut alice = Client::alice(&world, 1);
+    let allocate = alice.request(Method::Allocate, udp);
+    let release = release(&mut alice);
+    for request in [&allocate, &allocate, &release, &release] {
+        assert_eq!(world.send(alice.from, request), None);
+    }
+    let allocation = world.server.allocations.of(&alice.from).expect("it is opening");
+    let (relay, bound) = (allocation.relay, allocation.bind(&world.server.config.relays));
+    world.hold_closes = true;
+    world.input(Input::RelayOpened { relay, bound });
+    assert_eq!(world.send(alice.from, &release), None);
+    assert_eq!(dropped(&world), 0);
+    world.input(Input::RelayClosed { relay, counters: Counters::default() });
+    assert_eq!(world.send(alice.from, &release).map(|reply| told(&reply).lifetime), Some(Some(0)));
 }
 
 #[test]
