@@ -123,9 +123,14 @@ impl EventLog {
 /// Logs `happened`.
 pub fn event(happened: &Event) {
     match happened {
-        Event::AllocationMade { relay, five_tuple, user, relayed, lifetime } => {
+        Event::AllocationMade { relay, five_tuple, user, relayed, lifetime, additional } => {
             let allocation = Name(*relay);
-            info!(%allocation, %user, %relayed, lifetime_s = lifetime.as_secs(), "allocation made");
+            info!(
+                %allocation, %user, %relayed,
+                additional = additional.as_ref().map(display),
+                lifetime_s = lifetime.as_secs(),
+                "allocation made"
+            );
             client_of("client of the allocation made", Some(allocation), five_tuple);
         }
         Event::AllocationRefused { five_tuple, user, code } => {
@@ -133,10 +138,21 @@ pub fn event(happened: &Event) {
             info!(user = user.as_ref().map(display), code, why, "allocation refused");
             client_of("client of the allocation refused", None, five_tuple);
         }
-        Event::AllocationEnded { relay, five_tuple, user, relayed, reason, lived_s, counters } => {
+        Event::AllocationEnded {
+            relay,
+            five_tuple,
+            user,
+            relayed,
+            reason,
+            lived_s,
+            counters,
+            additional,
+        } => {
             let allocation = Name(*relay);
             info!(
-                %allocation, %user, %relayed, why = reason.word(), lived_s,
+                %allocation, %user, %relayed,
+                additional = additional.as_ref().map(display),
+                why = reason.word(), lived_s,
                 to_peer_packets = counters.to_peer_packets,
                 to_peer_bytes = counters.to_peer_bytes,
                 to_client_packets = counters.to_client_packets,
@@ -372,7 +388,14 @@ mod tests {
         let port_refused = |why| Event::PortRefused { bind: relayed, why };
         let lifetime = Lifetime::from_secs(600);
         vec![
-            Event::AllocationMade { relay, five_tuple, user: user.clone(), relayed, lifetime },
+            Event::AllocationMade {
+                relay,
+                five_tuple,
+                user: user.clone(),
+                relayed,
+                lifetime,
+                additional: None,
+            },
             refused(Some(user.clone()), ErrorCode::AllocationQuotaReached),
             refused(None, ErrorCode::Unauthenticated),
             Event::AllocationEnded {
@@ -383,6 +406,7 @@ mod tests {
                 reason: EndReason::Expired,
                 lived_s: 601,
                 counters,
+                additional: None,
             },
             answered(Method::Refresh, Some(ErrorCode::StaleNonce)),
             answered(Method::Binding, None),

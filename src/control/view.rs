@@ -316,6 +316,7 @@ mod tests {
             user: QuotaIdentity::new(b"alice"),
             relayed: relayed(),
             lifetime: Lifetime::from_secs(600),
+            additional: None,
         }
     }
 
@@ -328,6 +329,7 @@ mod tests {
             reason,
             lived_s: 600,
             counters: Counters::default(),
+            additional: None,
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use crate::proto::types::ChannelNumber;
 use crate::proto::types::Deadline;
+use crate::proto::types::Family;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::Tick;
 use crate::proto::types::limits;
@@ -64,6 +65,12 @@ impl Channels {
             (None, None) => Ok(()),
             _ => Err(CannotBind::Tied),
         }
+    }
+
+    /// Drops the channels to peers of `family`: their numbers can be bound anew at once.
+    pub(super) fn forget(&mut self, family: Family) {
+        self.by_number.retain(|_, tie| tie.peer.family() != family);
+        self.by_peer.retain(|peer, _| peer.family() != family);
     }
 
     /// Binds `channel` to `peer`, or goes on with it; the channel itself ends at `until`.

@@ -26,6 +26,8 @@ pub enum Event {
         relayed: RelayAddr,
         /// The lifetime granted.
         lifetime: Lifetime,
+        /// The second relayed transport address of a dual allocation.
+        additional: Option<RelayAddr>,
     },
     /// An Allocate that was authenticated, or would have been, got an error.
     AllocationRefused {
@@ -36,7 +38,7 @@ pub enum Event {
         /// The error.
         code: ErrorCode,
     },
-    /// An allocation is over and its port free.
+    /// An allocation is over and its ports free.
     AllocationEnded {
         /// Its name.
         relay: RelayId,
@@ -50,8 +52,10 @@ pub enum Event {
         reason: EndReason,
         /// How long it lived, in seconds.
         lived_s: u64,
-        /// What it carried.
+        /// What it carried, over both relayed addresses if it had two.
         counters: Counters,
+        /// The second relayed transport address of a dual allocation.
+        additional: Option<RelayAddr>,
     },
     /// A request was answered.
     Answered {

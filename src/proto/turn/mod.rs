@@ -5,6 +5,7 @@ mod channel;
 mod config;
 mod event;
 mod input;
+mod legs;
 mod lifecycle;
 mod method;
 mod output;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::proto::types::Deadline;
+use crate::proto::types::Family;
 use crate::proto::types::Tick;
 use crate::proto::types::limits;
 
@@ -25,6 +26,11 @@ impl Permissions {
             self.until.retain(|_, until| !until.is_due(tick));
         }
         self.len_with(peers) <= limits::PERMISSIONS_PER_ALLOCATION_MAX
+    }
+
+    /// Drops the permissions for addresses of `family`.
+    pub(super) fn forget(&mut self, family: Family) {
+        self.until.retain(|peer, _| Family::of(*peer) != family);
     }
 
     fn len_with(&self, peers: &[IpAddr]) -> usize {

@@ -48,7 +48,7 @@ pub const PORT_QUARANTINE: Duration = Duration::from_secs(60);
 /// How long the second port of an EVEN-PORT pair is kept for its token (RFC 8656 § 7.2 asks for 30 s at least).
 pub const RESERVATION_KEPT: Duration = Duration::from_secs(30);
 /// Timers that one call of `handle_timeout` works off; the rest is due at once.
-pub const TIMERS_PER_CALL_MAX: usize = 64;
+pub const TIMERS_PER_CALL_MAX: usize = 32;
 
 /// The largest UDP payload.
 pub const DATAGRAM_MAX: usize = 65_507;
@@ -85,7 +85,7 @@ pub const REPORTS_MAX: usize = 8_192;
 
 const _: () = assert!(OUTPUTS_PER_INPUT_MAX * 2 <= WORKER_COMMANDS_MAX);
 const _: () = assert!(WORKER_COMMANDS_MAX <= REPORTS_MAX);
-const _: () = assert!(TIMERS_PER_CALL_MAX * 3 <= OUTPUTS_PER_INPUT_MAX);
+const _: () = assert!(TIMERS_PER_CALL_MAX * 6 <= OUTPUTS_PER_INPUT_MAX);
 const _: () = assert!(PEERS_PER_REQUEST_MAX * 24 + USERNAME_MAX + REALM_MAX + NONCE_MAX < REQUEST_MAX);
 const _: () = assert!(PEERS_PER_REQUEST_MAX < OUTPUTS_PER_INPUT_MAX);
 const _: () = assert!(PEERS_PER_REQUEST_MAX <= PERMISSIONS_PER_ALLOCATION_MAX);

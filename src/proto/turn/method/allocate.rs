@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use crate::proto::auth::credential::Authenticated;
+use crate::proto::media::Counters;
 use crate::proto::turn::allocation::Allocation;
 use crate::proto::turn::allocation::Opening;
 use crate::proto::turn::allocation::State;
 use crate::proto::turn::channel::Channels;
+use crate::proto::turn::legs::Leg;
+use crate::proto::turn::legs::Legs;
 use crate::proto::turn::permission::Permissions;
 use crate::proto::turn::ports::Wish;
 use crate::proto::turn::reply::Answer;
@@ -66,6 +69,9 @@ impl<E: Entropy> Server<E> {
         };
         let default = self.config.lifetime_default;
         let lifetime = Lifetime::granted(request.lifetime, default, self.config.lifetime_max);
+        let family = Family::of(self.config.relays[place.address].bind);
+        let mut legs = Legs::default();
+        legs.insert(Leg::new(relay, family, place.address, place.port));
         self.per_user.add(&who.quota);
         self.per_address.add(&source);
         self.allocations.insert(Allocation {
@@ -75,18 +81,17 @@ impl<E: Entropy> Server<E> {
             dialect: Dialect::Rfc8656,
             session_ends: self.session_ends(now, who.expires_unix),
             owner: who.into(),
-            address: place.address,
-            port: place.port,
+            legs,
             state: State::Opening(Box::new(Opening {
                 asker: asker.clone(),
                 lifetime,
-                tries: 0,
-                deadline: Deadline::NEVER,
                 reservation_token: place.reservation_token,
                 unwanted: None,
+                refused: [None; 2],
             })),
             permissions: Permissions::new(self.hasher.clone()),
             channels: Channels::new(self.hasher.clone()),
+            carried: Counters::default(),
         });
         self.open(now, relay);
         Ok(Answer::Later)

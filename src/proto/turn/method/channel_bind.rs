@@ -10,7 +10,6 @@ use crate::proto::turn::reply::Grant;
 use crate::proto::turn::reply::Reject;
 use crate::proto::turn::server::Server;
 use crate::proto::types::Entropy;
-use crate::proto::types::Family;
 use crate::proto::types::Now;
 use crate::proto::wire::ErrorCode;
 use crate::proto::wire::Request;
@@ -29,7 +28,6 @@ impl<E: Entropy> Server<E> {
         let until = now.after(self.config.channel_lifetime);
         let permitted_until = now.after(self.config.permission_lifetime);
         let allocation = live_allocation(&mut self.allocations, now, asker, who)?;
-        let family = Family::of(self.config.relays[allocation.address].bind);
         // Both attributes, one peer, a number in 0x4000–0x4FFF, or in RFC 5766's range where that is granted.
         let (Some(channel), Some(peer), 1) =
             (request.channel(), request.peers.iter().next(), request.peers.len())
@@ -39,9 +37,8 @@ impl<E: Entropy> Server<E> {
         if channel > self.config.channel_number_max {
             return Err(ErrorCode::BadRequest.into());
         }
-        if peer.family() != family {
-            return Err(ErrorCode::PeerAddressFamilyMismatch.into());
-        }
+        let leg = allocation.leg_to(now, peer.family());
+        let relay = leg.ok_or(ErrorCode::PeerAddressFamilyMismatch)?.relay;
         // Number and peer belong to each other alone.
         match allocation.channels.may_bind(now.tick(), channel, peer) {
             Ok(()) => {}
@@ -54,7 +51,7 @@ impl<E: Entropy> Server<E> {
         if !allocation.permissions.have_room(now.tick(), &[peer.ip()]) {
             return Err(ErrorCode::InsufficientCapacity.into());
         }
-        let (relay, worker) = (allocation.relay, allocation.worker);
+        let worker = allocation.worker;
         allocation.channels.bind(channel, peer, until);
         allocation.permissions.install(peer.ip(), permitted_until);
         let permit = TableChange::Permit { relay, peer: peer.ip(), until: permitted_until };

@@ -11,7 +11,6 @@ use crate::proto::wire::ErrorCode;
 
 use super::allocation::Allocation;
 use super::allocation::Allocations;
-use super::allocation::State;
 use super::reply::Asker;
 use super::reply::Reject;
 
@@ -32,8 +31,5 @@ fn live_allocation<'a>(
     if allocation.session_ends.is_due(now.tick()) {
         return Err(ErrorCode::Unauthenticated.into());
     }
-    match &allocation.state {
-        State::Live(live) if !live.until.is_due(now.tick()) => Ok(allocation),
-        _ => Err(ErrorCode::AllocationMismatch.into()),
-    }
+    if allocation.is_live(now) { Ok(allocation) } else { Err(ErrorCode::AllocationMismatch.into()) }
 }

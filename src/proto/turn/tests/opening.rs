@@ -13,7 +13,8 @@ fn opening() -> (World, Client, Vec<u8>) {
 
 fn bound(world: &World, client: &Client) -> (RelayId, RelayAddr) {
     let allocation = world.server.allocations.of(&client.from).expect("it is opening");
-    (allocation.relay, allocation.bind(&world.server.config.relays))
+    let leg = allocation.legs.named(allocation.relay).expect("its first leg");
+    (leg.relay, leg.bind(&world.server.config.relays))
 }
 
 fn opened(world: &mut World, client: &Client) {
