@@ -143,6 +143,10 @@ fn nothing_is_allocated_for_a_peers_packet_whatever_its_verdict() {
 const RELAY: RelayId = RelayId { index: 3, generation: 1 };
 const OWNER: u16 = 1_000;
 const STRANGER: u16 = 2_000;
+/// A client with two relayed addresses.
+const DUAL: u16 = 1_002;
+const DUAL_V4: RelayId = RelayId { index: 4, generation: 1 };
+const DUAL_V6: RelayId = RelayId { index: 5, generation: 1 };
 
 /// The kind of a verdict.
 #[derive(Debug, PartialEq)]
@@ -184,6 +188,10 @@ fn client_cases() -> Vec<Case> {
     let dropped = |name, millis, datagram, reason| case(name, millis, OWNER, datagram, Seen::Drop(reason));
     vec![
         case("channel", 0, OWNER, channel_data(0x4000), Seen::ToPeer),
+        case("channel of the second relayed address", 0, DUAL, channel_data(0x4001), Seen::ToPeer),
+        case("channel of neither", 0, DUAL, channel_data(0x4002), Seen::Drop(NoChannel)),
+        case("send of another family", 0, OWNER, send_v6(), Seen::Drop(PeerFamily)),
+        case("send by the second relayed address", 0, DUAL, send_v6(), Seen::ToPeer),
         case("channel to an own relay", 0, OWNER, channel_data(0x4002), Seen::ToPeer),
         case("send", 0, OWNER, send([203, 0, 113, 1], 9), Seen::ToPeer),
         case("request", 0, OWNER, stun(0x0001, &[]), Seen::LiveRequest),
@@ -218,13 +226,24 @@ fn world() -> Table {
         strict_permissions: false,
         hash_seeds: [1, 2, 3, 4],
     });
-    table.apply(TableChange::Insert(Box::new(NewAllocation {
-        relay: RELAY,
-        five_tuple: client(OWNER),
-        dialect: Dialect::Rfc8656,
-        relayed: RelayAddr::new(socket("198.51.100.1:50000")),
-        until: Deadline::from_millis(1_000),
-    })));
+    let relayed = [
+        (RELAY, OWNER, "198.51.100.1:50000"),
+        (DUAL_V4, DUAL, "198.51.100.1:50002"),
+        (DUAL_V6, DUAL, "[2001:db8:ffff::1]:50002"),
+    ];
+    for (relay, port, relayed) in relayed {
+        table.apply(TableChange::Insert(Box::new(NewAllocation {
+            relay,
+            five_tuple: client(port),
+            dialect: Dialect::Rfc8656,
+            relayed: RelayAddr::new(socket(relayed)),
+            until: Deadline::from_millis(1_000),
+        })));
+    }
+    for (relay, number, to) in [(DUAL_V4, 0x4000, "203.0.113.2:2000"), (DUAL_V6, 0x4001, "[2001:db8::1]:9")] {
+        let (channel, until) = (ChannelNumber::new(number).unwrap(), Deadline::from_millis(500));
+        table.apply(TableChange::Bind { relay, channel, peer: peer(to), until });
+    }
     table.apply(TableChange::OwnRelay { address: socket("198.51.100.1:50001"), live: true });
     for ip in ["203.0.113.1", "192.0.2.99"] {
         let (peer, until) = (ip.parse().unwrap(), Deadline::from_millis(500));
@@ -270,5 +289,15 @@ fn send(ip: [u8; 4], port: u16) -> Vec<u8> {
     let [a, b, c, d] = ip;
     let ip = [a ^ 0x21, b ^ 0x12, c ^ 0xA4, d ^ 0x42];
     let address = [&[0, 0x12, 0, 8, 0, 1][..], &port.to_be_bytes(), &ip].concat();
+    stun(0x0016, &[&address[..], &[0, 0x13, 0, 4], b"data"].concat())
+}
+
+/// To `[2001:db8::1]:9`.
+fn send_v6() -> Vec<u8> {
+    let key = [&[0x21, 0x12, 0xA4, 0x42][..], &[7; 12]].concat();
+    let ip = "2001:db8::1".parse::<std::net::Ipv6Addr>().unwrap().octets();
+    let ip: Vec<u8> = ip.iter().zip(key).map(|(byte, key)| byte ^ key).collect();
+    let port = 9_u16 ^ 0x2112;
+    let address = [&[0, 0x12, 0, 20, 0, 2][..], &port.to_be_bytes(), &ip].concat();
     stun(0x0016, &[&address[..], &[0, 0x13, 0, 4], b"data"].concat())
 }

@@ -1,4 +1,5 @@
-//! One allocation as the packet path sees it: whom it may talk to, until when, and by which channel.
+//! One allocation as the packet path sees it: whom it may talk to, until when, and by which channel. Of a dual
+//! allocation each relayed address stands here by itself; see [`super::client`].
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -9,6 +10,7 @@ use ahash::RandomState;
 use crate::proto::types::ChannelNumber;
 use crate::proto::types::Deadline;
 use crate::proto::types::Dialect;
+use crate::proto::types::Family;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayId;
@@ -67,6 +69,11 @@ impl Allocation {
         self.new.relay
     }
 
+    /// The family of its relayed address, and so of the peers it can reach.
+    pub(super) fn family(&self) -> Family {
+        self.new.relayed.family()
+    }
+
     pub(super) fn dialect(&self) -> Dialect {
         self.new.dialect
     }
@@ -99,7 +106,7 @@ impl Allocation {
     /// Whether `peer` is of the relayed address's family and its address is permitted, whatever its port
     /// (RFC 8656 § 9). A live channel stands in for a permission because [`Self::bind`] made one.
     pub(super) fn admit(&self, peer: PeerAddr, tick: Tick) -> Result<(), DropReason> {
-        if peer.family() != self.new.relayed.family() {
+        if peer.family() != self.family() {
             return Err(DropReason::PeerFamily);
         }
         let until = self.permitted.get(&peer.ip()).ok_or(DropReason::NoPermission)?;
@@ -174,6 +181,13 @@ impl Allocation {
             _ => until,
         };
         self.channels.insert(number, Channel { peer, reach, until });
+    }
+
+    /// Forgets channel `number`: it is bound on the client's other relayed address from here on.
+    pub(super) fn unbind(&mut self, number: ChannelNumber) {
+        if let Some(channel) = self.channels.remove(&number) {
+            self.channel_of_peer.remove(&channel.peer);
+        }
     }
 
     /// Forgets channels whose time is over. As with addresses no clock is needed: control admits at most
@@ -363,7 +377,7 @@ mod tests {
             table.apply(bind(relay(0, 1), 0x4000, "203.0.113.1:1", 500));
             let allocation = table.of_client(&client(1)).unwrap();
             let expected = if strict { Err(DropReason::NoPermission) } else { Ok(()) };
-            assert_eq!(allocation.admit(peer("203.0.113.1:2"), at(499)), expected);
+            assert_eq!(allocation.first.admit(peer("203.0.113.1:2"), at(499)), expected);
         }
     }
 }

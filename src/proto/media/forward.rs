@@ -26,20 +26,20 @@ use super::DropReason;
 use super::FromClient;
 use super::FromPeer;
 use super::Table;
-use super::allocation::Allocation;
+use super::client::Client;
 
 /// Judges a datagram that a client sent to a listener.
 pub fn from_client<'a>(table: &Table, tick: Tick, from: &FiveTuple, datagram: &'a [u8]) -> FromClient<'a> {
-    let allocation = table.of_client(from);
-    let judged = match (classify(datagram, allocation.map(Allocation::dialect)), allocation) {
+    let client = table.of_client(from);
+    let judged = match (classify(datagram, client.map(Client::dialect)), client) {
         (Class::Unknown, _) => Err(DropReason::Unclassified),
         (Class::Answer, _) => Err(DropReason::UnexpectedAnswer),
         // Also when its time is over: until control has removed it, what to answer is control's to say.
         (Class::Request, Some(_)) => Ok(FromClient::LiveRequest),
         (Class::Request, None) => Ok(FromClient::StrangerRequest),
         (Class::ChannelData | Class::Indication, None) => Err(DropReason::NoAllocation),
-        (Class::ChannelData, Some(allocation)) => channel_data_to_peer(table, tick, allocation, datagram),
-        (Class::Indication, Some(allocation)) => send_to_peer(table, tick, allocation, datagram),
+        (Class::ChannelData, Some(client)) => channel_data_to_peer(table, tick, client, datagram),
+        (Class::Indication, Some(client)) => send_to_peer(table, tick, client, datagram),
     };
     judged.unwrap_or_else(FromClient::Drop)
 }
@@ -80,12 +80,12 @@ pub fn from_peer(
 fn channel_data_to_peer<'a>(
     table: &Table,
     tick: Tick,
-    allocation: &Allocation,
+    client: Client<'_>,
     datagram: &'a [u8],
 ) -> Result<FromClient<'a>, DropReason> {
-    allocation.live(tick)?;
+    client.live(tick)?;
     let (number, data) = channel_data::decode(datagram).map_err(|_| DropReason::Malformed)?;
-    let channel = allocation.channel(number, tick)?;
+    let (allocation, channel) = client.channel(number, tick)?;
     allocation.admit(channel.peer, tick)?;
     if !table.may_reach_by(channel) {
         return Err(DropReason::ForbiddenPeer);
@@ -98,10 +98,10 @@ fn channel_data_to_peer<'a>(
 fn send_to_peer<'a>(
     table: &Table,
     tick: Tick,
-    allocation: &Allocation,
+    client: Client<'_>,
     datagram: &'a [u8],
 ) -> Result<FromClient<'a>, DropReason> {
-    allocation.live(tick)?;
+    client.live(tick)?;
     let send = indication::decode_send(datagram).map_err(|refused| match refused {
         Refused::Malformed(_) => DropReason::Malformed,
         Refused::NotSend => DropReason::UnknownIndication,
@@ -109,10 +109,11 @@ fn send_to_peer<'a>(
     })?;
     // From IPv4 to IPv4 a server that does not set the DF bit does not understand DONT-FRAGMENT (§ 11.2);
     // between all other families the attribute is ignored (§ 13).
-    let client = allocation.five_tuple().client;
-    if send.dont_fragment && (client.family(), send.peer.family()) == (Family::V4, Family::V4) {
+    let from = client.first.five_tuple().client;
+    if send.dont_fragment && (from.family(), send.peer.family()) == (Family::V4, Family::V4) {
         return Err(DropReason::BadSend);
     }
+    let allocation = client.to(send.peer.family(), tick)?;
     allocation.admit(send.peer, tick)?;
     if !table.may_reach(send.peer) {
         return Err(DropReason::ForbiddenPeer);
@@ -569,6 +570,110 @@ mod tests {
         let request = stun(0x0001, TRANSACTION, b"");
         assert_eq!(from_client(&table, at(0), &v4, &request), FromClient::StrangerRequest);
         assert_eq!(arrive(&table, 0, OVER_V4, "203.0.113.2:2000", b"x"), Err(DropReason::StaleRelay));
+    }
+
+    /// A dual allocation: both relayed addresses belong to one client.
+    fn dual() -> Table {
+        let mut table = table(false);
+        let changes = [
+            insert(OVER_V4, client(CLIENT_OF_V4), "198.51.100.1:50000", 1_000),
+            insert(OVER_V6, client(CLIENT_OF_V4), "[2001:db8:ffff::1]:50000", 2_000),
+            permit(OVER_V4, "203.0.113.1", 3_000),
+            permit(OVER_V6, "2001:db8:1::1", 3_000),
+            bind(OVER_V4, 0x4000, "203.0.113.2:2000", 3_000),
+            bind(OVER_V6, 0x4001, "[2001:db8:1::2]:2000", 3_000),
+        ];
+        for change in changes {
+            table.apply(change);
+        }
+        table
+    }
+
+    #[test]
+    fn of_two_relayed_addresses_the_peer_s_family_chooses() {
+        let table = dual();
+        let told = |millis, datagram: &[u8]| match from_client(
+            &table,
+            at(millis),
+            &client(CLIENT_OF_V4),
+            datagram,
+        ) {
+            FromClient::ToPeer { relay, peer, .. } => Ok((relay, peer.to_string())),
+            FromClient::Drop(reason) => Err(reason),
+            _ => unreachable!("no request"),
+        };
+        let to = |relay, peer: &str| Ok((relay, peer.to_owned()));
+        for millis in [0, 999] {
+            assert_eq!(told(millis, &send("203.0.113.1:9", b"x")), to(OVER_V4, "203.0.113.1:9"));
+            assert_eq!(told(millis, &send("[2001:db8:1::1]:9", b"x")), to(OVER_V6, "[2001:db8:1::1]:9"));
+            assert_eq!(told(millis, &channel_data(0x4000, b"x")), to(OVER_V4, "203.0.113.2:2000"));
+            assert_eq!(told(millis, &channel_data(0x4001, b"x")), to(OVER_V6, "[2001:db8:1::2]:2000"));
+        }
+        // Each has its own end.
+        let over = Err(DropReason::AllocationExpired);
+        assert_eq!(told(1_000, &send("203.0.113.1:9", b"x")), over);
+        assert_eq!(told(1_000, &channel_data(0x4000, b"x")), over);
+        assert_eq!(told(1_999, &send("[2001:db8:1::1]:9", b"x")), to(OVER_V6, "[2001:db8:1::1]:9"));
+        assert_eq!(told(1_999, &channel_data(0x4001, b"x")), to(OVER_V6, "[2001:db8:1::2]:2000"));
+        assert_eq!(told(2_000, &channel_data(0x4001, b"x")), over);
+        assert_eq!(told(0, &channel_data(0x4002, b"x")), Err(DropReason::NoChannel));
+        // What each carried is counted on its own.
+        let packets = |relay| table.counters(relay).map(|carried| carried.to_peer_packets);
+        assert_eq!((packets(OVER_V4), packets(OVER_V6)), (Some(4), Some(6)));
+    }
+
+    #[test]
+    fn both_relayed_addresses_lead_to_the_one_client_and_each_admits_its_own_peers() {
+        let table = dual();
+        assert_eq!(arrive_at(&table, OVER_V4, "203.0.113.2:2000"), Ok(client(CLIENT_OF_V4)));
+        assert_eq!(arrive_at(&table, OVER_V6, "[2001:db8:1::2]:2000"), Ok(client(CLIENT_OF_V4)));
+        assert_eq!(arrive_at(&table, OVER_V6, "203.0.113.2:2000"), Err(DropReason::PeerFamily));
+        assert_eq!(arrive_at(&table, OVER_V4, "[2001:db8:1::2]:2000"), Err(DropReason::PeerFamily));
+    }
+
+    fn arrive_at(table: &Table, relay: RelayId, from: &str) -> Result<FiveTuple, DropReason> {
+        let (mut buffer, place) = received(b"yo");
+        match from_peer(table, at(0), relay, peer(from), &mut buffer, place) {
+            FromPeer::ToClient { to, .. } => Ok(to),
+            FromPeer::Drop(reason) => Err(reason),
+        }
+    }
+
+    #[test]
+    fn one_of_two_relayed_addresses_goes_alone_whichever_it_is() {
+        let (v4, v6) = (channel_data(0x4000, b"x"), channel_data(0x4001, b"x"));
+        for (gone, kept, dead, alive) in [(OVER_V4, OVER_V6, &v4, &v6), (OVER_V6, OVER_V4, &v6, &v4)] {
+            let mut table = dual();
+            table.apply(TableChange::Remove { relay: gone });
+            let judge = |datagram: &[u8]| match from_client(&table, at(0), &client(CLIENT_OF_V4), datagram) {
+                FromClient::ToPeer { relay, .. } => Ok(relay),
+                FromClient::Drop(reason) => Err(reason),
+                _ => unreachable!("no request"),
+            };
+            assert_eq!(judge(dead), Err(DropReason::NoChannel));
+            assert_eq!(judge(alive), Ok(kept));
+            assert_eq!(table.len(), 1);
+            table.apply(TableChange::Remove { relay: kept });
+            assert_eq!(table.len(), 0);
+            assert_eq!(
+                from_client(&table, at(0), &client(CLIENT_OF_V4), alive),
+                dropped(DropReason::NoAllocation)
+            );
+        }
+    }
+
+    #[test]
+    fn a_number_bound_anew_to_the_other_family_leaves_the_first() {
+        let mut table = dual();
+        table.apply(bind(OVER_V6, 0x4000, "[2001:db8:1::3]:3000", 3_000));
+        let verdict = from_client(&table, at(0), &client(CLIENT_OF_V4), &channel_data(0x4000, b"x"))
+            == sent(OVER_V6, "[2001:db8:1::3]:3000", b"x");
+        assert!(verdict);
+        assert_eq!(
+            arrive_as_data(&table, 0, OVER_V4, "203.0.113.2:2000", b"x").len(),
+            12,
+            "no channel any more"
+        );
     }
 
     proptest! {

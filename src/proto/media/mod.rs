@@ -2,6 +2,7 @@
 //! takes a lock, reads a clock or logs.
 
 mod allocation;
+mod client;
 mod counters;
 #[cfg(test)]
 mod fixture;

@@ -1,7 +1,7 @@
 //! The table of one worker.
 //!
 //! ```text
-//! client side:  five-tuple ──hash──▶ index ─┐
+//! client side:  five-tuple ──hash──▶ index ─┐   (two indices for a dual allocation)
 //!                                           ├─▶ allocations[index]: generation, permitted, channels …
 //! relay side:   RelayId.index ──────────────┘
 //! ```
@@ -37,6 +37,8 @@ use super::TableChange;
 use super::allocation::Allocation;
 use super::allocation::Channel;
 use super::allocation::Reach;
+use super::client::Client;
+use super::client::Places;
 
 /// The first four bytes of every transaction id (RFC 8489 § 5).
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xA4, 0x42];
@@ -58,9 +60,9 @@ pub struct Table {
     policy: Arc<PeerPolicy>,
     strict_permissions: bool,
     hasher: RandomState,
-    /// The place in `allocations` of each five-tuple whose allocation was not removed.
-    clients: HashMap<FiveTuple, u32, RandomState>,
-    /// By `RelayId::index`; never longer than `ALLOCATIONS_MAX`. Boxed, because a worker has few of the
+    /// The places in `allocations` of each five-tuple whose allocation was not removed.
+    clients: HashMap<FiveTuple, Places, RandomState>,
+    /// Relayed addresses by `RelayId::index`; never longer than `ALLOCATIONS_MAX`. Boxed, because a worker has few of the
     /// indices.
     allocations: Vec<Option<Box<Allocation>>>,
     own_relays: LiveRelays,
@@ -109,10 +111,10 @@ impl Table {
         }
     }
 
-    /// The allocation of `five_tuple`, expired or not, and its dialect.
+    /// The allocation of `five_tuple`, expired or not, by the name of one of its relayed addresses, and its dialect.
     #[must_use]
     pub fn find(&self, five_tuple: &FiveTuple) -> Option<(RelayId, Dialect)> {
-        self.of_client(five_tuple).map(|allocation| (allocation.relay(), allocation.dialect()))
+        self.of_client(five_tuple).map(|client| (client.first.relay(), client.dialect()))
     }
 
     /// The client's side of `relay`; `None` if it is not here or was removed.
@@ -142,7 +144,7 @@ impl Table {
         self.clients.is_empty()
     }
 
-    /// Each allocation that was not removed, and what it carried so far, in no order that means anything.
+    /// Each relayed address that was not removed, and what it carried so far, in no order that means anything.
     pub fn iter(&self) -> impl Iterator<Item = (RelayId, Counters)> + '_ {
         self.allocations
             .iter()
@@ -154,9 +156,11 @@ impl Table {
 
 /// What a packet asks.
 impl Table {
-    /// The allocation of `five_tuple`, expired or not, found with one look.
-    pub(super) fn of_client(&self, five_tuple: &FiveTuple) -> Option<&Allocation> {
-        self.any_generation(*self.clients.get(five_tuple)?)
+    /// The relayed addresses of `five_tuple`, expired or not, found with one look.
+    pub(super) fn of_client(&self, five_tuple: &FiveTuple) -> Option<Client<'_>> {
+        let places = self.clients.get(five_tuple)?;
+        let first = self.any_generation(places.first)?;
+        Some(Client { first, second: places.second.and_then(|place| self.any_generation(place)) })
     }
 
     /// The allocation of `relay`, expired or not, unless it was removed or another has its place.
@@ -202,16 +206,21 @@ impl Table {
             }
             self.forget(there);
         }
-        // A five-tuple names one allocation: should control forget to remove the former, it is removed here.
-        if let Some((former, _)) = self.find(&five_tuple) {
-            self.remove(former);
+        // A five-tuple names one allocation, which has one relayed address of a family: should control forget to remove
+        // the former, it is removed here.
+        let family = new.relayed.family();
+        if let Some(former) = self.of_client(&five_tuple).and_then(|client| client.of(family)) {
+            self.remove(former.relay());
         }
         let place = relay.index as usize;
         if self.allocations.len() <= place {
             self.allocations.resize_with(place + 1, || None);
         }
         self.allocations[place] = Some(Box::new(Allocation::new(new, &self.hasher)));
-        self.clients.insert(five_tuple, relay.index);
+        let places = self.clients.entry(five_tuple).or_insert(Places { first: relay.index, second: None });
+        if places.first != relay.index {
+            places.second = Some(relay.index);
+        }
     }
 
     fn extend(&mut self, relay: RelayId, until: Deadline) {
@@ -229,6 +238,10 @@ impl Table {
     fn bind(&mut self, relay: RelayId, number: ChannelNumber, peer: PeerAddr, until: Deadline) {
         let reach = self.reach(peer);
         let strict_permissions = self.strict_permissions;
+        let Some(other) = self.of_relay(relay).map(|bound| self.other_place(bound)) else { return };
+        if let Some(other) = other.and_then(|place| self.allocations[place as usize].as_deref_mut()) {
+            other.unbind(number);
+        }
         let Some(allocation) = self.of_relay_mut(relay) else { return };
         allocation.bind(number, peer, until, reach);
         // The permission that a ChannelBind makes (RFC 8656 § 12.2) ends earlier than the channel. Clients
@@ -243,7 +256,17 @@ impl Table {
         let Some(allocation) = self.of_relay_mut(relay) else { return };
         allocation.remove();
         let five_tuple = allocation.five_tuple();
-        self.clients.remove(&five_tuple);
+        let left = self.clients.get(&five_tuple).and_then(|places| places.without(relay.index));
+        match left {
+            Some(left) => self.clients.insert(five_tuple, left),
+            None => self.clients.remove(&five_tuple),
+        };
+    }
+
+    /// The place of the other relayed address of a dual allocation.
+    fn other_place(&self, one: &Allocation) -> Option<u32> {
+        let places = self.clients.get(&one.five_tuple())?;
+        places.without(one.relay().index).map(|other| other.first)
     }
 
     fn of_relay_mut(&mut self, relay: RelayId) -> Option<&mut Allocation> {
@@ -370,7 +393,7 @@ mod tests {
     #[test]
     fn a_removed_allocation_keeps_its_counters_until_it_is_forgotten() {
         let mut table = with(relay(5, 1));
-        table.of_client(&client(1)).unwrap().count_to_client(7);
+        table.of_client(&client(1)).unwrap().first.count_to_client(7);
         let carried = Counters { to_client_packets: 1, to_client_bytes: 7, ..Counters::default() };
         table.apply(TableChange::Remove { relay: relay(5, 1) });
         assert_eq!(table.find(&client(1)), None);

@@ -22,6 +22,7 @@ use super::legs::Leg;
 use super::legs::LegState;
 use super::legs::Legs;
 use super::permission::Permissions;
+use super::ports::Wish;
 use super::reply::Asker;
 
 /// Where an allocation stands. Each arrow is a line of [`TRANSITIONS`].
@@ -111,6 +112,8 @@ pub(super) struct Opening {
     pub(super) unwanted: Option<(EndReason, Option<Asker>)>,
     /// Families that were asked for and cannot be given, IPv4 first, and why.
     pub(super) refused: [Option<ErrorCode>; 2],
+    /// What another port must be like, should the kernel refuse the first; `None` where no other will do.
+    pub(super) wish: Option<Wish>,
 }
 
 #[derive(Debug)]
@@ -130,6 +133,17 @@ impl Opening {
     /// The error where no family can be given.
     pub(super) fn refusal(&self) -> ErrorCode {
         self.refused.into_iter().flatten().next().unwrap_or(ErrorCode::ServerError)
+    }
+
+    /// What a success tells of a family that cannot be given: one of the two codes that RFC 8656 § 7.2 allows there.
+    pub(super) fn address_error(&self) -> Option<(Family, ErrorCode)> {
+        let families = [Family::V4, Family::V6];
+        let (family, code) = families.into_iter().zip(self.refused).find_map(|(f, code)| Some((f, code?)))?;
+        let code = match code {
+            ErrorCode::AddressFamilyNotSupported => code,
+            _ => ErrorCode::InsufficientCapacity,
+        };
+        Some((family, code))
     }
 }
 

@@ -99,6 +99,11 @@ impl Legs {
         self.0[place(family)].as_ref()
     }
 
+    /// Whether there is or was one of the family that the STUN family byte `code` names.
+    pub(super) fn have(&self, code: u8) -> bool {
+        self.iter().any(|leg| leg.family.code() == code)
+    }
+
     /// Whether there is one, and of the family that the STUN family byte `code` names.
     pub(super) fn are_only(&self, code: u8) -> bool {
         self.iter().all(|leg| leg.family.code() == code)

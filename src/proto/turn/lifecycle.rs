@@ -31,7 +31,6 @@ use super::allocation::Step;
 use super::legs::Leg;
 use super::legs::LegState;
 use super::legs::place;
-use super::ports::Wish;
 use super::reply::Asker;
 use super::reply::Grant;
 use super::server::Timer;
@@ -68,14 +67,19 @@ impl<E: Entropy> Server<E> {
         let Some(leg) = allocation.legs.named_mut(relay) else { return };
         let LegState::Opening { tries, .. } = leg.state else { return };
         let bind = leg.bind(&self.config.relays);
-        let may_try =
-            opening.unwanted.is_none() && why == OpenFailure::PortTaken && tries < limits::PORT_TRIES_MAX;
+        let may_try = opening.unwanted.is_none() && why == OpenFailure::PortTaken;
+        let wish = opening.wish.filter(|_| may_try && tries < limits::PORT_TRIES_MAX);
         let pool = &mut self.pools[leg.address];
         pool.quarantine(now, leg.port);
-        let another = if may_try { pool.draw(now, Wish::Any, &mut self.entropy) } else { None };
+        // The port beside the refused one is no half of a pair any more.
+        if let Some(token) = opening.reservation_token.take() {
+            pool.cancel(token);
+        }
+        let another = wish.and_then(|wish| pool.draw_reserving(now, wish, &mut self.entropy));
         self.outputs.push_back(Output::Event(Event::PortRefused { bind, why }));
-        if let Some(port) = another {
+        if let Some((port, token)) = another {
             leg.port = port;
+            opening.reservation_token = token;
             return self.open(now, relay);
         }
         leg.state = LegState::Gone;
@@ -97,6 +101,9 @@ impl<E: Entropy> Server<E> {
             _ => return,
         }
         leg.state = LegState::Closing { quarantine: true, asker: None };
+        if let Some(token) = opening.reservation_token.take() {
+            self.pools[leg.address].cancel(token);
+        }
         opening.refused[place(leg.family)] = Some(ErrorCode::ServerError);
         self.outputs.push_back(Output::CloseRelay { worker, relay });
         self.settle(now, relay);
@@ -158,6 +165,8 @@ impl<E: Entropy> Server<E> {
                 mapped: Some(opening.asker.from.client.socket()),
                 lifetime: Some(opening.lifetime),
                 reservation_token: opening.reservation_token,
+                additional,
+                address_error: opening.address_error(),
             },
         );
         self.event(made);
@@ -175,6 +184,9 @@ impl<E: Entropy> Server<E> {
         let worker = allocation.worker;
         for leg in allocation.legs.iter_mut().filter(|leg| leg.is_open()) {
             leg.state = LegState::Closing { quarantine: false, asker: None };
+            if let Some(token) = opening.reservation_token {
+                self.pools[leg.address].cancel(token);
+            }
             self.outputs.push_back(Output::CloseRelay { worker, relay: leg.relay });
         }
         self.reject(now, &opening.asker, ErrorCode::AllocationMismatch.into());

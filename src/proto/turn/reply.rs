@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use crate::proto::auth::challenge::Refusal;
 use crate::proto::auth::integrity_key::OFFERED;
 use crate::proto::types::Entropy;
+use crate::proto::types::Family;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::Lifetime;
 use crate::proto::types::Now;
@@ -71,6 +72,10 @@ pub(super) struct Grant {
     pub(super) mapped: Option<SocketAddr>,
     pub(super) lifetime: Option<Lifetime>,
     pub(super) reservation_token: Option<[u8; 8]>,
+    /// The second address of a dual allocation.
+    pub(super) additional: Option<RelayAddr>,
+    /// The family that a dual allocation did not get, and why.
+    pub(super) address_error: Option<(Family, ErrorCode)>,
 }
 
 /// A request that is well understood and refused: always answered.
@@ -149,6 +154,8 @@ impl<E: Entropy> Server<E> {
             nonce: challenge.then_some(&nonce.0),
             password_algorithms: challenge.then_some(&OFFERED),
             software: told.then_some(SOFTWARE),
+            additional_relayed_address: grant.additional,
+            address_error: grant.address_error,
         };
         let signature =
             asker.signature.as_ref().map(|(key, algorithm)| Signature { key, algorithm: *algorithm });

@@ -45,8 +45,11 @@ pub const PORT_TRIES_MAX: u32 = 16;
 /// How long a port that the kernel refused is left alone.
 pub const PORT_QUARANTINE: Duration = Duration::from_secs(60);
 
-/// How long the second port of an EVEN-PORT pair is kept for its token (RFC 8656 § 7.2 asks for 30 s at least).
-pub const RESERVATION_KEPT: Duration = Duration::from_secs(30);
+/// How long the second port of an EVEN-PORT pair is kept for its token. RFC 8656 § 7.2 asks for 30 s at least, and the
+/// client hears of it only when the first port is open.
+pub const RESERVATION_KEPT: Duration = Duration::from_secs(40);
+/// Reserved ports are at most one in so many of the range: they count in nobody's quota.
+pub const RESERVED_PART_OF_PORTS: usize = 4;
 /// Timers that one call of `handle_timeout` works off; the rest is due at once.
 pub const TIMERS_PER_CALL_MAX: usize = 32;
 
@@ -87,6 +90,7 @@ const _: () = assert!(OUTPUTS_PER_INPUT_MAX * 2 <= WORKER_COMMANDS_MAX);
 const _: () = assert!(WORKER_COMMANDS_MAX <= REPORTS_MAX);
 const _: () = assert!(TIMERS_PER_CALL_MAX * 6 <= OUTPUTS_PER_INPUT_MAX);
 const _: () = assert!(PEERS_PER_REQUEST_MAX * 24 + USERNAME_MAX + REALM_MAX + NONCE_MAX < REQUEST_MAX);
+const _: () = assert!(RESERVATION_KEPT.as_secs() >= 30 + RELAY_OPEN_DEADLINE.as_secs());
 const _: () = assert!(PEERS_PER_REQUEST_MAX < OUTPUTS_PER_INPUT_MAX);
 const _: () = assert!(PEERS_PER_REQUEST_MAX <= PERMISSIONS_PER_ALLOCATION_MAX);
 const _: () = assert!(CREDENTIAL_CLOCK_LEEWAY.as_secs() < CREDENTIAL_LIFETIME_MAX.as_secs());

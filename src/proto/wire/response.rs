@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::proto::types::Family;
 use crate::proto::types::Lifetime;
 use crate::proto::types::RelayAddr;
 
@@ -112,6 +113,10 @@ pub struct Response<'a> {
     pub password_algorithms: Option<&'a [u8]>,
     /// SOFTWARE: a bare product name, only in answers to authenticated requests.
     pub software: Option<&'a str>,
+    /// A second XOR-RELAYED-ADDRESS, behind [`Self::relayed_address`].
+    pub additional_relayed_address: Option<RelayAddr>,
+    /// ADDRESS-ERROR-CODE: the family that a dual allocation did not get, and why (RFC 8656 § 18.12).
+    pub address_error: Option<(Family, ErrorCode)>,
 }
 
 impl Response<'_> {
@@ -131,6 +136,8 @@ impl Response<'_> {
             nonce: None,
             password_algorithms: None,
             software: None,
+            additional_relayed_address: None,
+            address_error: None,
         }
     }
 }

@@ -30,11 +30,13 @@ use crate::proto::wire::rfc8656::attributes;
 /// Protocol number of UDP.
 const UDP: u8 = 17;
 
-/// Where the relay socket shall be, and what else the answer carries.
-struct Place {
-    address: usize,
-    port: u16,
+/// Where the relay sockets shall be, and what else the answer carries.
+struct Places {
+    /// One, or two of a dual allocation, IPv4 first.
+    legs: [Option<Leg>; 2],
+    refused: [Option<ErrorCode>; 2],
     reservation_token: Option<[u8; 8]>,
+    wish: Option<Wish>,
 }
 
 impl<E: Entropy> Server<E> {
@@ -59,19 +61,15 @@ impl<E: Entropy> Server<E> {
         if self.per_user.is_reached(&who.quota) || self.per_address.is_reached(&source) {
             return Err(ErrorCode::AllocationQuotaReached.into());
         }
-        let relay = self.allocations.name().ok_or(ErrorCode::InsufficientCapacity)?;
-        let place = match self.place(now, request, wish) {
-            Ok(place) => place,
-            Err(reject) => {
-                self.allocations.unname(relay);
-                return Err(reject);
-            }
-        };
+        let places = self.places(now, request, wish)?;
         let default = self.config.lifetime_default;
         let lifetime = Lifetime::granted(request.lifetime, default, self.config.lifetime_max);
-        let family = Family::of(self.config.relays[place.address].bind);
+        let relays = places.legs.each_ref().map(|leg| Some(leg.as_ref()?.relay));
+        let Some(relay) = relays.into_iter().flatten().next() else {
+            return Err(ErrorCode::InsufficientCapacity.into());
+        };
         let mut legs = Legs::default();
-        legs.insert(Leg::new(relay, family, place.address, place.port));
+        places.legs.into_iter().flatten().for_each(|leg| legs.insert(leg));
         self.per_user.add(&who.quota);
         self.per_address.add(&source);
         self.allocations.insert(Allocation {
@@ -85,45 +83,79 @@ impl<E: Entropy> Server<E> {
             state: State::Opening(Box::new(Opening {
                 asker: asker.clone(),
                 lifetime,
-                reservation_token: place.reservation_token,
+                reservation_token: places.reservation_token,
                 unwanted: None,
-                refused: [None; 2],
+                refused: places.refused,
+                wish: places.wish,
             })),
             permissions: Permissions::new(self.hasher.clone()),
             channels: Channels::new(self.hasher.clone()),
             carried: Counters::default(),
         });
-        self.open(now, relay);
+        for relay in relays.into_iter().flatten() {
+            self.open(now, relay);
+        }
         Ok(Answer::Later)
     }
 
-    /// Draws or redeems the port: steps 5 to 8.
-    fn place(&mut self, now: Now, request: &Request<'_>, wish: Wish) -> Result<Place, Reject> {
+    /// Draws or redeems the ports: steps 5 to 9.
+    fn places(&mut self, now: Now, request: &Request<'_>, wish: Wish) -> Result<Places, Reject> {
         if let Some(token) = request.reservation_token {
-            let redeemed = self.pools.iter_mut().map(|pool| pool.redeem(now, token)).enumerate();
-            let found = redeemed.filter_map(|(address, port)| Some((address, port?))).next();
-            let (address, port) = found.ok_or(ErrorCode::InsufficientCapacity)?;
-            return Ok(Place { address, port, reservation_token: None });
+            // 5. This port or none: another would not be the one that the token stands for.
+            let leg = self.redeem(now, token)?;
+            let (legs, refused) = ([Some(leg), None], [None; 2]);
+            return Ok(Places { legs, refused, reservation_token: None, wish: None });
         }
         let family = match request.requested_family {
             None => Family::V4,
             Some(code) => Family::from_code(code).ok_or(ErrorCode::AddressFamilyNotSupported)?,
         };
+        if request.additional_family.is_none() {
+            // 7. and 8.
+            let (leg, reservation_token) = self.draw(now, family, wish)?;
+            let (legs, refused) = ([Some(leg), None], [None; 2]);
+            return Ok(Places { legs, refused, reservation_token, wish: Some(wish) });
+        }
+        // 7. stands before 9.: without IPv4 there is nothing that IPv6 could be additional to.
+        let drawn = match self.draw(now, Family::V4, wish) {
+            Err(ErrorCode::AddressFamilyNotSupported) => {
+                return Err(ErrorCode::AddressFamilyNotSupported.into());
+            }
+            v4 => [v4, self.draw(now, Family::V6, wish)],
+        };
+        // 9. One of the two is a success, with an ADDRESS-ERROR-CODE for the other.
+        let refused = drawn.each_ref().map(|drawn| drawn.as_ref().err().copied());
+        let legs = drawn.map(|drawn| drawn.ok().map(|(leg, _)| leg));
+        if legs.iter().all(Option::is_none) {
+            return Err(ErrorCode::InsufficientCapacity.into());
+        }
+        Ok(Places { legs, refused, reservation_token: None, wish: Some(wish) })
+    }
+
+    /// A leg with a port that was reserved under `token`. Reservations are the whole server's: whoever shows the token
+    /// gets the port, from whatever five-tuple and on whatever worker.
+    fn redeem(&mut self, now: Now, token: [u8; 8]) -> Result<Leg, ErrorCode> {
+        let relay = self.allocations.name().ok_or(ErrorCode::InsufficientCapacity)?;
+        let redeemed = self.pools.iter_mut().map(|pool| pool.redeem(now, token)).enumerate();
+        let Some((address, port)) = redeemed.filter_map(|(at, port)| Some((at, port?))).next() else {
+            self.allocations.unname(relay);
+            return Err(ErrorCode::InsufficientCapacity);
+        };
+        Ok(Leg::new(relay, Family::of(self.config.relays[address].bind), address, port))
+    }
+
+    /// A leg of `family` with a port that fits `wish`, and the token of the port beside it if one was reserved.
+    fn draw(&mut self, now: Now, family: Family, wish: Wish) -> Result<(Leg, Option<[u8; 8]>), ErrorCode> {
         let mut configured = self.config.relays.iter();
         let address = configured
             .position(|relay| Family::of(relay.bind) == family)
             .ok_or(ErrorCode::AddressFamilyNotSupported)?;
-        let pool = &mut self.pools[address];
-        let port = pool.draw(now, wish, &mut self.entropy).ok_or(ErrorCode::InsufficientCapacity)?;
-        let mut reservation_token = None;
-        if wish == Wish::Pair {
-            let mut token = [0; 8];
-            self.entropy.fill_secret(&mut token);
-            let reserved = pool.reserve_next(now, port, token);
-            debug_assert!(reserved, "a pair was drawn, so its upper half is free");
-            reservation_token = Some(token);
-        }
-        Ok(Place { address, port, reservation_token })
+        let relay = self.allocations.name().ok_or(ErrorCode::InsufficientCapacity)?;
+        let Some((port, token)) = self.pools[address].draw_reserving(now, wish, &mut self.entropy) else {
+            self.allocations.unname(relay);
+            return Err(ErrorCode::InsufficientCapacity);
+        };
+        Ok((Leg::new(relay, family, address, port), token))
     }
 
     /// Until when the stored key suffices: the credential's expiry, carried over to the monotonic clock once, so that
@@ -163,9 +195,9 @@ fn check_request(request: &Request<'_>) -> Result<Wish, Reject> {
     if request.requested_family.is_some() && request.additional_family.is_some() {
         return Err(ErrorCode::BadRequest.into());
     }
-    // 7. follows with the choice of the address. 9. The additional family can only be IPv6; a second relayed address is not
-    // given yet, and ADDITIONAL-ADDRESS-FAMILY may be ignored by a server that does not know it.
-    if request.additional_family == Some(Family::V4.code())
+    // 7. follows with the choice of the address. 8. and 9. The additional family can only be IPv6 (§ 18.11), and no
+    // port is reserved beside one of two.
+    if request.additional_family.is_some_and(|code| code != Family::V6.code())
         || (request.additional_family.is_some() && request.even_port == Some(true))
     {
         return Err(ErrorCode::BadRequest.into());

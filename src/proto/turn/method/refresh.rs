@@ -64,6 +64,9 @@ impl<E: Entropy> Server<E> {
         if allocation.is_awaited_by(asker) {
             return Ok(Answer::Later);
         }
+        if request.requested_family.is_some_and(|code| !allocation.legs.have(code)) {
+            return Err(ErrorCode::PeerAddressFamilyMismatch.into());
+        }
         let relay = allocation.relay;
         match (&allocation.state, request.requested_family) {
             // The client does not know yet which families it got: of two it cannot give back one.

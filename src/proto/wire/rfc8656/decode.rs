@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::proto::types::Dialect;
+use crate::proto::types::Family;
 use crate::proto::types::Lifetime;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayAddr;
@@ -245,6 +246,10 @@ pub struct Answer<'a> {
     pub unknown: UnknownAttributes,
     /// The type of the first attribute whose value breaks that attribute's own rules; its field is empty.
     pub bad_attribute: Option<u16>,
+    /// The second XOR-RELAYED-ADDRESS, of a dual allocation.
+    pub additional_relayed_address: Option<RelayAddr>,
+    /// ADDRESS-ERROR-CODE: the family that a dual allocation did not get, and why.
+    pub address_error: Option<(Family, u16)>,
 }
 
 /// Reads one success or error response that fills `datagram`.
@@ -266,6 +271,10 @@ pub fn decode_response(datagram: &[u8]) -> Result<Answer<'_>, Malformed> {
             continue;
         }
         if !seen.first(kind) {
+            if kind == attribute::XOR_RELAYED_ADDRESS && answer.additional_relayed_address.is_none() {
+                let additional = attribute::read_xor_address(attribute.value, answer.transaction);
+                answer.additional_relayed_address = additional.map(RelayAddr::new);
+            }
             continue;
         }
         let len = attribute.value.len();
@@ -306,6 +315,10 @@ impl<'a> Answer<'a> {
             attribute::NONCE => set(&mut self.nonce, at_most(value, NONCE_MAX)),
             attribute::PASSWORD_ALGORITHMS => set(&mut self.password_algorithms, Some(value)),
             attribute::SOFTWARE => set(&mut self.software, Some(value)),
+            attribute::ADDRESS_ERROR_CODE => {
+                let family = value.first().and_then(|code| Family::from_code(*code));
+                set(&mut self.address_error, family.zip(attribute::read_error_code(value)))
+            }
             _ => true,
         }
     }
@@ -330,6 +343,8 @@ fn empty_answer<'a>(frame: &Frame<'a>) -> Answer<'a> {
         fingerprint: false,
         unknown: UnknownAttributes::default(),
         bad_attribute: None,
+        additional_relayed_address: None,
+        address_error: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::proto::types::Family;
 use crate::proto::types::PeerAddr;
 use crate::proto::wire::ErrorCode;
 use crate::proto::wire::Malformed;
@@ -45,6 +46,12 @@ pub fn encode_response(
     }
     if let Some(relayed) = response.relayed_address {
         writer.xor_address(attribute::XOR_RELAYED_ADDRESS, relayed.socket());
+    }
+    if let Some(additional) = response.additional_relayed_address {
+        writer.xor_address(attribute::XOR_RELAYED_ADDRESS, additional.socket());
+    }
+    if let Some((family, code)) = response.address_error {
+        writer.address_error_code(family, code);
     }
     if let Some(lifetime) = response.lifetime {
         writer.attribute(attribute::LIFETIME, &lifetime.as_secs().to_be_bytes());
@@ -126,6 +133,13 @@ impl<'a> MessageWriter<'a> {
         let number = code.number();
         // A number is below 700: both quotients fit a byte.
         self.attribute(attribute::ERROR_CODE, &[0, 0, (number / 100) as u8, (number % 100) as u8])
+    }
+
+    /// Adds an ADDRESS-ERROR-CODE without a reason phrase.
+    pub fn address_error_code(&mut self, family: Family, code: ErrorCode) -> &mut Self {
+        let number = code.number();
+        let (class, rest) = ((number / 100) as u8, (number % 100) as u8);
+        self.attribute(attribute::ADDRESS_ERROR_CODE, &[family.code(), 0, class, rest])
     }
 
     /// Adds an UNKNOWN-ATTRIBUTES.
@@ -294,6 +308,29 @@ mod tests {
             assert!(read.integrity.verify(&key) && !read.integrity.verify(&MacKey::new(b"kez")));
             assert_eq!((read.error_code, read.bad_attribute), (None, None));
         }
+    }
+
+    #[test]
+    fn a_dual_allocation_s_two_addresses_stand_in_order_and_a_missing_one_is_named_with_its_family() {
+        let v4 = RelayAddr::new("203.0.113.7:50001".parse().unwrap());
+        let v6 = RelayAddr::new("[2001:db8::7]:50000".parse().unwrap());
+        let mut response = Response::new(Method::Allocate, TRANSACTION, Outcome::Success);
+        response.relayed_address = Some(v4);
+        response.additional_relayed_address = Some(v6);
+        let mut out = [0xAA; 200];
+        let len = encode_response(&response, None, false, &mut out).unwrap();
+        let read = decode_response(&out[..len]).unwrap();
+        assert_eq!((read.relayed_address, read.additional_relayed_address), (Some(v4), Some(v6)));
+        assert_eq!(out[20..24], [0x00, 0x16, 0, 8]);
+        assert_eq!(out[32..36], [0x00, 0x16, 0, 20]);
+
+        response.additional_relayed_address = None;
+        response.address_error = Some((Family::V6, ErrorCode::AddressFamilyNotSupported));
+        let len = encode_response(&response, None, false, &mut out).unwrap();
+        assert_eq!(out[32..len], [0x80, 0x01, 0, 4, 2, 0, 4, 40]);
+        let read = decode_response(&out[..len]).unwrap();
+        assert_eq!(read.address_error, Some((Family::V6, 440)));
+        assert_eq!(read.additional_relayed_address, None);
     }
 
     #[test]
