@@ -20,6 +20,7 @@ REQUEST, INDICATION, SUCCESS, ERROR = 0x000, 0x010, 0x100, 0x110
 USERNAME, MESSAGE_INTEGRITY, ERROR_CODE, CHANNEL_NUMBER, LIFETIME = 0x0006, 0x0008, 0x0009, 0x000C, 0x000D
 XOR_PEER_ADDRESS, ATTR_DATA, REALM, NONCE, XOR_RELAYED_ADDRESS = 0x0012, 0x0013, 0x0014, 0x0015, 0x0016
 REQUESTED_ADDRESS_FAMILY, REQUESTED_TRANSPORT, XOR_MAPPED_ADDRESS, FINGERPRINT = 0x0017, 0x0019, 0x0020, 0x8028
+EVEN_PORT, RESERVATION_TOKEN, ADDITIONAL_ADDRESS_FAMILY, ADDRESS_ERROR_CODE = 0x0018, 0x0022, 0x8000, 0x8001
 
 Message = collections.namedtuple("Message", "method kind transaction attributes raw")
 
@@ -91,6 +92,15 @@ def decode(raw, key=None):
     if key and not signed:
         raise ValueError("no MESSAGE-INTEGRITY")
     return Message(method, kind_method & 0x110, raw[8:20], attributes, raw)
+
+
+def attributes_of(raw):
+    """Every attribute of a message as (type, value), in order and however often."""
+    at = 20
+    while at < len(raw):
+        number, size = struct.unpack("!HH", raw[at : at + 4])
+        yield number, raw[at + 4 : at + 4 + size]
+        at += 4 + size + (-size % 4)
 
 
 def binding(server, timeout_s=0.5):
@@ -204,8 +214,32 @@ class Client:
         self.relayed = read_xor_address(answer.attributes[XOR_RELAYED_ADDRESS], answer.transaction)
         return self.relayed
 
-    def refresh(self, lifetime_s):
-        answer = self.request(REFRESH, [(LIFETIME, struct.pack("!I", lifetime_s))])
+    def allocate_both(self):
+        """A dual allocation: its relayed addresses in the order of the answer, and (family, code) of one not given."""
+        wanted = [(REQUESTED_TRANSPORT, bytes([17, 0, 0, 0])), (ADDITIONAL_ADDRESS_FAMILY, bytes([2, 0, 0, 0]))]
+        answer = self.request(ALLOCATE, wanted)
+        told = list(attributes_of(answer.raw))
+        relayed = [read_xor_address(value, answer.transaction) for number, value in told if number == XOR_RELAYED_ADDRESS]
+        errors = [value for number, value in told if number == ADDRESS_ERROR_CODE]
+        return relayed, [({1: 4, 2: 6}[value[0]], (value[2] & 7) * 100 + value[3]) for value in errors]
+
+    def allocate_pair(self):
+        """An even port, with the token of the next one."""
+        answer = self.request(ALLOCATE, [(REQUESTED_TRANSPORT, bytes([17, 0, 0, 0])), (EVEN_PORT, b"\x80")])
+        self.relayed = read_xor_address(answer.attributes[XOR_RELAYED_ADDRESS], answer.transaction)
+        return self.relayed, answer.attributes[RESERVATION_TOKEN]
+
+    def redeem(self, token):
+        """The port that a token stands for."""
+        answer = self.request(ALLOCATE, [(REQUESTED_TRANSPORT, bytes([17, 0, 0, 0])), (RESERVATION_TOKEN, token)])
+        self.relayed = read_xor_address(answer.attributes[XOR_RELAYED_ADDRESS], answer.transaction)
+        return self.relayed
+
+    def refresh(self, lifetime_s, family=None):
+        attributes = [(LIFETIME, struct.pack("!I", lifetime_s))]
+        if family:
+            attributes.append((REQUESTED_ADDRESS_FAMILY, bytes([{4: 1, 6: 2}[family], 0, 0, 0])))
+        answer = self.request(REFRESH, attributes)
         return struct.unpack("!I", answer.attributes[LIFETIME])[0]
 
     def permit(self, *hosts):

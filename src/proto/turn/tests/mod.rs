@@ -4,9 +4,11 @@ mod allocate;
 mod authentication;
 mod channel_bind;
 mod create_permission;
+mod dual;
 mod exhaustion;
 mod opening;
 mod refresh;
+mod reservation;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -72,6 +74,8 @@ struct World {
     events: Vec<Event>,
     /// Closes are reported at once unless this is set.
     hold_closes: bool,
+    /// How the worker meets an order for an IPv6 socket, if not like one for IPv4.
+    opens_v6: Option<Opens>,
 }
 
 impl World {
@@ -129,6 +133,7 @@ impl World {
             replies: Vec::new(),
             events: Vec::new(),
             hold_closes: false,
+            opens_v6: None,
         }
     }
 
@@ -175,14 +180,18 @@ impl World {
 
     fn meet_open(&mut self, relay: RelayId, bind: RelayAddr) -> Option<Input<'static>> {
         let opened = Input::RelayOpened { relay, bound: bind };
-        match self.opens {
+        let opens = match &mut self.opens_v6 {
+            Some(opens) if bind.ip().is_ipv6() => opens,
+            _ => &mut self.opens,
+        };
+        match *opens {
             Opens::Always | Opens::After(0, _) => {
                 self.opened.push((relay, bind));
                 Some(opened)
             }
             Opens::Never(why) => Some(Input::RelayFailed { relay, why }),
             Opens::After(times, why) => {
-                self.opens = Opens::After(times - 1, why);
+                *opens = Opens::After(times - 1, why);
                 Some(Input::RelayFailed { relay, why })
             }
             Opens::Silent => None,
@@ -228,6 +237,9 @@ struct Told {
     lifetime: Option<u32>,
     token: Option<[u8; 8]>,
     unknown: Vec<u16>,
+    additional: Option<SocketAddr>,
+    /// The family byte and the code of an ADDRESS-ERROR-CODE.
+    address_error: Option<(u8, u16)>,
 }
 
 impl Client {
@@ -329,6 +341,8 @@ fn told(reply: &[u8]) -> Told {
         lifetime: answer.lifetime.map(Lifetime::as_secs),
         token: answer.reservation_token,
         unknown: answer.unknown_attributes.as_slice().to_vec(),
+        additional: answer.additional_relayed_address.map(|address| address.socket()),
+        address_error: answer.address_error.map(|(family, code)| (family.code(), code)),
     }
 }
 

@@ -129,6 +129,12 @@ impl<'a> RequestReader<'a> {
             attribute::ADDITIONAL_ADDRESS_FAMILY => {
                 set(&mut request.additional_family, attribute::read_u8_and_reserved(value))
             }
+            attribute::ADDITIONAL_ADDRESS_FAMILY_OF_DRAFT => {
+                // Of a number that is nobody's, only what the draft's clients say counts, and nothing is an error.
+                let asked = attribute::read_u8_and_reserved(value).filter(|code| *code == Family::V6.code());
+                request.additional_family = request.additional_family.or(asked);
+                true
+            }
             attribute::EVEN_PORT => {
                 set(&mut request.even_port, value.as_array().map(|[flags]| flags & 0x80 != 0))
             }
@@ -406,6 +412,31 @@ mod tests {
         assert_eq!(request.auth.integrity.algorithm(), None);
         assert!(request.unknown.is_empty() && request.bad_attribute.is_none());
         assert!(!request.fingerprint && request.auth.username.is_none() && request.peers.is_empty());
+    }
+
+    #[test]
+    fn the_additional_family_is_found_under_its_old_number_too_which_never_makes_an_error() {
+        let (new, old) =
+            (attribute::ADDITIONAL_ADDRESS_FAMILY, attribute::ADDITIONAL_ADDRESS_FAMILY_OF_DRAFT);
+        let cases: [(&[(u16, &[u8])], Option<u8>); 6] = [
+            (&[(old, &[2, 0, 0, 0])], Some(2)),
+            (&[(old, &[1, 0, 0, 0])], None),
+            (&[(old, b"")], None),
+            (&[(new, &[1, 0, 0, 0]), (old, &[2, 0, 0, 0])], Some(1)),
+            (&[(old, &[2, 0, 0, 0]), (new, &[1, 0, 0, 0])], Some(1)),
+            (&[(old, &[2, 0, 0, 0]), (new, b"")], None),
+        ];
+        for (attributes, expected) in cases {
+            let bytes = request(|writer| {
+                for (kind, value) in attributes {
+                    writer.attribute(*kind, value);
+                }
+            });
+            let read = decode_request(&bytes).unwrap();
+            assert_eq!(read.additional_family, expected, "{attributes:?}");
+            let broken = attributes.contains(&(new, b""));
+            assert_eq!(read.bad_attribute, broken.then_some(new));
+        }
     }
 
     #[test]
