@@ -418,7 +418,8 @@ mod tests {
     fn the_additional_family_is_found_under_its_old_number_too_which_never_makes_an_error() {
         let (new, old) =
             (attribute::ADDITIONAL_ADDRESS_FAMILY, attribute::ADDITIONAL_ADDRESS_FAMILY_OF_DRAFT);
-        let cases: [(&[(u16, &[u8])], Option<u8>); 6] = [
+        type Attributes<'a> = &'a [(u16, &'a [u8])];
+        let cases: [(Attributes<'_>, Option<u8>); 6] = [
             (&[(old, &[2, 0, 0, 0])], Some(2)),
             (&[(old, &[1, 0, 0, 0])], None),
             (&[(old, b"")], None),
