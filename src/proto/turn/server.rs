@@ -92,7 +92,7 @@ pub enum Wake {
 pub struct Occupancy {
     /// Allocations in any phase.
     pub allocations: usize,
-    /// Those that relay.
+    /// Relayed transport addresses in use: two of a dual allocation.
     pub live: usize,
     /// Answers kept for retransmissions.
     pub answers: usize,
