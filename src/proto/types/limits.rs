@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-/// Relayed addresses that one process can hold, two of a dual allocation: a relay port each, so never more than two families of 65,536.
+/// Relayed addresses that one process can hold, two of a dual allocation: a relay port each, so never more than two
+/// families of 65,536.
 pub const ALLOCATIONS_MAX: u32 = 1 << 17;
 /// Default of `[limits] allocations_per_user`.
 pub const ALLOCATIONS_PER_USER_DEFAULT: u32 = 64;
