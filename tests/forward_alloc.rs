@@ -25,6 +25,7 @@ use swingbridge::proto::types::ClientAddr;
 use swingbridge::proto::types::Deadline;
 use swingbridge::proto::types::Dialect;
 use swingbridge::proto::types::FiveTuple;
+use swingbridge::proto::types::IpHeader;
 use swingbridge::proto::types::PeerAddr;
 use swingbridge::proto::types::RelayAddr;
 use swingbridge::proto::types::RelayId;
@@ -97,11 +98,12 @@ fn the_counter_sees_an_allocation() {
 fn nothing_is_allocated_for_a_clients_packet_whatever_its_verdict() {
     let table = world();
     for case in client_cases() {
-        let verdict = from_client(&table, case.tick, &client(case.port), &case.datagram);
+        let verdict = from_client(&table, case.tick, &client(case.port), HEADER, &case.datagram);
         assert_eq!(Seen::of(&verdict), case.seen, "{}", case.name);
         let allocations = allocations_of(|| {
             for _ in 0..PACKETS_PER_PATH {
-                black_box(from_client(&table, case.tick, &client(case.port), black_box(&case.datagram)));
+                let datagram = black_box(&case.datagram);
+                black_box(from_client(&table, case.tick, &client(case.port), HEADER, datagram));
             }
         });
         assert_eq!(allocations, 0, "{}", case.name);
@@ -126,7 +128,8 @@ fn nothing_is_allocated_for_a_peers_packet_whatever_its_verdict() {
         let mut buffer = vec![0; DATA_HEADER_MAX + len + DATA_PADDING_MAX];
         let (tick, from, payload) =
             (Tick::from_millis(millis), peer(from), DATA_HEADER_MAX..DATA_HEADER_MAX + len);
-        let mut judge = || from_peer(&table, tick, relay, from, black_box(&mut buffer), payload.clone());
+        let mut judge =
+            || from_peer(&table, tick, relay, from, HEADER, black_box(&mut buffer), payload.clone());
         match judge() {
             FromPeer::ToClient { .. } => assert_eq!(reason, None, "{name}"),
             FromPeer::Drop(dropped) => assert_eq!(reason, Some(dropped), "{name}"),
@@ -143,6 +146,7 @@ fn nothing_is_allocated_for_a_peers_packet_whatever_its_verdict() {
 const RELAY: RelayId = RelayId { index: 3, generation: 1 };
 const OWNER: u16 = 1_000;
 const STRANGER: u16 = 2_000;
+const HEADER: IpHeader = IpHeader { hop_limit: Some(64), traffic_class: 0xB9, dont_fragment: false };
 
 /// The kind of a verdict.
 #[derive(Debug, PartialEq)]

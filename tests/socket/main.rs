@@ -3,9 +3,12 @@
 #![cfg(feature = "server")]
 
 mod commands;
+mod header;
 mod hostile;
+mod icmp;
 mod media;
 mod message;
+mod observe;
 mod plane;
 mod strangers;
 mod threads;

@@ -9,8 +9,8 @@
 use std::ops::Range;
 
 use crate::proto::types::ChannelNumber;
-use crate::proto::types::Family;
 use crate::proto::types::FiveTuple;
+use crate::proto::types::IpHeader;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayId;
 use crate::proto::types::Tick;
@@ -27,9 +27,16 @@ use super::FromClient;
 use super::FromPeer;
 use super::Table;
 use super::allocation::Allocation;
+use super::header;
 
-/// Judges a datagram that a client sent to a listener.
-pub fn from_client<'a>(table: &Table, tick: Tick, from: &FiveTuple, datagram: &'a [u8]) -> FromClient<'a> {
+/// Judges a datagram that a client sent to a listener; `arrived` is what its IP header says.
+pub fn from_client<'a>(
+    table: &Table,
+    tick: Tick,
+    from: &FiveTuple,
+    arrived: IpHeader,
+    datagram: &'a [u8],
+) -> FromClient<'a> {
     let allocation = table.of_client(from);
     let judged = match (classify(datagram, allocation.map(Allocation::dialect)), allocation) {
         (Class::Unknown, _) => Err(DropReason::Unclassified),
@@ -38,13 +45,16 @@ pub fn from_client<'a>(table: &Table, tick: Tick, from: &FiveTuple, datagram: &'
         (Class::Request, Some(_)) => Ok(FromClient::LiveRequest),
         (Class::Request, None) => Ok(FromClient::StrangerRequest),
         (Class::ChannelData | Class::Indication, None) => Err(DropReason::NoAllocation),
-        (Class::ChannelData, Some(allocation)) => channel_data_to_peer(table, tick, allocation, datagram),
-        (Class::Indication, Some(allocation)) => send_to_peer(table, tick, allocation, datagram),
+        (Class::ChannelData, Some(allocation)) => {
+            channel_data_to_peer(table, tick, allocation, arrived, datagram)
+        }
+        (Class::Indication, Some(allocation)) => send_to_peer(table, tick, allocation, arrived, datagram),
     };
     judged.unwrap_or_else(FromClient::Drop)
 }
 
-/// Judges the datagram `payload` of `buffer` that `peer` sent to the relayed address of `relay`, and writes
+/// Judges the datagram `payload` of `buffer` that `peer` sent to the relayed address of `relay` with the IP
+/// header `arrived`, and writes
 /// the client's framing around it: in front of `payload.start` there must be [`indication::DATA_HEADER_MAX`]
 /// bytes of room, behind `payload.end` [`indication::DATA_PADDING_MAX`]. Where there is less, a packet that
 /// needs more is [`DropReason::TooLarge`].
@@ -59,19 +69,21 @@ pub fn from_peer(
     tick: Tick,
     relay: RelayId,
     peer: PeerAddr,
+    arrived: IpHeader,
     buffer: &mut [u8],
     payload: Range<usize>,
 ) -> FromPeer {
     let judged = table.of_relay(relay).ok_or(DropReason::StaleRelay).and_then(|allocation| {
         allocation.live(tick)?.admit(peer, tick)?;
         let bytes = payload.len();
+        let header = header::to_client(arrived, peer, allocation.five_tuple())?;
         let frame = match allocation.channel_to(peer, tick) {
             Some(channel) => frame_channel_data(channel, buffer, payload),
             None => frame_data_indication(table.fresh_transaction(), peer, buffer, payload),
         }
         .ok_or(DropReason::TooLarge)?;
         allocation.count_to_client(bytes);
-        Ok(FromPeer::ToClient { to: allocation.five_tuple(), frame })
+        Ok(FromPeer::ToClient { to: allocation.five_tuple(), frame, header })
     });
     judged.unwrap_or_else(FromPeer::Drop)
 }
@@ -81,6 +93,7 @@ fn channel_data_to_peer<'a>(
     table: &Table,
     tick: Tick,
     allocation: &Allocation,
+    arrived: IpHeader,
     datagram: &'a [u8],
 ) -> Result<FromClient<'a>, DropReason> {
     allocation.live(tick)?;
@@ -90,8 +103,9 @@ fn channel_data_to_peer<'a>(
     if !table.may_reach_by(channel) {
         return Err(DropReason::ForbiddenPeer);
     }
+    let header = header::to_peer(arrived, allocation.five_tuple(), channel.peer, false)?;
     allocation.count_to_peer(data.len());
-    Ok(FromClient::ToPeer { relay: allocation.relay(), peer: channel.peer, data })
+    Ok(FromClient::ToPeer { relay: allocation.relay(), peer: channel.peer, data, header })
 }
 
 /// RFC 8656 § 11.2.
@@ -99,6 +113,7 @@ fn send_to_peer<'a>(
     table: &Table,
     tick: Tick,
     allocation: &Allocation,
+    arrived: IpHeader,
     datagram: &'a [u8],
 ) -> Result<FromClient<'a>, DropReason> {
     allocation.live(tick)?;
@@ -107,18 +122,13 @@ fn send_to_peer<'a>(
         Refused::NotSend => DropReason::UnknownIndication,
         Refused::Incomplete | Refused::UnknownAttribute => DropReason::BadSend,
     })?;
-    // From IPv4 to IPv4 a server that does not set the DF bit does not understand DONT-FRAGMENT (§ 11.2);
-    // between all other families the attribute is ignored (§ 13).
-    let client = allocation.five_tuple().client;
-    if send.dont_fragment && (client.family(), send.peer.family()) == (Family::V4, Family::V4) {
-        return Err(DropReason::BadSend);
-    }
     allocation.admit(send.peer, tick)?;
     if !table.may_reach(send.peer) {
         return Err(DropReason::ForbiddenPeer);
     }
+    let header = header::to_peer(arrived, allocation.five_tuple(), send.peer, send.dont_fragment)?;
     allocation.count_to_peer(send.data.len());
-    Ok(FromClient::ToPeer { relay: allocation.relay(), peer: send.peer, data: send.data })
+    Ok(FromClient::ToPeer { relay: allocation.relay(), peer: send.peer, data: send.data, header })
 }
 
 /// Over UDP no padding is needed (RFC 8656 § 12.5).
@@ -178,6 +188,8 @@ mod tests {
     const CLIENT_OF_V4: u16 = 1004;
     const CLIENT_OF_V6: u16 = 1006;
     const STRANGER: u16 = 1999;
+    /// Of a datagram of which nothing is known, and which shall not be fragmented.
+    const WHOLE: IpHeader = IpHeader { hop_limit: None, traffic_class: 0, dont_fragment: true };
 
     /// Allocations until 1000 ms, permissions until 500, channels until 800, except where a case needs
     /// another end.
@@ -210,7 +222,7 @@ mod tests {
     }
 
     fn sent<'a>(relay: RelayId, to: &str, data: &'a [u8]) -> FromClient<'a> {
-        FromClient::ToPeer { relay, peer: peer(to), data }
+        FromClient::ToPeer { relay, peer: peer(to), data, header: IpHeader::default() }
     }
 
     const fn dropped(reason: DropReason) -> FromClient<'static> {
@@ -358,7 +370,18 @@ mod tests {
                 stun(0x0016, TRANSACTION, &unknown_required.concat()),
                 dropped(BadSend),
             ),
-            ("DONT-FRAGMENT from v4 to v4", 0, v4, unfragmented("203.0.113.1:9"), dropped(BadSend)),
+            (
+                "DONT-FRAGMENT from v4 to v4",
+                0,
+                v4,
+                unfragmented("203.0.113.1:9"),
+                FromClient::ToPeer {
+                    relay: OVER_V4,
+                    peer: peer("203.0.113.1:9"),
+                    data: b"hi",
+                    header: WHOLE,
+                },
+            ),
             (
                 "DONT-FRAGMENT from v4 to v6",
                 0,
@@ -379,7 +402,11 @@ mod tests {
         ];
         let table = world(false);
         for (name, millis, from, datagram, verdict) in cases {
-            assert_eq!(from_client(&table, at(millis), &client(from), &datagram), verdict, "{name}");
+            assert_eq!(
+                from_client(&table, at(millis), &client(from), IpHeader::default(), &datagram),
+                verdict,
+                "{name}"
+            );
         }
     }
 
@@ -389,13 +416,27 @@ mod tests {
         let v4 = client(CLIENT_OF_V4);
         let by_channel = channel_data(0x4000, b"hi");
         let to_peer = sent(OVER_V4, "203.0.113.2:2000", b"hi");
-        assert_eq!(from_client(&table, at(499), &v4, &by_channel), to_peer);
-        assert_eq!(from_client(&table, at(500), &v4, &by_channel), dropped(DropReason::PermissionExpired));
+        assert_eq!(from_client(&table, at(499), &v4, IpHeader::default(), &by_channel), to_peer);
+        assert_eq!(
+            from_client(&table, at(500), &v4, IpHeader::default(), &by_channel),
+            dropped(DropReason::PermissionExpired)
+        );
         // 0x4004 was bound without a Permit.
         let unpermitted = channel_data(0x4004, b"hi");
-        assert_eq!(from_client(&table, at(0), &v4, &unpermitted), dropped(DropReason::NoPermission));
+        assert_eq!(
+            from_client(&table, at(0), &v4, IpHeader::default(), &unpermitted),
+            dropped(DropReason::NoPermission)
+        );
         let (mut buffer, payload) = received(b"yo");
-        let back = from_peer(&table, at(500), OVER_V4, peer("203.0.113.2:2000"), &mut buffer, payload);
+        let back = from_peer(
+            &table,
+            at(500),
+            OVER_V4,
+            peer("203.0.113.2:2000"),
+            IpHeader::default(),
+            &mut buffer,
+            payload,
+        );
         assert_eq!(back, FromPeer::Drop(DropReason::PermissionExpired));
     }
 
@@ -408,7 +449,7 @@ mod tests {
             let address = socket("198.51.100.1:50001");
             table.apply(TableChange::OwnRelay { address, live });
             for datagram in [&by_channel, &by_send] {
-                let verdict = from_client(&table, at(0), &v4, datagram);
+                let verdict = from_client(&table, at(0), &v4, IpHeader::default(), datagram);
                 let expected = if live {
                     sent(OVER_V4, "198.51.100.1:50001", b"hi")
                 } else {
@@ -428,11 +469,12 @@ mod tests {
         payload: &[u8],
     ) -> Result<Vec<u8>, DropReason> {
         let (mut buffer, place) = received(payload);
-        match from_peer(table, at(millis), relay, peer(from), &mut buffer, place.clone()) {
+        match from_peer(table, at(millis), relay, peer(from), IpHeader::default(), &mut buffer, place.clone())
+        {
             FromPeer::Drop(reason) => Err(reason),
-            FromPeer::ToClient { to, frame } => {
+            FromPeer::ToClient { to, frame, header } => {
                 let port = if relay == OVER_V4 { CLIENT_OF_V4 } else { CLIENT_OF_V6 };
-                assert_eq!(to, client(port));
+                assert_eq!((to, header), (client(port), IpHeader::default()));
                 assert_eq!(&buffer[place], payload, "data stays in place");
                 Ok(buffer[frame].to_vec())
             }
@@ -528,7 +570,7 @@ mod tests {
     fn a_buffer_without_room_is_refused_and_not_overrun() {
         let table = world(false);
         let judge = |from: &str, buffer: &mut [u8], payload| {
-            from_peer(&table, at(0), OVER_V4, peer(from), buffer, payload)
+            from_peer(&table, at(0), OVER_V4, peer(from), IpHeader::default(), buffer, payload)
         };
         let refused = FromPeer::Drop(DropReason::TooLarge);
         let (channel, none) = ("203.0.113.2:2000", "203.0.113.1:9");
@@ -549,7 +591,7 @@ mod tests {
         for datagram in
             [channel_data(0x4000, b"four"), send("203.0.113.1:9", b"sixsix"), channel_data(0x4001, b"no")]
         {
-            from_client(&table, at(0), &v4, &datagram);
+            from_client(&table, at(0), &v4, IpHeader::default(), &datagram);
         }
         arrive(&table, 0, OVER_V4, "203.0.113.2:2000", b"channel").unwrap();
         arrive(&table, 0, OVER_V4, "203.0.113.1:9", b"data").unwrap();
@@ -565,9 +607,15 @@ mod tests {
         let mut table = world(false);
         let (v4, datagram) = (client(CLIENT_OF_V4), channel_data(0x4000, b"hi"));
         table.apply(TableChange::Remove { relay: OVER_V4 });
-        assert_eq!(from_client(&table, at(0), &v4, &datagram), dropped(DropReason::NoAllocation));
+        assert_eq!(
+            from_client(&table, at(0), &v4, IpHeader::default(), &datagram),
+            dropped(DropReason::NoAllocation)
+        );
         let request = stun(0x0001, TRANSACTION, b"");
-        assert_eq!(from_client(&table, at(0), &v4, &request), FromClient::StrangerRequest);
+        assert_eq!(
+            from_client(&table, at(0), &v4, IpHeader::default(), &request),
+            FromClient::StrangerRequest
+        );
         assert_eq!(arrive(&table, 0, OVER_V4, "203.0.113.2:2000", b"x"), Err(DropReason::StaleRelay));
     }
 
@@ -587,7 +635,7 @@ mod tests {
                 bytes[..start.len()].copy_from_slice(start);
             }
             let table = world(false);
-            let verdict = from_client(&table, at(0), &client(from), &bytes);
+            let verdict = from_client(&table, at(0), &client(from), IpHeader::default(), &bytes);
             if let FromClient::ToPeer { peer: to, data, .. } = verdict {
                 prop_assert!(to != peer("203.0.113.66:53"));
                 prop_assert!(data.len() <= bytes.len());
@@ -605,7 +653,7 @@ mod tests {
             for from in ["203.0.113.2:2000", "203.0.113.1:9"] {
                 let mut buffer = vec![STALE; len];
                 if let FromPeer::ToClient { frame, .. } =
-                    from_peer(&table, at(0), OVER_V4, peer(from), &mut buffer, start..end)
+                    from_peer(&table, at(0), OVER_V4, peer(from), IpHeader::default(), &mut buffer, start..end)
                 {
                     prop_assert!(frame.end <= len && frame.start < start);
                 }

@@ -6,8 +6,10 @@ mod counters;
 #[cfg(test)]
 mod fixture;
 pub mod forward;
+mod header;
 #[cfg(test)]
 mod model;
+pub mod returned;
 mod table;
 mod update;
 mod verdict;

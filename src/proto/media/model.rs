@@ -13,6 +13,7 @@ use proptest::proptest;
 
 use crate::proto::types::Deadline;
 use crate::proto::types::FiveTuple;
+use crate::proto::types::IpHeader;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayId;
 use crate::proto::types::Tick;
@@ -302,16 +303,17 @@ proptest! {
                         Packet::Send(peer) => send(&text(*peer), b"hi"),
                     };
                     let expected = match model.of_client(at(now), client, &packet) {
-                        Ok((relay, peer)) => FromClient::ToPeer { relay, peer, data: b"hi" },
+                        Ok((relay, peer)) => FromClient::ToPeer { relay, peer, data: b"hi", header: IpHeader::default() },
                         Err(reason) => FromClient::Drop(reason),
                     };
-                    prop_assert_eq!(from_client(&table, at(now), &client, &datagram), expected);
+                    prop_assert_eq!(from_client(&table, at(now), &client, IpHeader::default(), &datagram), expected);
                 }
                 Step::FromPeer(relay, peer) => {
                     let (mut buffer, payload) = received(b"yo");
-                    let verdict = match from_peer(&table, at(now), relay, peer, &mut buffer, payload) {
+                    let arrived = IpHeader::default();
+                    let verdict = match from_peer(&table, at(now), relay, peer, arrived, &mut buffer, payload) {
                         FromPeer::Drop(reason) => Err(reason),
-                        FromPeer::ToClient { to, frame } => {
+                        FromPeer::ToClient { to, frame, .. } => {
                             let first = buffer[frame.start];
                             let number = u16::from_be_bytes([first, buffer[frame.start + 1]]);
                             Ok((to, (first >= 0x40).then_some(number)))

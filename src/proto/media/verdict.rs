@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::proto::types::FiveTuple;
+use crate::proto::types::IpHeader;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayId;
 
@@ -17,6 +18,8 @@ pub enum FromClient<'a> {
         peer: PeerAddr,
         /// Application data, in place.
         data: &'a [u8],
+        /// The IP header's fields.
+        header: IpHeader,
     },
     /// A STUN request of a five-tuple that has an allocation.
     LiveRequest,
@@ -35,6 +38,8 @@ pub enum FromPeer {
         to: FiveTuple,
         /// The message: header, application data, padding.
         frame: Range<usize>,
+        /// The IP header's fields.
+        header: IpHeader,
     },
     /// Nothing.
     Drop(DropReason),
@@ -107,6 +112,10 @@ drop_reasons! {
     SendFailed => "send_failed",
     /// A request of a five-tuple without an allocation that is no message.
     StrangerMalformed => "stranger_malformed",
+    /// Its hop limit is used up.
+    HopLimit => "hop_limit",
+    /// It may not be fragmented and is longer than the link.
+    LinkMtu => "link_mtu",
 }
 
 #[cfg(test)]

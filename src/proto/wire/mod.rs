@@ -7,12 +7,14 @@
 pub mod channel_data;
 pub mod classify;
 mod error;
+pub mod icmp;
 pub mod indication;
 mod request;
 mod response;
 pub mod rfc8656;
 
 pub use error::Malformed;
+pub use icmp::Icmp;
 pub use request::AuthAttributes;
 pub use request::Method;
 pub use request::PeerAddresses;

@@ -3,6 +3,7 @@
 use crate::net::Departing;
 use crate::proto::media::DropReason;
 use crate::proto::types::FiveTuple;
+use crate::proto::types::IpHeader;
 use crate::relay::Report;
 use crate::relay::ToWorker;
 
@@ -63,7 +64,12 @@ impl Worker<'_> {
         let Some((_, listener)) = self.slot.door_of(to.server) else {
             return self.slot.stats.count_drop(DropReason::SendFailed);
         };
-        let departing = Departing { bytes, to: to.client.socket(), source: listener.source_for(to.server) };
+        let departing = Departing {
+            bytes,
+            to: to.client.socket(),
+            source: listener.source_for(to.server),
+            header: IpHeader::default(),
+        };
         let mut left = 1;
         self.sender.send(listener, std::iter::once(departing), |_, _| left = 0);
         if left == 0 {

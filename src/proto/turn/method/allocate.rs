@@ -21,8 +21,6 @@ use crate::proto::types::Lifetime;
 use crate::proto::types::Now;
 use crate::proto::wire::ErrorCode;
 use crate::proto::wire::Request;
-use crate::proto::wire::UnknownAttributes;
-use crate::proto::wire::rfc8656::attributes;
 
 /// Protocol number of UDP.
 const UDP: u8 = 17;
@@ -140,12 +138,7 @@ fn check_request(request: &Request<'_>) -> Result<Wish, Reject> {
         Some(UDP) => {}
         Some(_) => return Err(ErrorCode::UnsupportedTransportProtocol.into()),
     }
-    // 4. DONT-FRAGMENT is not honoured yet, so it is an attribute that is not understood.
-    if request.dont_fragment {
-        let mut unknown = UnknownAttributes::default();
-        unknown.push(attributes::DONT_FRAGMENT);
-        return Err(Reject { code: ErrorCode::UnknownAttribute, unknown });
-    }
+    // 4. DONT-FRAGMENT asks whether Send indications may carry it; they may.
     // 5. A reservation has been made with all that these would choose.
     if request.reservation_token.is_some()
         && (request.even_port.is_some()
