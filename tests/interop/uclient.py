@@ -25,6 +25,9 @@ RUNS = [
     ("client to client over IPv6", "::1", ["-x", "-y"]),
     ("an IPv4 client with an IPv6 relayed address", "127.0.0.1", ["-x", "-e", "::1"]),
     ("surplus CreatePermission and ChannelBind requests", "127.0.0.1", ["-G", "-e", "127.0.0.1"]),
+    ("DONT-FRAGMENT in Allocate and in Send indications over IPv4", "127.0.0.1", ["-g", "-s", "-e", "127.0.0.1"]),
+    ("DONT-FRAGMENT in Send indications over IPv6", "::1", ["-x", "-g", "-s", "-e", "::1"]),
+    ("DONT-FRAGMENT in Allocate, with channels", "127.0.0.1", ["-g", "-e", "127.0.0.1"]),
 ]
 
 
