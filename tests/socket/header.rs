@@ -58,7 +58,7 @@ fn fields_of_one_batch_do_not_mix() {
     let mut plane = Plane::start(1, &BOTH);
     let (client, peer) = ends(&plane, 0, "::1");
     plane.open(&client, peer.address());
-    let fields = |number: u8| (100 + number % 7, if number % 3 == 0 { 0 } else { number });
+    let fields = |number: u8| (100 + number % 7, if number.is_multiple_of(3) { 0 } else { number });
     for number in 0..200 {
         let (hop_limit, class) = fields(number);
         observe::send_with(&client.socket, hop_limit, class);
@@ -121,15 +121,13 @@ fn df_is_set_for_dont_fragment_alone_and_order_is_kept() {
         assert_eq!(observe::next_packet(&at_client, &data), (false, 63));
     }
     for number in 0..40_u8 {
-        let send = if number % 2 == 0 { message::send_whole } else { message::send_indication };
+        let send = if number.is_multiple_of(2) { message::send_whole } else { message::send_indication };
         client.send(&send(peer.address(), &[number]));
     }
-    for number in (0..40_u8).map(|number| number as usize) {
-        if number == 0 {
-            // What was read of the raw socket above is still in the peer's own queue.
-            (0..40).for_each(|_| _ = peer.receive_from());
-        }
-        assert_eq!(peer.receive_from().0, [number as u8]);
+    // What was read of the raw socket above is still in the peer's own queue.
+    (0..40).for_each(|_| _ = peer.receive_from());
+    for number in 0..40_u8 {
+        assert_eq!(peer.receive_from().0, [number]);
     }
 }
 
