@@ -203,7 +203,7 @@ impl Headers {
                     return;
                 }
                 // It may be the error of an earlier datagram, which is told once, to whoever comes next.
-                Err(_) if tries < SEND_RETRIES => tries += 1,
+                Err(error) if tries < SEND_RETRIES && may_be_of_the_past(error) => tries += 1,
                 Err(error) => {
                     failed(done, error);
                     done += 1;
@@ -317,6 +317,23 @@ unsafe fn ip_of(address: *const libc::sockaddr) -> Option<IpAddr> {
     // SAFETY: the caller vouches for `len` readable bytes; `name` has room for both lengths.
     unsafe { ptr::copy_nonoverlapping(address.cast::<u8>(), name.0.as_mut_ptr(), len) };
     name.read(len).map(|address| address.ip())
+}
+
+/// Whether ICMP can be the cause of `error`.
+fn may_be_of_the_past(error: Errno) -> bool {
+    const OF_ICMP: [Errno; 10] = [
+        Errno::ACCESS,
+        Errno::CONNREFUSED,
+        Errno::HOSTDOWN,
+        Errno::HOSTUNREACH,
+        Errno::MSGSIZE,
+        Errno::NETUNREACH,
+        Errno::NONET,
+        Errno::NOPROTOOPT,
+        Errno::OPNOTSUPP,
+        Errno::PROTO,
+    ];
+    OF_ICMP.contains(&error)
 }
 
 fn last_errno() -> Errno {

@@ -112,8 +112,8 @@ impl RelaySocket {
         let socket = udp_socket(address.socket())?;
         want_receive_buffer(&socket, RELAY_BUFFER);
         tell_losses(&socket);
-        tell_headers(&socket, address.socket())?;
-        tell_errors(&socket, address.socket())?;
+        tell_headers(&socket, address.socket());
+        tell_errors(&socket, address.socket());
         socket.bind(&address.socket().into())?;
         let socket = UdpSocket::from(socket);
         let bound = RelayAddr::new(socket.local_addr()?);
@@ -130,7 +130,7 @@ impl RelaySocket {
     /// as at the start). IPv6 is told with each datagram.
     ///
     /// # Errors
-    /// What the kernel says; none is known.
+    /// What a kernel says that does not know how.
     pub fn set_whole(&self, whole: bool) -> io::Result<()> {
         if self.bound.socket().is_ipv6() {
             return Ok(());
@@ -261,7 +261,7 @@ fn listener_socket(address: SocketAddr) -> io::Result<Socket> {
     want_receive_buffer(&socket, LISTENER_BUFFER);
     want_send_buffer(&socket, LISTENER_BUFFER);
     tell_losses(&socket);
-    tell_headers(&socket, address)?;
+    tell_headers(&socket, address);
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => {
             sys::set_option(socket.as_fd(), libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
@@ -302,8 +302,9 @@ fn tell_losses(socket: &Socket) {
 }
 
 /// Asks for the IP header's fields of what comes, and lets IPv4 fragment what leaves (DF 0), at the link's MTU and not
-/// at what the network says of the path. IPv6 stays as the system has it.
-fn tell_headers(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+/// at what the network says of the path. IPv6 stays as the system has it. What a kernel does not know is left as it is,
+/// which RFC 8656 allows for each field.
+fn tell_headers(socket: &Socket, address: SocketAddr) {
     let options = if address.is_ipv6() {
         [(libc::IPV6_RECVHOPLIMIT, 1), (libc::IPV6_RECVTCLASS, 1)].as_slice()
     } else {
@@ -311,17 +312,19 @@ fn tell_headers(socket: &Socket, address: SocketAddr) -> io::Result<()> {
         &[(libc::IP_RECVTTL, 1), (libc::IP_RECVTOS, 1), (libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT)]
     };
     let level = if address.is_ipv6() { libc::IPPROTO_IPV6 } else { libc::IPPROTO_IP };
-    options.iter().try_for_each(|(name, value)| sys::set_option(socket.as_fd(), level, *name, *value))
+    for (name, value) in options {
+        let _ = sys::set_option(socket.as_fd(), level, *name, *value);
+    }
 }
 
 /// Asks for the ICMP errors that datagrams of this socket cause.
-fn tell_errors(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+fn tell_errors(socket: &Socket, address: SocketAddr) {
     let (level, name) = if address.is_ipv6() {
         (libc::IPPROTO_IPV6, libc::IPV6_RECVERR)
     } else {
         (libc::IPPROTO_IP, libc::IP_RECVERR)
     };
-    sys::set_option(socket.as_fd(), level, name, 1)
+    let _ = sys::set_option(socket.as_fd(), level, name, 1);
 }
 
 #[cfg(test)]

@@ -603,6 +603,43 @@ mod tests {
     }
 
     #[test]
+    fn the_header_goes_over_and_what_has_used_up_its_hop_limit_is_dropped_and_not_counted() {
+        let table = world(false);
+        let v4 = client(CLIENT_OF_V4);
+        let header = |hop_limit| IpHeader { hop_limit: Some(hop_limit), traffic_class: 0xB9, ..WHOLE };
+        let media = [channel_data(0x4000, b"four"), send("203.0.113.1:9", b"four")];
+        let from = ["203.0.113.2:2000", "203.0.113.1:9"];
+        for used_up in [0, 1] {
+            for datagram in &media {
+                let verdict = from_client(&table, at(0), &v4, header(used_up), datagram);
+                assert_eq!(verdict, dropped(DropReason::HopLimit));
+            }
+            for from in from {
+                let (mut buffer, payload) = received(b"yo");
+                let verdict =
+                    from_peer(&table, at(0), OVER_V4, peer(from), header(used_up), &mut buffer, payload);
+                assert_eq!(verdict, FromPeer::Drop(DropReason::HopLimit));
+            }
+            // What is for the server itself has arrived.
+            let request = stun(0x0001, TRANSACTION, b"");
+            let verdict = from_client(&table, at(0), &v4, header(used_up), &request);
+            assert_eq!(verdict, FromClient::LiveRequest);
+        }
+        assert_eq!(table.counters(OVER_V4), Some(Counters::default()));
+        for (datagram, from) in media.iter().zip(from) {
+            let FromClient::ToPeer { header: onward, .. } =
+                from_client(&table, at(0), &v4, header(2), datagram)
+            else {
+                panic!("to the peer")
+            };
+            assert_eq!(onward, header(1));
+            let (mut buffer, payload) = received(b"yo");
+            let verdict = from_peer(&table, at(0), OVER_V4, peer(from), header(2), &mut buffer, payload);
+            assert!(matches!(verdict, FromPeer::ToClient { header: onward, .. } if onward == header(1)));
+        }
+    }
+
+    #[test]
     fn a_removed_allocation_is_a_strangers_at_once() {
         let mut table = world(false);
         let (v4, datagram) = (client(CLIENT_OF_V4), channel_data(0x4000, b"hi"));

@@ -14,7 +14,7 @@ use crate::proto::wire::icmp;
 use super::Worker;
 
 /// Errors that one relay socket may tell in a round. What is left is told again at the next.
-const ERRORS_BUDGET: usize = 16;
+pub(super) const ERRORS_BUDGET: usize = 16;
 
 impl Worker<'_> {
     /// What relay sockets have on their error queues. It is read before their datagrams, because a socket with an

@@ -67,12 +67,12 @@ fn send_whole<'a>(
     departing: impl Iterator<Item = Departing<'a>>,
     mut failed: impl FnMut(usize, Errno),
 ) {
-    match socket.set_whole(true) {
-        Ok(()) => sender.send(socket, departing, failed),
-        Err(_) => departing.enumerate().for_each(|(index, _)| failed(index, Errno::INVAL)),
+    if socket.set_whole(true).is_err() {
+        return departing.enumerate().for_each(|(index, _)| failed(index, Errno::INVAL));
     }
-    let back = socket.set_whole(false);
-    debug_assert!(back.is_ok(), "an option that was set can be set back");
+    sender.send(socket, departing, failed);
+    // An option that could be set can be set back.
+    let _ = socket.set_whole(false);
 }
 
 /// Packets and application data that left.
