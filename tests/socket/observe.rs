@@ -127,7 +127,7 @@ fn raw(domain: Domain, protocol: Protocol, address: SocketAddr) -> Option<Socket
 
 /// Says so where `tests/run` sees it, past what captures the output of a test that passes.
 fn skip(name: &str, why: &str) {
-    let _ = writeln!(io::stderr(), "skipped: {name}: {why}");
+    let _ = writeln!(io::stderr(), "\nskipped: {name}: {why}");
 }
 
 /// The next packet that carries `data` to the end: whether its DF bit is set, and its time to live.
