@@ -23,7 +23,8 @@ const ROOMS: &[Room] = &[
     Room { name: "proto::types", may_use: &[] },
     Room { name: "proto::wire", may_use: &["proto::types"] },
     Room { name: "proto::peers", may_use: &["proto::types"] },
-    Room { name: "proto::auth", may_use: &["proto::types", "proto::wire"] },
+    Room { name: "proto::binding", may_use: &["proto::types", "proto::wire"] },
+    Room { name: "proto::auth", may_use: &["proto::types", "proto::wire", "proto::binding"] },
     Room { name: "proto::media", may_use: &["proto::types", "proto::wire", "proto::peers"] },
     Room {
         name: "proto::turn",
@@ -85,6 +86,7 @@ const ROOMS: &[Room] = &[
             "proto::types",
             "proto::peers",
             "proto::auth::credential",
+            "proto::binding",
             "proto::turn",
             "relay::config",
             "admin::config",

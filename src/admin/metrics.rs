@@ -233,6 +233,11 @@ impl Scrape {
             self.per_worker("swingbridge_wakeups_total", "Times that the worker woke", |worker| {
                 worker.wakeups
             }),
+            self.per_worker(
+                "swingbridge_discovery_answers_total",
+                "Binding answers from another address or to another port, as asked",
+                |worker| worker.answers_elsewhere,
+            ),
             self.per_worker("swingbridge_batches_total", "Batches of packets read", |worker| worker.batches),
         ]
     }

@@ -163,6 +163,7 @@ fn rooms(settings: &Settings, clock: Clock, entropy: &mut SystemEntropy) -> (tur
         realm: settings.realm.clone(),
         nonce_key: NonceKey::generate(entropy).with_username_anonymity(credentials.resolves_userhash()),
         nonce_lifetime: settings.nonce_lifetime,
+        discovery: settings.discovery,
     };
     let turn = turn::Config {
         challenger: challenger.clone(),

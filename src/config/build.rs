@@ -10,6 +10,9 @@ use std::time::Duration;
 use crate::admin::config::LogFormat;
 use crate::admin::config::LogLevel;
 use crate::proto::auth::credential::CredentialConfig;
+use crate::proto::binding::Discovery;
+use crate::proto::binding::Endpoint;
+use crate::proto::binding::Quartet;
 use crate::proto::peers::PolicyBuilder;
 use crate::proto::turn::RelayAddress;
 use crate::proto::types::ChannelNumber;
@@ -19,6 +22,8 @@ use crate::proto::types::Username;
 use crate::proto::types::limits;
 
 use super::load::Checked;
+use super::read::Mapped;
+use super::read::Pair;
 use super::words::PathTier;
 
 /// What the caller found out about the machine.
@@ -108,17 +113,21 @@ pub struct Settings {
     pub admin: Option<SocketAddr>,
     /// How to log.
     pub log: Log,
+    /// What clients may discover; each corner is served by an entry of [`Self::listen_udp`].
+    pub discovery: Discovery,
 }
 
 impl Checked {
     /// Makes the rooms' configurations for `machine`.
     #[must_use]
     pub fn build(self, machine: &Machine) -> Settings {
-        let listen_udp: Vec<_> = self
+        let discovery = Discovery::new(self.discovery.iter().filter_map(|pair| quartet(&pair.value)));
+        let mut listen_udp: Vec<_> = self
             .udp
             .iter()
             .map(|listener| ListenUdp { bind: listener.value.bind, external: listener.value.external })
             .collect();
+        add_corners(&discovery, &mut listen_udp);
         let (relays, relays_defaulted) = self.relays_for(machine);
         let policy = self.policy(machine, &listen_udp, &relays);
         let lifetime_max = lifetime(self.allocation_lifetime_max.value);
@@ -154,6 +163,7 @@ impl Checked {
             allocations_per_address: self.allocations_per_address.value,
             admin: self.admin.value,
             log: Log { format: self.log_format.value, level: self.log_level.value },
+            discovery,
         }
     }
 
@@ -189,6 +199,27 @@ impl Checked {
             deny: self.deny.clone(),
             own,
             relay,
+        }
+    }
+}
+
+/// What a pair of the file is; `None` if it is none.
+pub(super) fn quartet(pair: &Pair) -> Option<Quartet> {
+    let end = |Mapped { bind, external }| Endpoint { bind, external };
+    Quartet::new(end(pair.primary), end(pair.alternate))
+}
+
+/// Adds to `listen_udp` each corner that none of them serves yet, be it by name or as one of all addresses.
+fn add_corners(discovery: &Discovery, listen_udp: &mut Vec<ListenUdp>) {
+    for Endpoint { bind, external } in discovery.quartets().flat_map(Quartet::endpoints) {
+        let served = listen_udp.iter().map(|listener| listener.bind).any(|listener| {
+            listener == bind
+                || (listener.ip().is_unspecified()
+                    && listener.port() == bind.port()
+                    && listener.is_ipv4() == bind.is_ipv4())
+        });
+        if !served {
+            listen_udp.push(ListenUdp { bind, external });
         }
     }
 }
@@ -297,6 +328,41 @@ mod tests {
             ]
         );
         assert_eq!(policy.relay.iter().map(ToString::to_string).collect::<Vec<_>>(), ["203.0.113.7"]);
+    }
+
+    #[test]
+    fn each_corner_of_discovery_is_listened_on_unless_a_listener_has_it() {
+        let text = |udp: &str| {
+            format!(
+                "[listen]\nudp = [{udp}]\n\
+                 discovery = [{{ primary = \"10.0.0.5:3478\", alternate = \"10.0.0.6:3479\" }}]\n{SECRET}"
+            )
+        };
+        let listened = |udp: &str| -> Vec<String> {
+            let built = settings(&text(udp), &machine());
+            assert_eq!(built.discovery.quartets().count(), 1);
+            built.listen_udp.iter().map(|listener| listener.bind.to_string()).collect()
+        };
+        assert_eq!(
+            listened("\"10.0.0.6:3478\", \"10.0.0.9:3478\""),
+            ["10.0.0.6:3478", "10.0.0.9:3478", "10.0.0.5:3478", "10.0.0.5:3479", "10.0.0.6:3479"]
+        );
+        assert_eq!(
+            listened("\"0.0.0.0:3478\", \"[::]:3479\""),
+            ["0.0.0.0:3478", "[::]:3479", "10.0.0.5:3479", "10.0.0.6:3479"]
+        );
+        assert_eq!(settings(SECRET, &machine()).discovery, Discovery::default());
+    }
+
+    #[test]
+    fn each_corner_behind_a_nat_has_an_outside_of_its_own() {
+        let text = format!(
+            "[listen]\ndiscovery = [{{ primary = {{ bind = \"10.0.0.5:3478\", external = \"203.0.113.7:3478\" }},\
+             alternate = {{ bind = \"10.0.0.6:3479\", external = \"203.0.113.8:3479\" }} }}]\n{SECRET}"
+        );
+        let built = settings(&text, &machine());
+        let crossed = built.listen_udp.iter().find(|listener| listener.bind.to_string() == "10.0.0.5:3479");
+        assert_eq!(crossed.expect("it is listened on").external.to_string(), "203.0.113.7:3479");
     }
 
     #[test]

@@ -13,6 +13,8 @@ use super::read::Located;
 use super::read::Mapped;
 use super::value::show_span;
 
+mod discovery;
+
 /// Adds to `problems` what is wrong with `checked`, which was read from `document`.
 pub(crate) fn between_keys(
     checked: &Checked,
@@ -35,6 +37,7 @@ impl Rules<'_> {
     fn all(&mut self) {
         self.realm();
         self.listeners();
+        self.discovery();
         self.relays();
         self.ports();
         self.credentials();

@@ -19,6 +19,7 @@ use super::file::Document;
 use super::problem::Report;
 use super::read::Located;
 use super::read::Mapped;
+use super::read::Pair;
 use super::read::Reader;
 use super::schema::KEYS;
 use super::schema::Key;
@@ -64,6 +65,7 @@ pub struct Checked {
     pub(crate) admin: Located<Option<SocketAddr>>,
     pub(crate) log_format: Located<LogFormat>,
     pub(crate) log_level: Located<LogLevel>,
+    pub(crate) discovery: Vec<Located<Pair>>,
     listed: Vec<Listed>,
 }
 
@@ -127,6 +129,7 @@ fn read(reader: &mut Reader<'_, '_>, text: &str) -> Checked {
         admin: reader.endpoint("admin.listen"),
         log_format: reader.word("log.format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
         log_level: reader.word("log.level", &LogLevel::ALL.map(|level| (level.word(), level))),
+        discovery: reader.pairs("listen.discovery"),
         listed: KEYS.iter().map(|key| listed(key, reader.document, text)).collect(),
     }
 }

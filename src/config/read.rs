@@ -35,6 +35,10 @@ use super::value::parse_ports;
 use super::value::parse_span;
 use super::value::show_span;
 
+mod discovery;
+
+pub(crate) use discovery::Pair;
+
 /// The port of TURN over UDP and TCP (RFC 8656 § 3).
 const TURN_PORT: u16 = 3478;
 const ADMIN_PORT_USUAL: u16 = 9478;

@@ -41,6 +41,8 @@ pub enum Kind {
     Names,
     /// An array of tables that this version only looks at.
     Tables,
+    /// An array of pairs of addresses with a port.
+    Pairs,
 }
 
 /// Whether a changed value reaches a running server.
@@ -189,6 +191,15 @@ pub const KEYS: &[Key] = &[
             "Where clients reach the server over TCP and TLS.",
         )
     },
+    open_key(
+        "listen.discovery",
+        Kind::Pairs,
+        r#"[{ primary = "203.0.113.7:3478", alternate = "203.0.113.8:3479" }]"#,
+        "clients cannot discover how their NAT behaves",
+        "Two addresses of this machine, with which clients discover how their NAT behaves (RFC 5780): both IP\n\
+         addresses are listened on with both ports. At most one pair for each family. An address may be\n\
+         { bind = \"10.0.0.5:3478\", external = \"203.0.113.7:3478\" }.",
+    ),
     Key {
         missing: Some("TLS is"),
         also_called: &["cert", "pkey", "tls_crt_file", "tls_key_file"],

@@ -10,6 +10,7 @@ use std::time::Instant;
 use socket2::SockRef;
 use swingbridge::proto::auth::challenge::Challenger;
 use swingbridge::proto::auth::nonce::NonceKey;
+use swingbridge::proto::binding::Discovery;
 use swingbridge::proto::media::DropReason;
 use swingbridge::proto::media::NewAllocation;
 use swingbridge::proto::media::TableChange;
@@ -237,6 +238,7 @@ pub(crate) fn config(workers: u16, addresses: &[&str]) -> Config {
         realm: "test".into(),
         nonce_key: NonceKey::generate(&mut Counting(1)),
         nonce_lifetime: Duration::from_secs(600),
+        discovery: Discovery::default(),
     };
     Config {
         workers,

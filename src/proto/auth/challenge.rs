@@ -14,6 +14,9 @@
 
 use std::time::Duration;
 
+use crate::proto::binding;
+use crate::proto::binding::Answered;
+use crate::proto::binding::Discovery;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::Now;
 use crate::proto::types::QuotaIdentity;
@@ -49,6 +52,8 @@ pub struct Challenger {
     pub nonce_key: NonceKey,
     /// How long a nonce is good.
     pub nonce_lifetime: Duration,
+    /// What Binding requests may discover (RFC 5780).
+    pub discovery: Discovery,
 }
 
 /// What a stranger's datagram gets.
@@ -60,6 +65,8 @@ pub enum Greeting {
         len: usize,
         /// The error code of the answer, `None` for a success.
         code: Option<ErrorCode>,
+        /// Where it goes, and the server's address that it leaves from.
+        to: FiveTuple,
     },
     /// A request with a nonce of ours: the control task judges it.
     ToControl,
@@ -68,8 +75,7 @@ pub enum Greeting {
 }
 
 impl Challenger {
-    /// Answers a request of a five-tuple without an allocation as far as bytes, time and key suffice: Binding (with
-    /// XOR-MAPPED-ADDRESS), a request without integrity (401), one that lacks USERNAME, REALM or NONCE or whose
+    /// Answers a request of a five-tuple without an allocation as far as bytes, time and key suffice: Binding, a request without integrity (401), one that lacks USERNAME, REALM or NONCE or whose
     /// password algorithm does not fit (400), one with a foreign nonce (438). Nothing is allocated. `out` holds
     /// [`crate::proto::types::limits::RESPONSE_MAX`] bytes; an answer that does not fit is not given.
     ///
@@ -78,14 +84,16 @@ impl Challenger {
     /// before it speaks of the integrity of an answer, and that is what they do. A client that drops it because
     /// it is unsigned gets no answer, and begins anew without credentials, as after any restart of a server.
     pub fn greet(&self, tick: Tick, from: &FiveTuple, datagram: &[u8], out: &mut [u8]) -> Greeting {
-        let Ok(request) = decode_request(datagram) else { return Greeting::Malformed };
+        let Ok(request) = decode_request(datagram) else {
+            return binding::answer_classic(&self.discovery, datagram, from, out).into();
+        };
         match request.method {
-            Method::Binding => self.answer(&request, &binding(&request, from), out),
+            Method::Binding => binding::answer(&self.discovery, &request, from, out).into(),
             Method::Unknown(_) => Greeting::Malformed,
             Method::Allocate | Method::Refresh | Method::CreatePermission | Method::ChannelBind => {
                 let Err(refusal) = self.recognise(tick, from, &request) else { return Greeting::ToControl };
                 let nonce = self.nonce_key.mint(tick, from);
-                self.answer(&request, &self.refusal_response(&request, &refusal.into(), &nonce), out)
+                answer(&request, from, &self.refusal_response(&request, &refusal.into(), &nonce), out)
             }
         }
     }
@@ -130,16 +138,25 @@ impl Challenger {
             NonceAge::Foreign => Err(Unsigned::StaleNonce),
         }
     }
+}
 
-    fn answer(&self, request: &Request<'_>, response: &Response<'_>, out: &mut [u8]) -> Greeting {
-        let Ok(len) = encode_response(response, None, request.fingerprint, out) else {
-            return Greeting::Malformed;
-        };
-        let code = match response.outcome {
-            Outcome::Success => None,
-            Outcome::Error(code) => Some(code),
-        };
-        Greeting::Answer { len, code }
+fn answer(request: &Request<'_>, from: &FiveTuple, response: &Response<'_>, out: &mut [u8]) -> Greeting {
+    let Ok(len) = encode_response(response, None, request.fingerprint, out) else {
+        return Greeting::Malformed;
+    };
+    let code = match response.outcome {
+        Outcome::Success => None,
+        Outcome::Error(code) => Some(code),
+    };
+    Greeting::Answer { len, code, to: *from }
+}
+
+impl<E> From<Result<Answered, E>> for Greeting {
+    fn from(answered: Result<Answered, E>) -> Self {
+        match answered {
+            Ok(Answered { len, code, to }) => Self::Answer { len, code, to },
+            Err(_) => Self::Malformed,
+        }
     }
 }
 
@@ -317,21 +334,6 @@ fn named_algorithm(auth: &AuthAttributes<'_>) -> Option<PasswordAlgorithm> {
         .and_then(|(number, parameters)| PasswordAlgorithm::from_attribute(number, parameters))
 }
 
-/// The answer to a Binding request, which is never authenticated (RFC 8489 § 12). Attributes that mean nothing to
-/// it are ignored (§ 6.3).
-fn binding(request: &Request<'_>, from: &FiveTuple) -> Response<'static> {
-    let outcome = match request.unknown.is_empty() {
-        true => Outcome::Success,
-        false => Outcome::Error(ErrorCode::UnknownAttribute),
-    };
-    let mut response = Response::new(request.method, request.transaction, outcome);
-    response.unknown_attributes = request.unknown;
-    if outcome == Outcome::Success {
-        response.mapped_address = Some(from.client.socket());
-    }
-    response
-}
-
 #[cfg(test)]
 mod tests {
     use md5::Md5;
@@ -407,6 +409,7 @@ mod tests {
             realm: "example.org".into(),
             nonce_key: NonceKey::generate(&mut Dice(1)),
             nonce_lifetime: Duration::from_secs(3_600),
+            discovery: Discovery::default(),
         }
     }
 
@@ -661,7 +664,7 @@ mod tests {
     fn greet(from: &FiveTuple, datagram: &[u8]) -> Result<(Vec<u8>, Option<u16>), Greeting> {
         let mut out = [0xEE; RESPONSE_MAX];
         match challenger().greet(at(5).tick(), from, datagram, &mut out) {
-            Greeting::Answer { len, code } => Ok((out[..len].to_vec(), code.map(ErrorCode::number))),
+            Greeting::Answer { len, code, .. } => Ok((out[..len].to_vec(), code.map(ErrorCode::number))),
             other => Err(other),
         }
     }
@@ -687,6 +690,17 @@ mod tests {
         let marked = RequestBuilder::new(BINDING).fingerprint().bytes();
         let (answer, _) = greet(&five_tuple(1), &marked).expect("an answer");
         assert_eq!(numbers(&answer), [0x0020, 0x8028]);
+    }
+
+    #[test]
+    fn a_binding_request_of_rfc_3489_is_answered_in_its_own_words() {
+        let mut classic = RequestBuilder::new(BINDING).bytes();
+        classic[4..8].copy_from_slice(b"old!");
+        let (answer, code) = greet(&five_tuple(1), &classic).expect("an answer");
+        assert_eq!((numbers(&answer), code), (vec![0x0001], None));
+        let mut other = RequestBuilder::new(ALLOCATE).bytes();
+        other[4..8].copy_from_slice(b"old!");
+        assert_eq!(greet(&five_tuple(1), &other), Err(Greeting::Malformed));
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub fn from_client<'a>(table: &Table, tick: Tick, from: &FiveTuple, datagram: &'
         (Class::Answer, _) => Err(DropReason::UnexpectedAnswer),
         // Also when its time is over: until control has removed it, what to answer is control's to say.
         (Class::Request, Some(_)) => Ok(FromClient::LiveRequest),
-        (Class::Request, None) => Ok(FromClient::StrangerRequest),
+        (Class::Request, None) | (Class::ClassicBinding, _) => Ok(FromClient::StrangerRequest),
         (Class::ChannelData | Class::Indication, None) => Err(DropReason::NoAllocation),
         (Class::ChannelData, Some(allocation)) => channel_data_to_peer(table, tick, allocation, datagram),
         (Class::Indication, Some(allocation)) => send_to_peer(table, tick, allocation, datagram),

@@ -234,11 +234,11 @@ impl<E: Entropy> Server<E> {
     fn binding(&mut self, now: Now, asker: &Asker, bytes: &[u8]) {
         let mut answer = [0; limits::RESPONSE_MAX];
         match self.config.challenger.greet(now.tick(), &asker.from, bytes, &mut answer) {
-            Greeting::Answer { len, code } => {
+            Greeting::Answer { len, code, to } => {
                 self.event(Event::Answered { method: Method::Binding, code });
                 self.outputs.push_back(Output::Reply {
                     worker: asker.worker,
-                    to: asker.from,
+                    to,
                     bytes: answer[..len].into(),
                 });
             }

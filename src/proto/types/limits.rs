@@ -55,8 +55,8 @@ pub const DATAGRAM_MAX: usize = 65_507;
 /// The largest request that a worker hands to the control task: room for [`PEERS_PER_REQUEST_MAX`] peers and the
 /// longest credentials. It bounds the memory of the rings that requests wait in.
 pub const REQUEST_MAX: usize = 8_192;
-/// The largest answer the server builds.
-pub const RESPONSE_MAX: usize = 1_280;
+/// The largest answer the server builds: one with [`DISCOVERY_PADDING_MAX`].
+pub const RESPONSE_MAX: usize = 1_664;
 /// USERNAME in bytes (RFC 8489 § 14.3).
 pub const USERNAME_MAX: usize = 508;
 /// REALM in bytes: fewer than 128 characters of at most 6 bytes (RFC 8489 § 14.9).
@@ -65,6 +65,11 @@ pub const REALM_MAX: usize = 763;
 pub const NONCE_MAX: usize = 763;
 /// Comprehension-required attributes named in one 420; the rest of a longer list is left out.
 pub const UNKNOWN_ATTRIBUTES_MAX: usize = 16;
+/// PADDING of an answer, which is never longer than its request's (RFC 5780 § 7.6): with it the answer is larger than
+/// the MTU of an Ethernet.
+pub const DISCOVERY_PADDING_MAX: usize = 1_500;
+/// An answer to a Binding request is at most this much longer than the request: four IPv6 addresses.
+pub const DISCOVERY_SURPLUS_MAX: usize = 96;
 
 /// Worker threads.
 pub const WORKERS_MAX: u16 = 256;
@@ -87,6 +92,7 @@ const _: () = assert!(OUTPUTS_PER_INPUT_MAX * 2 <= WORKER_COMMANDS_MAX);
 const _: () = assert!(WORKER_COMMANDS_MAX <= REPORTS_MAX);
 const _: () = assert!(TIMERS_PER_CALL_MAX * 3 <= OUTPUTS_PER_INPUT_MAX);
 const _: () = assert!(PEERS_PER_REQUEST_MAX * 24 + USERNAME_MAX + REALM_MAX + NONCE_MAX < REQUEST_MAX);
+const _: () = assert!(20 + DISCOVERY_SURPLUS_MAX + 4 + DISCOVERY_PADDING_MAX + 8 <= RESPONSE_MAX);
 const _: () = assert!(PEERS_PER_REQUEST_MAX < OUTPUTS_PER_INPUT_MAX);
 const _: () = assert!(PEERS_PER_REQUEST_MAX <= PERMISSIONS_PER_ALLOCATION_MAX);
 const _: () = assert!(CREDENTIAL_CLOCK_LEEWAY.as_secs() < CREDENTIAL_LIFETIME_MAX.as_secs());

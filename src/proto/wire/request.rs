@@ -5,6 +5,7 @@ use crate::proto::types::Dialect;
 use crate::proto::types::Lifetime;
 use crate::proto::types::PeerAddr;
 
+use super::DiscoveryAttributes;
 use super::rfc8656;
 
 /// The 16 bytes after the length field: magic cookie and transaction id (RFC 8489 § 5).
@@ -106,6 +107,8 @@ pub struct Request<'a> {
     pub channel_number: Option<u16>,
     /// XOR-PEER-ADDRESS, each of them.
     pub peers: PeerAddresses<'a>,
+    /// CHANGE-REQUEST, RESPONSE-PORT and PADDING (RFC 5780).
+    pub discovery: DiscoveryAttributes,
 }
 
 impl Request<'_> {
@@ -156,6 +159,14 @@ impl UnknownAttributes {
     #[must_use]
     pub fn as_slice(&self) -> &[u16] {
         &self.types[..self.len]
+    }
+
+    /// Those that are not `known`.
+    #[must_use]
+    pub fn without(&self, known: impl Fn(u16) -> bool) -> Self {
+        let mut rest = Self::default();
+        self.as_slice().iter().copied().filter(|kind| !known(*kind)).for_each(|kind| rest.push(kind));
+        rest
     }
 
     /// Whether there is none.

@@ -197,13 +197,23 @@ impl<'s> Worker<'s> {
         let datagram = self.batch.datagram(place);
         let out = &mut self.answers[place * limits::RESPONSE_MAX..][..limits::RESPONSE_MAX];
         match slot.challenger.greet(tick, &from, datagram, out) {
-            Greeting::Answer { len, code } => {
+            Greeting::Answer { len, code, to } => {
+                // Behaviour discovery may want it to leave from another listener of this worker.
+                let found = if to.server == from.server {
+                    Some((door, &slot.doors[usize::from(door)].listener))
+                } else {
+                    slot.door_of(to.server)
+                };
+                let Some((door, listener)) = found else {
+                    return slot.stats.count_drop(DropReason::SendFailed);
+                };
                 slot.stats.count_answer(code);
+                slot.stats.answers_elsewhere.add(u64::from(to != from));
                 self.egress.push(Departure {
                     way: Way::Listener(door),
                     bytes: Bytes::Answer { place, len },
-                    to: from.client.socket(),
-                    source: slot.doors[usize::from(door)].listener.source_for(from.server),
+                    to: to.client.socket(),
+                    source: listener.source_for(to.server),
                     kind: Kind::Answer,
                     data_len: 0,
                 });

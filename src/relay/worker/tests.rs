@@ -16,6 +16,7 @@ use crate::net::Events;
 use crate::net::udp;
 use crate::proto::auth::challenge::Challenger;
 use crate::proto::auth::nonce::NonceKey;
+use crate::proto::binding::Discovery;
 use crate::proto::media::Counters;
 use crate::proto::media::TableConfig;
 use crate::proto::peers::PolicyBuilder;
@@ -100,6 +101,7 @@ fn slot(reports: usize) -> (Slot, Far) {
             realm: "test".into(),
             nonce_key: NonceKey::generate(&mut Zeros),
             nonce_lifetime: Duration::from_secs(60),
+            discovery: Discovery::default(),
         },
         start: Instant::now(),
         commands,

@@ -19,6 +19,7 @@ use crate::proto::auth::credential::Credentials;
 use crate::proto::auth::integrity_key::PasswordAlgorithm;
 use crate::proto::auth::integrity_key::integrity_key;
 use crate::proto::auth::nonce::NonceKey;
+use crate::proto::binding::Discovery;
 use crate::proto::media::Counters;
 use crate::proto::media::TableChange;
 use crate::proto::peers::PolicyBuilder;
@@ -86,6 +87,7 @@ impl World {
                 realm: REALM.into(),
                 nonce_key: NonceKey::generate(&mut dice),
                 nonce_lifetime: Duration::from_secs(3_600),
+                discovery: Discovery::default(),
             },
             credentials: Arc::new(Credentials::new(CredentialConfig {
                 realm: REALM.into(),

@@ -11,6 +11,8 @@ use crate::proto::wire::TransactionId;
 
 /// MAPPED-ADDRESS.
 pub const MAPPED_ADDRESS: u16 = 0x0001;
+/// CHANGE-REQUEST (RFC 5780).
+pub const CHANGE_REQUEST: u16 = 0x0003;
 /// USERNAME.
 pub const USERNAME: u16 = 0x0006;
 /// MESSAGE-INTEGRITY.
@@ -51,6 +53,10 @@ pub const USERHASH: u16 = 0x001E;
 pub const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 /// RESERVATION-TOKEN.
 pub const RESERVATION_TOKEN: u16 = 0x0022;
+/// PADDING (RFC 5780).
+pub const PADDING: u16 = 0x0026;
+/// RESPONSE-PORT (RFC 5780).
+pub const RESPONSE_PORT: u16 = 0x0027;
 /// ADDITIONAL-ADDRESS-FAMILY.
 pub const ADDITIONAL_ADDRESS_FAMILY: u16 = 0x8000;
 /// PASSWORD-ALGORITHMS.
@@ -59,6 +65,10 @@ pub const PASSWORD_ALGORITHMS: u16 = 0x8002;
 pub const SOFTWARE: u16 = 0x8022;
 /// FINGERPRINT.
 pub const FINGERPRINT: u16 = 0x8028;
+/// RESPONSE-ORIGIN (RFC 5780).
+pub const RESPONSE_ORIGIN: u16 = 0x802B;
+/// OTHER-ADDRESS (RFC 5780).
+pub const OTHER_ADDRESS: u16 = 0x802C;
 
 /// The comprehension-required types that are understood, some of them only to be passed over where they make no
 /// sense: bit `n` stands for type `n`.
@@ -140,11 +150,18 @@ impl AddressValue {
 
 /// The value of an XOR-…-ADDRESS attribute (RFC 8489 § 14.2).
 pub(in crate::proto::wire) fn xor_address(address: SocketAddr, transaction: TransactionId) -> AddressValue {
-    let mask = transaction.0;
+    let mut value = plain_address(address);
+    let len = value.len;
+    xor(&mut value.bytes[2..4], &transaction.0);
+    xor(&mut value.bytes[4..len], &transaction.0);
+    value
+}
+
+/// The value of an attribute like MAPPED-ADDRESS (RFC 8489 § 14.1).
+pub(in crate::proto::wire) fn plain_address(address: SocketAddr) -> AddressValue {
     let mut bytes = [0; ADDRESS_MAX];
     bytes[1] = Family::of(address.ip()).code();
     bytes[2..4].copy_from_slice(&address.port().to_be_bytes());
-    xor(&mut bytes[2..4], &mask);
     let len = match address.ip() {
         IpAddr::V4(ip) => {
             bytes[4..8].copy_from_slice(&ip.octets());
@@ -155,7 +172,6 @@ pub(in crate::proto::wire) fn xor_address(address: SocketAddr, transaction: Tran
             20
         }
     };
-    xor(&mut bytes[4..len], &mask);
     AddressValue { bytes, len }
 }
 

@@ -11,6 +11,7 @@ use crate::proto::types::limits::PEERS_PER_REQUEST_MAX;
 use crate::proto::types::limits::REALM_MAX;
 use crate::proto::types::limits::USERNAME_MAX;
 use crate::proto::wire::AuthAttributes;
+use crate::proto::wire::DiscoveryAttributes;
 use crate::proto::wire::Malformed;
 use crate::proto::wire::Method;
 use crate::proto::wire::PeerAddresses;
@@ -75,6 +76,9 @@ impl<'a> RequestReader<'a> {
         let kind = attribute.kind;
         if attribute::is_not_understood(kind) {
             self.request.unknown.push(kind);
+            if self.seen.first(kind) {
+                self.request.discovery.take(kind, attribute.value);
+            }
             return;
         }
         if kind != attribute::XOR_PEER_ADDRESS && !self.seen.first(kind) {
@@ -192,6 +196,7 @@ fn empty_request<'a>(frame: &Frame<'a>) -> Request<'a> {
         dont_fragment: false,
         channel_number: None,
         peers: PeerAddresses { attributes: &[], transaction: frame.transaction, count: 0 },
+        discovery: DiscoveryAttributes::default(),
     }
 }
 

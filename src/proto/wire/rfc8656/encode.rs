@@ -121,6 +121,19 @@ impl<'a> MessageWriter<'a> {
         self.attribute(kind, value.as_slice())
     }
 
+    /// Adds an attribute of the form of MAPPED-ADDRESS.
+    pub fn address(&mut self, kind: u16, address: SocketAddr) -> &mut Self {
+        self.attribute(kind, attribute::plain_address(address).as_slice())
+    }
+
+    /// Adds an attribute whose value is `len` zeros.
+    pub fn zeros(&mut self, kind: u16, len: usize) -> &mut Self {
+        if let Some(space) = self.claim_value(kind, len) {
+            space.fill(0);
+        }
+        self
+    }
+
     /// Adds an ERROR-CODE without a reason phrase.
     pub fn error_code(&mut self, code: ErrorCode) -> &mut Self {
         let number = code.number();
