@@ -3,6 +3,7 @@
 #![cfg(feature = "server")]
 
 mod commands;
+mod discovery;
 mod hostile;
 mod media;
 mod message;

@@ -53,10 +53,14 @@ pub(crate) struct Plane {
 impl Plane {
     /// Workers that listen on `addresses`.
     pub(crate) fn start(workers: u16, addresses: &[&str]) -> Self {
-        let config = config(workers, addresses);
+        Self::with(&config(workers, addresses))
+    }
+
+    /// Workers with this configuration.
+    pub(crate) fn with(config: &Config) -> Self {
         let wake = Arc::new(Wake::new().expect("an eventfd"));
-        let handles = relay::start(&config, &wake).expect("loopback can be listened on");
-        assert_eq!(handles.len(), usize::from(workers));
+        let handles = relay::start(config, &wake).expect("loopback can be listened on");
+        assert_eq!(handles.len(), usize::from(config.workers));
         Self { handles, next: 0 }
     }
 
