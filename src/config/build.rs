@@ -127,9 +127,9 @@ impl Checked {
             .iter()
             .map(|listener| ListenUdp { bind: listener.value.bind, external: listener.value.external })
             .collect();
-        add_corners(&discovery, &mut listen_udp);
+        add_corners(&discovery, machine, &mut listen_udp);
         let (relays, relays_defaulted) = self.relays_for(machine);
-        let policy = self.policy(machine, &listen_udp, &relays);
+        let policy = self.policy(machine, &listen_udp, &relays, &discovery);
         let lifetime_max = lifetime(self.allocation_lifetime_max.value);
         let credentials = CredentialConfig {
             realm: self.realm.value.as_str().into(),
@@ -181,12 +181,27 @@ impl Checked {
     }
 
     /// A policy that knows every address by which this server could be meant.
-    fn policy(&self, machine: &Machine, listeners: &[ListenUdp], relays: &[RelayAddress]) -> PolicyBuilder {
+    fn policy(
+        &self,
+        machine: &Machine,
+        listeners: &[ListenUdp],
+        relays: &[RelayAddress],
+        discovery: &Discovery,
+    ) -> PolicyBuilder {
         let relay_side = relays.iter().flat_map(|relay| [relay.bind, relay.external]);
         let listen_side = listeners.iter().flat_map(|listener| [listener.bind.ip(), listener.external.ip()]);
+        let corners = discovery.quartets().flat_map(Quartet::endpoints);
+        let corners = corners.flat_map(|corner| [corner.bind.ip(), corner.external.ip()]);
         let admin_side = self.admin.value.iter().map(SocketAddr::ip);
-        let mut own: Vec<_> =
-            machine.own.iter().copied().chain(listen_side).chain(admin_side).chain(relay_side).collect();
+        let mut own: Vec<_> = machine
+            .own
+            .iter()
+            .copied()
+            .chain(listen_side)
+            .chain(corners)
+            .chain(admin_side)
+            .chain(relay_side)
+            .collect();
         own.retain(|ip| !ip.is_unspecified());
         own.sort_unstable();
         own.dedup();
@@ -209,12 +224,14 @@ pub(super) fn quartet(pair: &Pair) -> Option<Quartet> {
     Quartet::new(end(pair.primary), end(pair.alternate))
 }
 
-/// Adds to `listen_udp` each corner that none of them serves yet, be it by name or as one of all addresses.
-fn add_corners(discovery: &Discovery, listen_udp: &mut Vec<ListenUdp>) {
+/// Adds to `listen_udp` each corner that none of them serves yet, be it by name or as one of all addresses. An address
+/// that the machine does not have is added too: to bind it fails, and says why.
+fn add_corners(discovery: &Discovery, machine: &Machine, listen_udp: &mut Vec<ListenUdp>) {
     for Endpoint { bind, external } in discovery.quartets().flat_map(Quartet::endpoints) {
         let served = listen_udp.iter().map(|listener| listener.bind).any(|listener| {
             listener == bind
-                || (listener.ip().is_unspecified()
+                || (machine.own.contains(&bind.ip())
+                    && listener.ip().is_unspecified()
                     && listener.port() == bind.port()
                     && listener.is_ipv4() == bind.is_ipv4())
         });
@@ -349,7 +366,8 @@ mod tests {
         );
         assert_eq!(
             listened("\"0.0.0.0:3478\", \"[::]:3479\""),
-            ["0.0.0.0:3478", "[::]:3479", "10.0.0.5:3479", "10.0.0.6:3479"]
+            ["0.0.0.0:3478", "[::]:3479", "10.0.0.5:3479", "10.0.0.6:3478", "10.0.0.6:3479"],
+            "10.0.0.6 is none of the machine's: that it cannot be bound must be seen"
         );
         assert_eq!(settings(SECRET, &machine()).discovery, Discovery::default());
     }
@@ -357,12 +375,16 @@ mod tests {
     #[test]
     fn each_corner_behind_a_nat_has_an_outside_of_its_own() {
         let text = format!(
-            "[listen]\ndiscovery = [{{ primary = {{ bind = \"10.0.0.5:3478\", external = \"203.0.113.7:3478\" }},\
+            "[listen]\nudp = [\"0.0.0.0:3478\"]\n\
+             discovery = [{{ primary = {{ bind = \"10.0.0.5:3478\", external = \"203.0.113.7:3478\" }},\
              alternate = {{ bind = \"10.0.0.6:3479\", external = \"203.0.113.8:3479\" }} }}]\n{SECRET}"
         );
         let built = settings(&text, &machine());
         let crossed = built.listen_udp.iter().find(|listener| listener.bind.to_string() == "10.0.0.5:3479");
         assert_eq!(crossed.expect("it is listened on").external.to_string(), "203.0.113.7:3479");
+        for own in ["10.0.0.6", "203.0.113.7", "203.0.113.8"] {
+            assert!(built.policy.own.iter().any(|ip| ip.to_string() == own), "{own} may be a peer");
+        }
     }
 
     #[test]

@@ -106,7 +106,7 @@ impl Rules<'_> {
                 "write udp = [\"0.0.0.0:3478\", \"[::]:3478\"]",
             );
         }
-        if checked.udp.len() > limits::LISTEN_ADDRESSES_MAX {
+        if checked.udp.len() + 4 * checked.discovery.len() > limits::LISTEN_ADDRESSES_MAX {
             let span = self.span_of("listen.udp");
             let max = limits::LISTEN_ADDRESSES_MAX;
             self.error("listen.udp", &span, "too many listeners", format!("write at most {max}"));

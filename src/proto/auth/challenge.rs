@@ -75,7 +75,8 @@ pub enum Greeting {
 }
 
 impl Challenger {
-    /// Answers a request of a five-tuple without an allocation as far as bytes, time and key suffice: Binding, a request without integrity (401), one that lacks USERNAME, REALM or NONCE or whose
+    /// Answers a request of a five-tuple without an allocation as far as bytes, time and key suffice: Binding
+    /// ([`crate::proto::binding`]), a request without integrity (401), one that lacks USERNAME, REALM or NONCE or whose
     /// password algorithm does not fit (400), one with a foreign nonce (438). Nothing is allocated. `out` holds
     /// [`crate::proto::types::limits::RESPONSE_MAX`] bytes; an answer that does not fit is not given.
     ///

@@ -1,8 +1,8 @@
 //! Bytes ↔ values. No state, no heap, total on any input: a decoder answers every byte string with a value or
 //! with [`Malformed`], and never panics.
 //!
-//! `rfc8656/` holds the codec of RFC 8489 and RFC 8656, `rfc3489` the one request of its ancestor; what both planes share of a message is dialect-neutral
-//! ([`Request`], [`Response`]).
+//! `rfc8656/` holds the codec of RFC 8489 and RFC 8656, `rfc3489` the one request of their ancestor; what both planes
+//! share of a message is dialect-neutral ([`Request`], [`Response`]).
 
 pub mod channel_data;
 pub mod classify;
