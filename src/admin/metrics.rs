@@ -415,6 +415,7 @@ mod tests {
             "swingbridge_relay_sockets{worker=\"0\"} 5",
             "swingbridge_receive_errors_total{worker=\"0\"} 6",
             "swingbridge_wakeups_total{worker=\"0\"} 21",
+            "swingbridge_discovery_answers_total{worker=\"0\"} 23",
             "swingbridge_batches_total{worker=\"0\"} 22",
             "swingbridge_ring_fill{worker=\"0\",ring=\"commands\"} 3",
             "swingbridge_ring_capacity{worker=\"0\",ring=\"commands\"} 4096",
@@ -474,6 +475,7 @@ mod tests {
         worker.receive_errors = 6;
         worker.wakeups = 21;
         worker.batches = 22;
+        worker.answers_elsewhere = 23;
         worker.rings = vec![RingSnapshot { name: "commands", fill: 3, capacity: 4_096 }];
         Scrape {
             now: Tick::from_millis(61_500),

@@ -48,6 +48,31 @@ fn a_sound_file_shows_listeners_keys_and_limits_but_no_secret() {
 }
 
 #[test]
+fn the_four_listeners_of_discovery_are_shown() {
+    let text = "[listen]
+udp = [\"[::]:3478\"]
+discovery = [{ primary = \"192.0.2.1:3478\", alternate = { bind = \"192.0.2.2:3479\", external = \"203.0.113.2:80\" } }]
+[auth]
+secrets = [\"a-secret-that-nobody-may-see\"]
+";
+    let folder = Folder::new().with("a.toml", text);
+    let ran = run(&folder.0, &["check", "a.toml"]);
+    assert_eq!(ran.code, 0, "{}", ran.out);
+    let (_, listeners) = ran.out.split_once("Listeners\n").expect("a summary");
+    let listeners: Vec<_> = listeners.lines().take_while(|line| line.starts_with("  udp")).collect();
+    assert_eq!(
+        listeners,
+        [
+            "  udp    [::]:3478",
+            "  udp    192.0.2.1:3478",
+            "  udp    192.0.2.1:3479, shown as 192.0.2.1:80",
+            "  udp    192.0.2.2:3478, shown as 203.0.113.2:3478",
+            "  udp    192.0.2.2:3479, shown as 203.0.113.2:80",
+        ]
+    );
+}
+
+#[test]
 fn each_committed_configuration_passes() {
     let folder = Folder::new().with("secret", "0123456789abcdef0123456789abcdef\n");
     fs::set_permissions(folder.0.join("secret"), fs::Permissions::from_mode(0o600)).expect("our own file");

@@ -356,6 +356,8 @@ mod tests {
     use super::super::integrity::MacKey;
     use super::super::integrity::Signature;
     use super::*;
+    use crate::proto::wire::Change;
+    use crate::proto::wire::discovery::is_discovery;
 
     const TRANSACTION: TransactionId = TransactionId::with_cookie(*b"transaction!");
 
@@ -515,6 +517,23 @@ mod tests {
         assert_eq!(read.auth.username, Some(&b"first"[..]));
         assert_eq!((read.lifetime, read.bad_attribute), (None, Some(attribute::LIFETIME)));
         assert_eq!(read.additional_family, Some(1));
+    }
+
+    #[test]
+    fn attributes_of_behaviour_discovery_are_read_and_stay_unknown_to_whoever_does_not_ask_for_them() {
+        let bytes = request(|writer| {
+            writer.attribute(attribute::CHANGE_REQUEST, &[0, 0, 0, 2]).zeros(attribute::PADDING, 9);
+            writer.attribute(0x7001, b"");
+            writer.attribute(attribute::CHANGE_REQUEST, &[0, 0, 0, 4]);
+        });
+        let read = decode_request(&bytes).unwrap();
+        assert_eq!(read.unknown.as_slice(), [0x0003, 0x0026, 0x7001]);
+        assert_eq!(read.unknown.without(is_discovery).as_slice(), [0x7001]);
+        let change = Some(Change { ip: false, port: true });
+        assert_eq!(
+            read.discovery,
+            DiscoveryAttributes { change, padding_len: Some(9), ..DiscoveryAttributes::default() }
+        );
     }
 
     #[test]
