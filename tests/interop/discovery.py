@@ -15,7 +15,7 @@ import nat
 from harness import check
 from harness import proved
 
-PORTS = (34_780, 34_790)
+PORTS = harness.free_port(), harness.free_port()
 # What Debian's client calls each kind.
 CLASSIC = {
     ("Endpoint Independent", "Endpoint Independent"): "Independent Mapping, Independent Filter",
