@@ -8,14 +8,18 @@ use std::cell::Cell;
 use std::hint::black_box;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use swingbridge::proto::media::Bandwidth;
 use swingbridge::proto::media::DropReason;
+use swingbridge::proto::media::ExternalAddresses;
 use swingbridge::proto::media::FromClient;
 use swingbridge::proto::media::FromPeer;
 use swingbridge::proto::media::NewAllocation;
 use swingbridge::proto::media::Table;
 use swingbridge::proto::media::TableChange;
 use swingbridge::proto::media::TableConfig;
+use swingbridge::proto::media::UserBucket;
 use swingbridge::proto::media::forward::from_client;
 use swingbridge::proto::media::forward::from_peer;
 use swingbridge::proto::peers::PolicyBuilder;
@@ -26,6 +30,7 @@ use swingbridge::proto::types::Deadline;
 use swingbridge::proto::types::Dialect;
 use swingbridge::proto::types::FiveTuple;
 use swingbridge::proto::types::PeerAddr;
+use swingbridge::proto::types::Rate;
 use swingbridge::proto::types::RelayAddr;
 use swingbridge::proto::types::RelayId;
 use swingbridge::proto::types::ServerAddr;
@@ -213,10 +218,14 @@ fn world() -> Table {
         own: vec!["198.51.100.1".parse().unwrap()],
         relay: vec!["198.51.100.1".parse().unwrap()],
     };
+    // Wide enough for every packet of these tests.
+    let rate = Rate::new(100_000_000_000, Duration::from_secs(60));
+    let bandwidth = Bandwidth { allocation: rate, user: rate.map(UserBucket::new) };
     let mut table = Table::new(TableConfig {
         policy: Arc::new(policy.build()),
         strict_permissions: false,
         hash_seeds: [1, 2, 3, 4],
+        external: ExternalAddresses::new([("10.0.0.5".parse().unwrap(), "198.51.100.1".parse().unwrap())]),
     });
     table.apply(TableChange::Insert(Box::new(NewAllocation {
         relay: RELAY,
@@ -224,6 +233,7 @@ fn world() -> Table {
         dialect: Dialect::Rfc8656,
         relayed: RelayAddr::new(socket("198.51.100.1:50000")),
         until: Deadline::from_millis(1_000),
+        bandwidth,
     })));
     table.apply(TableChange::OwnRelay { address: socket("198.51.100.1:50001"), live: true });
     for ip in ["203.0.113.1", "192.0.2.99"] {

@@ -35,6 +35,8 @@ const ROOMS: &[Room] = &[
             "proto::media::Counters",
             "proto::media::NewAllocation",
             "proto::media::TableChange",
+            "proto::media::Bandwidth",
+            "proto::media::UserBucket",
         ],
     },
     // Done: input and output.

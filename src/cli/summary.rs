@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::config::Settings;
+use crate::config::show_bandwidth;
 use crate::config::show_span;
 use crate::net::probe::EphemeralPorts;
 use crate::proto::auth::credential::mint;
 use crate::proto::peers::Unlisted;
+use crate::proto::types::Rate;
 use crate::proto::types::Secret;
 use crate::proto::types::limits;
 
@@ -99,6 +101,11 @@ impl Summary<'_> {
                 limits::CHANNELS_PER_ALLOCATION_MAX
             ),
             format!(
+                "bandwidth: {} per allocation, {} per user",
+                bandwidth(settings.bandwidth_per_allocation),
+                bandwidth(settings.bandwidth_per_user)
+            ),
+            format!(
                 "lifetimes: allocation {}, permission {}, channel {}, nonce {}, credential {}",
                 show_span(settings.lifetime_max.as_duration()),
                 show_span(settings.permission_lifetime),
@@ -143,6 +150,10 @@ impl Summary<'_> {
             if address.ip().is_unspecified() { relay_of(address.is_ipv4())? } else { address.ip() };
         Some(SocketAddr::new(ip, address.port()))
     }
+}
+
+fn bandwidth(rate: Option<Rate>) -> String {
+    rate.map_or_else(|| "any".to_owned(), |rate| show_bandwidth(rate.bits_per_s()))
 }
 
 fn peers(unlisted: Unlisted) -> &'static str {

@@ -15,6 +15,7 @@ use crate::proto::turn::RelayAddress;
 use crate::proto::types::ChannelNumber;
 use crate::proto::types::Family;
 use crate::proto::types::Lifetime;
+use crate::proto::types::Rate;
 use crate::proto::types::Username;
 use crate::proto::types::limits;
 
@@ -104,6 +105,10 @@ pub struct Settings {
     pub allocations_per_user: u32,
     /// Allocations of one client IP address (IPv6: /64); 0 for no limit.
     pub allocations_per_address: u32,
+    /// What one allocation may carry; `None` for any amount.
+    pub bandwidth_per_allocation: Option<Rate>,
+    /// What all allocations of one quota identity may carry together; `None` for any amount.
+    pub bandwidth_per_user: Option<Rate>,
     /// Where metrics and health are served; `None` for nowhere.
     pub admin: Option<SocketAddr>,
     /// How to log.
@@ -122,6 +127,7 @@ impl Checked {
         let (relays, relays_defaulted) = self.relays_for(machine);
         let policy = self.policy(machine, &listen_udp, &relays);
         let lifetime_max = lifetime(self.allocation_lifetime_max.value);
+        let burst = self.bandwidth_burst.value;
         let credentials = CredentialConfig {
             realm: self.realm.value.as_str().into(),
             users: self
@@ -152,6 +158,8 @@ impl Checked {
             strict_permissions: self.strict_permissions.value,
             allocations_per_user: self.allocations_per_user.value,
             allocations_per_address: self.allocations_per_address.value,
+            bandwidth_per_allocation: Rate::new(self.bandwidth_per_allocation.value, burst),
+            bandwidth_per_user: Rate::new(self.bandwidth_per_user.value, burst),
             admin: self.admin.value,
             log: Log { format: self.log_format.value, level: self.log_level.value },
         }

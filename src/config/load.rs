@@ -61,6 +61,11 @@ pub struct Checked {
     pub(crate) channel_lifetime: Located<Duration>,
     pub(crate) channel_number_max: Located<ChannelNumber>,
     pub(crate) strict_permissions: Located<bool>,
+    /// Bits a second; 0 for any amount, else what [`crate::proto::types::Rate`] takes.
+    pub(crate) bandwidth_per_allocation: Located<u64>,
+    /// Likewise.
+    pub(crate) bandwidth_per_user: Located<u64>,
+    pub(crate) bandwidth_burst: Located<Duration>,
     pub(crate) admin: Located<Option<SocketAddr>>,
     pub(crate) log_format: Located<LogFormat>,
     pub(crate) log_level: Located<LogLevel>,
@@ -124,6 +129,9 @@ fn read(reader: &mut Reader<'_, '_>, text: &str) -> Checked {
             &[("rfc8656", ChannelNumber::MAX), ("rfc5766", ChannelNumber::MAX_RFC5766)],
         ),
         strict_permissions: reader.flag("limits.strict_permissions"),
+        bandwidth_per_allocation: reader.bandwidth("limits.bandwidth_per_allocation"),
+        bandwidth_per_user: reader.bandwidth("limits.bandwidth_per_user"),
+        bandwidth_burst: reader.span("limits.bandwidth_burst"),
         admin: reader.endpoint("admin.listen"),
         log_format: reader.word("log.format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
         log_level: reader.word("log.level", &LogLevel::ALL.map(|level| (level.word(), level))),

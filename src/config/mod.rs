@@ -9,9 +9,11 @@
 //! One table, [`schema::KEYS`], knows every key: the names that an unknown key is compared with, the defaults, the
 //! commented file `conf/full.toml` and the listing of `swingbridge check` are all read from it.
 
+mod bandwidth;
 mod build;
 mod check;
 mod file;
+mod foreign;
 pub mod generate;
 mod load;
 mod problem;
@@ -22,6 +24,7 @@ mod suggest;
 mod value;
 mod words;
 
+pub use bandwidth::show_bandwidth;
 pub use build::DefaultedRelay;
 pub use build::ListenUdp;
 pub use build::Log;

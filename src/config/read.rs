@@ -17,6 +17,7 @@ use toml::de::DeValue;
 use crate::proto::peers::Rule;
 use crate::proto::types::Secret;
 
+use super::bandwidth::parse_bandwidth;
 use super::file::Document;
 use super::file::Entry;
 use super::file::article;
@@ -141,6 +142,18 @@ impl<'d> Reader<'d, '_> {
                 return Err(Complaint::new(rule, format!("write at least \"{}\"", show_span(min))));
             }
             Ok(span)
+        })
+    }
+
+    /// Bits a second; 0 for any amount.
+    pub(crate) fn bandwidth(&mut self, path: &str) -> Located<u64> {
+        self.one(path, |_, value| match value {
+            DeValue::String(text) => parse_bandwidth(text),
+            DeValue::Integer(_) => Err(Complaint::new(
+                "a bandwidth needs a unit",
+                "write it with kbit/s, Mbit/s or Gbit/s, as \"2Mbit/s\", or \"0\" for any amount",
+            )),
+            _ => Err(expected("a bandwidth such as \"2Mbit/s\"", value)),
         })
     }
 

@@ -23,6 +23,8 @@ pub enum Kind {
         /// The longest, in seconds.
         max_s: u64,
     },
+    /// A bandwidth such as `"2Mbit/s"`, or `"0"` for none.
+    Bandwidth,
     /// A range of ports, `"50000-59999"`.
     Ports,
     /// One address with a port, or `"off"`.
@@ -378,6 +380,31 @@ pub const KEYS: &[Key] = &[
         "false",
         "A live channel keeps its peer permitted until the channel ends. true: the peer's permission runs out after\n\
          permission_lifetime all the same, which breaks clients that refresh their channels only.",
+    ),
+    Key {
+        also_called: &["max-bps"],
+        ..key(
+            "limits.bandwidth_per_allocation",
+            Kind::Bandwidth,
+            r#""0""#,
+            "What one allocation may carry, as \"2Mbit/s\", with kbit/s, Mbit/s or Gbit/s; \"0\" for any amount. Counted are\n\
+             the IP packets between relay and peer, headers included, both ways together; what is more is dropped.",
+        )
+    },
+    key(
+        "limits.bandwidth_per_user",
+        Kind::Bandwidth,
+        r#""0""#,
+        "What all allocations of one user may carry together, counted alike.",
+    ),
+    key(
+        "limits.bandwidth_burst",
+        Kind::Span {
+            min_s: limits::BANDWIDTH_BURST_MIN.as_secs(),
+            max_s: limits::BANDWIDTH_BURST_MAX.as_secs(),
+        },
+        r#""1s""#,
+        "How much of both may be used at once after a pause: what the bandwidth brings in this time.",
     ),
     Key {
         also_called: &["prometheus", "prometheus-port", "cli-ip"],

@@ -2,7 +2,9 @@
 
 #![cfg(feature = "server")]
 
+mod bandwidth;
 mod commands;
+mod external;
 mod hostile;
 mod media;
 mod message;

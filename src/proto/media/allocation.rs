@@ -19,6 +19,7 @@ use crate::proto::types::limits::PERMISSIONS_PER_ALLOCATION_MAX;
 use super::Counters;
 use super::DropReason;
 use super::NewAllocation;
+use super::bucket::Buckets;
 
 /// Addresses that can be permitted at one time: those of permissions and, unless permissions are strict,
 /// those that a live channel keeps permitted.
@@ -59,6 +60,7 @@ pub(super) struct Allocation {
     /// The same channels by their peer: neither map names what the other does not.
     channel_of_peer: HashMap<PeerAddr, ChannelNumber, RandomState>,
     counters: Cell<Counters>,
+    buckets: Buckets,
 }
 
 /// What a packet asks.
@@ -106,6 +108,11 @@ impl Allocation {
         if until.is_due(tick) { Err(DropReason::PermissionExpired) } else { Ok(()) }
     }
 
+    /// Takes a datagram with `data_len` bytes of application data from the buckets that this allocation draws from.
+    pub(super) fn charge(&self, tick: Tick, data_len: usize) -> Result<(), DropReason> {
+        self.buckets.take(tick, data_len)
+    }
+
     pub(super) fn count_to_peer(&self, bytes: usize) {
         let mut counters = self.counters.get();
         counters.to_peer_packets += 1;
@@ -127,7 +134,8 @@ impl Allocation {
 
 /// What control changes.
 impl Allocation {
-    pub(super) fn new(new: NewAllocation, hasher: &RandomState) -> Self {
+    pub(super) fn new(mut new: NewAllocation, hasher: &RandomState) -> Self {
+        let buckets = Buckets::new(std::mem::take(&mut new.bandwidth), new.relayed.family());
         Self {
             new,
             removed: false,
@@ -135,6 +143,7 @@ impl Allocation {
             channels: HashMap::with_hasher(hasher.clone()),
             channel_of_peer: HashMap::with_hasher(hasher.clone()),
             counters: Cell::default(),
+            buckets,
         }
     }
 

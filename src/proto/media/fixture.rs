@@ -20,6 +20,8 @@ use crate::proto::types::Transport;
 use crate::proto::wire::indication::DATA_HEADER_MAX;
 use crate::proto::wire::indication::DATA_PADDING_MAX;
 
+use super::Bandwidth;
+use super::ExternalAddresses;
 use super::NewAllocation;
 use super::Table;
 use super::TableChange;
@@ -38,7 +40,12 @@ pub(super) fn table(strict_permissions: bool) -> Table {
         own: vec!["198.51.100.1".parse().unwrap()],
         relay: vec!["198.51.100.1".parse().unwrap()],
     };
-    Table::new(TableConfig { policy: Arc::new(policy.build()), strict_permissions, hash_seeds: [1, 2, 3, 4] })
+    Table::new(TableConfig {
+        policy: Arc::new(policy.build()),
+        strict_permissions,
+        hash_seeds: [1, 2, 3, 4],
+        external: ExternalAddresses::default(),
+    })
 }
 
 pub(super) fn socket(text: &str) -> SocketAddr {
@@ -80,6 +87,7 @@ pub(super) fn insert(relay: RelayId, five_tuple: FiveTuple, relayed: &str, until
         dialect: Dialect::Rfc8656,
         relayed: RelayAddr::new(socket(relayed)),
         until: ms(until),
+        bandwidth: Bandwidth::default(),
     }))
 }
 

@@ -44,7 +44,7 @@ pub fn from_client<'a>(table: &Table, tick: Tick, from: &FiveTuple, datagram: &'
     judged.unwrap_or_else(FromClient::Drop)
 }
 
-/// Judges the datagram `payload` of `buffer` that `peer` sent to the relayed address of `relay`, and writes
+/// Judges the datagram `payload` of `buffer` that came from `source` to the relayed address of `relay`, and writes
 /// the client's framing around it: in front of `payload.start` there must be [`indication::DATA_HEADER_MAX`]
 /// bytes of room, behind `payload.end` [`indication::DATA_PADDING_MAX`]. Where there is less, a packet that
 /// needs more is [`DropReason::TooLarge`].
@@ -58,13 +58,15 @@ pub fn from_peer(
     table: &Table,
     tick: Tick,
     relay: RelayId,
-    peer: PeerAddr,
+    source: PeerAddr,
     buffer: &mut [u8],
     payload: Range<usize>,
 ) -> FromPeer {
     let judged = table.of_relay(relay).ok_or(DropReason::StaleRelay).and_then(|allocation| {
+        let peer = table.name_of(source);
         allocation.live(tick)?.admit(peer, tick)?;
         let bytes = payload.len();
+        allocation.charge(tick, bytes)?;
         let frame = match allocation.channel_to(peer, tick) {
             Some(channel) => frame_channel_data(channel, buffer, payload),
             None => frame_data_indication(table.fresh_transaction(), peer, buffer, payload),
@@ -90,8 +92,9 @@ fn channel_data_to_peer<'a>(
     if !table.may_reach_by(channel) {
         return Err(DropReason::ForbiddenPeer);
     }
+    allocation.charge(tick, data.len())?;
     allocation.count_to_peer(data.len());
-    Ok(FromClient::ToPeer { relay: allocation.relay(), peer: channel.peer, data })
+    Ok(FromClient::ToPeer { relay: allocation.relay(), peer: table.way_to(channel.peer), data })
 }
 
 /// RFC 8656 § 11.2.
@@ -117,8 +120,9 @@ fn send_to_peer<'a>(
     if !table.may_reach(send.peer) {
         return Err(DropReason::ForbiddenPeer);
     }
+    allocation.charge(tick, send.data.len())?;
     allocation.count_to_peer(send.data.len());
-    Ok(FromClient::ToPeer { relay: allocation.relay(), peer: send.peer, data: send.data })
+    Ok(FromClient::ToPeer { relay: allocation.relay(), peer: table.way_to(send.peer), data: send.data })
 }
 
 /// Over UDP no padding is needed (RFC 8656 § 12.5).

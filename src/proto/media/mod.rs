@@ -2,7 +2,9 @@
 //! takes a lock, reads a clock or logs.
 
 mod allocation;
+mod bucket;
 mod counters;
+mod external;
 #[cfg(test)]
 mod fixture;
 pub mod forward;
@@ -12,7 +14,10 @@ mod table;
 mod update;
 mod verdict;
 
+pub use bucket::Bandwidth;
+pub use bucket::UserBucket;
 pub use counters::Counters;
+pub use external::ExternalAddresses;
 pub use table::Table;
 pub use table::TableConfig;
 pub use update::NewAllocation;

@@ -32,6 +32,7 @@ use crate::proto::types::limits::ALLOCATIONS_MAX;
 use crate::proto::wire::TransactionId;
 
 use super::Counters;
+use super::ExternalAddresses;
 use super::NewAllocation;
 use super::TableChange;
 use super::allocation::Allocation;
@@ -50,6 +51,8 @@ pub struct TableConfig {
     pub strict_permissions: bool,
     /// Random seeds of the keyed hash.
     pub hash_seeds: [u64; 4],
+    /// The relay addresses that stand behind a 1:1 NAT.
+    pub external: ExternalAddresses,
 }
 
 /// The allocations of one worker, and which relayed addresses of the whole server are live.
@@ -65,6 +68,7 @@ pub struct Table {
     allocations: Vec<Option<Box<Allocation>>>,
     own_relays: LiveRelays,
     transactions: Transactions,
+    external: ExternalAddresses,
 }
 
 impl Table {
@@ -81,6 +85,7 @@ impl Table {
             own_relays: LiveRelays(HashSet::with_hasher(hasher.clone())),
             transactions: Transactions::new(config.hash_seeds),
             hasher,
+            external: config.external,
         }
     }
 
@@ -176,6 +181,24 @@ impl Table {
             Reach::Always => true,
             Reach::Never => false,
             Reach::OwnRelay => self.may_reach(channel.peer),
+        }
+    }
+
+    /// Where a datagram for `peer` is sent: the relayed address of a live allocation of this server is reached as it is
+    /// bound, all else as it is named.
+    pub(super) fn way_to(&self, peer: PeerAddr) -> PeerAddr {
+        match self.external.bound(peer) {
+            Some(bound) if self.own_relays.is_live(peer.socket()) => bound,
+            _ => peer,
+        }
+    }
+
+    /// Whom a datagram that came from `source` is from, as peers are named. Whatever else of this machine sends from an
+    /// address that relays are bound to keeps that address, for which no permission is granted.
+    pub(super) fn name_of(&self, source: PeerAddr) -> PeerAddr {
+        match self.external.external(source) {
+            Some(external) if self.own_relays.is_live(external.socket()) => external,
+            _ => source,
         }
     }
 

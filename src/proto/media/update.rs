@@ -11,6 +11,8 @@ use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayAddr;
 use crate::proto::types::RelayId;
 
+use super::Bandwidth;
+
 /// An allocation as the data plane knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewAllocation {
@@ -24,6 +26,8 @@ pub struct NewAllocation {
     pub relayed: RelayAddr,
     /// When it ends unless it is extended.
     pub until: Deadline,
+    /// How much it may carry.
+    pub bandwidth: Bandwidth,
 }
 
 /// One change of a worker's table. A change for a relay whose generation is not the one in the table is

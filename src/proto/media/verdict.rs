@@ -13,7 +13,7 @@ pub enum FromClient<'a> {
     ToPeer {
         /// Whose relay socket.
         relay: RelayId,
-        /// Where to.
+        /// Where to: for a relayed address of this server in the form in which it is bound.
         peer: PeerAddr,
         /// Application data, in place.
         data: &'a [u8],
@@ -107,6 +107,10 @@ drop_reasons! {
     SendFailed => "send_failed",
     /// A request of a five-tuple without an allocation that is no message.
     StrangerMalformed => "stranger_malformed",
+    /// The allocation has used up its bandwidth.
+    AllocationBandwidth => "allocation_bandwidth",
+    /// The allocations of the user together have used up theirs.
+    UserBandwidth => "user_bandwidth",
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::proto::auth::credential::Credentials;
 use crate::proto::peers::PeerPolicy;
 use crate::proto::types::ChannelNumber;
 use crate::proto::types::Lifetime;
+use crate::proto::types::Rate;
 
 /// An address that relay sockets are bound to, and the one that clients and peers are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,4 +51,8 @@ pub struct Config {
     pub allocations_per_user: u32,
     /// Allocations of one client IP address (IPv6: /64); 0 for no limit.
     pub allocations_per_address: u32,
+    /// What one allocation may carry, both ways together; `None` for any amount.
+    pub bandwidth_per_allocation: Option<Rate>,
+    /// What all allocations of one quota identity may carry together; `None` for any amount.
+    pub bandwidth_per_user: Option<Rate>,
 }

@@ -3,6 +3,7 @@
 //! A success leaves only when the relay socket is open and the table in place; an end is over only when the worker
 //! has closed the socket.
 
+use crate::proto::media::Bandwidth;
 use crate::proto::media::Counters;
 use crate::proto::media::NewAllocation;
 use crate::proto::media::TableChange;
@@ -63,6 +64,10 @@ impl<E: Entropy> Server<E> {
             dialect: allocation.dialect,
             relayed,
             until,
+            bandwidth: Bandwidth {
+                allocation: self.config.bandwidth_per_allocation,
+                user: self.user_buckets.hold(now.tick(), &allocation.owner.quota),
+            },
         };
         let made = Event::AllocationMade {
             relay,
@@ -218,6 +223,7 @@ impl<E: Entropy> Server<E> {
             self.succeed(now, &asker, released());
         }
         if let Some((since, reason)) = draining.ended {
+            self.user_buckets.release(now.tick(), &gone.owner.quota);
             self.event(Event::AllocationEnded {
                 relay,
                 five_tuple: gone.five_tuple,

@@ -1,6 +1,7 @@
 //! The server's state machine, sans I/O: one [`Input`], then [`Server::poll_output`] until it is dry.
 
 mod allocation;
+mod bandwidth;
 mod channel;
 mod config;
 mod event;

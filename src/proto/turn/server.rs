@@ -26,6 +26,7 @@ use super::Event;
 use super::Input;
 use super::Output;
 use super::allocation::Allocations;
+use super::bandwidth::UserBuckets;
 use super::input::Command;
 use super::ports::PortCensus;
 use super::ports::PortPool;
@@ -55,6 +56,7 @@ pub struct Server<E> {
     pub(super) hasher: ahash::RandomState,
     /// Set while all allocations are being ended: the next slot to look at.
     pub(super) ending: Option<usize>,
+    pub(super) user_buckets: UserBuckets,
 }
 
 /// The relayed transport addresses of live allocations, as peers name them.
@@ -120,6 +122,7 @@ impl<E: Entropy> Server<E> {
             outputs: VecDeque::new(),
             hasher: hasher(),
             ending: None,
+            user_buckets: UserBuckets::new(config.bandwidth_per_user, hasher()),
             config,
             entropy,
         }

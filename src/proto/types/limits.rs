@@ -83,6 +83,17 @@ pub const NEW_REQUESTS_MAX: usize = 1_024;
 /// Reports of one worker that wait for the control task.
 pub const REPORTS_MAX: usize = 8_192;
 
+/// The least of `[limits] bandwidth_per_allocation` and `bandwidth_per_user`, in bits a second.
+pub const BANDWIDTH_BITS_PER_S_MIN: u64 = 8_000;
+/// The most of both: what the arithmetic keeps exact.
+pub const BANDWIDTH_BITS_PER_S_MAX: u64 = 100_000_000_000;
+/// The shortest `[limits] bandwidth_burst`: many times the millisecond in which the packet path counts time.
+pub const BANDWIDTH_BURST_MIN: Duration = Duration::from_secs(1);
+/// The longest `[limits] bandwidth_burst`.
+pub const BANDWIDTH_BURST_MAX: Duration = Duration::from_secs(60);
+/// Users without an allocation whose bandwidth is still remembered; when full the oldest is forgotten.
+pub const USER_BUCKETS_KEPT_MAX: usize = 16_384;
+
 const _: () = assert!(OUTPUTS_PER_INPUT_MAX * 2 <= WORKER_COMMANDS_MAX);
 const _: () = assert!(WORKER_COMMANDS_MAX <= REPORTS_MAX);
 const _: () = assert!(TIMERS_PER_CALL_MAX * 3 <= OUTPUTS_PER_INPUT_MAX);

@@ -11,6 +11,7 @@ mod identity;
 mod lifetime;
 pub mod limits;
 mod now;
+mod rate;
 mod secret;
 
 pub use address::ClientAddr;
@@ -31,4 +32,5 @@ pub use lifetime::Lifetime;
 pub use now::Deadline;
 pub use now::Now;
 pub use now::Tick;
+pub use rate::Rate;
 pub use secret::Secret;

@@ -17,6 +17,7 @@ use crate::net::udp;
 use crate::proto::auth::challenge::Challenger;
 use crate::proto::auth::nonce::NonceKey;
 use crate::proto::media::Counters;
+use crate::proto::media::ExternalAddresses;
 use crate::proto::media::TableConfig;
 use crate::proto::peers::PolicyBuilder;
 use crate::proto::types::Entropy;
@@ -95,6 +96,7 @@ fn slot(reports: usize) -> (Slot, Far) {
             policy: Arc::new(PolicyBuilder::default().build()),
             strict_permissions: false,
             hash_seeds: [1, 2, 3, 4],
+            external: ExternalAddresses::default(),
         },
         challenger: Challenger {
             realm: "test".into(),

@@ -116,6 +116,8 @@ impl World {
             session_lifetime_max: Duration::from_secs(24 * 3_600),
             allocations_per_user: 64,
             allocations_per_address: 0,
+            bandwidth_per_allocation: None,
+            bandwidth_per_user: None,
         };
         change(&mut config);
         Self {
