@@ -12,17 +12,21 @@ use crate::admin;
 use crate::admin::LogConfig;
 use crate::config;
 use crate::config::Loaded;
+use crate::config::Machine;
 use crate::config::OperatingSystem;
 use crate::config::Settings;
+use crate::config::Severity;
 use crate::control::Clock;
 use crate::control::Control;
 use crate::control::Ended;
 use crate::control::Leave;
 use crate::control::SystemEntropy;
 use crate::control::view::ControlView;
+use crate::net::probe;
 use crate::proto::auth::challenge::Challenger;
 use crate::proto::auth::credential::Credentials;
 use crate::proto::auth::nonce::NonceKey;
+use crate::proto::media::ExternalAddresses;
 use crate::proto::turn;
 use crate::proto::turn::Server;
 use crate::proto::types::Entropy as _;
@@ -87,7 +91,8 @@ fn prepare(args: ServeArgs) -> Result<Plan, Exit> {
             config::defaults(kept.secret)
         }
     };
-    let mut settings = checked(loaded)?.build(&machine::observe());
+    let machine = machine::observe();
+    let mut settings = checked(loaded, &machine)?.build(&machine);
     if let Some(format) = args.log_format {
         settings.log.format = format.into();
     }
@@ -97,14 +102,19 @@ fn prepare(args: ServeArgs) -> Result<Plan, Exit> {
     Ok(Plan { settings, warnings, trial })
 }
 
-/// Complains about every problem; goes on if none of them is an error.
-fn checked(loaded: Loaded) -> Result<config::Checked, Exit> {
+/// Complains about every problem; goes on if none of them is an error, nor an address that this machine does not have.
+fn checked(loaded: Loaded, machine: &Machine) -> Result<config::Checked, Exit> {
     let Loaded { report, checked } = loaded;
-    let text = report.render(output::stderr_has_colours());
+    let foreign = match &checked {
+        Some(checked) => checked.foreign(machine, probe::can_be_bound, Severity::Error),
+        None => Vec::new(),
+    };
+    let refused = !foreign.is_empty();
+    let text = report.with(foreign).render(output::stderr_has_colours());
     if !text.is_empty() {
         let _ = output::complain(&text, Exit::Wrong);
     }
-    checked.ok_or(Exit::Wrong)
+    if refused { Err(Exit::Refused) } else { checked.ok_or(Exit::Wrong) }
 }
 
 /// A relay at work.
@@ -178,6 +188,8 @@ fn rooms(settings: &Settings, clock: Clock, entropy: &mut SystemEntropy) -> (tur
         session_lifetime_max: settings.session_lifetime_max,
         allocations_per_user: settings.allocations_per_user,
         allocations_per_address: settings.allocations_per_address,
+        bandwidth_per_allocation: settings.bandwidth_per_allocation,
+        bandwidth_per_user: settings.bandwidth_per_user,
     };
     let relay = relay::Config {
         workers: settings.workers,
@@ -187,6 +199,7 @@ fn rooms(settings: &Settings, clock: Clock, entropy: &mut SystemEntropy) -> (tur
         strict_permissions: settings.strict_permissions,
         hash_seeds: (0..settings.workers).map(|_| seeds(entropy)).collect(),
         start: clock.origin(),
+        external: ExternalAddresses::new(settings.relays.iter().map(|relay| (relay.bind, relay.external))),
     };
     (turn, relay)
 }
