@@ -13,7 +13,7 @@ use super::run;
 
 const SOUND: &str = "\
 [relay]
-addresses = [{ bind = \"10.0.0.5\", external = \"203.0.113.7\" }]
+addresses = [{ bind = \"127.0.0.1\", external = \"203.0.113.7\" }]
 [auth]
 secrets = [\"a-secret-that-nobody-may-see\"]
 users = { alice = \"a-password-that-nobody-may-see\" }
@@ -34,7 +34,7 @@ fn a_sound_file_shows_listeners_keys_and_limits_but_no_secret() {
         "a.toml: no problems",
         "  udp    0.0.0.0:3478\n",
         "  udp    [::]:3478\n",
-        "  10.0.0.5, shown as 203.0.113.7\n",
+        "  127.0.0.1, shown as 203.0.113.7\n",
         "50000-59999: 10000 for each address",
         "http://127.0.0.1:9478/metrics",
         "file     restart  (1 set)",
@@ -57,7 +57,10 @@ fn each_committed_configuration_passes() {
         let secret = "0123456789abcdef0123456789abcdef";
         let ran = finish(command(&folder.0).args(["check", name]).env("SWINGBRIDGE_SECRET", secret));
         assert_eq!(ran.code, 0, "{name}\n{}", ran.out);
-        assert!(ran.out.starts_with(&format!("{name}: no problems\n")), "{}", ran.out);
+        // An example's addresses are another machine's; nothing else is wrong with it.
+        let foreign =
+            ran.out.matches("is not an address of this machine and was not declared external").count();
+        assert_eq!(ran.out.matches("warning in ").count(), foreign, "{}", ran.out);
         assert!(!ran.out.contains(secret), "{}", ran.out);
     }
 }

@@ -162,6 +162,8 @@ fn whole_frame(frame: Range<usize>, buffer: &[u8]) -> Option<Range<usize>> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::sync::Arc;
+    use std::time::Duration;
 
     use proptest::prelude::any;
     use proptest::prelude::prop;
@@ -169,9 +171,16 @@ mod tests {
     use proptest::prelude::prop_assert_eq;
     use proptest::proptest;
 
+    use crate::proto::media::Bandwidth;
     use crate::proto::media::Counters;
+    use crate::proto::media::ExternalAddresses;
     use crate::proto::media::TableChange;
+    use crate::proto::media::TableConfig;
+    use crate::proto::media::UserBucket;
     use crate::proto::media::fixture::*;
+    use crate::proto::peers::PolicyBuilder;
+    use crate::proto::peers::Unlisted;
+    use crate::proto::types::Rate;
     use crate::proto::wire::indication::DATA_HEADER_MAX;
     use crate::proto::wire::indication::DATA_PADDING_MAX;
 
@@ -562,6 +571,138 @@ mod tests {
             Counters { to_peer_packets: 2, to_peer_bytes: 10, to_client_packets: 2, to_client_bytes: 11 };
         assert_eq!(table.counters(OVER_V4), Some(carried));
         assert_eq!(table.counters(OVER_V6), Some(Counters::default()));
+    }
+
+    /// Two relay addresses behind a NAT, two allocations of the first family and one of the second.
+    fn behind_a_nat() -> Table {
+        let pairs = [("10.0.0.5", "198.51.100.1"), ("fd00::5", "2001:db8:ffff::1")];
+        let pairs = pairs.map(|(bind, external)| (bind.parse().unwrap(), external.parse().unwrap()));
+        let policy = PolicyBuilder {
+            default: Unlisted::None,
+            allow: vec!["203.0.113.0/24".parse().unwrap()],
+            own: pairs.iter().flat_map(|(bind, external)| [*bind, *external]).collect(),
+            relay: pairs.map(|(_, external)| external).into(),
+            ..PolicyBuilder::default()
+        };
+        let mut table = Table::new(TableConfig {
+            policy: Arc::new(policy.build()),
+            strict_permissions: true,
+            hash_seeds: [1, 2, 3, 4],
+            external: ExternalAddresses::new(pairs),
+        });
+        let own = |address| TableChange::OwnRelay { address: socket(address), live: true };
+        for change in [
+            insert(OVER_V4, client(CLIENT_OF_V4), "198.51.100.1:50000", 1_000),
+            insert(OVER_V6, client(CLIENT_OF_V6), "[2001:db8:ffff::1]:50000", 1_000),
+            permit(OVER_V4, "198.51.100.1", 500),
+            permit(OVER_V4, "10.0.0.5", 500),
+            permit(OVER_V4, "203.0.113.1", 500),
+            permit(OVER_V6, "2001:db8:ffff::1", 500),
+            bind(OVER_V4, 0x4000, "198.51.100.1:50001", 800),
+            own("198.51.100.1:50000"),
+            own("198.51.100.1:50001"),
+            own("198.51.100.1:50002"),
+            own("[2001:db8:ffff::1]:50001"),
+        ] {
+            table.apply(change);
+        }
+        table
+    }
+
+    #[test]
+    fn an_own_relay_behind_a_nat_is_reached_as_it_is_bound() {
+        let (table, v4, v6) = (behind_a_nat(), client(CLIENT_OF_V4), client(CLIENT_OF_V6));
+        let judge = |client, datagram: &[u8]| match from_client(&table, at(0), client, datagram) {
+            FromClient::ToPeer { peer, .. } => Ok(peer.to_string()),
+            FromClient::Drop(reason) => Err(reason),
+            other => panic!("{other:?}"),
+        };
+        let by_channel = judge(&v4, &channel_data(0x4000, b"hi"));
+        assert_eq!(by_channel, Ok("10.0.0.5:50001".to_owned()));
+        assert_eq!(judge(&v4, &send("198.51.100.1:50002", b"hi")), Ok("10.0.0.5:50002".to_owned()));
+        assert_eq!(judge(&v6, &send("[2001:db8:ffff::1]:50001", b"hi")), Ok("[fd00::5]:50001".to_owned()));
+        assert_eq!(judge(&v4, &send("203.0.113.1:9", b"hi")), Ok("203.0.113.1:9".to_owned()));
+        for dead in ["198.51.100.1:50003", "198.51.100.1:22", "10.0.0.5:50001", "10.0.0.5:22"] {
+            assert_eq!(judge(&v4, &send(dead, b"hi")), Err(DropReason::ForbiddenPeer), "{dead}");
+        }
+    }
+
+    #[test]
+    fn an_own_relay_behind_a_nat_is_admitted_and_shown_as_it_is_named() {
+        let mut table = behind_a_nat();
+        let framed = arrive(&table, 0, OVER_V4, "10.0.0.5:50001", b"hi");
+        assert_eq!(framed, Ok(channel_data(0x4000, b"hi")));
+        let shown = |table: &Table, relay, from, external| {
+            let (mut buffer, payload) = received(b"hi");
+            match from_peer(table, at(0), relay, peer(from), &mut buffer, payload) {
+                FromPeer::ToClient { frame, .. } => {
+                    let frame = &buffer[frame];
+                    let transaction = frame[8..20].try_into().unwrap();
+                    assert_eq!(frame, data_indication(transaction, peer(external), b"hi"));
+                }
+                FromPeer::Drop(reason) => panic!("{reason:?}"),
+            }
+        };
+        shown(&table, OVER_V4, "10.0.0.5:50002", "198.51.100.1:50002");
+        shown(&table, OVER_V6, "[fd00::5]:50001", "[2001:db8:ffff::1]:50001");
+        // A port that is no live relay's is some other program of this machine.
+        shown(&table, OVER_V4, "10.0.0.5:9", "10.0.0.5:9");
+        let other = arrive(&table, 0, OVER_V6, "[fd00::5]:9", b"hi");
+        assert_eq!(other, Err(DropReason::NoPermission));
+        table.apply(TableChange::OwnRelay { address: socket("198.51.100.1:50002"), live: false });
+        shown(&table, OVER_V4, "10.0.0.5:50002", "10.0.0.5:50002");
+    }
+
+    #[test]
+    fn what_is_more_than_the_bandwidth_is_dropped_for_its_reason_both_ways_and_not_counted() {
+        // 25,000 bytes pass at once: 25 packets of 1,000 with their headers.
+        let rate = Rate::new(200_000, Duration::from_secs(1)).unwrap();
+        let data = [7; 972];
+        for (bandwidth, reason) in [
+            (Bandwidth { allocation: Some(rate), user: None }, DropReason::AllocationBandwidth),
+            (Bandwidth { allocation: None, user: Some(UserBucket::new(rate)) }, DropReason::UserBandwidth),
+        ] {
+            let mut table = world(false);
+            let TableChange::Insert(mut new) =
+                insert(RelayId { index: 9, generation: 1 }, client(STRANGER), "198.51.100.1:50009", 9_000)
+            else {
+                unreachable!("insert makes an Insert")
+            };
+            new.bandwidth = bandwidth;
+            let (relay, by) = (new.relay, new.five_tuple);
+            table.apply(TableChange::Insert(new));
+            table.apply(bind(relay, 0x4000, "203.0.113.2:2000", 9_000));
+            let to_peer = |datagram: &[u8], millis| match from_client(&table, at(millis), &by, datagram) {
+                FromClient::ToPeer { .. } => Ok(()),
+                FromClient::Drop(reason) => Err(reason),
+                other => panic!("{other:?}"),
+            };
+            let to_client = |from| {
+                let (mut buffer, payload) = received(&data);
+                match from_peer(&table, at(0), relay, peer(from), &mut buffer, payload) {
+                    FromPeer::ToClient { .. } => Ok(()),
+                    FromPeer::Drop(reason) => Err(reason),
+                }
+            };
+            for _ in 0..10 {
+                assert_eq!(to_peer(&channel_data(0x4000, &data), 0), Ok(()));
+                assert_eq!(to_client("203.0.113.2:2000"), Ok(()));
+            }
+            for _ in 0..5 {
+                assert_eq!(to_peer(&send("203.0.113.2:2000", &data), 0), Ok(()));
+            }
+            assert_eq!(to_peer(&channel_data(0x4000, &data), 0), Err(reason));
+            assert_eq!(to_peer(&send("203.0.113.2:2000", &data), 0), Err(reason));
+            assert_eq!(to_client("203.0.113.2:2000"), Err(reason));
+            assert_eq!(to_client("203.0.113.2:9"), Err(reason));
+            let counters = table.counters(relay).unwrap();
+            assert_eq!((counters.to_peer_packets, counters.to_client_packets), (15, 10));
+            // What is dropped for another reason costs nothing.
+            assert_eq!(to_peer(&channel_data(0x4FFF, &data), 40), Err(DropReason::NoChannel));
+            assert_eq!(to_peer(&channel_data(0x4000, &data), 40), Ok(()));
+            // Other allocations are untouched.
+            assert!(arrive(&table, 0, OVER_V4, "203.0.113.2:2000", &data).is_ok());
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod allocate;
 mod authentication;
+mod bandwidth;
 mod channel_bind;
 mod create_permission;
 mod exhaustion;
