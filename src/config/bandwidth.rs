@@ -66,7 +66,7 @@ fn wrong_unit(text: &str, number: Option<u64>, unit: &str, example: &str) -> Com
 /// The shortest text that [`parse_bandwidth`] reads as `bits_per_s`, less what is no whole kbit/s.
 #[must_use]
 pub fn show_bandwidth(bits_per_s: u64) -> String {
-    let whole = UNITS.iter().rev().find(|(_, bits)| bits_per_s >= *bits && bits_per_s % bits == 0);
+    let whole = UNITS.iter().rev().find(|(_, bits)| bits_per_s >= *bits && bits_per_s.is_multiple_of(*bits));
     match whole {
         Some((word, bits)) => format!("{}{word}", bits_per_s / bits),
         None => format!("{}kbit/s", bits_per_s / 1_000),

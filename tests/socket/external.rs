@@ -111,9 +111,9 @@ fn talk(plane: &mut Plane, one: &Party, other: &Party) {
 fn clients_of_one_worker_and_of_two_talk_by_external_addresses_over_both_families() {
     for workers in [1, 2] {
         let mut plane = Plane::start_with(&behind_a_nat(workers));
-        for listener in 0..2 {
+        for (listener, (_, external)) in ADDRESSES.into_iter().enumerate() {
             let one = join(&mut plane, listener);
-            assert_eq!(one.allocation.relayed.ip(), ip(ADDRESSES[listener].1));
+            assert_eq!(one.allocation.relayed.ip(), ip(external));
             for there in 0..usize::from(workers) {
                 // The kernel spreads clients over the workers by their ports.
                 let other = (0..64).map(|_| join(&mut plane, listener));

@@ -163,7 +163,7 @@ impl Meter {
 const fn per_byte(bits_per_s: u64) -> u64 {
     const BITS_PER_BYTE: u64 = 8;
     // 16,000,000 × 1,000 × 8 × 2^16 is less than 2^63.
-    (UNITS_PER_MS * 1_000 * BITS_PER_BYTE << COST_SHIFT).div_ceil(bits_per_s)
+    ((UNITS_PER_MS * 1_000 * BITS_PER_BYTE) << COST_SHIFT).div_ceil(bits_per_s)
 }
 
 fn units(span: Duration) -> u64 {
@@ -308,15 +308,11 @@ mod tests {
     #[test]
     fn threads_that_meet_at_one_word_get_together_what_one_would() {
         let user = UserBucket::new(rate(80_000_000));
-        let takers: Vec<_> = (0..2)
-            .map(|_| {
-                let user = user.clone();
-                thread::spawn(move || {
-                    (0..100_000_u64).filter(|n| user.take(at(n / 1_000), 100)).count() as u64
-                })
-            })
-            .collect();
-        let passed: u64 = takers.into_iter().map(|taker| taker.join().unwrap()).sum();
+        let flood = || (0..100_000_u64).filter(|n| user.take(at(n / 1_000), 100)).count() as u64;
+        let passed: u64 = thread::scope(|scope| {
+            let takers = [(); 2].map(|()| scope.spawn(flood));
+            takers.into_iter().map(|taker| taker.join().unwrap()).sum()
+        });
         // 10 MB in a second at once, and in 99 ms 990 kB.
         assert!((100_000..=109_901).contains(&passed), "{passed} packets");
         assert_eq!(user.full_at(), Deadline::from_millis(passed.div_ceil(100)));
