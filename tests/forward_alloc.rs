@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use swingbridge::proto::media::Bandwidth;
+use swingbridge::proto::media::Bucket;
 use swingbridge::proto::media::DropReason;
 use swingbridge::proto::media::ExternalAddresses;
 use swingbridge::proto::media::FromClient;
@@ -19,7 +20,6 @@ use swingbridge::proto::media::NewAllocation;
 use swingbridge::proto::media::Table;
 use swingbridge::proto::media::TableChange;
 use swingbridge::proto::media::TableConfig;
-use swingbridge::proto::media::UserBucket;
 use swingbridge::proto::media::forward::from_client;
 use swingbridge::proto::media::forward::from_peer;
 use swingbridge::proto::peers::PolicyBuilder;
@@ -220,7 +220,7 @@ fn world() -> Table {
     };
     // Wide enough for every packet of these tests.
     let rate = Rate::new(100_000_000_000, Duration::from_secs(60));
-    let bandwidth = Bandwidth { allocation: rate, user: rate.map(UserBucket::new) };
+    let bandwidth = Bandwidth { allocation: rate.map(Bucket::new), user: rate.map(Bucket::new) };
     let mut table = Table::new(TableConfig {
         policy: Arc::new(policy.build()),
         strict_permissions: false,

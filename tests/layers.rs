@@ -36,7 +36,7 @@ const ROOMS: &[Room] = &[
             "proto::media::NewAllocation",
             "proto::media::TableChange",
             "proto::media::Bandwidth",
-            "proto::media::UserBucket",
+            "proto::media::Bucket",
         ],
     },
     // Done: input and output.

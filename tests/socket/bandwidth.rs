@@ -5,8 +5,8 @@ use std::time::Duration;
 use std::time::Instant;
 
 use swingbridge::proto::media::Bandwidth;
+use swingbridge::proto::media::Bucket;
 use swingbridge::proto::media::DropReason;
-use swingbridge::proto::media::UserBucket;
 use swingbridge::proto::types::Rate;
 
 use crate::message;
@@ -65,7 +65,7 @@ fn due(start: Instant) -> std::ops::RangeInclusive<usize> {
 fn a_flood_of_one_allocation_is_held_back_both_ways_and_another_is_untouched() {
     let mut plane = Plane::start(1, &["127.0.0.1:0"]);
     for from_client in [true, false] {
-        let loud = open(&mut plane, Bandwidth { allocation: Some(rate()), user: None });
+        let loud = open(&mut plane, Bandwidth { allocation: Some(Bucket::new(rate())), user: None });
         let calm = open(&mut plane, Bandwidth::default());
         let before = plane.stats(0).dropped(DropReason::AllocationBandwidth);
         let start = Instant::now();
@@ -89,7 +89,7 @@ fn a_flood_of_one_allocation_is_held_back_both_ways_and_another_is_untouched() {
 #[test]
 fn the_allocations_of_one_user_on_two_workers_share_one_bucket() {
     let mut plane = Plane::start(2, &["127.0.0.1:0"]);
-    let user = UserBucket::new(rate());
+    let user = Bucket::new(rate());
     let mut calls: Vec<Call> = Vec::new();
     // The kernel spreads clients over the workers by their ports.
     while !(0..2).all(|worker| calls.iter().any(|call| call.worker == worker)) {

@@ -16,7 +16,6 @@
 //! Counted are the bytes of the IP packet on the peer's side, in both directions together: headers count, so a flood
 //! of empty datagrams is held back too.
 
-use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -43,28 +42,35 @@ const _: () = assert!(per_byte(limits::BANDWIDTH_BITS_PER_S_MIN).checked_mul(PAC
 /// What one allocation may carry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bandwidth {
-    /// It alone; `None` for any amount.
-    pub allocation: Option<Rate>,
-    /// All of its user's together; `None` for any amount.
-    pub user: Option<UserBucket>,
+    /// It alone, by whichever of its relayed addresses; `None` for any amount. Only the worker that owns the allocation
+    /// draws from it.
+    pub allocation: Option<Bucket>,
+    /// All of its user's together, on whichever workers; `None` for any amount.
+    pub user: Option<Bucket>,
 }
 
-/// The bucket that all allocations of one user share, on whichever workers: the one word that workers share on a
-/// packet's way. Clones are the same bucket.
+/// A bucket. Clones are the same one.
 #[derive(Clone, Debug)]
-pub struct UserBucket(Arc<Shared>);
+pub struct Bucket(Arc<Word>);
 
 #[derive(Debug)]
-struct Shared {
+struct Word {
+    rate: Rate,
     meter: Meter,
     spoken_for: AtomicU64,
 }
 
-impl UserBucket {
+impl Bucket {
     /// A full bucket.
     #[must_use]
     pub fn new(rate: Rate) -> Self {
-        Self(Arc::new(Shared { meter: Meter::new(rate), spoken_for: AtomicU64::new(0) }))
+        Self(Arc::new(Word { rate, meter: Meter::new(rate), spoken_for: AtomicU64::new(0) }))
+    }
+
+    /// Its rate.
+    #[must_use]
+    pub fn rate(&self) -> Rate {
+        self.0.rate
     }
 
     /// When it is full again if nothing more is taken: from then on a new one is as good.
@@ -82,56 +88,61 @@ impl UserBucket {
     /// Takes `bytes`, if the bucket lets them pass. Workers may meet here: whoever comes second counts again, and each
     /// time somebody has got on.
     fn take(&self, tick: Tick, bytes: u64) -> bool {
-        let Shared { meter, spoken_for } = &*self.0;
+        let Word { meter, spoken_for, .. } = &*self.0;
         let taken = |before| meter.take(before, tick, bytes);
         spoken_for.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_ok()
+    }
+
+    /// What the word would be once `bytes` are taken; `None` if they may not pass. With [`Self::set`] this is
+    /// [`Self::take`] for a bucket that one worker alone draws from: no packet pays for a locked instruction.
+    fn after(&self, tick: Tick, bytes: u64) -> Option<u64> {
+        self.0.meter.take(self.0.spoken_for.load(Ordering::Relaxed), tick, bytes)
+    }
+
+    fn set(&self, spoken_for: u64) {
+        self.0.spoken_for.store(spoken_for, Ordering::Relaxed);
     }
 }
 
 /// Whether they are one bucket.
-impl PartialEq for UserBucket {
+impl PartialEq for Bucket {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
-impl Eq for UserBucket {}
+impl Eq for Bucket {}
 
-/// The buckets that a packet of one allocation draws from. Its own is a cell of the worker that owns it.
+/// The buckets that the packets of one relayed address draw from.
 #[derive(Debug)]
 pub(super) struct Buckets {
-    own: Option<(Meter, Cell<u64>)>,
-    user: Option<UserBucket>,
+    from: Bandwidth,
     header_len: u64,
 }
 
 impl Buckets {
-    /// Full buckets for an allocation whose relayed address is of `family`.
-    pub(super) fn new(bandwidth: Bandwidth, family: Family) -> Self {
-        let own = bandwidth.allocation.map(|rate| (Meter::new(rate), Cell::new(0)));
+    /// Those for a relayed address of `family`.
+    pub(super) const fn new(from: Bandwidth, family: Family) -> Self {
         // IP header without options, and UDP header.
         let header_len = match family {
             Family::V4 => 20 + 8,
             Family::V6 => 40 + 8,
         };
-        Self { own, user: bandwidth.user, header_len }
+        Self { from, header_len }
     }
 
     /// Takes a datagram with `data_len` bytes from each bucket, or from none.
     pub(super) fn take(&self, tick: Tick, data_len: usize) -> Result<(), DropReason> {
         let bytes = data_len as u64 + self.header_len;
-        let own = match &self.own {
-            Some((meter, spoken_for)) => {
-                let then = meter.take(spoken_for.get(), tick, bytes);
-                Some((spoken_for, then.ok_or(DropReason::AllocationBandwidth)?))
-            }
+        let own = match &self.from.allocation {
+            Some(own) => Some((own, own.after(tick, bytes).ok_or(DropReason::AllocationBandwidth)?)),
             None => None,
         };
-        if self.user.as_ref().is_some_and(|user| !user.take(tick, bytes)) {
+        if self.from.user.as_ref().is_some_and(|user| !user.take(tick, bytes)) {
             return Err(DropReason::UserBandwidth);
         }
-        if let Some((spoken_for, then)) = own {
-            spoken_for.set(then);
+        if let Some((own, after)) = own {
+            own.set(after);
         }
         Ok(())
     }
@@ -189,11 +200,11 @@ mod tests {
     }
 
     fn own(bits_per_s: u64) -> Buckets {
-        let bandwidth = Bandwidth { allocation: Some(rate(bits_per_s)), user: None };
+        let bandwidth = Bandwidth { allocation: Some(Bucket::new(rate(bits_per_s))), user: None };
         Buckets::new(bandwidth, Family::V4)
     }
 
-    fn of_user(user: &UserBucket) -> Buckets {
+    fn of_user(user: &Bucket) -> Buckets {
         Buckets::new(Bandwidth { allocation: None, user: Some(user.clone()) }, Family::V4)
     }
 
@@ -261,22 +272,21 @@ mod tests {
 
     #[test]
     fn over_ipv6_the_header_is_longer() {
-        let bandwidth = Bandwidth { allocation: Some(rate(200_000)), user: None };
+        let bandwidth = Bandwidth { allocation: Some(Bucket::new(rate(200_000))), user: None };
         let buckets = Buckets::new(bandwidth, Family::V6);
         let passed = (0..1_000).take_while(|_| buckets.take(at(0), 52).is_ok()).count();
         assert_eq!(passed, 250);
     }
 
     #[test]
-    fn without_a_limit_everything_passes_and_nothing_is_kept() {
+    fn without_a_limit_everything_passes() {
         let buckets = Buckets::new(Bandwidth::default(), Family::V4);
         assert!((0..100_000).all(|_| buckets.take(at(0), 65_507).is_ok()));
-        assert!(buckets.own.is_none() && buckets.user.is_none());
     }
 
     #[test]
     fn allocations_of_one_user_share_and_those_of_another_do_not() {
-        let (alice, bob) = (UserBucket::new(rate(200_000)), UserBucket::new(rate(200_000)));
+        let (alice, bob) = (Bucket::new(rate(200_000)), Bucket::new(rate(200_000)));
         let (one, two, other) = (of_user(&alice), of_user(&alice), of_user(&bob));
         for _ in 0..125 {
             assert_eq!((one.take(at(0), 72), two.take(at(0), 72)), (Ok(()), Ok(())));
@@ -288,16 +298,28 @@ mod tests {
     }
 
     #[test]
+    fn both_relayed_addresses_of_an_allocation_draw_from_one_bucket() {
+        let bandwidth = Bandwidth { allocation: Some(Bucket::new(rate(200_000))), user: None };
+        let (v4, v6) = (Buckets::new(bandwidth.clone(), Family::V4), Buckets::new(bandwidth, Family::V6));
+        for _ in 0..125 {
+            assert_eq!((v4.take(at(0), 72), v6.take(at(0), 52)), (Ok(()), Ok(())));
+        }
+        assert_eq!(v4.take(at(0), 72), Err(DropReason::AllocationBandwidth));
+        assert_eq!(v6.take(at(0), 52), Err(DropReason::AllocationBandwidth));
+    }
+
+    #[test]
     fn a_packet_that_one_bucket_refuses_costs_the_other_nothing() {
-        let user = UserBucket::new(rate(100_000));
-        let bandwidth = Bandwidth { allocation: Some(rate(200_000)), user: Some(user.clone()) };
+        let user = Bucket::new(rate(100_000));
+        let bandwidth = Bandwidth { allocation: Some(Bucket::new(rate(200_000))), user: Some(user.clone()) };
         let both = Buckets::new(bandwidth, Family::V4);
         assert_eq!(flood(&both, 0, 72), 12_500);
         assert!((0..10_000).all(|_| both.take(at(0), 72) == Err(DropReason::UserBandwidth)));
         // Half a second later the user's bucket is half full, and the allocation's full.
         assert_eq!(flood(&both, 500, 72), 6_300);
         assert_eq!(flood(&of_user(&user), 500, 72), 0);
-        let narrow = Bandwidth { allocation: Some(rate(8_000)), user: Some(UserBucket::new(rate(80_000))) };
+        let narrow =
+            Bandwidth { allocation: Some(Bucket::new(rate(8_000))), user: Some(Bucket::new(rate(80_000))) };
         let user = narrow.user.clone().unwrap();
         let narrow = Buckets::new(narrow, Family::V4);
         assert_eq!(flood(&narrow, 0, 72), 1_000);
@@ -307,7 +329,7 @@ mod tests {
 
     #[test]
     fn threads_that_meet_at_one_word_get_together_what_one_would() {
-        let user = UserBucket::new(rate(80_000_000));
+        let user = Bucket::new(rate(80_000_000));
         let flood = || (0..100_000_u64).filter(|n| user.take(at(n / 1_000), 100)).count() as u64;
         let passed: u64 = thread::scope(|scope| {
             let takers = [(); 2].map(|()| scope.spawn(flood));
@@ -320,7 +342,7 @@ mod tests {
 
     #[test]
     fn a_bucket_is_full_again_when_it_says_so() {
-        let user = UserBucket::new(rate(200_000));
+        let user = Bucket::new(rate(200_000));
         assert_eq!(user.full_at(), Deadline::PAST);
         flood(&of_user(&user), 4_000, 72);
         assert_eq!(user.full_at(), Deadline::from_millis(5_000));
@@ -336,7 +358,7 @@ mod tests {
             packets in prop::collection::vec((0_u64..50, 0_usize..65_507), 1..200),
         ) {
             let rate = Rate::new(bits_per_s, Duration::from_secs(burst_s)).unwrap();
-            let bandwidth = Bandwidth { allocation: Some(rate), user: None };
+            let bandwidth = Bandwidth { allocation: Some(Bucket::new(rate)), user: None };
             let buckets = Buckets::new(bandwidth, Family::V4);
             let (mut now, mut passed) = (0, 0);
             for (pause, len) in packets {

@@ -172,11 +172,11 @@ mod tests {
     use proptest::proptest;
 
     use crate::proto::media::Bandwidth;
+    use crate::proto::media::Bucket;
     use crate::proto::media::Counters;
     use crate::proto::media::ExternalAddresses;
     use crate::proto::media::TableChange;
     use crate::proto::media::TableConfig;
-    use crate::proto::media::UserBucket;
     use crate::proto::media::fixture::*;
     use crate::proto::peers::PolicyBuilder;
     use crate::proto::peers::Unlisted;
@@ -659,8 +659,8 @@ mod tests {
         let rate = Rate::new(200_000, Duration::from_secs(1)).unwrap();
         let data = [7; 972];
         for (bandwidth, reason) in [
-            (Bandwidth { allocation: Some(rate), user: None }, DropReason::AllocationBandwidth),
-            (Bandwidth { allocation: None, user: Some(UserBucket::new(rate)) }, DropReason::UserBandwidth),
+            (Bandwidth { allocation: Some(Bucket::new(rate)), user: None }, DropReason::AllocationBandwidth),
+            (Bandwidth { allocation: None, user: Some(Bucket::new(rate)) }, DropReason::UserBandwidth),
         ] {
             let mut table = world(false);
             let TableChange::Insert(mut new) =

@@ -15,7 +15,7 @@ mod update;
 mod verdict;
 
 pub use bucket::Bandwidth;
-pub use bucket::UserBucket;
+pub use bucket::Bucket;
 pub use counters::Counters;
 pub use external::ExternalAddresses;
 pub use table::Table;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::collections::VecDeque;
 
-use crate::proto::media::UserBucket;
+use crate::proto::media::Bucket;
 use crate::proto::types::Deadline;
 use crate::proto::types::QuotaIdentity;
 use crate::proto::types::Rate;
@@ -23,7 +23,7 @@ pub(super) struct UserBuckets {
 
 #[derive(Debug)]
 struct Held {
-    bucket: UserBucket,
+    bucket: Bucket,
     allocations: u32,
 }
 
@@ -34,10 +34,10 @@ impl UserBuckets {
     }
 
     /// The bucket for one more allocation of `user`. For each there is one [`Self::release`].
-    pub(super) fn hold(&mut self, tick: Tick, user: &QuotaIdentity) -> Option<UserBucket> {
+    pub(super) fn hold(&mut self, tick: Tick, user: &QuotaIdentity) -> Option<Bucket> {
         let rate = self.rate?;
         self.forget_full(tick);
-        let new = || Held { bucket: UserBucket::new(rate), allocations: 0 };
+        let new = || Held { bucket: Bucket::new(rate), allocations: 0 };
         let held = self.buckets.entry(user.clone()).or_insert_with(new);
         held.allocations += 1;
         Some(held.bucket.clone())

@@ -4,6 +4,7 @@
 //! has closed the socket.
 
 use crate::proto::media::Bandwidth;
+use crate::proto::media::Bucket;
 use crate::proto::media::Counters;
 use crate::proto::media::NewAllocation;
 use crate::proto::media::TableChange;
@@ -65,7 +66,7 @@ impl<E: Entropy> Server<E> {
             relayed,
             until,
             bandwidth: Bandwidth {
-                allocation: self.config.bandwidth_per_allocation,
+                allocation: self.config.bandwidth_per_allocation.map(Bucket::new),
                 user: self.user_buckets.hold(now.tick(), &allocation.owner.quota),
             },
         };

@@ -1,6 +1,7 @@
 //! What control hands to the data plane of bandwidth limits.
 
 use crate::proto::media::Bandwidth;
+use crate::proto::media::Bucket;
 use crate::proto::types::Rate;
 
 use super::*;
@@ -32,7 +33,11 @@ fn each_allocation_gets_its_own_rate_and_all_of_a_user_get_one_bucket() {
     Client::alice(&world, 2).allocate(&mut world);
     Client::named(&world, 3, "bob", "password").allocate(&mut world);
     let granted = granted(&world);
-    assert!(granted.iter().all(|bandwidth| bandwidth.allocation == rate(2_000_000)));
+    let own: Vec<_> =
+        granted.iter().map(|bandwidth| bandwidth.allocation.clone().expect("a limit is set")).collect();
+    assert!(own.iter().all(|bucket| Some(bucket.rate()) == rate(2_000_000)));
+    assert!(own[0] != own[1] && own[1] != own[2]);
+    assert_eq!(granted[0].user.as_ref().map(Bucket::rate), rate(8_000_000));
     assert!(granted[0].user.is_some() && granted[0].user == granted[1].user);
     assert!(granted[2].user.is_some() && granted[2].user != granted[0].user);
 }
