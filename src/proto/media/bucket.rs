@@ -183,6 +183,7 @@ fn units(span: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
     use std::thread;
 
     use proptest::prelude::*;
@@ -329,15 +330,19 @@ mod tests {
 
     #[test]
     fn threads_that_meet_at_one_word_get_together_what_one_would() {
-        let user = Bucket::new(rate(80_000_000));
-        let flood = || (0..100_000_u64).filter(|n| user.take(at(n / 1_000), 100)).count() as u64;
-        let passed: u64 = thread::scope(|scope| {
+        // So many bytes, one at a time, that no thread is done before the other begins.
+        let user = Bucket::new(rate(16_000_000));
+        let begin = Barrier::new(2);
+        let flood = || {
+            begin.wait();
+            (0..).take_while(|_| user.take(at(0), 1)).count()
+        };
+        let passed: usize = thread::scope(|scope| {
             let takers = [(); 2].map(|()| scope.spawn(flood));
             takers.into_iter().map(|taker| taker.join().unwrap()).sum()
         });
-        // 10 MB in a second at once, and in 99 ms 990 kB.
-        assert!((100_000..=109_901).contains(&passed), "{passed} packets");
-        assert_eq!(user.full_at(), Deadline::from_millis(passed.div_ceil(100)));
+        assert_eq!(passed, 2_000_000);
+        assert_eq!(user.full_at(), Deadline::from_millis(1_000));
     }
 
     #[test]

@@ -153,6 +153,21 @@ mod tests {
     }
 
     #[test]
+    fn who_left_twice_keeps_the_bucket_though_the_first_time_is_due() {
+        let mut buckets = buckets(true);
+        let bucket = buckets.hold(at(5_000), &user("alice"));
+        for left in [5_000, 5_900] {
+            bucket.as_ref().unwrap().drain(at(left));
+            buckets.release(at(left), &user("alice"));
+            if left == 5_000 {
+                buckets.hold(at(5_500), &user("alice"));
+            }
+        }
+        buckets.hold(at(6_100), &user("bob"));
+        assert_eq!(buckets.hold(at(6_100), &user("alice")), bucket);
+    }
+
+    #[test]
     fn those_who_left_are_bounded() {
         let mut buckets = buckets(true);
         for number in 0..=limits::USER_BUCKETS_KEPT_MAX {
