@@ -166,3 +166,45 @@ fn peers(unlisted: Unlisted) -> &'static str {
 fn row(f: &mut fmt::Formatter<'_>, name: &str, value: &str) -> fmt::Result {
     writeln!(f, "  {name:<10} {value}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::config::Machine;
+
+    /// What is told of the listener and of the relay that `text` names.
+    fn told(text: &str) -> String {
+        let secret = Secret::new(*b"0123456789abcdef");
+        let text = format!("{text}\n[auth]\nsecrets = [\"0123456789abcdef\"]\n");
+        let loaded = config::load("a.toml", &text, &config::OperatingSystem::beside("a.toml".as_ref()));
+        let checked = loaded.checked.unwrap_or_else(|| panic!("{}", loaded.report.render(false)));
+        let settings = checked.build(&Machine::default());
+        Summary { settings: &settings, warnings: &[], trial: Some(&secret), unix: 1_800_000_000 }.to_string()
+    }
+
+    #[test]
+    fn a_web_page_is_told_the_external_address_of_the_listener() {
+        for (text, url) in [
+            (
+                "[listen]\nudp = [{ bind = \"10.0.0.5:3478\", external = \"203.0.113.7:3479\" }]",
+                "turn:203.0.113.7:3479?transport=udp",
+            ),
+            (
+                "[relay]\naddresses = [{ bind = \"10.0.0.5\", external = \"203.0.113.7\" }]",
+                "turn:203.0.113.7:3478?transport=udp",
+            ),
+            ("[listen]\nudp = [\"10.0.0.5:3478\"]", "turn:10.0.0.5:3478?transport=udp"),
+        ] {
+            let told = told(text);
+            assert!(told.contains(url), "{url} is missing:\n{told}");
+        }
+    }
+
+    #[test]
+    fn bandwidth_limits_are_told() {
+        let limits = "[limits]\nbandwidth_per_allocation = \"2Mbit/s\"\nbandwidth_per_user = \"1500kbit/s\"";
+        assert!(told(limits).contains("bandwidth: 2Mbit/s per allocation, 1500kbit/s per user"));
+        assert!(told("").contains("bandwidth: any per allocation, any per user"));
+    }
+}
