@@ -63,7 +63,7 @@ fn wrong_unit(text: &str, number: Option<u64>, unit: &str, example: &str) -> Com
     Complaint::new(rule, fix)
 }
 
-/// The shortest text that [`parse_bandwidth`] reads as `bits_per_s`, less what is no whole kbit/s.
+/// The shortest text that the configuration reads as `bits_per_s`, less what is no whole kbit/s.
 #[must_use]
 pub fn show_bandwidth(bits_per_s: u64) -> String {
     let whole = UNITS.iter().rev().find(|(_, bits)| bits_per_s >= *bits && bits_per_s.is_multiple_of(*bits));
