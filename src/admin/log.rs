@@ -152,6 +152,13 @@ pub fn event(happened: &Event) {
         Event::PortRefused { bind, why } => port_refused(*bind, *why),
         Event::AnswerRepeated => trace!("answer repeated"),
         Event::Discarded => trace!("message discarded"),
+        Event::Reconfigured { permissions, channels } => {
+            info!(
+                permissions_revoked = permissions,
+                channels_revoked = channels,
+                "new configuration in force"
+            );
+        }
     }
 }
 
@@ -392,6 +399,7 @@ mod tests {
             port_refused(OpenFailure::Other),
             Event::AnswerRepeated,
             Event::Discarded,
+            Event::Reconfigured { permissions: 2, channels: 1 },
         ]
     }
 

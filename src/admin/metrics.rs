@@ -166,6 +166,9 @@ impl Scrape {
             .with([], self.control.answers_repeated),
             Family::new("swingbridge_requests_discarded_total", "Messages that could not be used at all")
                 .with([], self.control.discarded),
+            Family::new("swingbridge_reloads_total", "Reloads of the configuration, by what came of them")
+                .with([("result", "applied".to_owned())], self.control.reloads_applied)
+                .with([("result", "refused".to_owned())], self.control.reloads_refused),
         ]
     }
 

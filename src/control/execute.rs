@@ -1,6 +1,5 @@
 //! What the server wants done, on its way to the workers.
 
-use crate::proto::media::TableChange;
 use crate::proto::turn::OpenFailure;
 use crate::proto::turn::Output;
 use crate::proto::types::WorkerId;
@@ -55,8 +54,11 @@ impl Workers {
                 self.push(worker, ToWorker::Close { relay });
             }
             Output::Table { worker, change } => self.push(worker, ToWorker::Table(change)),
-            Output::TableOfAll { change } => self.push_all(&change),
+            Output::TableOfAll { change } => self.push_all(|| ToWorker::Table(change.clone())),
             Output::Event(event) => return Some(event),
+            Output::Announce { username_anonymity } => {
+                self.push_all(|| ToWorker::Announce { username_anonymity });
+            }
         }
         None
     }
@@ -72,10 +74,10 @@ impl Workers {
         }
     }
 
-    fn push_all(&mut self, change: &TableChange) {
+    fn push_all(&mut self, command: impl Fn() -> ToWorker) {
         for index in 0..self.handles.len() {
             let worker = WorkerId(u16::try_from(index).expect("at most WORKERS_MAX workers"));
-            self.push(worker, ToWorker::Table(change.clone()));
+            self.push(worker, command());
         }
     }
 

@@ -2,12 +2,15 @@
 //! messages, and carries out what it says.
 
 mod clock;
+mod commands;
 mod entropy;
 mod execute;
 mod task;
 pub mod view;
 
 pub use clock::Clock;
+pub use commands::Commands;
+pub use commands::Order;
 pub use entropy::SystemEntropy;
 pub use task::Control;
 pub use task::Ended;

@@ -22,9 +22,11 @@ use crate::proto::types::WorkerId;
 use crate::relay::Handle;
 use crate::relay::Report;
 use crate::relay::RequestUp;
+use crate::ring::Receiver;
 use crate::ring::Wake;
 
 use super::Clock;
+use super::Order;
 use super::SystemEntropy;
 use super::execute::Workers;
 use super::execute::open_failure;
@@ -51,6 +53,8 @@ pub struct Control {
     wake: Arc<Wake>,
     view: Arc<ControlView>,
     sink: EventSink,
+    /// What the operator wants; without a sender, nothing.
+    orders: Option<Receiver<Order>>,
 }
 
 /// How the control task came to its end.
@@ -73,7 +77,14 @@ impl Control {
         view: Arc<ControlView>,
         sink: EventSink,
     ) -> Self {
-        Self { server, clock, workers: Workers::new(handles), wake, view, sink }
+        Self { server, clock, workers: Workers::new(handles), wake, view, sink, orders: None }
+    }
+
+    /// Takes orders from the far end of `orders`, which wakes this task.
+    #[must_use]
+    pub fn obeying(mut self, orders: Receiver<Order>) -> Self {
+        self.orders = Some(orders);
+        self
     }
 
     /// Runs until `leave` is asked for, then ends every allocation and every worker.
@@ -125,6 +136,7 @@ impl Control {
             self.drain_outputs();
             worked = true;
         }
+        worked |= self.take_order();
         for step in [Self::take_report, Self::take_live, Self::take_fresh] {
             for worker in 0..self.workers.handles().len() {
                 for _ in 0..INPUTS_PER_TURN_MAX {
@@ -144,6 +156,18 @@ impl Control {
         } else {
             Turn::Idle
         }
+    }
+
+    /// One order at a time: the next waits until this one is carried out in full.
+    fn take_order(&mut self) -> bool {
+        if self.server.is_reconfiguring() || !self.workers.have_room() {
+            return false;
+        }
+        let Some(order) = self.orders.as_mut().and_then(Receiver::pop) else { return false };
+        self.input(match order {
+            Order::Reconfigure(to) => Input::Reconfigure(to),
+        });
+        true
     }
 
     fn take_report(&mut self, worker: usize) -> bool {
@@ -218,12 +242,13 @@ impl Control {
     fn sleep(&mut self, leave: &Leave, leaving: bool) -> io::Result<()> {
         self.wake.prepare_sleep();
         // Looked once more after the announcement: whoever pushed before it did not write the eventfd.
+        let no_order = self.orders.as_ref().is_none_or(Receiver::is_empty);
         let nothing = self
             .workers
             .handles()
             .iter()
             .all(|handle| handle.reports.is_empty() && handle.live.is_empty() && handle.fresh.is_empty());
-        if nothing && (leaving || !leave.is_asked()) {
+        if nothing && no_order && (leaving || !leave.is_asked()) {
             let now = self.clock.now().tick();
             let next = self.server.poll_timeout().map(|(deadline, _)| deadline.remaining(now));
             let pause = next.unwrap_or(ALIVE_INTERVAL).min(ALIVE_INTERVAL);

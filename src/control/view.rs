@@ -110,6 +110,9 @@ pub struct ControlView {
     ports_quarantined: AtomicU64,
     /// Milliseconds since the start, plus 1; 0 before the first sign of life.
     alive: AtomicU64,
+    reloads_applied: AtomicU64,
+    /// The one counter that the control task does not write: what it never hears of.
+    reloads_refused: AtomicU64,
 }
 
 /// A copy of every counter.
@@ -135,6 +138,10 @@ pub struct ControlSnapshot {
     pub ports: Ports,
     /// The last sign of life.
     pub last_alive: Option<Tick>,
+    /// Reloads of the configuration that were carried out.
+    pub reloads_applied: u64,
+    /// Reloads that changed nothing because the file is wrong.
+    pub reloads_refused: u64,
 }
 
 impl ControlView {
@@ -156,7 +163,13 @@ impl ControlView {
             Event::PortRefused { why, .. } => add(&self.ports_refused[open_failure_index(*why)]),
             Event::AnswerRepeated => add(&self.answers_repeated),
             Event::Discarded => add(&self.discarded),
+            Event::Reconfigured { .. } => add(&self.reloads_applied),
         }
+    }
+
+    /// Counts a reload that changed nothing.
+    pub fn reload_refused(&self) {
+        add(&self.reloads_refused);
     }
 
     /// Notes the state of the port pools.
@@ -194,6 +207,8 @@ impl ControlView {
                 quarantined: read(&self.ports_quarantined),
             },
             last_alive: read(&self.alive).checked_sub(1).map(Tick::from_millis),
+            reloads_applied: read(&self.reloads_applied),
+            reloads_refused: read(&self.reloads_refused),
         }
     }
 }
@@ -279,11 +294,15 @@ mod tests {
         }
         view.record(&Event::AnswerRepeated);
         view.record(&Event::Discarded);
+        view.record(&Event::Reconfigured { permissions: 3, channels: 1 });
+        view.reload_refused();
+        view.reload_refused();
         let snapshot = view.snapshot();
         assert_eq!(snapshot.refused[ErrorCode::ALL.len() - 1], 1);
         assert_eq!(snapshot.refused.iter().sum::<u64>(), 1);
         assert_eq!(snapshot.ports_refused, [1; 4]);
         assert_eq!((snapshot.answers_repeated, snapshot.discarded), (1, 1));
+        assert_eq!((snapshot.reloads_applied, snapshot.reloads_refused), (1, 2));
     }
 
     #[test]

@@ -29,8 +29,7 @@ const PERMITTED_MAX: usize = PERMITTED_LIVE_MAX + PERMISSIONS_PER_ALLOCATION_MAX
 /// Channels remembered, with those whose time is over. The difference makes sweeping rare.
 const CHANNELS_MAX: usize = 2 * CHANNELS_PER_ALLOCATION_MAX;
 
-/// What the peer policy says of a channel's peer. The policy does not change; which of the server's own
-/// relayed addresses are live does.
+/// What a peer policy says of a channel's peer, whichever of the server's own relayed addresses are live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reach {
     /// The peer may be reached.
@@ -46,6 +45,8 @@ pub(super) enum Reach {
 pub(super) struct Channel {
     pub(super) peer: PeerAddr,
     pub(super) reach: Reach,
+    /// The number of the policy that said so.
+    pub(super) judged_by: u32,
     until: Deadline,
 }
 
@@ -158,7 +159,15 @@ impl Allocation {
 
     /// Binds `number` and `peer` to each other and to nobody else, or lets their binding go on. Control sees
     /// to it that a binding which this replaces is over.
-    pub(super) fn bind(&mut self, number: ChannelNumber, peer: PeerAddr, until: Deadline, reach: Reach) {
+    ///
+    /// `judgement` is what the policy of this number says of the peer.
+    pub(super) fn bind(
+        &mut self,
+        number: ChannelNumber,
+        peer: PeerAddr,
+        until: Deadline,
+        judgement: (Reach, u32),
+    ) {
         if self.channels.len() >= CHANNELS_MAX && !self.channels.contains_key(&number) {
             self.sweep_channels();
         }
@@ -173,7 +182,20 @@ impl Allocation {
             Some(before) if before.peer == peer => before.until.max(until),
             _ => until,
         };
-        self.channels.insert(number, Channel { peer, reach, until });
+        let (reach, judged_by) = judgement;
+        self.channels.insert(number, Channel { peer, reach, judged_by, until });
+    }
+
+    /// Takes back what was granted, by whichever way it was.
+    pub(super) fn forbid(&mut self, peer: IpAddr) {
+        self.permitted.remove(&peer);
+    }
+
+    /// Ends a channel. Its peer's address stays permitted as long as it was.
+    pub(super) fn unbind(&mut self, number: ChannelNumber) {
+        if let Some(channel) = self.channels.remove(&number) {
+            self.channel_of_peer.remove(&channel.peer);
+        }
     }
 
     /// Forgets channels whose time is over. As with addresses no clock is needed: control admits at most
@@ -228,7 +250,7 @@ mod tests {
     }
 
     fn bind_to(allocation: &mut Allocation, number: u16, to: &str, until: u64) {
-        allocation.bind(channel(number), peer(to), ms(until), Reach::Always);
+        allocation.bind(channel(number), peer(to), ms(until), (Reach::Always, 0));
     }
 
     /// Each channel by both maps, which must say the same.

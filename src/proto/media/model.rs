@@ -37,7 +37,10 @@ const PEERS: [&str; 9] = [
     "192.0.2.99:1000",
     "[2001:db8:1::1]:1000",
 ];
-const ALWAYS_FORBIDDEN: [&str; 2] = ["203.0.113.66:53", "192.0.2.99:1000"];
+const FORBIDDEN_AT_FIRST: [&str; 2] = ["203.0.113.66:53", "192.0.2.99:1000"];
+/// The denials of another policy, and what it forbids.
+const OTHER_DENIALS: [&str; 2] = ["203.0.113.66:54", "203.0.113.2"];
+const FORBIDDEN_THEN: [&str; 3] = ["203.0.113.66:54", "203.0.113.2:1000", "192.0.2.99:1000"];
 const OWN_RELAYS: [&str; 2] = ["198.51.100.1:50000", "198.51.100.1:50001"];
 const RELAYED: [&str; 2] = ["198.51.100.1:50000", "[2001:db8:ffff::1]:50000"];
 const CHANNELS: std::ops::Range<u16> = 0x4000..0x4003;
@@ -58,6 +61,7 @@ struct Model {
     strict: bool,
     allocations: Vec<Allocation>,
     own: Vec<PeerAddr>,
+    other_policy: bool,
 }
 
 impl Model {
@@ -125,12 +129,24 @@ impl Model {
                     self.own.push(PeerAddr::new(*address));
                 }
             }
+            TableChange::Policy(to) => self.other_policy = **to == *policy(&OTHER_DENIALS),
+            TableChange::Forbid { relay, peer } => {
+                if let Some(allocation) = self.of(*relay) {
+                    allocation.grants.retain(|(ip, _)| ip != peer);
+                }
+            }
+            TableChange::Unbind { relay, channel } => {
+                if let Some(allocation) = self.of(*relay) {
+                    allocation.bindings.retain(|(number, _, _)| *number != channel.get());
+                }
+            }
         }
     }
 
     fn allowed(&self, to: PeerAddr) -> bool {
         let is_one_of = |list: &[&str]| list.iter().any(|text| peer(text) == to);
-        if is_one_of(&OWN_RELAYS) { self.own.contains(&to) } else { !is_one_of(&ALWAYS_FORBIDDEN) }
+        let forbidden: &[&str] = if self.other_policy { &FORBIDDEN_THEN } else { &FORBIDDEN_AT_FIRST };
+        if is_one_of(&OWN_RELAYS) { self.own.contains(&to) } else { !is_one_of(forbidden) }
     }
 
     fn of_client(
@@ -251,6 +267,12 @@ fn a_change() -> impl Strategy<Value = TableChange> {
         1 => a_relay().prop_map(|relay| TableChange::Remove { relay }),
         2 => (prop::sample::select(&OWN_RELAYS[..]), any::<bool>())
             .prop_map(|(own, live)| TableChange::OwnRelay { address: socket(own), live }),
+        1 => any::<bool>().prop_map(|other| {
+            TableChange::Policy(if other { policy(&OTHER_DENIALS) } else { policy(&FORBIDDEN_AT_FIRST[..1]) })
+        }),
+        1 => (a_relay(), a_peer()).prop_map(|(relay, peer)| TableChange::Forbid { relay, peer: peer.ip() }),
+        1 => (a_relay(), CHANNELS)
+            .prop_map(|(relay, number)| TableChange::Unbind { relay, channel: channel(number) }),
     ]
 }
 

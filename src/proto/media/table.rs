@@ -56,6 +56,9 @@ pub struct TableConfig {
 #[derive(Debug)]
 pub struct Table {
     policy: Arc<PeerPolicy>,
+    /// Counts the policies that there were. A channel remembers what its policy said; what an earlier one said is
+    /// not asked for, so that a new policy takes no walk over the channels.
+    policy_number: u32,
     strict_permissions: bool,
     hasher: RandomState,
     /// The place in `allocations` of each five-tuple whose allocation was not removed.
@@ -75,6 +78,7 @@ impl Table {
         let hasher = RandomState::with_seeds(a, b, c, d);
         Self {
             policy: config.policy,
+            policy_number: 0,
             strict_permissions: config.strict_permissions,
             clients: HashMap::with_hasher(hasher.clone()),
             allocations: Vec::new(),
@@ -94,6 +98,9 @@ impl Table {
             TableChange::Bind { relay, channel, peer, until } => self.bind(relay, channel, peer, until),
             TableChange::Remove { relay } => self.remove(relay),
             TableChange::OwnRelay { address, live } => self.own_relays.set(address, live),
+            TableChange::Policy(policy) => self.set_policy(policy),
+            TableChange::Forbid { relay, peer } => self.forbid(relay, peer),
+            TableChange::Unbind { relay, channel } => self.unbind(relay, channel),
         }
     }
 
@@ -173,6 +180,7 @@ impl Table {
     /// Whether the policy lets a datagram go to the peer of `channel`.
     pub(super) fn may_reach_by(&self, channel: &Channel) -> bool {
         match channel.reach {
+            _ if channel.judged_by != self.policy_number => self.may_reach(channel.peer),
             Reach::Always => true,
             Reach::Never => false,
             Reach::OwnRelay => self.may_reach(channel.peer),
@@ -227,15 +235,32 @@ impl Table {
     }
 
     fn bind(&mut self, relay: RelayId, number: ChannelNumber, peer: PeerAddr, until: Deadline) {
-        let reach = self.reach(peer);
+        let judgement = (self.reach(peer), self.policy_number);
         let strict_permissions = self.strict_permissions;
         let Some(allocation) = self.of_relay_mut(relay) else { return };
-        allocation.bind(number, peer, until, reach);
+        allocation.bind(number, peer, until, judgement);
         // The permission that a ChannelBind makes (RFC 8656 § 12.2) ends earlier than the channel. Clients
         // exist that refresh channels only; with strict permissions theirs end as the standard says, by their
         // own Permit.
         if !strict_permissions {
             allocation.permit(peer.ip(), until);
+        }
+    }
+
+    fn set_policy(&mut self, policy: Arc<PeerPolicy>) {
+        self.policy = policy;
+        self.policy_number = self.policy_number.wrapping_add(1);
+    }
+
+    fn forbid(&mut self, relay: RelayId, peer: IpAddr) {
+        if let Some(allocation) = self.of_relay_mut(relay) {
+            allocation.forbid(peer);
+        }
+    }
+
+    fn unbind(&mut self, relay: RelayId, number: ChannelNumber) {
+        if let Some(allocation) = self.of_relay_mut(relay) {
+            allocation.unbind(number);
         }
     }
 
@@ -342,14 +367,23 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use crate::proto::media::fixture::at;
+    use crate::proto::media::FromClient;
+    use crate::proto::media::FromPeer;
     use crate::proto::media::fixture::bind;
+    use crate::proto::media::fixture::channel;
+    use crate::proto::media::fixture::channel_data;
     use crate::proto::media::fixture::client;
     use crate::proto::media::fixture::insert;
     use crate::proto::media::fixture::ms;
     use crate::proto::media::fixture::peer;
     use crate::proto::media::fixture::permit;
+    use crate::proto::media::fixture::policy;
+    use crate::proto::media::fixture::received;
     use crate::proto::media::fixture::relay;
+    use crate::proto::media::fixture::send;
     use crate::proto::media::fixture::table;
+    use crate::proto::media::forward::from_client;
+    use crate::proto::media::forward::from_peer;
 
     use super::*;
 
@@ -457,6 +491,97 @@ mod tests {
         own.set(std::net::SocketAddrV6::new("2001:db8::1".parse().unwrap(), 7, 99, 0).into(), true);
         assert!(!own.is_live(nth(3)));
         assert!(own.is_live("[2001:db8::1]:7".parse().unwrap()));
+    }
+
+    /// Whether a packet of the client gets through by the channel, and by a Send indication to the same peer.
+    fn reached(table: &Table, number: u16, to: &str) -> (bool, bool) {
+        let sent = |datagram: &[u8]| match from_client(table, at(0), &client(1), datagram) {
+            FromClient::ToPeer { peer: reached, .. } => {
+                assert_eq!(reached, peer(to));
+                true
+            }
+            _ => false,
+        };
+        (sent(&channel_data(number, b"hi")), sent(&send(to, b"hi")))
+    }
+
+    /// Whether a packet of the peer gets through, and how.
+    fn heard(table: &Table, from: &str) -> Option<&'static str> {
+        let (mut buffer, payload) = received(b"hi");
+        match from_peer(table, at(0), relay(5, 1), peer(from), &mut buffer, payload) {
+            FromPeer::ToClient { frame, .. } if buffer[frame.start] >= 0x40 => Some("channel"),
+            FromPeer::ToClient { .. } => Some("indication"),
+            FromPeer::Drop(_) => None,
+        }
+    }
+
+    #[test]
+    fn a_new_policy_counts_for_channels_that_are_bound_already_both_ways_and_again() {
+        let mut table = with(relay(5, 1));
+        table.apply(permit(relay(5, 1), "203.0.113.66", 1_000));
+        let (one, other) = ("203.0.113.1:9", "203.0.113.66:53");
+        table.apply(bind(relay(5, 1), 0x4000, one, 1_000));
+        table.apply(bind(relay(5, 1), 0x4001, other, 1_000));
+        let seen = |table: &Table| (reached(table, 0x4000, one), reached(table, 0x4001, other));
+        assert_eq!(seen(&table), ((true, true), (false, false)));
+        table.apply(TableChange::Policy(policy(&["203.0.113.1"])));
+        assert_eq!(seen(&table), ((false, false), (true, true)));
+        table.apply(bind(relay(5, 1), 0x4000, one, 1_000));
+        assert_eq!(seen(&table), ((false, false), (true, true)), "bound under the new policy");
+        table.apply(TableChange::Policy(policy(&["203.0.113.66:53"])));
+        assert_eq!(seen(&table), ((true, true), (false, false)));
+    }
+
+    #[test]
+    fn an_own_relay_is_judged_by_its_life_under_every_policy() {
+        let mut table = with(relay(5, 1));
+        let own = "198.51.100.1:50001";
+        table.apply(bind(relay(5, 1), 0x4000, own, 1_000));
+        table.apply(TableChange::Policy(policy(&[])));
+        for live in [false, true, false] {
+            table.apply(TableChange::OwnRelay { address: own.parse().unwrap(), live });
+            assert_eq!(reached(&table, 0x4000, own), (live, live));
+        }
+    }
+
+    #[test]
+    fn what_is_forbidden_is_neither_sent_nor_heard_until_it_is_permitted_again() {
+        let mut table = with(relay(5, 1));
+        let (gone, kept) = ("203.0.113.1:9", "203.0.113.2:9");
+        for (number, to) in [(0x4000, gone), (0x4001, kept)] {
+            table.apply(bind(relay(5, 1), number, to, 1_000));
+        }
+        table.apply(TableChange::Forbid { relay: relay(5, 1), peer: "203.0.113.1".parse().unwrap() });
+        assert_eq!((reached(&table, 0x4000, gone), heard(&table, gone)), ((false, false), None));
+        assert_eq!((reached(&table, 0x4001, kept), heard(&table, kept)), ((true, true), Some("channel")));
+        table.apply(permit(relay(5, 1), "203.0.113.1", 10));
+        assert_eq!((reached(&table, 0x4000, gone), heard(&table, gone)), ((true, true), Some("channel")));
+    }
+
+    #[test]
+    fn a_channel_that_is_unbound_is_gone_by_number_and_by_peer_and_its_permission_stays() {
+        let mut table = with(relay(5, 1));
+        table.apply(bind(relay(5, 1), 0x4000, "203.0.113.1:9", 1_000));
+        table.apply(bind(relay(5, 1), 0x4001, "203.0.113.1:10", 1_000));
+        for _ in 0..2 {
+            table.apply(TableChange::Unbind { relay: relay(5, 1), channel: channel(0x4000) });
+            assert_eq!(reached(&table, 0x4000, "203.0.113.1:9"), (false, true));
+            assert_eq!(heard(&table, "203.0.113.1:9"), Some("indication"));
+            assert_eq!(heard(&table, "203.0.113.1:10"), Some("channel"));
+        }
+        table.apply(bind(relay(5, 1), 0x4000, "203.0.113.1:9", 1_000));
+        assert_eq!(heard(&table, "203.0.113.1:9"), Some("channel"));
+    }
+
+    #[test]
+    fn nothing_is_taken_from_another_generation() {
+        let mut table = with(relay(5, 1));
+        table.apply(bind(relay(5, 1), 0x4000, "203.0.113.1:9", 1_000));
+        for target in [relay(5, 0), relay(5, 2), relay(6, 1), relay(ALLOCATIONS_MAX, 1)] {
+            table.apply(TableChange::Forbid { relay: target, peer: "203.0.113.1".parse().unwrap() });
+            table.apply(TableChange::Unbind { relay: target, channel: channel(0x4000) });
+            assert_eq!(heard(&table, "203.0.113.1:9"), Some("channel"));
+        }
     }
 
     #[test]

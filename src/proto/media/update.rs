@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use crate::proto::peers::PeerPolicy;
 use crate::proto::types::ChannelNumber;
 use crate::proto::types::Deadline;
 use crate::proto::types::Dialect;
@@ -73,5 +75,22 @@ pub enum TableChange {
         address: SocketAddr,
         /// Whether it lives.
         live: bool,
+    },
+    /// Datagrams are judged by this policy from here on. It takes nothing that was granted: a permission or channel
+    /// that it denies is revoked by a change of its own.
+    Policy(Arc<PeerPolicy>),
+    /// Peers of this address are permitted no longer, whatever permitted them.
+    Forbid {
+        /// By which allocation.
+        relay: RelayId,
+        /// The peers' address.
+        peer: IpAddr,
+    },
+    /// A channel is over before its time.
+    Unbind {
+        /// Of which allocation.
+        relay: RelayId,
+        /// The channel.
+        channel: ChannelNumber,
     },
 }

@@ -21,6 +21,8 @@ struct Tie {
     peer: PeerAddr,
     /// When number and peer are free for others.
     until: Deadline,
+    /// The channel was ended before its time; only the tie is left.
+    revoked: bool,
 }
 
 /// Why a channel cannot be bound.
@@ -70,8 +72,32 @@ impl Channels {
     pub(super) fn bind(&mut self, channel: ChannelNumber, peer: PeerAddr, until: Deadline) {
         let tie_ms = limits::CHANNEL_TIE_AFTER_EXPIRY.as_millis() as u64;
         let until = Deadline::from_millis(until.as_millis().saturating_add(tie_ms));
-        self.by_number.insert(channel, Tie { peer, until });
+        self.by_number.insert(channel, Tie { peer, until, revoked: false });
         self.by_peer.insert(peer, channel);
+    }
+
+    /// How many numbers are tied.
+    pub(super) fn len(&self) -> usize {
+        self.by_number.len()
+    }
+
+    /// Ends at most `max` channels that live at `tick` and whose peer is `denied`. Number and peer stay tied, for late
+    /// packets may still be under way.
+    pub(super) fn revoke(
+        &mut self,
+        tick: Tick,
+        max: usize,
+        denied: impl Fn(PeerAddr) -> bool,
+    ) -> Vec<(ChannelNumber, PeerAddr)> {
+        let tie = limits::CHANNEL_TIE_AFTER_EXPIRY;
+        let tied_until = tick.after(tie);
+        let lives = |held: &Tie| !held.revoked && held.until > tied_until;
+        let hit = self.by_number.iter_mut().filter(|(_, held)| lives(held) && denied(held.peer)).take(max);
+        hit.map(|(number, held)| {
+            (held.until, held.revoked) = (tied_until, true);
+            (*number, held.peer)
+        })
+        .collect()
     }
 
     fn free_number(&mut self, tick: Tick, channel: ChannelNumber) {

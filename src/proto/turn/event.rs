@@ -71,6 +71,13 @@ pub enum Event {
     AnswerRepeated,
     /// A message could not be used at all: dropped.
     Discarded,
+    /// A new configuration is in force, and what it denies is revoked.
+    Reconfigured {
+        /// Permissions that were revoked before their time.
+        permissions: u64,
+        /// Channels that were revoked before their time.
+        channels: u64,
+    },
 }
 
 /// Why an allocation ended.

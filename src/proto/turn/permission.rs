@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use crate::proto::peers::PeerPolicy;
 use crate::proto::types::Deadline;
 use crate::proto::types::Tick;
 use crate::proto::types::limits;
@@ -34,6 +35,23 @@ impl Permissions {
     /// Installs or refreshes a permission.
     pub(super) fn install(&mut self, peer: IpAddr, until: Deadline) {
         self.until.insert(peer, until);
+    }
+
+    /// How many are remembered, their time over or not.
+    pub(super) fn len(&self) -> usize {
+        self.until.len()
+    }
+
+    /// Takes out at most `max` that live at `tick` and of which `policy` allows no port.
+    pub(super) fn take_denied(&mut self, tick: Tick, policy: &PeerPolicy, max: usize) -> Vec<IpAddr> {
+        let denied = |(peer, until): (&IpAddr, &Deadline)| {
+            (!until.is_due(tick) && !policy.allows_some_port(*peer)).then_some(*peer)
+        };
+        let denied: Vec<IpAddr> = self.until.iter().filter_map(denied).take(max).collect();
+        for peer in &denied {
+            self.until.remove(peer);
+        }
+        denied
     }
 }
 

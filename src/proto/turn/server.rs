@@ -30,6 +30,7 @@ use super::input::Command;
 use super::ports::PortCensus;
 use super::ports::PortPool;
 use super::quota::Quota;
+use super::reconfigure::Revoking;
 use super::reply::Answer;
 use super::reply::Asker;
 use super::reply::Reject;
@@ -55,6 +56,8 @@ pub struct Server<E> {
     pub(super) hasher: ahash::RandomState,
     /// Set while all allocations are being ended: the next slot to look at.
     pub(super) ending: Option<usize>,
+    /// Set while what a new peer policy denies is being revoked.
+    pub(super) revoking: Option<Revoking>,
 }
 
 /// The relayed transport addresses of live allocations, as peers name them.
@@ -81,6 +84,8 @@ pub(super) enum Timer {
 pub enum Wake {
     /// Allocations are being ended, and there are more.
     Ending,
+    /// Permissions and channels are being revoked, and there are more.
+    Revoking,
     /// A lifetime may be over, or a worker late.
     Timer,
     /// An answer need not be kept any longer.
@@ -120,6 +125,7 @@ impl<E: Entropy> Server<E> {
             outputs: VecDeque::new(),
             hasher: hasher(),
             ending: None,
+            revoking: None,
             config,
             entropy,
         }
@@ -133,6 +139,7 @@ impl<E: Entropy> Server<E> {
             Input::RelayFailed { relay, why } => self.relay_failed(now, relay, why),
             Input::RelayClosed { relay, counters } => self.relay_closed(now, relay, counters),
             Input::Command(Command::EndAll) => self.ending = Some(0),
+            Input::Reconfigure(to) => self.reconfigure(*to),
         }
         debug_assert!(self.outputs.len() <= limits::OUTPUTS_PER_INPUT_MAX);
     }
@@ -140,6 +147,9 @@ impl<E: Entropy> Server<E> {
     /// Does what is due. Where more is due than fits one call, [`Self::poll_timeout`] says "at once".
     pub fn handle_timeout(&mut self, now: Now) {
         self.answers.expire(now);
+        if self.ending.is_none() && self.revoking.is_some() {
+            return self.revoke(now);
+        }
         for _ in 0..limits::TIMERS_PER_CALL_MAX {
             if self.ending.is_some() {
                 self.end_next();
@@ -165,9 +175,10 @@ impl<E: Entropy> Server<E> {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Deadline, Wake)> {
         let ending = self.ending.map(|_| (Deadline::PAST, Wake::Ending));
+        let revoking = self.revoking.as_ref().map(|_| (Deadline::PAST, Wake::Revoking));
         let timer = self.timers.next_wake().map(|deadline| (deadline, Wake::Timer));
         let answers = self.answers.next_expiry().map(|deadline| (deadline, Wake::Answers));
-        [ending, timer, answers].into_iter().flatten().min()
+        [ending, revoking, timer, answers].into_iter().flatten().min()
     }
 
     /// How full the server is.

@@ -50,6 +50,14 @@ pub const RESERVATION_KEPT: Duration = Duration::from_secs(30);
 /// Timers that one call of `handle_timeout` works off; the rest is due at once.
 pub const TIMERS_PER_CALL_MAX: usize = 64;
 
+/// Permissions and channels that one call of `handle_timeout` revokes after a change of the peer policy; each takes two
+/// outputs at most. The rest is due at once.
+pub const REVOCATIONS_PER_CALL_MAX: usize = 64;
+/// Permissions and channels that one such call looks at; it may go past that by one allocation's.
+pub const REVOCATION_LOOKS_PER_CALL_MAX: usize = 4_096;
+/// Orders of the operator that wait for the control task.
+pub const ORDERS_MAX: usize = 4;
+
 /// The largest UDP payload.
 pub const DATAGRAM_MAX: usize = 65_507;
 /// The largest request that a worker hands to the control task: room for [`PEERS_PER_REQUEST_MAX`] peers and the
@@ -88,6 +96,7 @@ const _: () = assert!(WORKER_COMMANDS_MAX <= REPORTS_MAX);
 const _: () = assert!(TIMERS_PER_CALL_MAX * 3 <= OUTPUTS_PER_INPUT_MAX);
 const _: () = assert!(PEERS_PER_REQUEST_MAX * 24 + USERNAME_MAX + REALM_MAX + NONCE_MAX < REQUEST_MAX);
 const _: () = assert!(PEERS_PER_REQUEST_MAX < OUTPUTS_PER_INPUT_MAX);
+const _: () = assert!(REVOCATIONS_PER_CALL_MAX * 2 + 1 <= OUTPUTS_PER_INPUT_MAX);
 const _: () = assert!(PEERS_PER_REQUEST_MAX <= PERMISSIONS_PER_ALLOCATION_MAX);
 const _: () = assert!(CREDENTIAL_CLOCK_LEEWAY.as_secs() < CREDENTIAL_LIFETIME_MAX.as_secs());
 const _: () = assert!(ALLOCATION_LIFETIME_DEFAULT.as_secs() <= ALLOCATION_LIFETIME_MAX_DEFAULT.as_secs());

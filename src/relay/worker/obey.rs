@@ -50,6 +50,10 @@ impl Worker<'_> {
             ToWorker::Table(change) => slot.table.apply(change),
             ToWorker::Reply { to, bytes } => self.reply(to, &bytes),
             ToWorker::Stop => self.leaving = true,
+            ToWorker::Announce { username_anonymity } => {
+                let key = slot.challenger.nonce_key.clone();
+                slot.challenger.nonce_key = key.with_username_anonymity(username_anonymity);
+            }
         }
     }
 

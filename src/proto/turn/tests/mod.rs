@@ -6,6 +6,7 @@ mod channel_bind;
 mod create_permission;
 mod exhaustion;
 mod opening;
+mod reconfigure;
 mod refresh;
 
 use std::net::SocketAddr;
@@ -166,6 +167,7 @@ impl World {
                 }
                 Output::Table { change, .. } | Output::TableOfAll { change } => self.changes.push(change),
                 Output::Event(event) => self.events.push(event),
+                Output::Announce { .. } => {}
             }
         }
         for report in reports {
