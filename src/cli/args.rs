@@ -43,7 +43,8 @@ Examples:
       Serves as the file says; `swingbridge check FILE` tells beforehand what
       is wrong with it. conf/full.toml shows every key.
 
-SIGTERM or Ctrl-C ends the relay.
+SIGTERM or Ctrl-C ends the relay. SIGHUP has it read its file again; which
+keys take effect at once is what `swingbridge check FILE` tells.
 
 Exit codes:
   0  done

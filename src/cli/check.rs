@@ -167,7 +167,7 @@ fn key_lines(checked: &Checked) -> String {
     for listed in checked.listed() {
         let from = if listed.named { "file   " } else { "default" };
         let takes = listed.key.takes.word();
-        let _ = writeln!(out, "  {:width$}  {from}  {takes}  {}", listed.key.path, escaped(&listed.value));
+        let _ = writeln!(out, "  {:width$}  {from}  {takes:7}  {}", listed.key.path, escaped(&listed.value));
     }
     out
 }

@@ -15,6 +15,7 @@ use crate::config::Loaded;
 use crate::config::OperatingSystem;
 use crate::config::Settings;
 use crate::control::Clock;
+use crate::control::Commands;
 use crate::control::Control;
 use crate::control::Ended;
 use crate::control::Leave;
@@ -35,12 +36,15 @@ use super::Exit;
 use super::ServeArgs;
 use super::input;
 use super::machine;
+use super::notify;
 use super::output;
+use super::reload;
+use super::reload::Reloader;
 use super::snapshots;
 use super::state;
 use super::summary::Summary;
 
-/// Serves until SIGTERM or Ctrl-C.
+/// Serves until SIGTERM or Ctrl-C; reads its file again on SIGHUP.
 #[must_use]
 pub fn run(args: ServeArgs) -> ExitCode {
     let exit = prepare(args).and_then(start).and_then(Running::wait);
@@ -54,6 +58,8 @@ struct Plan {
     warnings: Vec<String>,
     /// Set without a file: the secret that credentials are minted with, to be shown in the iceServers JSON.
     trial: Option<Secret>,
+    /// The file, for reading it again.
+    started: Option<reload::Started>,
 }
 
 fn prepare(args: ServeArgs) -> Result<Plan, Exit> {
@@ -87,14 +93,20 @@ fn prepare(args: ServeArgs) -> Result<Plan, Exit> {
             config::defaults(kept.secret)
         }
     };
-    let mut settings = checked(loaded)?.build(&machine::observe());
+    let checked = checked(loaded)?;
+    let started = args.config.map(|path| reload::Started {
+        path,
+        listed: checked.listed().to_vec(),
+        level_is_set: args.log_level.is_some(),
+    });
+    let mut settings = checked.build(&machine::observe());
     if let Some(format) = args.log_format {
         settings.log.format = format.into();
     }
     if let Some(level) = args.log_level {
         settings.log.level = level.into();
     }
-    Ok(Plan { settings, warnings, trial })
+    Ok(Plan { settings, warnings, trial, started })
 }
 
 /// Complains about every problem; goes on if none of them is an error.
@@ -114,12 +126,13 @@ struct Running {
     /// Ends when the control task does.
     gone: oneshot::Receiver<()>,
     admin: Option<admin::Admin>,
+    reloader: Option<Reloader>,
 }
 
 fn start(plan: Plan) -> Result<Running, Exit> {
-    let Plan { mut settings, mut warnings, trial } = plan;
+    let Plan { mut settings, mut warnings, trial, started } = plan;
     // A second call within one process, as in a test, keeps the first log.
-    let _ = admin::init(LogConfig { format: settings.log.format, level: settings.log.level });
+    let level = admin::init(LogConfig { format: settings.log.format, level: settings.log.level }).ok();
     let clock = Clock::start();
     let (turn_config, mut relay_config) = rooms(&settings, clock, &mut SystemEntropy);
     let server = Server::new(turn_config, SystemEntropy);
@@ -141,7 +154,10 @@ fn start(plan: Plan) -> Result<Running, Exit> {
     let mut events = admin::EventLog::new();
     let sink = Box::new(move |event: &turn::Event| events.write(clock.now().tick(), event));
     let leave = Arc::new(Leave::new(Arc::clone(&wake)));
-    let control = Control::new(server, clock, handles, wake, view, sink);
+    let (commands, orders) = Commands::new(Arc::clone(&wake));
+    let reloader =
+        started.map(|started| Reloader::new(started, &settings, level, commands, Arc::clone(&view)));
+    let control = Control::new(server, clock, handles, wake, view, sink).obeying(orders);
     let (alive, gone) = oneshot::channel::<()>();
     let asked = Arc::clone(&leave);
     let control = thread::Builder::new()
@@ -152,7 +168,7 @@ fn start(plan: Plan) -> Result<Running, Exit> {
         })
         .map_err(|error| refused(&format!("no thread for the control task: {error}")))?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "serving");
-    Ok(Running { control, leave, gone, admin })
+    Ok(Running { control, leave, gone, admin, reloader })
 }
 
 /// What both planes are made with. They share the policy, the realm and the nonce key.
@@ -257,16 +273,17 @@ fn refused(message: &str) -> Exit {
 impl Running {
     /// Waits for the order to leave, or for the control task to end by itself, which it never should.
     fn wait(self) -> Result<Exit, Exit> {
-        let Self { control, leave, gone, admin } = self;
+        let Self { control, leave, gone, admin, reloader } = self;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime =
             runtime.map_err(|error| refused(&format!("no runtime to wait for signals: {error}")))?;
         let why = runtime
-            .block_on(order_to_leave(gone))
+            .block_on(wait_for_signals(gone, reloader))
             .map_err(|error| refused(&format!("no signals: {error}")))?;
         if let Some(signal) = why {
             tracing::info!(signal, "leaving: ending every allocation");
         }
+        notify::tell("STOPPING=1");
         leave.ask();
         let ended = control.join();
         drop(admin);
@@ -284,6 +301,20 @@ impl Running {
                 Exit::Failed,
             )),
         }
+    }
+}
+
+/// The signal that ends the relay, or `None` if the control task is gone; meanwhile the configuration is read again as
+/// often as it is asked for.
+async fn wait_for_signals(
+    gone: oneshot::Receiver<()>,
+    reloader: Option<Reloader>,
+) -> std::io::Result<Option<&'static str>> {
+    tokio::select! {
+        // In this order each signal is listened to before the service manager hears that we serve.
+        biased;
+        why = order_to_leave(gone) => why,
+        hung_up = reload::on_hangup(reloader) => hung_up.map(Some),
     }
 }
 

@@ -144,6 +144,11 @@ const fn key(path: &'static str, kind: Kind, default: &'static str, doc: &'stati
     }
 }
 
+/// `key` with a value that a reload brings in.
+const fn live(key: Key) -> Key {
+    Key { takes: Takes::Live, ..key }
+}
+
 /// A key without a default value.
 const fn open_key(
     path: &'static str,
@@ -155,8 +160,7 @@ const fn open_key(
     Key { unset: Unset::Nothing { example, meaning }, ..key(path, kind, "", doc) }
 }
 
-/// Every key, in the order of `conf/full.toml`. This version does not reload its configuration, so each key takes
-/// a restart.
+/// Every key, in the order of `conf/full.toml`. A key takes a restart unless it says otherwise.
 pub const KEYS: &[Key] = &[
     Key {
         also_called: &["domain"],
@@ -245,6 +249,7 @@ pub const KEYS: &[Key] = &[
         )
     },
     Key {
+        takes: Takes::Live,
         also_called: &[
             "static-auth-secret",
             "secret",
@@ -263,6 +268,7 @@ pub const KEYS: &[Key] = &[
         )
     },
     Key {
+        takes: Takes::Live,
         also_called: &["user", "lt-cred-mech", "credentials"],
         ..open_key(
             "auth.users",
@@ -272,13 +278,14 @@ pub const KEYS: &[Key] = &[
             "Static users and their passwords, beside the secrets. A password is written like a secret.",
         )
     },
-    key(
+    live(key(
         "auth.credential_lifetime_max",
         Kind::Span { min_s: 1, max_s: limits::CREDENTIAL_LIFETIME_MAX.as_secs() },
         r#""8h""#,
         "A time-limited credential that expires later than this from now is refused. At most 8h.",
-    ),
+    )),
     Key {
+        takes: Takes::Live,
         also_called: &["stale-nonce"],
         ..key(
             "auth.nonce_lifetime",
@@ -287,20 +294,21 @@ pub const KEYS: &[Key] = &[
             "How long a nonce is good. At most 1h (RFC 8656 section 5).",
         )
     },
-    key(
+    live(key(
         "auth.session_lifetime_max",
         Kind::Span { min_s: 0, max_s: 30 * DAY },
         r#""24h""#,
         "How long a live allocation may go on after its credential's expiry; \"0s\" ends it there.",
-    ),
-    key(
+    )),
+    live(key(
         "peers.default",
         Kind::Word(&["public", "none"]),
         r#""public""#,
         "\"public\": all peers but the built-in deny list (private, loopback, link-local, this machine's own\n\
          addresses and the like). \"none\": only what allow names.",
-    ),
+    )),
     Key {
+        takes: Takes::Live,
         also_called: &["allowed-peer-ip", "whitelist_peers", "whitelist"],
         ..key(
             "peers.allow",
@@ -311,10 +319,12 @@ pub const KEYS: &[Key] = &[
         )
     },
     Key {
+        takes: Takes::Live,
         also_called: &["denied-peer-ip", "blacklist_peers", "blacklist"],
         ..key("peers.deny", Kind::Rules, "[]", "Peers that may not be reached, written like allow.")
     },
     Key {
+        takes: Takes::Live,
         also_called: &["user-quota"],
         ..key(
             "limits.allocations_per_user",
@@ -323,12 +333,12 @@ pub const KEYS: &[Key] = &[
             "Allocations of one user at a time; 0 for no limit.",
         )
     },
-    key(
+    live(key(
         "limits.allocations_per_address",
         Kind::Count { max: limits::ALLOCATIONS_MAX as u64 },
         "0",
         "Allocations of one client address (IPv6: /64) at a time; 0 for no limit.",
-    ),
+    )),
     Key {
         missing: Some("the budget for strangers is"),
         ..key(
@@ -339,6 +349,7 @@ pub const KEYS: &[Key] = &[
         )
     },
     Key {
+        takes: Takes::Live,
         also_called: &["max-allocate-lifetime"],
         ..key(
             "limits.allocation_lifetime_max",
@@ -348,6 +359,7 @@ pub const KEYS: &[Key] = &[
         )
     },
     Key {
+        takes: Takes::Live,
         also_called: &["permission-lifetime"],
         ..key(
             "limits.permission_lifetime",
@@ -357,6 +369,7 @@ pub const KEYS: &[Key] = &[
         )
     },
     Key {
+        takes: Takes::Live,
         also_called: &["channel-lifetime"],
         ..key(
             "limits.channel_lifetime",
@@ -365,13 +378,13 @@ pub const KEYS: &[Key] = &[
             "How long a channel lasts. RFC 8656 says 10m; other values are for labs.",
         )
     },
-    key(
+    live(key(
         "limits.channel_numbers",
         Kind::Word(&["rfc8656", "rfc5766"]),
         r#""rfc8656""#,
         "Which channel numbers are granted: \"rfc8656\" 0x4000-0x4FFF, \"rfc5766\" 0x4000-0x7FFE. Clients of the older\n\
          standard, coturn's test client among them, ask for the upper ones.",
-    ),
+    )),
     key(
         "limits.strict_permissions",
         Kind::Flag,
@@ -394,6 +407,7 @@ pub const KEYS: &[Key] = &[
         ..key("log.format", Kind::Word(&["text", "json"]), r#""text""#, "How log lines are written.")
     },
     Key {
+        takes: Takes::Live,
         also_called: &["verbose", "log_level"],
         ..key(
             "log.level",
@@ -417,6 +431,14 @@ mod tests {
         for key in KEYS {
             assert!(!is_section(key.path), "{} is key and section", key.path);
             assert!(key.path.matches('.').count() <= 1, "{} is nested deeper than the walk goes", key.path);
+        }
+    }
+
+    #[test]
+    fn no_secret_takes_a_restart() {
+        // A changed secret that is only live could not be told by name without comparing what must not be shown.
+        for key in KEYS.iter().filter(|key| key.is_secret()) {
+            assert_eq!(key.takes, Takes::Live, "{}", key.path);
         }
     }
 

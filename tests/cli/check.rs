@@ -37,8 +37,8 @@ fn a_sound_file_shows_listeners_keys_and_limits_but_no_secret() {
         "  10.0.0.5, shown as 203.0.113.7\n",
         "50000-59999: 10000 for each address",
         "http://127.0.0.1:9478/metrics",
-        "file     restart  (1 set)",
-        "default  restart  \"8h\"",
+        "file     live     (1 set)",
+        "default  live     \"8h\"",
         "PERMISSIONS_PER_ALLOCATION_MAX",
         "CREDENTIAL_CLOCK_LEEWAY",
     ] {

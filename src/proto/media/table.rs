@@ -366,9 +366,9 @@ impl Transactions {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use crate::proto::media::fixture::at;
     use crate::proto::media::FromClient;
     use crate::proto::media::FromPeer;
+    use crate::proto::media::fixture::at;
     use crate::proto::media::fixture::bind;
     use crate::proto::media::fixture::channel;
     use crate::proto::media::fixture::channel_data;

@@ -44,8 +44,7 @@ fn walk(world: &mut World) {
 fn policy(default: Unlisted, allow: &[&str], deny: &[&str]) -> Arc<PeerPolicy> {
     let rules = |rules: &[&str]| rules.iter().map(|rule| rule.parse().expect("a rule")).collect();
     let own = vec![ip("203.0.113.7"), ip("2001:db8::7")];
-    let builder =
-        PolicyBuilder { default, allow: rules(allow), deny: rules(deny), relay: own.clone(), own };
+    let builder = PolicyBuilder { default, allow: rules(allow), deny: rules(deny), relay: own.clone(), own };
     Arc::new(builder.build())
 }
 
@@ -168,11 +167,17 @@ fn lifetimes_count_for_what_is_asked_from_then_on() {
     assert_eq!(alice.permit(&mut world, &["8.8.8.8:1"]).code, 0);
     assert_eq!(alice.bind(&mut world, 0x7000, "8.8.4.4:1").code, 0);
     let after = |seconds| world.now().after(Duration::from_secs(seconds));
-    assert!(world.changes.iter().any(
-        |change| matches!(change, TableChange::Permit { until, .. } if *until == after(7))
-    ));
     assert!(
-        world.changes.iter().any(|change| matches!(change, TableChange::Bind { until, .. } if *until == after(9)))
+        world
+            .changes
+            .iter()
+            .any(|change| matches!(change, TableChange::Permit { until, .. } if *until == after(7)))
+    );
+    assert!(
+        world
+            .changes
+            .iter()
+            .any(|change| matches!(change, TableChange::Bind { until, .. } if *until == after(9)))
     );
     assert_eq!(alice.refresh(&mut world, Some(3_000)).lifetime, Some(300));
     assert_eq!(Client::alice(&world, 2).allocate(&mut world).lifetime, Some(200));
@@ -385,7 +390,8 @@ fn three_hundred_allocations_lose_all_they_have_in_bounded_steps() {
         steps += 1;
     }
     assert_eq!(revoked(&world), Some((3 * 300, 300)), "1.1.1.1 is permitted by its channel");
-    let forbidden = world.changes.iter().filter(|change| matches!(change, TableChange::Forbid { .. })).count();
+    let forbidden =
+        world.changes.iter().filter(|change| matches!(change, TableChange::Forbid { .. })).count();
     assert_eq!(forbidden, 4 * 300, "once for its permission, once for its channel's sake");
     assert!(steps >= 1_200 / limits::REVOCATIONS_PER_CALL_MAX, "{steps}");
     assert_eq!(world.server.occupancy().live, 300);
