@@ -101,10 +101,7 @@ impl Reloader {
             return None;
         };
         for key in config::needs_restart(&self.started.listed, checked.listed()) {
-            tracing::warn!(
-                key = key.path,
-                "changed, and needs a restart: the server goes on with what it has"
-            );
+            tracing::warn!(key = key.path, "needs a restart: the server goes on with what it has");
         }
         Some(checked.build(&machine::observe()))
     }
