@@ -96,7 +96,7 @@ const _: () = assert!(WORKER_COMMANDS_MAX <= REPORTS_MAX);
 const _: () = assert!(TIMERS_PER_CALL_MAX * 3 <= OUTPUTS_PER_INPUT_MAX);
 const _: () = assert!(PEERS_PER_REQUEST_MAX * 24 + USERNAME_MAX + REALM_MAX + NONCE_MAX < REQUEST_MAX);
 const _: () = assert!(PEERS_PER_REQUEST_MAX < OUTPUTS_PER_INPUT_MAX);
-const _: () = assert!(REVOCATIONS_PER_CALL_MAX * 2 + 1 <= OUTPUTS_PER_INPUT_MAX);
+const _: () = assert!(REVOCATIONS_PER_CALL_MAX * 2 < OUTPUTS_PER_INPUT_MAX);
 const _: () = assert!(PEERS_PER_REQUEST_MAX <= PERMISSIONS_PER_ALLOCATION_MAX);
 const _: () = assert!(CREDENTIAL_CLOCK_LEEWAY.as_secs() < CREDENTIAL_LIFETIME_MAX.as_secs());
 const _: () = assert!(ALLOCATION_LIFETIME_DEFAULT.as_secs() <= ALLOCATION_LIFETIME_MAX_DEFAULT.as_secs());
