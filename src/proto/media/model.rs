@@ -267,7 +267,7 @@ fn a_change() -> impl Strategy<Value = TableChange> {
         1 => a_relay().prop_map(|relay| TableChange::Remove { relay }),
         2 => (prop::sample::select(&OWN_RELAYS[..]), any::<bool>())
             .prop_map(|(own, live)| TableChange::OwnRelay { address: socket(own), live }),
-        1 => any::<bool>().prop_map(|other| {
+        3 => any::<bool>().prop_map(|other| {
             TableChange::Policy(if other { policy(&OTHER_DENIALS) } else { policy(&FORBIDDEN_AT_FIRST[..1]) })
         }),
         1 => (a_relay(), a_peer()).prop_map(|(relay, peer)| TableChange::Forbid { relay, peer: peer.ip() }),

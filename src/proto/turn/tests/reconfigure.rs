@@ -478,3 +478,20 @@ fn workers_hear_when_userhash_will_do_no_longer() {
     alice.nonce = Client::alice(&world, 1).nonce;
     assert_eq!(alice.refresh(&mut world, None).code, 0, "the call goes on with a new nonce");
 }
+
+#[test]
+fn one_allocation_that_has_more_than_fits_a_step_loses_all_of_it() {
+    let mut world = World::new();
+    let mut alice = Client::alice(&world, 1);
+    alice.allocate(&mut world);
+    let peers: Vec<String> = (1..=200).map(|n| format!("9.9.9.{n}:1")).collect();
+    for some in peers.chunks(limits::PEERS_PER_REQUEST_MAX) {
+        alice.permit(&mut world, &some.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    for number in 0..100 {
+        alice.bind(&mut world, 0x4000 + number, &format!("9.9.9.1:{}", 1 + number));
+    }
+    deny(&mut world, &["9.9.9.0/24"]);
+    assert_eq!(revoked(&world), Some((200, 100)));
+    assert_eq!(taken(&world).len(), 300);
+}
