@@ -52,7 +52,7 @@ fn pages() -> BTreeMap<String, Vec<u8>> {
     let render = |command: Command| {
         let mut page = Vec::new();
         clap_mangen::Man::new(command).render(&mut page).expect("memory takes everything");
-        page
+        as_written(&String::from_utf8(page).expect("text")).into_bytes()
     };
     for subcommand in command.get_subcommands() {
         let name = format!("swingbridge-{}", subcommand.get_name());
@@ -62,6 +62,15 @@ fn pages() -> BTreeMap<String, Vec<u8>> {
     }
     pages.insert("swingbridge.1".to_owned(), render(command));
     pages
+}
+
+/// The page with its examples set line by line, as the help shows them, not filled to the width of a paragraph.
+fn as_written(page: &str) -> String {
+    let (before, rest) = page.split_once(".SH EXTRA\n").expect("every help ends with examples");
+    let (examples, after) = rest
+        .split_once(".SH ")
+        .map_or((rest, String::new()), |(examples, after)| (examples, format!(".SH {after}")));
+    format!("{before}.SH \"EXAMPLES AND EXIT CODES\"\n.nf\n{examples}.fi\n{after}")
 }
 
 fn completions() -> BTreeMap<String, Vec<u8>> {
