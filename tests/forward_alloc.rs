@@ -8,8 +8,12 @@ use std::cell::Cell;
 use std::hint::black_box;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use swingbridge::proto::media::Bandwidth;
+use swingbridge::proto::media::Bucket;
 use swingbridge::proto::media::DropReason;
+use swingbridge::proto::media::ExternalAddresses;
 use swingbridge::proto::media::FromClient;
 use swingbridge::proto::media::FromPeer;
 use swingbridge::proto::media::NewAllocation;
@@ -25,7 +29,9 @@ use swingbridge::proto::types::ClientAddr;
 use swingbridge::proto::types::Deadline;
 use swingbridge::proto::types::Dialect;
 use swingbridge::proto::types::FiveTuple;
+use swingbridge::proto::types::IpHeader;
 use swingbridge::proto::types::PeerAddr;
+use swingbridge::proto::types::Rate;
 use swingbridge::proto::types::RelayAddr;
 use swingbridge::proto::types::RelayId;
 use swingbridge::proto::types::ServerAddr;
@@ -97,11 +103,12 @@ fn the_counter_sees_an_allocation() {
 fn nothing_is_allocated_for_a_clients_packet_whatever_its_verdict() {
     let table = world();
     for case in client_cases() {
-        let verdict = from_client(&table, case.tick, &client(case.port), &case.datagram);
+        let verdict = from_client(&table, case.tick, &client(case.port), HEADER, &case.datagram);
         assert_eq!(Seen::of(&verdict), case.seen, "{}", case.name);
         let allocations = allocations_of(|| {
             for _ in 0..PACKETS_PER_PATH {
-                black_box(from_client(&table, case.tick, &client(case.port), black_box(&case.datagram)));
+                let datagram = black_box(&case.datagram);
+                black_box(from_client(&table, case.tick, &client(case.port), HEADER, datagram));
             }
         });
         assert_eq!(allocations, 0, "{}", case.name);
@@ -126,7 +133,8 @@ fn nothing_is_allocated_for_a_peers_packet_whatever_its_verdict() {
         let mut buffer = vec![0; DATA_HEADER_MAX + len + DATA_PADDING_MAX];
         let (tick, from, payload) =
             (Tick::from_millis(millis), peer(from), DATA_HEADER_MAX..DATA_HEADER_MAX + len);
-        let mut judge = || from_peer(&table, tick, relay, from, black_box(&mut buffer), payload.clone());
+        let mut judge =
+            || from_peer(&table, tick, relay, from, HEADER, black_box(&mut buffer), payload.clone());
         match judge() {
             FromPeer::ToClient { .. } => assert_eq!(reason, None, "{name}"),
             FromPeer::Drop(dropped) => assert_eq!(reason, Some(dropped), "{name}"),
@@ -143,6 +151,11 @@ fn nothing_is_allocated_for_a_peers_packet_whatever_its_verdict() {
 const RELAY: RelayId = RelayId { index: 3, generation: 1 };
 const OWNER: u16 = 1_000;
 const STRANGER: u16 = 2_000;
+const HEADER: IpHeader = IpHeader { hop_limit: Some(64), traffic_class: 0xB9, dont_fragment: false };
+/// A client with two relayed addresses.
+const DUAL: u16 = 1_002;
+const DUAL_V4: RelayId = RelayId { index: 4, generation: 1 };
+const DUAL_V6: RelayId = RelayId { index: 5, generation: 1 };
 
 /// The kind of a verdict.
 #[derive(Debug, PartialEq)]
@@ -184,6 +197,10 @@ fn client_cases() -> Vec<Case> {
     let dropped = |name, millis, datagram, reason| case(name, millis, OWNER, datagram, Seen::Drop(reason));
     vec![
         case("channel", 0, OWNER, channel_data(0x4000), Seen::ToPeer),
+        case("channel of the second relayed address", 0, DUAL, channel_data(0x4001), Seen::ToPeer),
+        case("channel of neither", 0, DUAL, channel_data(0x4002), Seen::Drop(NoChannel)),
+        case("send of another family", 0, OWNER, send_v6(), Seen::Drop(PeerFamily)),
+        case("send by the second relayed address", 0, DUAL, send_v6(), Seen::ToPeer),
         case("channel to an own relay", 0, OWNER, channel_data(0x4002), Seen::ToPeer),
         case("send", 0, OWNER, send([203, 0, 113, 1], 9), Seen::ToPeer),
         case("request", 0, OWNER, stun(0x0001, &[]), Seen::LiveRequest),
@@ -213,10 +230,14 @@ fn world() -> Table {
         own: vec!["198.51.100.1".parse().unwrap()],
         relay: vec!["198.51.100.1".parse().unwrap()],
     };
+    // Wide enough for every packet of these tests.
+    let rate = Rate::new(100_000_000_000, Duration::from_secs(60));
+    let bandwidth = Bandwidth { allocation: rate.map(Bucket::new), user: rate.map(Bucket::new) };
     let mut table = Table::new(TableConfig {
         policy: Arc::new(policy.build()),
         strict_permissions: false,
         hash_seeds: [1, 2, 3, 4],
+        external: ExternalAddresses::new([("10.0.0.5".parse().unwrap(), "198.51.100.1".parse().unwrap())]),
     });
     table.apply(TableChange::Insert(Box::new(NewAllocation {
         relay: RELAY,
@@ -224,7 +245,27 @@ fn world() -> Table {
         dialect: Dialect::Rfc8656,
         relayed: RelayAddr::new(socket("198.51.100.1:50000")),
         until: Deadline::from_millis(1_000),
+        bandwidth,
     })));
+    let relayed = [
+        (RELAY, OWNER, "198.51.100.1:50000"),
+        (DUAL_V4, DUAL, "198.51.100.1:50002"),
+        (DUAL_V6, DUAL, "[2001:db8:ffff::1]:50002"),
+    ];
+    for (relay, port, relayed) in relayed {
+        table.apply(TableChange::Insert(Box::new(NewAllocation {
+            relay,
+            five_tuple: client(port),
+            dialect: Dialect::Rfc8656,
+            relayed: RelayAddr::new(socket(relayed)),
+            until: Deadline::from_millis(1_000),
+            bandwidth: Bandwidth::default(),
+        })));
+    }
+    for (relay, number, to) in [(DUAL_V4, 0x4000, "203.0.113.2:2000"), (DUAL_V6, 0x4001, "[2001:db8::1]:9")] {
+        let (channel, until) = (ChannelNumber::new(number).unwrap(), Deadline::from_millis(500));
+        table.apply(TableChange::Bind { relay, channel, peer: peer(to), until });
+    }
     table.apply(TableChange::OwnRelay { address: socket("198.51.100.1:50001"), live: true });
     for ip in ["203.0.113.1", "192.0.2.99"] {
         let (peer, until) = (ip.parse().unwrap(), Deadline::from_millis(500));
@@ -270,5 +311,15 @@ fn send(ip: [u8; 4], port: u16) -> Vec<u8> {
     let [a, b, c, d] = ip;
     let ip = [a ^ 0x21, b ^ 0x12, c ^ 0xA4, d ^ 0x42];
     let address = [&[0, 0x12, 0, 8, 0, 1][..], &port.to_be_bytes(), &ip].concat();
+    stun(0x0016, &[&address[..], &[0, 0x13, 0, 4], b"data"].concat())
+}
+
+/// To `[2001:db8::1]:9`.
+fn send_v6() -> Vec<u8> {
+    let key = [&[0x21, 0x12, 0xA4, 0x42][..], &[7; 12]].concat();
+    let ip = "2001:db8::1".parse::<std::net::Ipv6Addr>().unwrap().octets();
+    let ip: Vec<u8> = ip.iter().zip(key).map(|(byte, key)| byte ^ key).collect();
+    let port = 9_u16 ^ 0x2112;
+    let address = [&[0, 0x12, 0, 20, 0, 2][..], &port.to_be_bytes(), &ip].concat();
     stun(0x0016, &[&address[..], &[0, 0x13, 0, 4], b"data"].concat())
 }

@@ -6,6 +6,9 @@ missing_packages() {
     have chromium || echo chromium
     have turnutils_uclient || echo coturn
     have systemd-analyze || echo systemd
+    have stun || echo stun-client
+    have nft || echo nftables
+    have ip || echo iproute2
     have node || echo nodejs
     have npm || echo npm
     if ! have python3; then

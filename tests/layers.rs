@@ -23,7 +23,8 @@ const ROOMS: &[Room] = &[
     Room { name: "proto::types", may_use: &[] },
     Room { name: "proto::wire", may_use: &["proto::types"] },
     Room { name: "proto::peers", may_use: &["proto::types"] },
-    Room { name: "proto::auth", may_use: &["proto::types", "proto::wire"] },
+    Room { name: "proto::binding", may_use: &["proto::types", "proto::wire"] },
+    Room { name: "proto::auth", may_use: &["proto::types", "proto::wire", "proto::binding"] },
     Room { name: "proto::media", may_use: &["proto::types", "proto::wire", "proto::peers"] },
     Room {
         name: "proto::turn",
@@ -35,6 +36,8 @@ const ROOMS: &[Room] = &[
             "proto::media::Counters",
             "proto::media::NewAllocation",
             "proto::media::TableChange",
+            "proto::media::Bandwidth",
+            "proto::media::Bucket",
         ],
     },
     // Done: input and output.
@@ -84,8 +87,8 @@ const ROOMS: &[Room] = &[
         may_use: &[
             "proto::types",
             "proto::peers",
-            "proto::auth::budget::Exempt",
-            "proto::auth::credential",
+            "proto::auth",
+            "proto::binding",
             "proto::turn",
             "relay::config",
             "admin::config",

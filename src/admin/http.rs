@@ -148,7 +148,7 @@ async fn serve_metrics(State(sources): State<Sources>) -> impl IntoResponse {
 
 async fn serve_health(State(sources): State<Sources>) -> impl IntoResponse {
     let control = sources.control.snapshot();
-    let health = health::judge((sources.clock)(), control.last_alive, &(sources.workers)());
+    let health = health::judge((sources.clock)(), &control, &(sources.workers)());
     let status = StatusCode::from_u16(health.status()).expect("200 and 503 are status codes");
     answer(status, "application/json", health.body())
 }

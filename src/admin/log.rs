@@ -19,6 +19,8 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::fmt::time::SystemTime;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::Registry;
+use tracing_subscriber::reload;
 
 use crate::control::view::METHOD_WORDS;
 use crate::control::view::method_index;
@@ -57,17 +59,41 @@ impl std::error::Error for AlreadyLogging {}
 ///
 /// # Errors
 /// [`AlreadyLogging`] on a second call.
-pub fn init(config: LogConfig) -> Result<(), AlreadyLogging> {
-    tracing::subscriber::set_global_default(subscriber(config, SystemTime, io::stderr))
-        .map_err(|_| AlreadyLogging)
+pub fn init(config: LogConfig) -> Result<LevelKnob, AlreadyLogging> {
+    let (subscriber, knob) = subscriber(config, SystemTime, io::stderr);
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| AlreadyLogging)?;
+    Ok(knob)
 }
 
-fn subscriber<T, W>(config: LogConfig, time: T, writer: W) -> impl Subscriber + Send + Sync
+/// Sets the level of a log at work.
+#[derive(Clone, Debug)]
+pub struct LevelKnob(reload::Handle<Targets, Registry>);
+
+impl LevelKnob {
+    /// Lines below `level` are not written from here on.
+    pub fn set(&self, level: LogLevel) {
+        // An error says that the log is gone, and with it everybody who could read about it.
+        let _ = self.0.reload(targets(level));
+    }
+}
+
+fn subscriber<T, W>(config: LogConfig, time: T, writer: W) -> (impl Subscriber + Send + Sync, LevelKnob)
 where
     T: FormatTime + Send + Sync + 'static,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let level = match config.level {
+    let (targets, handle) = reload::Layer::new(targets(config.level));
+    let lines = tracing_subscriber::fmt::layer()
+        .event_format(Lines { format: config.format, time })
+        .with_writer(writer)
+        // Complaining about a closed standard error stream on that stream would panic.
+        .log_internal_errors(false);
+    (tracing_subscriber::registry().with(targets).with(lines), LevelKnob(handle))
+}
+
+/// Which lines are written at `level`.
+fn targets(level: LogLevel) -> Targets {
+    let level = match level {
         LogLevel::Error => Level::ERROR,
         LogLevel::Warn => Level::WARN,
         LogLevel::Info => Level::INFO,
@@ -75,14 +101,7 @@ where
         LogLevel::Trace => Level::TRACE,
     };
     // Libraries speak of their own affairs below WARN; some of them would name peers.
-    let targets =
-        Targets::new().with_default(level.min(Level::WARN)).with_target(env!("CARGO_CRATE_NAME"), level);
-    let lines = tracing_subscriber::fmt::layer()
-        .event_format(Lines { format: config.format, time })
-        .with_writer(writer)
-        // Complaining about a closed standard error stream on that stream would panic.
-        .log_internal_errors(false);
-    tracing_subscriber::registry().with(targets).with(lines)
+    Targets::new().with_default(level.min(Level::WARN)).with_target(env!("CARGO_CRATE_NAME"), level)
 }
 
 /// Logs events, refusals within a budget.
@@ -123,9 +142,14 @@ impl EventLog {
 /// Logs `happened`.
 pub fn event(happened: &Event) {
     match happened {
-        Event::AllocationMade { relay, five_tuple, user, relayed, lifetime } => {
+        Event::AllocationMade { relay, five_tuple, user, relayed, lifetime, additional } => {
             let allocation = Name(*relay);
-            info!(%allocation, %user, %relayed, lifetime_s = lifetime.as_secs(), "allocation made");
+            info!(
+                %allocation, %user, %relayed,
+                additional = additional.as_ref().map(display),
+                lifetime_s = lifetime.as_secs(),
+                "allocation made"
+            );
             client_of("client of the allocation made", Some(allocation), five_tuple);
         }
         Event::AllocationRefused { five_tuple, user, code } => {
@@ -133,10 +157,21 @@ pub fn event(happened: &Event) {
             info!(user = user.as_ref().map(display), code, why, "allocation refused");
             client_of("client of the allocation refused", None, five_tuple);
         }
-        Event::AllocationEnded { relay, five_tuple, user, relayed, reason, lived_s, counters } => {
+        Event::AllocationEnded {
+            relay,
+            five_tuple,
+            user,
+            relayed,
+            reason,
+            lived_s,
+            counters,
+            additional,
+        } => {
             let allocation = Name(*relay);
             info!(
-                %allocation, %user, %relayed, why = reason.word(), lived_s,
+                %allocation, %user, %relayed,
+                additional = additional.as_ref().map(display),
+                why = reason.word(), lived_s,
                 to_peer_packets = counters.to_peer_packets,
                 to_peer_bytes = counters.to_peer_bytes,
                 to_client_packets = counters.to_client_packets,
@@ -152,6 +187,16 @@ pub fn event(happened: &Event) {
         Event::PortRefused { bind, why } => port_refused(*bind, *why),
         Event::AnswerRepeated => trace!("answer repeated"),
         Event::Discarded => trace!("message discarded"),
+        Event::ReplayDropped => trace!("replayed request dropped"),
+        Event::DrainBegun { allocations } => info!(allocations, "draining: no new allocation is made"),
+        Event::EndingAll { allocations } => info!(allocations, "ending every allocation"),
+        Event::Reconfigured { permissions, channels } => {
+            info!(
+                permissions_revoked = permissions,
+                channels_revoked = channels,
+                "new configuration in force"
+            );
+        }
     }
 }
 
@@ -235,7 +280,10 @@ mod tests {
              T  WARN relay port refused bind=203.0.113.7:50000 why=no_room\n\
              T ERROR relay port refused: this machine does not have the relay address bind=203.0.113.7:50000 \
              why=address_gone\n\
-             T  WARN relay port refused bind=203.0.113.7:50000 why=other\n"
+             T  WARN relay port refused bind=203.0.113.7:50000 why=other\n\
+             T  INFO draining: no new allocation is made allocations=5\n\
+             T  INFO ending every allocation allocations=4\n\
+             T  INFO new configuration in force permissions_revoked=2 channels_revoked=1\n"
         );
     }
 
@@ -251,10 +299,29 @@ mod tests {
                 r#"{"time":"T","level":"INFO","message":"allocation ended","allocation":"7.2","user":"alice","relayed":"203.0.113.7:50000","why":"expired","lived_s":601,"to_peer_packets":1,"to_peer_bytes":20,"to_client_packets":3,"to_client_bytes":400}"#,
             ]
         );
-        assert_eq!(log.lines().count(), 7);
+        assert_eq!(log.lines().count(), 10);
         for line in log.lines() {
             serde_json::from_str::<serde_json::Value>(line).expect("JSON");
         }
+    }
+
+    #[test]
+    fn the_level_of_a_log_at_work_can_be_changed_both_ways() {
+        let paper = Paper::default();
+        let writer = paper.clone();
+        let config = LogConfig { format: LogFormat::Text, level: LogLevel::Info };
+        let (subscriber, knob) = subscriber(config, Stamp, move || writer.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            for (level, word) in
+                [(LogLevel::Debug, "one"), (LogLevel::Error, "two"), (LogLevel::Info, "three")]
+            {
+                knob.set(level);
+                debug!(word, "debug");
+                info!(word, "info");
+            }
+        });
+        let log = String::from_utf8(paper.0.lock().expect("nobody panicked").clone()).expect("text");
+        assert_eq!(log, "T DEBUG debug word=one\nT  INFO info word=one\nT  INFO info word=three\n");
     }
 
     #[test]
@@ -372,7 +439,14 @@ mod tests {
         let port_refused = |why| Event::PortRefused { bind: relayed, why };
         let lifetime = Lifetime::from_secs(600);
         vec![
-            Event::AllocationMade { relay, five_tuple, user: user.clone(), relayed, lifetime },
+            Event::AllocationMade {
+                relay,
+                five_tuple,
+                user: user.clone(),
+                relayed,
+                lifetime,
+                additional: None,
+            },
             refused(Some(user.clone()), ErrorCode::AllocationQuotaReached),
             refused(None, ErrorCode::Unauthenticated),
             Event::AllocationEnded {
@@ -383,6 +457,7 @@ mod tests {
                 reason: EndReason::Expired,
                 lived_s: 601,
                 counters,
+                additional: None,
             },
             answered(Method::Refresh, Some(ErrorCode::StaleNonce)),
             answered(Method::Binding, None),
@@ -392,6 +467,10 @@ mod tests {
             port_refused(OpenFailure::Other),
             Event::AnswerRepeated,
             Event::Discarded,
+            Event::ReplayDropped,
+            Event::DrainBegun { allocations: 5 },
+            Event::EndingAll { allocations: 4 },
+            Event::Reconfigured { permissions: 2, channels: 1 },
         ]
     }
 
@@ -419,7 +498,7 @@ mod tests {
     fn logged(format: LogFormat, level: LogLevel, run: impl FnOnce()) -> String {
         let paper = Paper::default();
         let writer = paper.clone();
-        let subscriber = subscriber(LogConfig { format, level }, Stamp, move || writer.clone());
+        let (subscriber, _) = subscriber(LogConfig { format, level }, Stamp, move || writer.clone());
         tracing::subscriber::with_default(subscriber, run);
         let bytes = paper.0.lock().expect("nobody panicked").clone();
         String::from_utf8(bytes).expect("UTF-8")

@@ -99,6 +99,8 @@ impl Scrape {
             Family::new("swingbridge_build_info", "The version that runs").with(version, 1),
             Family::new("swingbridge_uptime_seconds", "Since the start")
                 .with([], self.now.as_millis() / 1_000),
+            Family::new("swingbridge_draining", "Whether the server is leaving and makes no new allocation")
+                .with([], u64::from(self.control.draining)),
             self.per_worker("swingbridge_worker_live", "Whether the worker's thread runs", |worker| {
                 u64::from(worker.live)
             }),
@@ -166,6 +168,14 @@ impl Scrape {
             .with([], self.control.answers_repeated),
             Family::new("swingbridge_requests_discarded_total", "Messages that could not be used at all")
                 .with([], self.control.discarded),
+            Family::new(
+                "swingbridge_replays_dropped_total",
+                "Requests accepted earlier that came again too late for the kept answer",
+            )
+            .with([], self.control.replays_dropped),
+            Family::new("swingbridge_reloads_total", "Reloads of the configuration, by what came of them")
+                .with([("result", "applied".to_owned())], self.control.reloads_applied)
+                .with([("result", "refused".to_owned())], self.control.reloads_refused),
         ]
     }
 
@@ -233,6 +243,11 @@ impl Scrape {
             self.per_worker("swingbridge_wakeups_total", "Times that the worker woke", |worker| {
                 worker.wakeups
             }),
+            self.per_worker(
+                "swingbridge_discovery_answers_total",
+                "Binding answers from another address or to another port, as asked",
+                |worker| worker.answers_elsewhere,
+            ),
             self.per_worker("swingbridge_batches_total", "Batches of packets read", |worker| worker.batches),
         ]
     }
@@ -410,6 +425,7 @@ mod tests {
             "swingbridge_relay_sockets{worker=\"0\"} 5",
             "swingbridge_receive_errors_total{worker=\"0\"} 6",
             "swingbridge_wakeups_total{worker=\"0\"} 21",
+            "swingbridge_discovery_answers_total{worker=\"0\"} 23",
             "swingbridge_batches_total{worker=\"0\"} 22",
             "swingbridge_ring_fill{worker=\"0\",ring=\"commands\"} 3",
             "swingbridge_ring_capacity{worker=\"0\",ring=\"commands\"} 4096",
@@ -469,6 +485,7 @@ mod tests {
         worker.receive_errors = 6;
         worker.wakeups = 21;
         worker.batches = 22;
+        worker.answers_elsewhere = 23;
         worker.rings = vec![RingSnapshot { name: "commands", fill: 3, capacity: 4_096 }];
         Scrape {
             now: Tick::from_millis(61_500),

@@ -26,6 +26,7 @@ pub use http::Bound;
 pub use http::bind;
 pub use log::AlreadyLogging;
 pub use log::EventLog;
+pub use log::LevelKnob;
 pub use log::event;
 pub use log::init;
 pub use metrics::CONTENT_TYPE;

@@ -42,6 +42,8 @@ pub struct WorkerSnapshot {
     pub wakeups: u64,
     /// Batches of datagrams that it read.
     pub batches: u64,
+    /// Binding answers that left from another address or went to another port than the request's.
+    pub answers_elsewhere: u64,
     /// The rings between the worker and the control task.
     pub rings: Vec<RingSnapshot>,
 }

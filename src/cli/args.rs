@@ -43,7 +43,10 @@ Examples:
       Serves as the file says; `swingbridge check FILE` tells beforehand what
       is wrong with it. conf/full.toml shows every key.
 
-SIGTERM or Ctrl-C ends the relay.
+SIGTERM or Ctrl-C ends the relay. SIGHUP has it read its file again; which
+keys take effect at once is what `swingbridge check FILE` tells.
+SIGTERM lets calls end: no new ones meanwhile, the rest is ended at
+`[drain] deadline`. A second SIGTERM, or Ctrl-C, ends the relay at once.
 
 Exit codes:
   0  done
@@ -151,12 +154,24 @@ pub struct CredentialArgs {
     /// How long it is good: 90s, 30m, 8h. Servers take 8h at most.
     #[arg(long, value_name = "TIME", default_value = "8h", value_parser = parse_span)]
     pub ttl: Duration,
+    /// The MAC that makes the password. Every server of this kind takes sha1; Swingbridge takes both.
+    #[arg(long, value_enum, default_value_t = CredentialMac::Sha1)]
+    pub mac: CredentialMac,
     /// How it is written.
     #[arg(long, value_enum, default_value_t = CredentialFormat::Text)]
     pub format: CredentialFormat,
     /// The server's name or address as clients reach it, with a port unless that is 3478; for ice-servers.
     #[arg(long, value_name = "HOST[:PORT]", required_if_eq("format", "ice-servers"))]
     pub host: Option<String>,
+}
+
+/// The MAC behind a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CredentialMac {
+    /// HMAC-SHA1.
+    Sha1,
+    /// HMAC-SHA256.
+    Sha256,
 }
 
 /// A secret of the command line, which `Debug` does not show.

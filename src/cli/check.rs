@@ -12,6 +12,7 @@ use crate::config::OperatingSystem;
 use crate::config::Report;
 use crate::config::Settings;
 use crate::config::Severity;
+use crate::net::probe;
 use crate::proto::peers::OwnRelays;
 use crate::proto::peers::Verdict;
 
@@ -34,7 +35,11 @@ pub(crate) fn run(args: &CheckArgs) -> Exit {
     match (loaded.checked, args.peer) {
         (None, _) => refuse(&loaded.report, args.format),
         (Some(checked), Some(peer)) => judge(checked, &loaded.report, peer, args.format),
-        (Some(checked), None) => approve(checked, &loaded.report, args.format),
+        (Some(checked), None) => {
+            // The file may be meant for another machine, so this is no error here.
+            let foreign = checked.foreign(&machine::observe(), probe::can_be_bound, Severity::Warning);
+            approve(checked, &loaded.report.with(foreign), args.format)
+        }
     }
 }
 
@@ -167,7 +172,7 @@ fn key_lines(checked: &Checked) -> String {
     for listed in checked.listed() {
         let from = if listed.named { "file   " } else { "default" };
         let takes = listed.key.takes.word();
-        let _ = writeln!(out, "  {:width$}  {from}  {takes}  {}", listed.key.path, escaped(&listed.value));
+        let _ = writeln!(out, "  {:width$}  {from}  {takes:7}  {}", listed.key.path, escaped(&listed.value));
     }
     out
 }

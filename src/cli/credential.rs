@@ -13,14 +13,17 @@ use serde_json::json;
 
 use crate::config::OperatingSystem;
 use crate::config::Source as _;
+use crate::config::prepare;
 use crate::config::show_span;
-use crate::proto::auth::credential::mint;
+use crate::proto::auth::credential::PasswordMac;
+use crate::proto::auth::credential::mint_with;
 use crate::proto::types::Secret;
 use crate::proto::types::limits;
 
 use super::CredentialArgs;
 use super::Exit;
 use super::args::CredentialFormat;
+use super::args::CredentialMac;
 use super::output;
 
 const SECRET_VARIABLE: &str = "SWINGBRIDGE_SECRET";
@@ -34,15 +37,20 @@ pub(crate) fn run(args: CredentialArgs) -> Exit {
 }
 
 fn credential(args: CredentialArgs) -> Result<String, String> {
-    let CredentialArgs { secret, secret_file, user, ttl, format, host } = args;
+    let CredentialArgs { secret, secret_file, user, ttl, mac, format, host } = args;
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_err(|_| "this machine's clock stands before 1970")?;
     let expires_unix = expiry(now.as_secs(), ttl)?;
+    let user = prepare("--user", &user).map_err(|why| format!("{}\n  help: {}", why.rule, why.fix))?;
     check_user(&user, expires_unix)?;
+    let mac = match mac {
+        CredentialMac::Sha1 => PasswordMac::Sha1,
+        CredentialMac::Sha256 => PasswordMac::Sha256,
+    };
     let host = host.map(|host| authority(&host)).transpose()?;
     let secret = find_secret(secret.map(super::args::SecretArg::into_inner), secret_file.as_deref())?;
-    let (username, password) = mint(&secret, &user, expires_unix);
+    let (username, password) = mint_with(mac, &secret, &user, expires_unix);
     Ok(render(format, &username, &password, expires_unix, ttl, host.as_deref()))
 }
 

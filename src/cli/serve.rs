@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
@@ -12,17 +13,23 @@ use crate::admin;
 use crate::admin::LogConfig;
 use crate::config;
 use crate::config::Loaded;
+use crate::config::Machine;
 use crate::config::OperatingSystem;
 use crate::config::Settings;
+use crate::config::Severity;
+use crate::config::show_span;
 use crate::control::Clock;
+use crate::control::Commands;
 use crate::control::Control;
 use crate::control::Ended;
 use crate::control::Leave;
 use crate::control::SystemEntropy;
 use crate::control::view::ControlView;
+use crate::net::probe;
 use crate::proto::auth::challenge::Challenger;
 use crate::proto::auth::credential::Credentials;
 use crate::proto::auth::nonce::NonceKey;
+use crate::proto::media::ExternalAddresses;
 use crate::proto::turn;
 use crate::proto::turn::Server;
 use crate::proto::types::Entropy as _;
@@ -35,12 +42,15 @@ use super::Exit;
 use super::ServeArgs;
 use super::input;
 use super::machine;
+use super::notify;
 use super::output;
+use super::reload;
+use super::reload::Reloader;
 use super::snapshots;
 use super::state;
 use super::summary::Summary;
 
-/// Serves until SIGTERM or Ctrl-C.
+/// Serves until SIGTERM or Ctrl-C; reads its file again on SIGHUP.
 #[must_use]
 pub fn run(args: ServeArgs) -> ExitCode {
     let exit = prepare(args).and_then(start).and_then(Running::wait);
@@ -54,6 +64,8 @@ struct Plan {
     warnings: Vec<String>,
     /// Set without a file: the secret that credentials are minted with, to be shown in the iceServers JSON.
     trial: Option<Secret>,
+    /// The file, for reading it again.
+    started: Option<reload::Started>,
 }
 
 fn prepare(args: ServeArgs) -> Result<Plan, Exit> {
@@ -87,24 +99,36 @@ fn prepare(args: ServeArgs) -> Result<Plan, Exit> {
             config::defaults(kept.secret)
         }
     };
-    let mut settings = checked(loaded)?.build(&machine::observe());
+    let machine = machine::observe();
+    let checked = checked(loaded, &machine)?;
+    let started = args.config.map(|path| reload::Started {
+        path,
+        listed: checked.listed().to_vec(),
+        level_is_set: args.log_level.is_some(),
+    });
+    let mut settings = checked.build(&machine);
     if let Some(format) = args.log_format {
         settings.log.format = format.into();
     }
     if let Some(level) = args.log_level {
         settings.log.level = level.into();
     }
-    Ok(Plan { settings, warnings, trial })
+    Ok(Plan { settings, warnings, trial, started })
 }
 
-/// Complains about every problem; goes on if none of them is an error.
-fn checked(loaded: Loaded) -> Result<config::Checked, Exit> {
+/// Complains about every problem; goes on if none of them is an error, nor an address that this machine does not have.
+fn checked(loaded: Loaded, machine: &Machine) -> Result<config::Checked, Exit> {
     let Loaded { report, checked } = loaded;
-    let text = report.render(output::stderr_has_colours());
+    let foreign = match &checked {
+        Some(checked) => checked.foreign(machine, probe::can_be_bound, Severity::Error),
+        None => Vec::new(),
+    };
+    let refused = !foreign.is_empty();
+    let text = report.with(foreign).render(output::stderr_has_colours());
     if !text.is_empty() {
         let _ = output::complain(&text, Exit::Wrong);
     }
-    checked.ok_or(Exit::Wrong)
+    if refused { Err(Exit::Refused) } else { checked.ok_or(Exit::Wrong) }
 }
 
 /// A relay at work.
@@ -114,12 +138,14 @@ struct Running {
     /// Ends when the control task does.
     gone: oneshot::Receiver<()>,
     admin: Option<admin::Admin>,
+    drain_deadline: Duration,
+    reloader: Option<Reloader>,
 }
 
 fn start(plan: Plan) -> Result<Running, Exit> {
-    let Plan { mut settings, mut warnings, trial } = plan;
+    let Plan { mut settings, mut warnings, trial, started } = plan;
     // A second call within one process, as in a test, keeps the first log.
-    let _ = admin::init(LogConfig { format: settings.log.format, level: settings.log.level });
+    let level = admin::init(LogConfig { format: settings.log.format, level: settings.log.level }).ok();
     let clock = Clock::start();
     let (turn_config, mut relay_config) = rooms(&settings, clock, &mut SystemEntropy);
     let server = Server::new(turn_config, SystemEntropy);
@@ -141,7 +167,10 @@ fn start(plan: Plan) -> Result<Running, Exit> {
     let mut events = admin::EventLog::new();
     let sink = Box::new(move |event: &turn::Event| events.write(clock.now().tick(), event));
     let leave = Arc::new(Leave::new(Arc::clone(&wake)));
-    let control = Control::new(server, clock, handles, wake, view, sink);
+    let (commands, orders) = Commands::new(Arc::clone(&wake));
+    let reloader =
+        started.map(|started| Reloader::new(started, &settings, level, commands, Arc::clone(&view)));
+    let control = Control::new(server, clock, handles, wake, view, sink).obeying(orders);
     let (alive, gone) = oneshot::channel::<()>();
     let asked = Arc::clone(&leave);
     let control = thread::Builder::new()
@@ -152,7 +181,7 @@ fn start(plan: Plan) -> Result<Running, Exit> {
         })
         .map_err(|error| refused(&format!("no thread for the control task: {error}")))?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "serving");
-    Ok(Running { control, leave, gone, admin })
+    Ok(Running { control, leave, gone, admin, drain_deadline: settings.drain_deadline, reloader })
 }
 
 /// What both planes are made with. They share the policy, the realm and the nonce key.
@@ -163,6 +192,8 @@ fn rooms(settings: &Settings, clock: Clock, entropy: &mut SystemEntropy) -> (tur
         realm: settings.realm.clone(),
         nonce_key: NonceKey::generate(entropy).with_username_anonymity(credentials.resolves_userhash()),
         nonce_lifetime: settings.nonce_lifetime,
+        discovery: settings.discovery,
+        third_party: settings.credentials.tokens.third_party(),
     };
     let turn = turn::Config {
         challenger: challenger.clone(),
@@ -178,6 +209,12 @@ fn rooms(settings: &Settings, clock: Clock, entropy: &mut SystemEntropy) -> (tur
         session_lifetime_max: settings.session_lifetime_max,
         allocations_per_user: settings.allocations_per_user,
         allocations_per_address: settings.allocations_per_address,
+        bandwidth_per_allocation: settings.bandwidth_per_allocation,
+        bandwidth_per_user: settings.bandwidth_per_user,
+        allocations_total: settings.allocations_total,
+        permissions_per_allocation: settings.permissions_per_allocation,
+        channels_per_allocation: settings.channels_per_allocation,
+        alternate_servers: settings.alternate_servers.clone(),
     };
     let relay = relay::Config {
         workers: settings.workers,
@@ -188,6 +225,7 @@ fn rooms(settings: &Settings, clock: Clock, entropy: &mut SystemEntropy) -> (tur
         unproven_exempt: settings.unproven_exempt.clone(),
         hash_seeds: (0..settings.workers).map(|_| seeds(entropy)).collect(),
         start: clock.origin(),
+        external: ExternalAddresses::new(settings.relays.iter().map(|relay| (relay.bind, relay.external))),
     };
     (turn, relay)
 }
@@ -256,19 +294,15 @@ fn refused(message: &str) -> Exit {
 }
 
 impl Running {
-    /// Waits for the order to leave, or for the control task to end by itself, which it never should.
+    /// Waits until the control task has left, or ended by itself, which it never should.
     fn wait(self) -> Result<Exit, Exit> {
-        let Self { control, leave, gone, admin } = self;
+        let Self { control, leave, gone, admin, drain_deadline, reloader } = self;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime =
             runtime.map_err(|error| refused(&format!("no runtime to wait for signals: {error}")))?;
-        let why = runtime
-            .block_on(order_to_leave(gone))
+        runtime
+            .block_on(wait_for_signals(gone, &leave, drain_deadline, reloader))
             .map_err(|error| refused(&format!("no signals: {error}")))?;
-        if let Some(signal) = why {
-            tracing::info!(signal, "leaving: ending every allocation");
-        }
-        leave.ask();
         let ended = control.join();
         drop(admin);
         match ended {
@@ -288,12 +322,55 @@ impl Running {
     }
 }
 
-/// The signal that came, or `None` if the control task is gone.
-async fn order_to_leave(gone: oneshot::Receiver<()>) -> std::io::Result<Option<&'static str>> {
+/// Carries signals to the control task until that is gone; meanwhile the configuration is read again as often as it is
+/// asked for. Without a file to read, a hang-up leaves at once.
+async fn wait_for_signals(
+    mut gone: oneshot::Receiver<()>,
+    leave: &Leave,
+    drain_deadline: Duration,
+    reloader: Option<Reloader>,
+) -> std::io::Result<()> {
+    tokio::select! {
+        // In this order each signal is listened to before the service manager hears that we serve.
+        biased;
+        done = obey_signals(&mut gone, leave, drain_deadline) => return done,
+        signal = reload::on_hangup(reloader) => {
+            tracing::info!(signal = signal?, "leaving at once");
+        }
+    }
+    leave.at_once();
+    // An error means that the control task is gone, which is what is waited for.
+    let _ = gone.await;
+    Ok(())
+}
+
+/// Carries signals to the control task until that is gone. The first SIGTERM drains; a second one, and Ctrl-C, leaves at
+/// once.
+async fn obey_signals(
+    gone: &mut oneshot::Receiver<()>,
+    leave: &Leave,
+    drain_deadline: Duration,
+) -> std::io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(tokio::select! {
-        _ = terminate.recv() => Some("SIGTERM"),
-        _ = interrupt.recv() => Some("SIGINT"),
-        _ = gone => None,
-    })
+    let mut draining = false;
+    loop {
+        let signal = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+            _ = &mut *gone => return Ok(()),
+        };
+        notify::tell("STOPPING=1");
+        if signal == "SIGTERM" && !draining {
+            draining = true;
+            tracing::info!(
+                signal,
+                at_most = show_span(drain_deadline),
+                "leaving when the last call has ended"
+            );
+            leave.drain(drain_deadline);
+        } else {
+            tracing::info!(signal, "leaving at once");
+            leave.at_once();
+        }
+    }
 }

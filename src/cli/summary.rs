@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::config::Settings;
+use crate::config::show_bandwidth;
 use crate::config::show_span;
 use crate::net::probe::EphemeralPorts;
 use crate::proto::auth::credential::mint;
 use crate::proto::peers::Unlisted;
+use crate::proto::types::Rate;
 use crate::proto::types::Secret;
 use crate::proto::types::limits;
 
@@ -41,6 +43,7 @@ impl fmt::Display for Summary<'_> {
             Some(listen) => row(f, "admin", &format!("http://{listen}/metrics and http://{listen}/health"))?,
             None => row(f, "admin", "off")?,
         }
+        row(f, "drain", &self.drain())?;
         for warning in self.warnings.iter().chain(&self.ephemeral_ports()) {
             row(f, "note", warning)?;
         }
@@ -91,12 +94,19 @@ impl Summary<'_> {
                 "allocations: {} per user, {} per client address, {} in all",
                 each(settings.allocations_per_user),
                 each(settings.allocations_per_address),
-                limits::ALLOCATIONS_MAX
+                match settings.allocations_total {
+                    0 => limits::ALLOCATIONS_MAX,
+                    total => total,
+                }
             ),
             format!(
                 "per allocation: {} permissions, {} channels",
-                limits::PERMISSIONS_PER_ALLOCATION_MAX,
-                limits::CHANNELS_PER_ALLOCATION_MAX
+                settings.permissions_per_allocation, settings.channels_per_allocation
+            ),
+            format!(
+                "bandwidth: {} per allocation, {} per user",
+                bandwidth(settings.bandwidth_per_allocation),
+                bandwidth(settings.bandwidth_per_user)
             ),
             format!(
                 "lifetimes: allocation {}, permission {}, channel {}, nonce {}, credential {}",
@@ -108,6 +118,17 @@ impl Summary<'_> {
             ),
         ];
         lines.iter().try_for_each(|line| row(f, "limits", line))
+    }
+
+    fn drain(&self) -> String {
+        let settings = self.settings;
+        let deadline = show_span(settings.drain_deadline);
+        let elsewhere: Vec<_> = settings.alternate_servers.iter().map(ToString::to_string).collect();
+        let told = match elsewhere.is_empty() {
+            true => "new clients are refused".to_owned(),
+            false => format!("new clients are sent to {}", elsewhere.join(" and ")),
+        };
+        format!("calls go on for at most {deadline} after SIGTERM; {told} meanwhile")
     }
 
     /// The kernel hands the ports of its ephemeral range to anybody: the line that keeps it from ours.
@@ -145,6 +166,10 @@ impl Summary<'_> {
     }
 }
 
+fn bandwidth(rate: Option<Rate>) -> String {
+    rate.map_or_else(|| "any".to_owned(), |rate| show_bandwidth(rate.bits_per_s()))
+}
+
 fn peers(unlisted: Unlisted) -> &'static str {
     match unlisted {
         Unlisted::Public => "public addresses, and live relays of this server; `[peers]` changes that",
@@ -154,4 +179,46 @@ fn peers(unlisted: Unlisted) -> &'static str {
 
 fn row(f: &mut fmt::Formatter<'_>, name: &str, value: &str) -> fmt::Result {
     writeln!(f, "  {name:<10} {value}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::config::Machine;
+
+    /// What is told of the listener and of the relay that `text` names.
+    fn told(text: &str) -> String {
+        let secret = Secret::new(*b"0123456789abcdef");
+        let text = format!("{text}\n[auth]\nsecrets = [\"0123456789abcdef\"]\n");
+        let loaded = config::load("a.toml", &text, &config::OperatingSystem::beside("a.toml".as_ref()));
+        let checked = loaded.checked.unwrap_or_else(|| panic!("{}", loaded.report.render(false)));
+        let settings = checked.build(&Machine::default());
+        Summary { settings: &settings, warnings: &[], trial: Some(&secret), unix: 1_800_000_000 }.to_string()
+    }
+
+    #[test]
+    fn a_web_page_is_told_the_external_address_of_the_listener() {
+        for (text, url) in [
+            (
+                "[listen]\nudp = [{ bind = \"10.0.0.5:3478\", external = \"203.0.113.7:3479\" }]",
+                "turn:203.0.113.7:3479?transport=udp",
+            ),
+            (
+                "[relay]\naddresses = [{ bind = \"10.0.0.5\", external = \"203.0.113.7\" }]",
+                "turn:203.0.113.7:3478?transport=udp",
+            ),
+            ("[listen]\nudp = [\"10.0.0.5:3478\"]", "turn:10.0.0.5:3478?transport=udp"),
+        ] {
+            let told = told(text);
+            assert!(told.contains(url), "{url} is missing:\n{told}");
+        }
+    }
+
+    #[test]
+    fn bandwidth_limits_are_told() {
+        let limits = "[limits]\nbandwidth_per_allocation = \"2Mbit/s\"\nbandwidth_per_user = \"1500kbit/s\"";
+        assert!(told(limits).contains("bandwidth: 2Mbit/s per allocation, 1500kbit/s per user"));
+        assert!(told("").contains("bandwidth: any per allocation, any per user"));
+    }
 }

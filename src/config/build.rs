@@ -11,15 +11,22 @@ use crate::admin::config::LogFormat;
 use crate::admin::config::LogLevel;
 use crate::proto::auth::budget::Exempt;
 use crate::proto::auth::credential::CredentialConfig;
+use crate::proto::auth::token::TokenConfig;
+use crate::proto::binding::Discovery;
+use crate::proto::binding::Endpoint;
+use crate::proto::binding::Quartet;
 use crate::proto::peers::PolicyBuilder;
 use crate::proto::turn::RelayAddress;
 use crate::proto::types::ChannelNumber;
 use crate::proto::types::Family;
 use crate::proto::types::Lifetime;
+use crate::proto::types::Rate;
 use crate::proto::types::Username;
 use crate::proto::types::limits;
 
 use super::load::Checked;
+use super::read::Mapped;
+use super::read::Pair;
 use super::words::PathTier;
 
 /// What the caller found out about the machine.
@@ -107,24 +114,43 @@ pub struct Settings {
     pub allocations_per_user: u32,
     /// Allocations of one client IP address (IPv6: /64); 0 for no limit.
     pub allocations_per_address: u32,
+    /// What one allocation may carry; `None` for any amount.
+    pub bandwidth_per_allocation: Option<Rate>,
+    /// What all allocations of one quota identity may carry together; `None` for any amount.
+    pub bandwidth_per_user: Option<Rate>,
     /// Where metrics and health are served; `None` for nowhere.
     pub admin: Option<SocketAddr>,
     /// How to log.
     pub log: Log,
+    /// What clients may discover; each corner is served by an entry of [`Self::listen_udp`].
+    pub discovery: Discovery,
+    /// Allocations in all; 0 for no limit but the server's own.
+    pub allocations_total: u32,
+    /// Permissions of one allocation, at least 1.
+    pub permissions_per_allocation: usize,
+    /// Channels of one allocation, at least 1.
+    pub channels_per_allocation: usize,
+    /// How long live allocations may go on after SIGTERM.
+    pub drain_deadline: Duration,
+    /// Where new clients are sent meanwhile, at most one address of a family.
+    pub alternate_servers: Vec<SocketAddr>,
 }
 
 impl Checked {
     /// Makes the rooms' configurations for `machine`.
     #[must_use]
     pub fn build(self, machine: &Machine) -> Settings {
-        let listen_udp: Vec<_> = self
+        let discovery = Discovery::new(self.discovery.iter().filter_map(|pair| quartet(&pair.value)));
+        let mut listen_udp: Vec<_> = self
             .udp
             .iter()
             .map(|listener| ListenUdp { bind: listener.value.bind, external: listener.value.external })
             .collect();
+        add_corners(&discovery, machine, &mut listen_udp);
         let (relays, relays_defaulted) = self.relays_for(machine);
-        let policy = self.policy(machine, &listen_udp, &relays);
+        let policy = self.policy(machine, &listen_udp, &relays, &discovery);
         let lifetime_max = lifetime(self.allocation_lifetime_max.value);
+        let burst = self.bandwidth_burst.value;
         let credentials = CredentialConfig {
             realm: self.realm.value.as_str().into(),
             users: self
@@ -134,6 +160,10 @@ impl Checked {
                 .collect(),
             secrets: self.secrets.into_iter().map(|secret| secret.value).collect(),
             lifetime_max_s: self.credential_lifetime_max.value.as_secs(),
+            tokens: TokenConfig {
+                server_name: self.server_name.value.as_str().into(),
+                keys: self.oauth.into_iter().map(|key| key.value).collect(),
+            },
         };
         Settings {
             realm: self.realm.value.into(),
@@ -156,8 +186,16 @@ impl Checked {
             strict_permissions: self.strict_permissions.value,
             allocations_per_user: self.allocations_per_user.value,
             allocations_per_address: self.allocations_per_address.value,
+            bandwidth_per_allocation: Rate::new(self.bandwidth_per_allocation.value, burst),
+            bandwidth_per_user: Rate::new(self.bandwidth_per_user.value, burst),
             admin: self.admin.value,
             log: Log { format: self.log_format.value, level: self.log_level.value },
+            discovery,
+            allocations_total: self.allocations_total.value,
+            permissions_per_allocation: self.permissions_per_allocation.value as usize,
+            channels_per_allocation: self.channels_per_allocation.value as usize,
+            drain_deadline: self.drain_deadline.value,
+            alternate_servers: self.alternate_servers.into_iter().map(|server| server.value).collect(),
         }
     }
 
@@ -175,12 +213,27 @@ impl Checked {
     }
 
     /// A policy that knows every address by which this server could be meant.
-    fn policy(&self, machine: &Machine, listeners: &[ListenUdp], relays: &[RelayAddress]) -> PolicyBuilder {
+    fn policy(
+        &self,
+        machine: &Machine,
+        listeners: &[ListenUdp],
+        relays: &[RelayAddress],
+        discovery: &Discovery,
+    ) -> PolicyBuilder {
         let relay_side = relays.iter().flat_map(|relay| [relay.bind, relay.external]);
         let listen_side = listeners.iter().flat_map(|listener| [listener.bind.ip(), listener.external.ip()]);
+        let corners = discovery.quartets().flat_map(Quartet::endpoints);
+        let corners = corners.flat_map(|corner| [corner.bind.ip(), corner.external.ip()]);
         let admin_side = self.admin.value.iter().map(SocketAddr::ip);
-        let mut own: Vec<_> =
-            machine.own.iter().copied().chain(listen_side).chain(admin_side).chain(relay_side).collect();
+        let mut own: Vec<_> = machine
+            .own
+            .iter()
+            .copied()
+            .chain(listen_side)
+            .chain(corners)
+            .chain(admin_side)
+            .chain(relay_side)
+            .collect();
         own.retain(|ip| !ip.is_unspecified());
         own.sort_unstable();
         own.dedup();
@@ -193,6 +246,29 @@ impl Checked {
             deny: self.deny.clone(),
             own,
             relay,
+        }
+    }
+}
+
+/// What a pair of the file is; `None` if it is none.
+pub(super) fn quartet(pair: &Pair) -> Option<Quartet> {
+    let end = |Mapped { bind, external }| Endpoint { bind, external };
+    Quartet::new(end(pair.primary), end(pair.alternate))
+}
+
+/// Adds to `listen_udp` each corner that none of them serves yet, be it by name or as one of all addresses. An address
+/// that the machine does not have is added too: to bind it fails, and says why.
+fn add_corners(discovery: &Discovery, machine: &Machine, listen_udp: &mut Vec<ListenUdp>) {
+    for Endpoint { bind, external } in discovery.quartets().flat_map(Quartet::endpoints) {
+        let served = listen_udp.iter().map(|listener| listener.bind).any(|listener| {
+            listener == bind
+                || (machine.own.contains(&bind.ip())
+                    && listener.ip().is_unspecified()
+                    && listener.port() == bind.port()
+                    && listener.is_ipv4() == bind.is_ipv4())
+        });
+        if !served {
+            listen_udp.push(ListenUdp { bind, external });
         }
     }
 }
@@ -304,6 +380,46 @@ mod tests {
     }
 
     #[test]
+    fn each_corner_of_discovery_is_listened_on_unless_a_listener_has_it() {
+        let text = |udp: &str| {
+            format!(
+                "[listen]\nudp = [{udp}]\n\
+                 discovery = [{{ primary = \"10.0.0.5:3478\", alternate = \"10.0.0.6:3479\" }}]\n{SECRET}"
+            )
+        };
+        let listened = |udp: &str| -> Vec<String> {
+            let built = settings(&text(udp), &machine());
+            assert_eq!(built.discovery.quartets().count(), 1);
+            built.listen_udp.iter().map(|listener| listener.bind.to_string()).collect()
+        };
+        assert_eq!(
+            listened("\"10.0.0.6:3478\", \"10.0.0.9:3478\""),
+            ["10.0.0.6:3478", "10.0.0.9:3478", "10.0.0.5:3478", "10.0.0.5:3479", "10.0.0.6:3479"]
+        );
+        assert_eq!(
+            listened("\"0.0.0.0:3478\", \"[::]:3479\""),
+            ["0.0.0.0:3478", "[::]:3479", "10.0.0.5:3479", "10.0.0.6:3478", "10.0.0.6:3479"],
+            "10.0.0.6 is none of the machine's: that it cannot be bound must be seen"
+        );
+        assert_eq!(settings(SECRET, &machine()).discovery, Discovery::default());
+    }
+
+    #[test]
+    fn each_corner_behind_a_nat_has_an_outside_of_its_own() {
+        let text = format!(
+            "[listen]\nudp = [\"0.0.0.0:3478\"]\n\
+             discovery = [{{ primary = {{ bind = \"10.0.0.5:3478\", external = \"203.0.113.7:3478\" }},\
+             alternate = {{ bind = \"10.0.0.6:3479\", external = \"203.0.113.8:3479\" }} }}]\n{SECRET}"
+        );
+        let built = settings(&text, &machine());
+        let crossed = built.listen_udp.iter().find(|listener| listener.bind.to_string() == "10.0.0.5:3479");
+        assert_eq!(crossed.expect("it is listened on").external.to_string(), "203.0.113.7:3479");
+        for own in ["10.0.0.6", "203.0.113.7", "203.0.113.8"] {
+            assert!(built.policy.own.iter().any(|ip| ip.to_string() == own), "{own} may be a peer");
+        }
+    }
+
+    #[test]
     fn defaults_are_those_of_the_limits() {
         let built = settings(SECRET, &machine());
         assert_eq!(built.permission_lifetime, limits::PERMISSION_LIFETIME_DEFAULT);
@@ -315,6 +431,11 @@ mod tests {
         assert_eq!(built.credentials.lifetime_max_s, limits::CREDENTIAL_LIFETIME_MAX.as_secs());
         assert_eq!(built.allocations_per_user, limits::ALLOCATIONS_PER_USER_DEFAULT);
         assert_eq!(built.ports, 50_000..=59_999);
+        assert_eq!(built.allocations_total, 0);
+        assert_eq!(built.permissions_per_allocation, limits::PERMISSIONS_PER_ALLOCATION_MAX);
+        assert_eq!(built.channels_per_allocation, limits::CHANNELS_PER_ALLOCATION_MAX);
+        assert_eq!(built.drain_deadline, limits::DRAIN_DEADLINE_DEFAULT);
+        assert!(built.alternate_servers.is_empty());
         assert!(!built.strict_permissions);
     }
 

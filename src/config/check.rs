@@ -13,6 +13,8 @@ use super::read::Located;
 use super::read::Mapped;
 use super::value::show_span;
 
+mod discovery;
+
 /// Adds to `problems` what is wrong with `checked`, which was read from `document`.
 pub(crate) fn between_keys(
     checked: &Checked,
@@ -35,12 +37,16 @@ impl Rules<'_> {
     fn all(&mut self) {
         self.realm();
         self.listeners();
+        self.discovery();
         self.relays();
         self.ports();
         self.credentials();
         self.users();
+        self.oauth();
         self.lifetimes();
         self.admin();
+        self.counts();
+        self.alternates();
     }
 
     fn error(
@@ -103,7 +109,7 @@ impl Rules<'_> {
                 "write udp = [\"0.0.0.0:3478\", \"[::]:3478\"]",
             );
         }
-        if checked.udp.len() > limits::LISTEN_ADDRESSES_MAX {
+        if checked.udp.len() + 4 * checked.discovery.len() > limits::LISTEN_ADDRESSES_MAX {
             let span = self.span_of("listen.udp");
             let max = limits::LISTEN_ADDRESSES_MAX;
             self.error("listen.udp", &span, "too many listeners", format!("write at most {max}"));
@@ -281,8 +287,9 @@ impl Rules<'_> {
         let checked = self.checked;
         let named = |path| self.document.entries.contains_key(path) && !self.sound(path);
         // What was meant may stand under a name that nobody knows, and that is said already.
-        let unreadable = named("auth.secrets") || named("auth.users") || !self.sound("auth");
-        if checked.secrets.is_empty() && checked.users.is_empty() && !unreadable {
+        let unreadable =
+            named("auth.secrets") || named("auth.users") || named("auth.oauth") || !self.sound("auth");
+        if checked.secrets.is_empty() && checked.users.is_empty() && checked.oauth.is_empty() && !unreadable {
             let span = self.document.sections.get("auth").cloned();
             self.error(
                 "auth",
@@ -309,7 +316,13 @@ impl Rules<'_> {
     }
 
     fn users(&mut self) {
-        for Located { value: (name, _), span } in &self.checked.users {
+        let users = &self.checked.users;
+        for (index, Located { value: (name, _), span }) in users.iter().enumerate() {
+            // TOML sees to names that are typed alike.
+            if users[..index].iter().any(|other| other.value.0 == *name) {
+                let rule = format!("`{name}` stands here twice, typed in two ways");
+                self.error("auth.users", span, rule, "keep one of them");
+            }
             if name.is_empty() {
                 self.error(
                     "auth.users",
@@ -333,6 +346,41 @@ impl Rules<'_> {
                     format!("`{name}` looks like a time-limited name, but its password never expires"),
                     "choose a name without digits and a colon in front",
                 );
+            }
+        }
+    }
+
+    fn oauth(&mut self) {
+        let checked = self.checked;
+        let Located { value: name, span } = &checked.server_name;
+        if name.len() > limits::SERVER_NAME_MAX || name.chars().any(char::is_control) {
+            let fix =
+                "write the name as the authorization server knows it: server_name = \"turn.example.net\"";
+            let rule = format!("a server name has at most {} bytes, all printable", limits::SERVER_NAME_MAX);
+            self.error("auth.server_name", span, rule, fix);
+        } else if name.is_empty() && !checked.oauth.is_empty() && self.sound("auth.server_name") {
+            let fix =
+                "write below [auth] server_name = \"turn.example.net\", as the authorization server knows it";
+            let span = self.span_of("auth.oauth");
+            self.error(
+                "auth.oauth",
+                &span,
+                "access tokens are made for a server name, and there is none",
+                fix,
+            );
+        } else if !name.is_empty() && checked.oauth.is_empty() && self.sound("auth.oauth") {
+            let fix = "add a key below oauth, or remove the name";
+            self.warning("auth.server_name", span, "without a key in oauth no access token is taken", fix);
+        }
+        if checked.oauth.len() > limits::TOKEN_KEYS_MAX {
+            let span = self.span_of("auth.oauth");
+            let fix = format!("write at most {}", limits::TOKEN_KEYS_MAX);
+            self.error("auth.oauth", &span, "too many OAuth keys", fix);
+        }
+        for (index, Located { value: key, span }) in checked.oauth.iter().enumerate() {
+            if checked.oauth[..index].iter().any(|other| other.value.kid() == key.kid()) {
+                let rule = format!("the key id `{}` stands here twice", key.kid());
+                self.error("auth.oauth", span, rule, "give each key an id of its own");
             }
         }
     }
@@ -373,6 +421,42 @@ impl Rules<'_> {
                 format!("whoever reaches {listen} can read the metrics: nobody is asked who they are"),
                 "write \"127.0.0.1:9478\", or let a firewall admit your monitoring alone",
             );
+        }
+    }
+
+    fn counts(&mut self) {
+        let checked = self.checked;
+        for (key, count, what) in [
+            ("limits.permissions_per_allocation", &checked.permissions_per_allocation, "permission"),
+            ("limits.channels_per_allocation", &checked.channels_per_allocation, "channel"),
+        ] {
+            if count.value == 0 {
+                let rule = format!("without a single {what} no client could use its allocation");
+                self.error(key, &count.span, rule, "write 1 or more, or leave the key out");
+            }
+        }
+    }
+
+    fn alternates(&mut self) {
+        const KEY: &str = "drain.alternate_servers";
+        let checked = self.checked;
+        for (index, Located { value: server, span }) in checked.alternate_servers.iter().enumerate() {
+            self.mapped(KEY, server.ip(), span);
+            let earlier = &checked.alternate_servers[..index];
+            if server.port() == 0 || server.ip().is_unspecified() || server.ip().is_multicast() {
+                let fix = "write the address of another TURN server: \"203.0.113.9:3478\"";
+                self.error(KEY, span, format!("no client can reach a server at {server}"), fix);
+            } else if checked.udp.iter().any(|listener| {
+                let Mapped { bind, external } = listener.value;
+                bind == *server || external == *server
+            }) {
+                let fix = "write the address of another TURN server";
+                self.error(KEY, span, format!("{server} is this server, which is leaving then"), fix);
+            } else if let Some(first) = earlier.iter().find(|other| other.value.is_ipv4() == server.is_ipv4())
+            {
+                let rule = format!("{server} would never be told: {} has its family already", first.value);
+                self.error(KEY, span, rule, "keep one address for IPv4 and one for IPv6");
+            }
         }
     }
 

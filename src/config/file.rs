@@ -120,6 +120,7 @@ impl<'a> Document<'a> {
                 DeValue::Table(users) => users.values().for_each(|value| self.hide_secrets(value)),
                 _ => self.hide(value),
             },
+            Kind::TokenKeys => self.hide_token_keys(value),
             _ => {}
         }
         let entry = Entry { key, value: value.get_ref().clone(), span: Some(value.span()) };
@@ -172,13 +173,30 @@ impl<'a> Document<'a> {
         }
     }
 
+    /// Hides the key of each table of `value`, and all that is no such table.
+    fn hide_token_keys(&mut self, value: &Spanned<DeValue<'a>>) {
+        match value.get_ref() {
+            DeValue::Array(array) => array.iter().for_each(|value| self.hide_token_keys(value)),
+            DeValue::Table(table) => {
+                for (name, value) in table {
+                    match name.get_ref().as_ref() {
+                        "kid" | "algorithm" | "not_before" | "not_after" => {}
+                        "key" => self.hide_secrets(value),
+                        _ => self.hide(value),
+                    }
+                }
+            }
+            _ => self.hide(value),
+        }
+    }
+
     /// Hides the secrets of `value`, but not where they are to be fetched from.
     fn hide_secrets(&mut self, value: &Spanned<DeValue<'a>>) {
         match value.get_ref() {
             DeValue::Array(array) => array.iter().for_each(|value| self.hide_secrets(value)),
             DeValue::Table(table) => {
                 for (name, value) in table {
-                    if !matches!(name.get_ref().as_ref(), "file" | "env") {
+                    if !matches!(name.get_ref().as_ref(), "file" | "env" | "credential") {
                         self.hide(value);
                     }
                 }

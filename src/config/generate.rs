@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::schema::KEYS;
 use super::schema::Key;
 use super::schema::Kind;
+use super::schema::Takes;
 use super::schema::Unset;
 
 const HEAD: &str = "\
@@ -12,7 +13,8 @@ const HEAD: &str = "\
 #
 # A key that is left out has the default shown here, so a file of your own need hold only what differs; begin with
 # minimal.toml or webrtc.toml. A key behind `#` has no default, and its line is an example.
-# `swingbridge check FILE` names every mistake. A changed file takes effect at the next start.
+# `swingbridge check FILE` names every mistake. SIGHUP reads the file again: keys that say so take effect at
+# once, the others at the next start.
 ";
 
 /// The text of `conf/full.toml`.
@@ -35,6 +37,9 @@ pub fn full() -> String {
 fn one(key: &Key, out: &mut String) {
     for line in key.doc.lines() {
         let _ = writeln!(out, "# {line}");
+    }
+    if key.takes == Takes::Live {
+        out.push_str("# A reload brings it in.\n");
     }
     if key.missing.is_some() {
         out.push_str("# Not part of this version: the key is known and ignored.\n");
@@ -72,7 +77,9 @@ mod tests {
         }
 
         fn file(&self, _path: &Path) -> io::Result<SecretFile> {
-            Ok(SecretFile { bytes: b"another secret of some length\n".to_vec(), world_readable: false })
+            // Base64 of 32 bytes: a good secret, and a good key of access tokens.
+            let bytes = b"bm9ib2R5LW1heS1zZWUhIW5vYm9keS1tYXktc2VlISE=\n".to_vec();
+            Ok(SecretFile { bytes, world_readable: false })
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::admin::config::LogFormat;
 use crate::admin::config::LogLevel;
 use crate::proto::auth::budget::Exempt;
+use crate::proto::auth::token::TokenKey;
 use crate::proto::peers::Rule;
 use crate::proto::peers::Unlisted;
 use crate::proto::types::ChannelNumber;
@@ -20,6 +21,7 @@ use super::file::Document;
 use super::problem::Report;
 use super::read::Located;
 use super::read::Mapped;
+use super::read::Pair;
 use super::read::Reader;
 use super::schema::KEYS;
 use super::schema::Key;
@@ -63,9 +65,22 @@ pub struct Checked {
     pub(crate) unproven_exempt: Exempt,
     pub(crate) channel_number_max: Located<ChannelNumber>,
     pub(crate) strict_permissions: Located<bool>,
+    /// Bits a second; 0 for any amount, else what [`crate::proto::types::Rate`] takes.
+    pub(crate) bandwidth_per_allocation: Located<u64>,
+    /// Likewise.
+    pub(crate) bandwidth_per_user: Located<u64>,
+    pub(crate) bandwidth_burst: Located<Duration>,
     pub(crate) admin: Located<Option<SocketAddr>>,
     pub(crate) log_format: Located<LogFormat>,
     pub(crate) log_level: Located<LogLevel>,
+    pub(crate) discovery: Vec<Located<Pair>>,
+    pub(crate) server_name: Located<String>,
+    pub(crate) oauth: Vec<Located<TokenKey>>,
+    pub(crate) allocations_total: Located<u32>,
+    pub(crate) permissions_per_allocation: Located<u32>,
+    pub(crate) channels_per_allocation: Located<u32>,
+    pub(crate) drain_deadline: Located<Duration>,
+    pub(crate) alternate_servers: Vec<Located<SocketAddr>>,
     listed: Vec<Listed>,
 }
 
@@ -101,7 +116,7 @@ fn read(reader: &mut Reader<'_, '_>, text: &str) -> Checked {
         reader.ignored(path);
     }
     Checked {
-        realm: reader.text("realm"),
+        realm: reader.realm(),
         udp: reader.endpoints("listen.udp"),
         relays: reader.addresses("relay.addresses"),
         ports: reader.ports("relay.ports"),
@@ -127,9 +142,20 @@ fn read(reader: &mut Reader<'_, '_>, text: &str) -> Checked {
             &[("rfc8656", ChannelNumber::MAX), ("rfc5766", ChannelNumber::MAX_RFC5766)],
         ),
         strict_permissions: reader.flag("limits.strict_permissions"),
+        bandwidth_per_allocation: reader.bandwidth("limits.bandwidth_per_allocation"),
+        bandwidth_per_user: reader.bandwidth("limits.bandwidth_per_user"),
+        bandwidth_burst: reader.span("limits.bandwidth_burst"),
         admin: reader.endpoint("admin.listen"),
         log_format: reader.word("log.format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
         log_level: reader.word("log.level", &LogLevel::ALL.map(|level| (level.word(), level))),
+        discovery: reader.pairs("listen.discovery"),
+        server_name: reader.optional_text("auth.server_name"),
+        oauth: reader.token_keys("auth.oauth"),
+        allocations_total: reader.count("limits.allocations_total"),
+        permissions_per_allocation: reader.count("limits.permissions_per_allocation"),
+        channels_per_allocation: reader.count("limits.channels_per_allocation"),
+        drain_deadline: reader.span("drain.deadline"),
+        alternate_servers: reader.plain_endpoints("drain.alternate_servers"),
         listed: KEYS.iter().map(|key| listed(key, reader.document, text)).collect(),
     }
 }

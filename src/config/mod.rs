@@ -9,19 +9,26 @@
 //! One table, [`schema::KEYS`], knows every key: the names that an unknown key is compared with, the defaults, the
 //! commented file `conf/full.toml` and the listing of `swingbridge check` are all read from it.
 
+mod bandwidth;
 mod build;
 mod check;
 mod file;
+mod foreign;
 pub mod generate;
 mod load;
+mod oauth;
+mod opaque;
 mod problem;
 mod read;
+mod reload;
 pub mod schema;
+mod secret;
 mod source;
 mod suggest;
 mod value;
 mod words;
 
+pub use bandwidth::show_bandwidth;
 pub use build::DefaultedRelay;
 pub use build::ListenUdp;
 pub use build::Log;
@@ -32,6 +39,7 @@ pub use load::Listed;
 pub use problem::Problem;
 pub use problem::Report;
 pub use problem::Severity;
+pub use reload::needs_restart;
 pub use source::OperatingSystem;
 pub use source::SECRET_FILE_MAX;
 pub use source::SecretFile;
@@ -41,6 +49,8 @@ pub use value::show_span;
 pub use words::PathTier;
 
 use crate::proto::types::Secret;
+
+pub(crate) use opaque::prepare;
 
 /// What came of a configuration file.
 #[derive(Debug)]

@@ -87,6 +87,13 @@ impl Report {
         Self { name: name.to_owned(), text: text.to_owned(), problems, hidden }
     }
 
+    /// The same with more problems, which were found out later.
+    #[must_use]
+    pub(crate) fn with(self, more: Vec<Problem>) -> Self {
+        let Self { name, text, problems, hidden } = self;
+        Self::new(&name, &text, [problems, more].concat(), hidden)
+    }
+
     /// What the file is called.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -1,23 +1,20 @@
 //! From entries to typed values, one at a time. A value that cannot be read is reported, and its default stands
 //! in for it, so that the rules between keys can still be looked at.
 
-use std::io;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::ops::RangeInclusive;
-use std::path::Path;
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use toml::Spanned;
 use toml::de::DeTable;
 use toml::de::DeValue;
 
 use crate::proto::auth::budget::Exempt;
 use crate::proto::peers::Rule;
-use crate::proto::types::Secret;
 
+use super::bandwidth::parse_bandwidth;
 use super::file::Document;
 use super::file::Entry;
 use super::file::article;
@@ -26,7 +23,6 @@ use super::schema::Key;
 use super::schema::Kind;
 use super::schema::Unset;
 use super::schema::find;
-use super::source::SECRET_FILE_MAX;
 use super::source::Source;
 use super::suggest;
 use super::value::Complaint;
@@ -35,6 +31,10 @@ use super::value::parse_ip;
 use super::value::parse_ports;
 use super::value::parse_span;
 use super::value::show_span;
+
+mod discovery;
+
+pub(crate) use discovery::Pair;
 
 /// The port of TURN over UDP and TCP (RFC 8656 § 3).
 const TURN_PORT: u16 = 3478;
@@ -95,6 +95,19 @@ impl<'d> Reader<'d, '_> {
         self.one(path, |_, value| string(value).map(str::to_owned))
     }
 
+    /// The text of a key without a default; empty if it is not named.
+    pub(crate) fn optional_text(&mut self, path: &str) -> Located<String> {
+        let Some(entry) = self.entry(path) else { return Located { value: String::new(), span: None } };
+        let value = match string(&entry.value) {
+            Ok(text) => text.to_owned(),
+            Err(complaint) => {
+                self.error(entry.key, &entry.span, complaint);
+                String::new()
+            }
+        };
+        Located { value, span: entry.span.clone() }
+    }
+
     pub(crate) fn flag(&mut self, path: &str) -> Located<bool> {
         self.one(path, |key, value| {
             value.as_bool().ok_or_else(|| {
@@ -142,6 +155,18 @@ impl<'d> Reader<'d, '_> {
                 return Err(Complaint::new(rule, format!("write at least \"{}\"", show_span(min))));
             }
             Ok(span)
+        })
+    }
+
+    /// Bits a second; 0 for any amount.
+    pub(crate) fn bandwidth(&mut self, path: &str) -> Located<u64> {
+        self.one(path, |_, value| match value {
+            DeValue::String(text) => parse_bandwidth(text),
+            DeValue::Integer(_) => Err(Complaint::new(
+                "a bandwidth needs a unit",
+                "write it with kbit/s, Mbit/s or Gbit/s, as \"2Mbit/s\", or \"0\" for any amount",
+            )),
+            _ => Err(expected("a bandwidth such as \"2Mbit/s\"", value)),
         })
     }
 
@@ -193,6 +218,14 @@ impl<'d> Reader<'d, '_> {
 
     pub(crate) fn endpoints(&mut self, path: &str) -> Vec<Located<Mapped<SocketAddr>>> {
         self.mapped(path, |text| parse_endpoint(text, TURN_PORT))
+    }
+
+    /// Addresses of other machines, which have no mapping.
+    pub(crate) fn plain_endpoints(&mut self, path: &str) -> Vec<Located<SocketAddr>> {
+        self.array(path, |reader, key, span, value| {
+            let read = string(value).and_then(|text| parse_endpoint(text, TURN_PORT));
+            read.map_err(|complaint| reader.error(key, span, complaint)).ok()
+        })
     }
 
     pub(crate) fn addresses(&mut self, path: &str) -> Vec<Located<Mapped<IpAddr>>> {
@@ -289,88 +322,8 @@ impl<'d> Reader<'d, '_> {
         let _: Vec<Located<()>> = self.array(path, |_, _, _, _| None);
     }
 
-    pub(crate) fn secrets(&mut self, path: &str) -> Vec<Located<Secret>> {
-        self.array(path, |reader, key, span, value| reader.secret(key, "a secret", span, value))
-    }
-
-    pub(crate) fn users(&mut self, path: &str) -> Vec<Located<(String, Secret)>> {
-        let Some(entry) = self.entry(path) else { return Vec::new() };
-        let DeValue::Table(table) = &entry.value else {
-            let fix = "write users = { alice = \"password\" }";
-            let rule = format!("names and passwords are expected, not {}", article(&entry.value));
-            self.error(entry.key, &entry.span, Complaint::new(rule, fix));
-            return Vec::new();
-        };
-        let mut users = Vec::new();
-        for (name, value) in table {
-            let span = Some(value.span());
-            if let Some(secret) = self.secret(entry.key, "a password", &span, value.get_ref()) {
-                let name_span = Some(name.span());
-                users.push(Located { value: (name.get_ref().to_string(), secret), span: name_span });
-            }
-        }
-        users
-    }
-
-    /// A string, or where it is fetched from. No message quotes the value.
-    fn secret(
-        &mut self,
-        key: &Key,
-        what: &str,
-        span: &Option<Range<usize>>,
-        value: &DeValue<'_>,
-    ) -> Option<Secret> {
-        const FIX: &str = "write \"...\", { file = \"path\" } or { env = \"NAME\" }";
-        let read = match value {
-            DeValue::String(text) => Ok(text.as_bytes().to_vec()),
-            DeValue::Table(table) => match one_entry(table) {
-                Some(("file", path)) => self.secret_of_file(key, span, Path::new(path)),
-                Some(("env", name)) => self.source.environment(name).ok_or_else(|| {
-                    Complaint::new(
-                        format!("the environment variable `{name}` is not set"),
-                        format!("set {name} for the server, for example in the unit's EnvironmentFile="),
-                    )
-                }),
-                _ => Err(Complaint::new(format!("{what} is fetched from one `file` or one `env`"), FIX)),
-            },
-            _ => Err(Complaint::new(format!("{what} is expected, not {}", article(value)), FIX)),
-        };
-        let read = read.and_then(|bytes| {
-            if bytes.is_empty() {
-                Err(Complaint::new(format!("{what} is empty"), "make one with `openssl rand -hex 32`"))
-            } else {
-                Ok(Secret::new(bytes))
-            }
-        });
-        read.map_err(|complaint| self.error(key, span, complaint)).ok()
-    }
-
-    fn secret_of_file(
-        &mut self,
-        key: &Key,
-        span: &Option<Range<usize>>,
-        path: &Path,
-    ) -> Result<Vec<u8>, Complaint> {
-        let shown = path.display();
-        let file = self.source.file(path).map_err(|error| {
-            Complaint::new(
-                format!("the file `{shown}` cannot be read: {}", why(&error)),
-                "correct the path (a relative one begins at this file's folder) or let the server's user read it",
-            )
-        })?;
-        if file.world_readable {
-            self.problems.push(Problem::warning(
-                key.path,
-                span.clone(),
-                format!("every user of this machine can read `{shown}`"),
-                format!("chmod 600 {shown}"),
-            ));
-        }
-        Ok(file.trimmed())
-    }
-
     /// The readable elements of an array; none if the key is not named.
-    fn array<T>(
+    pub(super) fn array<T>(
         &mut self,
         path: &str,
         mut read: impl FnMut(&mut Self, &Key, &Option<Range<usize>>, &DeValue<'_>) -> Option<T>,
@@ -406,19 +359,6 @@ fn rule_complaint(error: &str) -> Complaint {
     }
 }
 
-/// The operating system's reason without its number, which differs between systems.
-fn why(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "there is none".to_owned(),
-        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        io::ErrorKind::IsADirectory => "it is a folder".to_owned(),
-        io::ErrorKind::FileTooLarge => {
-            format!("it is longer than {SECRET_FILE_MAX} bytes, so it is no secret")
-        }
-        kind => kind.to_string(),
-    }
-}
-
 fn array_fix(key: &Key, value: &DeValue<'_>) -> String {
     match value {
         _ if key.is_secret() => format!("put brackets around it: {} = [...]", key.name()),
@@ -428,16 +368,6 @@ fn array_fix(key: &Key, value: &DeValue<'_>) -> String {
             _ => format!("write {} = [\"...\"]", key.name()),
         },
     }
-}
-
-/// The only entry of `table`, if there is one and it is a string.
-fn one_entry<'t>(table: &'t DeTable<'_>) -> Option<(&'t str, &'t str)> {
-    let mut entries = table.iter();
-    let (name, value): (_, &Spanned<DeValue<'_>>) = entries.next()?;
-    if entries.next().is_some() {
-        return None;
-    }
-    Some((name.get_ref().as_ref(), value.get_ref().as_str()?))
 }
 
 fn string<'v>(value: &'v DeValue<'_>) -> Result<&'v str, Complaint> {

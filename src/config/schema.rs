@@ -1,6 +1,8 @@
 //! Every key of the configuration, declared once.
 
-use crate::proto::types::limits;
+mod keys;
+
+pub use keys::KEYS;
 
 /// What kind of value a key takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub enum Kind {
         /// The longest, in seconds.
         max_s: u64,
     },
+    /// A bandwidth such as `"2Mbit/s"`, or `"0"` for none.
+    Bandwidth,
     /// A range of ports, `"50000-59999"`.
     Ports,
     /// One address with a port, or `"off"`.
@@ -41,6 +45,10 @@ pub enum Kind {
     Names,
     /// An array of tables that this version only looks at.
     Tables,
+    /// An array of pairs of addresses with a port.
+    Pairs,
+    /// An array of tables, each a key of access tokens.
+    TokenKeys,
 }
 
 /// Whether a changed value reaches a running server.
@@ -112,7 +120,7 @@ impl Key {
     /// Whether its value must never be shown.
     #[must_use]
     pub const fn is_secret(&self) -> bool {
-        matches!(self.kind, Kind::Secrets | Kind::Users)
+        matches!(self.kind, Kind::Secrets | Kind::Users | Kind::TokenKeys)
     }
 }
 
@@ -128,9 +136,6 @@ pub fn is_section(name: &str) -> bool {
     !name.is_empty() && KEYS.iter().any(|key| key.section() == name)
 }
 
-const HOUR: u64 = 3_600;
-const DAY: u64 = 24 * HOUR;
-
 /// A key with a default that needs a restart and is part of this version: what most keys are.
 const fn key(path: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
     Key {
@@ -144,6 +149,11 @@ const fn key(path: &'static str, kind: Kind, default: &'static str, doc: &'stati
     }
 }
 
+/// `key` with a value that a reload brings in.
+const fn live(key: Key) -> Key {
+    Key { takes: Takes::Live, ..key }
+}
+
 /// A key without a default value.
 const fn open_key(
     path: &'static str,
@@ -154,253 +164,6 @@ const fn open_key(
 ) -> Key {
     Key { unset: Unset::Nothing { example, meaning }, ..key(path, kind, "", doc) }
 }
-
-/// Every key, in the order of `conf/full.toml`. This version does not reload its configuration, so each key takes
-/// a restart.
-pub const KEYS: &[Key] = &[
-    Key {
-        also_called: &["domain"],
-        ..key(
-            "realm",
-            Kind::Text,
-            r#""swingbridge""#,
-            "The realm that clients are told with a 401. Any name will do; a static user's key is made of it, so\n\
-             changing it changes what clients compute. At most 127 characters.",
-        )
-    },
-    Key {
-        also_called: &["listening-port", "listening-ip", "listening_port", "port", "interfaces", "bind"],
-        ..key(
-            "listen.udp",
-            Kind::Endpoints,
-            r#"["0.0.0.0:3478", "[::]:3478"]"#,
-            "Where clients reach the server over UDP. An IPv6 entry takes IPv6 only. Behind a 1:1 NAT write\n\
-             { bind = \"10.0.0.5:3478\", external = \"203.0.113.7:3478\" }.",
-        )
-    },
-    Key {
-        missing: Some("TCP and TLS listeners are"),
-        also_called: &["tls-listening-port", "tcp", "tls"],
-        ..open_key(
-            "listen.stream",
-            Kind::Endpoints,
-            r#"["0.0.0.0:3478", "[::]:3478"]"#,
-            "no TCP or TLS listener",
-            "Where clients reach the server over TCP and TLS.",
-        )
-    },
-    Key {
-        missing: Some("TLS is"),
-        also_called: &["cert", "pkey", "tls_crt_file", "tls_key_file"],
-        ..open_key(
-            "tls.certificates",
-            Kind::Tables,
-            r#"[{ chain = "cert.pem", key = "key.pem" }]"#,
-            "no TLS",
-            "Certificate chains and keys, chosen by the name the client asks for; the first is the default.",
-        )
-    },
-    Key {
-        also_called: &["relay-ip", "external-ip", "external", "public_ip", "relay_ipv4_addr", "address"],
-        ..open_key(
-            "relay.addresses",
-            Kind::Addresses,
-            r#"["203.0.113.7"]"#,
-            "for each family the source address of the default route, else loopback",
-            "The addresses that peers see: the first of each family serves that family. Behind a 1:1 NAT write\n\
-             { bind = \"10.0.0.5\", external = \"203.0.113.7\" }.",
-        )
-    },
-    Key {
-        also_called: &["min-port", "max-port", "relay_min_port", "relay_max_port", "port_range"],
-        ..key(
-            "relay.ports",
-            Kind::Ports,
-            r#""50000-59999""#,
-            "The UDP ports of relayed addresses, both ends included. Open them in the firewall.",
-        )
-    },
-    key(
-        "relay.path",
-        Kind::Word(&["auto", "sockets", "sk_lookup", "tc", "xdp"]),
-        r#""auto""#,
-        "How packets travel. This version has \"sockets\", and \"auto\" chooses it.",
-    ),
-    Key {
-        also_called: &["relay-threads", "threads"],
-        ..key(
-            "relay.workers",
-            Kind::Count { max: limits::WORKERS_MAX as u64 },
-            "0",
-            "Threads that carry packets; 0 for one per core.",
-        )
-    },
-    Key {
-        missing: Some("kernel tiers are"),
-        ..key(
-            "relay.kernel_interfaces",
-            Kind::Names,
-            "[]",
-            "Network interfaces that the kernel tiers may attach to.",
-        )
-    },
-    Key {
-        also_called: &[
-            "static-auth-secret",
-            "secret",
-            "use-auth-secret",
-            "auth-secret",
-            "static_auth_secret",
-        ],
-        ..open_key(
-            "auth.secrets",
-            Kind::Secrets,
-            r#"[{ env = "SWINGBRIDGE_SECRET" }]"#,
-            "no time-limited credentials",
-            "Secrets shared with whoever mints time-limited credentials: the username is \"<expiry>:<user>\", the\n\
-             password base64(HMAC-SHA1(secret, username)). Several, so that one can be changed without an outage;\n\
-             the first one mints. Each is a string, { file = \"...\" } or { env = \"...\" }.",
-        )
-    },
-    Key {
-        also_called: &["user", "lt-cred-mech", "credentials"],
-        ..open_key(
-            "auth.users",
-            Kind::Users,
-            r#"{ alice = { file = "alice.password" } }"#,
-            "no static users",
-            "Static users and their passwords, beside the secrets. A password is written like a secret.",
-        )
-    },
-    key(
-        "auth.credential_lifetime_max",
-        Kind::Span { min_s: 1, max_s: limits::CREDENTIAL_LIFETIME_MAX.as_secs() },
-        r#""8h""#,
-        "A time-limited credential that expires later than this from now is refused. At most 8h.",
-    ),
-    Key {
-        also_called: &["stale-nonce"],
-        ..key(
-            "auth.nonce_lifetime",
-            Kind::Span { min_s: 1, max_s: limits::NONCE_LIFETIME_DEFAULT.as_secs() },
-            r#""1h""#,
-            "How long a nonce is good. At most 1h (RFC 8656 section 5).",
-        )
-    },
-    key(
-        "auth.session_lifetime_max",
-        Kind::Span { min_s: 0, max_s: 30 * DAY },
-        r#""24h""#,
-        "How long a live allocation may go on after its credential's expiry; \"0s\" ends it there.",
-    ),
-    key(
-        "peers.default",
-        Kind::Word(&["public", "none"]),
-        r#""public""#,
-        "\"public\": all peers but the built-in deny list (private, loopback, link-local, this machine's own\n\
-         addresses and the like). \"none\": only what allow names.",
-    ),
-    Key {
-        also_called: &["allowed-peer-ip", "whitelist_peers", "whitelist"],
-        ..key(
-            "peers.allow",
-            Kind::Rules,
-            "[]",
-            "Peers that may be reached all the same: \"10.1.0.0/16\", or with ports \"10.1.0.0/16:5000-6000\". The\n\
-             most specific prefix wins; between equals, deny.",
-        )
-    },
-    Key {
-        also_called: &["denied-peer-ip", "blacklist_peers", "blacklist"],
-        ..key("peers.deny", Kind::Rules, "[]", "Peers that may not be reached, written like allow.")
-    },
-    Key {
-        also_called: &["user-quota"],
-        ..key(
-            "limits.allocations_per_user",
-            Kind::Count { max: limits::ALLOCATIONS_MAX as u64 },
-            "64",
-            "Allocations of one user at a time; 0 for no limit.",
-        )
-    },
-    key(
-        "limits.allocations_per_address",
-        Kind::Count { max: limits::ALLOCATIONS_MAX as u64 },
-        "0",
-        "Allocations of one client address (IPv6: /64) at a time; 0 for no limit.",
-    ),
-    key(
-        "limits.unproven_exempt",
-        Kind::Names,
-        "[]",
-        "Client networks outside the budget for strangers, for load tests. Everybody else is answered 64 times at once\n\
-         and 20 times a second before the first proof, and above that with no more bytes than were sent.",
-    ),
-    Key {
-        also_called: &["max-allocate-lifetime"],
-        ..key(
-            "limits.allocation_lifetime_max",
-            Kind::Span { min_s: 1, max_s: DAY },
-            r#""1h""#,
-            "The longest lifetime that one Allocate or Refresh is granted.",
-        )
-    },
-    Key {
-        also_called: &["permission-lifetime"],
-        ..key(
-            "limits.permission_lifetime",
-            Kind::Span { min_s: 1, max_s: DAY },
-            r#""5m""#,
-            "How long a permission lasts. RFC 8656 says 5m; other values are for labs.",
-        )
-    },
-    Key {
-        also_called: &["channel-lifetime"],
-        ..key(
-            "limits.channel_lifetime",
-            Kind::Span { min_s: 1, max_s: DAY },
-            r#""10m""#,
-            "How long a channel lasts. RFC 8656 says 10m; other values are for labs.",
-        )
-    },
-    key(
-        "limits.channel_numbers",
-        Kind::Word(&["rfc8656", "rfc5766"]),
-        r#""rfc8656""#,
-        "Which channel numbers are granted: \"rfc8656\" 0x4000-0x4FFF, \"rfc5766\" 0x4000-0x7FFE. Clients of the older\n\
-         standard, coturn's test client among them, ask for the upper ones.",
-    ),
-    key(
-        "limits.strict_permissions",
-        Kind::Flag,
-        "false",
-        "A live channel keeps its peer permitted until the channel ends. true: the peer's permission runs out after\n\
-         permission_lifetime all the same, which breaks clients that refresh their channels only.",
-    ),
-    Key {
-        also_called: &["prometheus", "prometheus-port", "cli-ip"],
-        ..key(
-            "admin.listen",
-            Kind::Endpoint,
-            r#""127.0.0.1:9478""#,
-            "Where /metrics and /health are served; \"off\" for nowhere. Nobody is asked who they are there: keep it\n\
-             on loopback or behind a firewall.",
-        )
-    },
-    Key {
-        also_called: &["syslog", "log-file"],
-        ..key("log.format", Kind::Word(&["text", "json"]), r#""text""#, "How log lines are written.")
-    },
-    Key {
-        also_called: &["verbose", "log_level"],
-        ..key(
-            "log.level",
-            Kind::Word(&["error", "warn", "info", "debug", "trace"]),
-            r#""info""#,
-            "The least important log lines written. Client addresses stand at debug only.",
-        )
-    },
-];
 
 #[cfg(test)]
 mod tests {
@@ -415,6 +178,14 @@ mod tests {
         for key in KEYS {
             assert!(!is_section(key.path), "{} is key and section", key.path);
             assert!(key.path.matches('.').count() <= 1, "{} is nested deeper than the walk goes", key.path);
+        }
+    }
+
+    #[test]
+    fn no_secret_takes_a_restart() {
+        // A changed secret that is only live could not be told by name without comparing what must not be shown.
+        for key in KEYS.iter().filter(|key| key.is_secret()) {
+            assert_eq!(key.takes, Takes::Live, "{}", key.path);
         }
     }
 

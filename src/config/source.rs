@@ -143,4 +143,53 @@ mod tests {
             assert_eq!(source.environment(name), None);
         }
     }
+
+    /// A machine where systemd handed over one credential.
+    struct Handed {
+        folder: Option<&'static str>,
+    }
+
+    impl Source for Handed {
+        fn environment(&self, name: &str) -> Option<Vec<u8>> {
+            (name == "CREDENTIALS_DIRECTORY").then_some(self.folder?.into())
+        }
+
+        fn file(&self, path: &Path) -> io::Result<SecretFile> {
+            match path.to_str() {
+                Some("/run/credentials/swingbridge.service/turn-secret") => {
+                    Ok(SecretFile { bytes: b"0123456789abcdef\n".to_vec(), world_readable: false })
+                }
+                _ => Err(io::ErrorKind::NotFound.into()),
+            }
+        }
+    }
+
+    #[test]
+    fn secrets_and_passwords_come_from_what_systemd_hands_over() {
+        let text = "[auth]\nsecrets = [{ credential = \"turn-secret\" }]\n\
+                    users = { alice = { credential = \"turn-secret\" } }";
+        let here = Handed { folder: Some("/run/credentials/swingbridge.service") };
+        let loaded = crate::config::load("a.toml", text, &here);
+        let checked = loaded.checked.unwrap_or_else(|| panic!("{}", loaded.report.render(false)));
+        let built = checked.build(&crate::config::Machine::default()).credentials;
+        assert_eq!(built.secrets[0].expose(), b"0123456789abcdef");
+        assert_eq!(built.users[0].1.expose(), b"0123456789abcdef");
+    }
+
+    #[test]
+    fn a_credential_that_was_not_handed_over_is_told_with_the_line_that_would() {
+        let report = |folder, name: &str| {
+            let text = format!("[auth]\nsecrets = [{{ credential = \"{name}\" }}]");
+            crate::config::load("a.toml", &text, &Handed { folder }).report.render(false)
+        };
+        let unset = report(None, "turn-secret");
+        assert!(unset.contains("CREDENTIALS_DIRECTORY is not set"), "{unset}");
+        assert!(unset.contains("LoadCredential=turn-secret:"), "{unset}");
+        let missing = report(Some("/run/credentials/swingbridge.service"), "other");
+        assert!(missing.contains("the credential `other` cannot be read: there is none"), "{missing}");
+        for name in ["", ".", "..", "../swingbridge.service/turn-secret", "/etc/shadow", "a\\u0000b"] {
+            let shown = report(Some("/run/credentials/swingbridge.service"), name);
+            assert!(shown.contains("is no name of a credential"), "{shown}");
+        }
+    }
 }

@@ -1,6 +1,5 @@
 //! What the server wants done, on its way to the workers.
 
-use crate::proto::media::TableChange;
 use crate::proto::turn::OpenFailure;
 use crate::proto::turn::Output;
 use crate::proto::types::WorkerId;
@@ -12,7 +11,8 @@ use crate::relay::ToWorker;
 ///
 /// A command that is answered by a report has a place for it from the moment it is pushed: nothing is pushed while a
 /// worker owes so many reports that its ring could overflow. So a worker never waits for the control task, and the
-/// control task, which does wait for room, always gets it.
+/// control task, which does wait for room, always gets it: reports are taken however many are owed, for each one
+/// taken is one fewer.
 #[derive(Debug)]
 pub(super) struct Workers {
     handles: Vec<Handle>,
@@ -29,12 +29,15 @@ impl Workers {
         &mut self.handles
     }
 
+    /// What there is room for at every worker.
+    pub(super) fn room(&self) -> Room {
+        let rooms = self.handles.iter().zip(&self.owed);
+        rooms.map(|(handle, owed)| Room::of(handle.commands.free_slots(), *owed)).min().unwrap_or(Room::All)
+    }
+
     /// Whether every worker can take whatever one input makes the server say.
     pub(super) fn have_room(&self) -> bool {
-        self.handles.iter().zip(&self.owed).all(|(handle, owed)| {
-            handle.commands.free_slots() >= limits::OUTPUTS_PER_INPUT_MAX
-                && owed + limits::OUTPUTS_PER_INPUT_MAX <= limits::REPORTS_MAX
-        })
+        self.room() == Room::All
     }
 
     /// Notes that `worker` gave a report that it owed.
@@ -55,8 +58,11 @@ impl Workers {
                 self.push(worker, ToWorker::Close { relay });
             }
             Output::Table { worker, change } => self.push(worker, ToWorker::Table(change)),
-            Output::TableOfAll { change } => self.push_all(&change),
+            Output::TableOfAll { change } => self.push_all(|| ToWorker::Table(change.clone())),
             Output::Event(event) => return Some(event),
+            Output::Announce { username_anonymity } => {
+                self.push_all(|| ToWorker::Announce { username_anonymity });
+            }
         }
         None
     }
@@ -72,10 +78,10 @@ impl Workers {
         }
     }
 
-    fn push_all(&mut self, change: &TableChange) {
+    fn push_all(&mut self, command: impl Fn() -> ToWorker) {
         for index in 0..self.handles.len() {
             let worker = WorkerId(u16::try_from(index).expect("at most WORKERS_MAX workers"));
-            self.push(worker, ToWorker::Table(change.clone()));
+            self.push(worker, command());
         }
     }
 
@@ -90,6 +96,29 @@ impl Workers {
             !refused || handle.commands.is_abandoned(),
             "room was looked for before the input was taken"
         );
+    }
+}
+
+/// Which inputs may be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Room {
+    /// None: a command ring could not hold what one input can cause.
+    Nothing,
+    /// Reports alone: a worker owes so many that no input may ask for more.
+    Reports,
+    /// All.
+    All,
+}
+
+impl Room {
+    fn of(free_commands: usize, owed: usize) -> Self {
+        if free_commands < limits::OUTPUTS_PER_INPUT_MAX {
+            Self::Nothing
+        } else if owed + limits::OUTPUTS_PER_INPUT_MAX > limits::REPORTS_MAX {
+            Self::Reports
+        } else {
+            Self::All
+        }
     }
 }
 
@@ -108,6 +137,16 @@ mod tests {
     use std::io::Error;
 
     use super::*;
+
+    #[test]
+    fn however_many_reports_are_owed_they_may_be_taken_as_long_as_commands_have_room() {
+        let (one, ring) = (limits::OUTPUTS_PER_INPUT_MAX, limits::WORKER_COMMANDS_MAX);
+        assert_eq!(Room::of(ring, 0), Room::All);
+        assert_eq!(Room::of(one, limits::REPORTS_MAX - one), Room::All);
+        assert_eq!(Room::of(one, limits::REPORTS_MAX - one + 1), Room::Reports);
+        assert_eq!(Room::of(ring, limits::REPORTS_MAX), Room::Reports);
+        assert_eq!(Room::of(one - 1, 0), Room::Nothing);
+    }
 
     #[test]
     fn each_refusal_of_the_kernel_has_its_meaning() {

@@ -2,14 +2,18 @@
 //! messages, and carries out what it says.
 
 mod clock;
+mod commands;
 mod entropy;
 mod execute;
+mod leave;
 mod task;
 pub mod view;
 
 pub use clock::Clock;
+pub use commands::Commands;
+pub use commands::Order;
 pub use entropy::SystemEntropy;
+pub use leave::Leave;
 pub use task::Control;
 pub use task::Ended;
 pub use task::EventSink;
-pub use task::Leave;

@@ -2,8 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustix::event::PollFd;
@@ -22,12 +20,17 @@ use crate::proto::types::WorkerId;
 use crate::relay::Handle;
 use crate::relay::Report;
 use crate::relay::RequestUp;
+use crate::ring::Receiver;
 use crate::ring::Wake;
 
 use super::Clock;
+use super::Order;
 use super::SystemEntropy;
+use super::execute::Room;
 use super::execute::Workers;
 use super::execute::open_failure;
+use super::leave::Leave;
+use super::leave::Stage;
 use super::view::ControlView;
 use super::view::Ports;
 
@@ -37,7 +40,7 @@ const INPUTS_PER_TURN_MAX: usize = 64;
 const ROOM_POLL: Duration = Duration::from_millis(1);
 /// The control task says at least so often that it lives.
 const ALIVE_INTERVAL: Duration = Duration::from_secs(1);
-/// Allocations that have not ended by this time after the order to leave are left to the kernel.
+/// Allocations that have not ended by this time after they were told to are left to the kernel.
 const LEAVE_DEADLINE: Duration = Duration::from_secs(3);
 
 /// Takes each event as it happens: the log, by the way of `admin::log`.
@@ -51,12 +54,15 @@ pub struct Control {
     wake: Arc<Wake>,
     view: Arc<ControlView>,
     sink: EventSink,
+    stage: Stage,
+    /// What the operator wants; without a sender, nothing.
+    orders: Option<Receiver<Order>>,
 }
 
 /// How the control task came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// It was asked to leave, and every allocation was ended.
+    /// It was asked to leave, and every allocation has ended.
     Asked,
     /// A worker thread ended by itself, which is a bug.
     WorkerGone(WorkerId),
@@ -73,10 +79,26 @@ impl Control {
         view: Arc<ControlView>,
         sink: EventSink,
     ) -> Self {
-        Self { server, clock, workers: Workers::new(handles), wake, view, sink }
+        Self {
+            server,
+            clock,
+            workers: Workers::new(handles),
+            wake,
+            view,
+            sink,
+            stage: Stage::Serving,
+            orders: None,
+        }
     }
 
-    /// Runs until `leave` is asked for, then ends every allocation and every worker.
+    /// Takes orders from the far end of `orders`, which wakes this task.
+    #[must_use]
+    pub fn obeying(mut self, orders: Receiver<Order>) -> Self {
+        self.orders = Some(orders);
+        self
+    }
+
+    /// Runs until `leave` is asked for and every allocation has ended, then ends every worker.
     ///
     /// # Errors
     /// What the kernel says when the thread cannot wait.
@@ -87,63 +109,91 @@ impl Control {
     }
 
     fn serve(&mut self, leave: &Leave) -> io::Result<Ended> {
-        let mut leaving_since = None;
         loop {
             let turn = self.turn();
             if let Some(worker) = self.worker_gone() {
                 return Ok(Ended::WorkerGone(worker));
             }
-            if leaving_since.is_none() && leave.is_asked() {
-                leaving_since = Some(self.clock.now().since_start);
-                self.input(Input::Command(Command::EndAll));
-                continue;
-            }
-            if let Some(since) = leaving_since {
-                let waited = self.clock.now().since_start - since;
-                if self.server.occupancy().allocations == 0 || waited >= LEAVE_DEADLINE {
-                    return Ok(Ended::Asked);
-                }
+            if self.has_left(leave) {
+                return Ok(Ended::Asked);
             }
             match turn {
                 Turn::Worked => {}
                 Turn::NoRoom => std::thread::sleep(ROOM_POLL),
-                Turn::Idle => self.sleep(leave, leaving_since.is_some())?,
+                Turn::Idle => self.sleep(leave)?,
             }
         }
     }
 
-    /// One round: what is due, then what was reported, then requests of live allocations, then the others.
+    /// Goes on with leaving, as far as `leave` asks for it. Answers whether nothing is left to wait for.
+    fn has_left(&mut self, leave: &Leave) -> bool {
+        let now = self.clock.now();
+        if let (Stage::Serving, Some(at_most)) = (self.stage, leave.drain_asked()) {
+            self.stage = Stage::Draining { until: now.after(at_most) };
+            self.input(Input::Command(Command::Drain));
+        }
+        if let Stage::Draining { until } = self.stage
+            && self.server.occupancy().allocations > 0
+            && (until.is_due(now.tick()) || leave.at_once_asked())
+        {
+            self.stage = Stage::Ending { until: now.after(LEAVE_DEADLINE) };
+            self.input(Input::Command(Command::EndAll));
+        }
+        match self.stage {
+            Stage::Serving => false,
+            Stage::Draining { .. } => self.server.occupancy().allocations == 0,
+            Stage::Ending { until } => self.server.occupancy().allocations == 0 || until.is_due(now.tick()),
+        }
+    }
+
+    /// One round: what was reported, then what is due, then requests of live allocations, then the others.
     fn turn(&mut self) -> Turn {
         let now = self.clock.now();
         self.view.alive(now.tick());
+        let mut worked = self.take_each(Room::Reports, Self::take_report);
         if !self.workers.have_room() {
-            return Turn::NoRoom;
+            return if worked { Turn::Worked } else { Turn::NoRoom };
         }
-        let mut worked = false;
         if self.server.poll_timeout().is_some_and(|(deadline, _)| deadline.is_due(now.tick())) {
             self.server.handle_timeout(now);
             self.drain_outputs();
             worked = true;
         }
-        for step in [Self::take_report, Self::take_live, Self::take_fresh] {
-            for worker in 0..self.workers.handles().len() {
-                for _ in 0..INPUTS_PER_TURN_MAX {
-                    if !self.workers.have_room() {
-                        return Turn::NoRoom;
-                    }
-                    if !step(self, worker) {
-                        break;
-                    }
-                    worked = true;
-                }
-            }
-        }
+        worked |= self.take_order();
+        worked |= self.take_each(Room::All, Self::take_live);
+        worked |= self.take_each(Room::All, Self::take_fresh);
         if worked {
             self.show_ports();
             Turn::Worked
         } else {
             Turn::Idle
         }
+    }
+
+    /// Takes inputs of one kind from every worker, within the budget and while there is room for them.
+    fn take_each(&mut self, needed: Room, take: fn(&mut Self, usize) -> bool) -> bool {
+        let mut worked = false;
+        for worker in 0..self.workers.handles().len() {
+            for _ in 0..INPUTS_PER_TURN_MAX {
+                if self.workers.room() < needed || !take(self, worker) {
+                    break;
+                }
+                worked = true;
+            }
+        }
+        worked
+    }
+
+    /// One order at a time: the next waits until this one is carried out in full.
+    fn take_order(&mut self) -> bool {
+        if self.server.is_reconfiguring() || !self.workers.have_room() {
+            return false;
+        }
+        let Some(order) = self.orders.as_mut().and_then(Receiver::pop) else { return false };
+        self.input(match order {
+            Order::Reconfigure(to) => Input::Reconfigure(to),
+        });
+        true
     }
 
     fn take_report(&mut self, worker: usize) -> bool {
@@ -215,18 +265,20 @@ impl Control {
     }
 
     /// Waits for a worker, the next deadline, or the order to leave.
-    fn sleep(&mut self, leave: &Leave, leaving: bool) -> io::Result<()> {
+    fn sleep(&mut self, leave: &Leave) -> io::Result<()> {
         self.wake.prepare_sleep();
         // Looked once more after the announcement: whoever pushed before it did not write the eventfd.
+        let no_order = self.orders.as_ref().is_none_or(Receiver::is_empty);
         let nothing = self
             .workers
             .handles()
             .iter()
             .all(|handle| handle.reports.is_empty() && handle.live.is_empty() && handle.fresh.is_empty());
-        if nothing && (leaving || !leave.is_asked()) {
+        if nothing && no_order && !self.stage.is_behind(leave) {
             let now = self.clock.now().tick();
-            let next = self.server.poll_timeout().map(|(deadline, _)| deadline.remaining(now));
-            let pause = next.unwrap_or(ALIVE_INTERVAL).min(ALIVE_INTERVAL);
+            let next = self.server.poll_timeout().map(|(deadline, _)| deadline);
+            let next = next.into_iter().chain(self.stage.until()).min();
+            let pause = next.map_or(ALIVE_INTERVAL, |at| at.remaining(now)).min(ALIVE_INTERVAL);
             wait_readable(&self.wake, pause)?;
         }
         self.wake.cancel();
@@ -246,31 +298,6 @@ fn wait_readable(wake: &Wake, pause: Duration) -> io::Result<()> {
     }
 }
 
-/// The order to leave, given by any thread.
-#[derive(Debug)]
-pub struct Leave {
-    asked: AtomicBool,
-    wake: Arc<Wake>,
-}
-
-impl Leave {
-    /// An order that has not been given, for the control task that sleeps on `wake`.
-    #[must_use]
-    pub const fn new(wake: Arc<Wake>) -> Self {
-        Self { asked: AtomicBool::new(false), wake }
-    }
-
-    /// Gives the order.
-    pub fn ask(&self) {
-        self.asked.store(true, Ordering::SeqCst);
-        self.wake.notify();
-    }
-
-    fn is_asked(&self) -> bool {
-        self.asked.load(Ordering::SeqCst)
-    }
-}
-
 /// What a round came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
@@ -280,4 +307,89 @@ enum Turn {
     Idle,
     /// A worker has no room for what the next input could make the server say.
     NoRoom,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::net::Ipv4Addr;
+    use std::thread;
+    use std::time::Instant;
+
+    use crate::proto::auth::challenge::Challenger;
+    use crate::proto::auth::credential::CredentialConfig;
+    use crate::proto::auth::credential::Credentials;
+    use crate::proto::auth::nonce::NonceKey;
+    use crate::proto::auth::token::TokenConfig;
+    use crate::proto::binding::Discovery;
+    use crate::proto::peers::PolicyBuilder;
+    use crate::proto::turn::Config;
+    use crate::proto::turn::RelayAddress;
+    use crate::proto::types::ChannelNumber;
+    use crate::proto::types::Lifetime;
+
+    use super::*;
+
+    #[test]
+    fn an_empty_server_leaves_as_soon_as_it_is_asked_and_not_before() {
+        for order in [|leave: &Leave| leave.drain(Duration::from_secs(3_600)), Leave::at_once] {
+            let wake = Arc::new(Wake::new().expect("an event descriptor"));
+            let view = Arc::new(ControlView::new());
+            let control = control(Arc::clone(&wake), Arc::clone(&view));
+            let leave = Arc::new(Leave::new(wake));
+            let asked = Arc::clone(&leave);
+            let running = thread::spawn(move || control.run(&asked));
+            thread::sleep(Duration::from_millis(50));
+            assert!(!running.is_finished());
+            let ordered = Instant::now();
+            order(&leave);
+            assert_eq!(running.join().expect("no panic").expect("it can wait"), Ended::Asked);
+            assert!(
+                ordered.elapsed() < ALIVE_INTERVAL * 9 / 10,
+                "the order wakes it: {:?}",
+                ordered.elapsed()
+            );
+            assert!(view.snapshot().draining);
+        }
+    }
+
+    fn control(wake: Arc<Wake>, view: Arc<ControlView>) -> Control {
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let minute = Duration::from_secs(60);
+        let config = Config {
+            challenger: Challenger {
+                realm: "r".into(),
+                nonce_key: NonceKey::generate(&mut SystemEntropy),
+                nonce_lifetime: minute,
+                discovery: Discovery::default(),
+                third_party: None,
+            },
+            credentials: Arc::new(Credentials::new(CredentialConfig {
+                realm: "r".into(),
+                users: Vec::new(),
+                secrets: Vec::new(),
+                lifetime_max_s: 60,
+                tokens: TokenConfig::default(),
+            })),
+            policy: Arc::new(PolicyBuilder::default().build()),
+            relays: vec![RelayAddress { bind: loopback, external: loopback }],
+            ports: 50_000..=50_001,
+            lifetime_default: Lifetime::from_secs(60),
+            lifetime_max: Lifetime::from_secs(60),
+            permission_lifetime: minute,
+            channel_number_max: ChannelNumber::MAX,
+            channel_lifetime: minute,
+            session_lifetime_max: minute,
+            allocations_per_user: 0,
+            allocations_per_address: 0,
+            allocations_total: 0,
+            permissions_per_allocation: 1,
+            channels_per_allocation: 1,
+            alternate_servers: Vec::new(),
+            bandwidth_per_allocation: None,
+            bandwidth_per_user: None,
+        };
+        let server = Server::new(config, SystemEntropy);
+        Control::new(server, Clock::start(), Vec::new(), wake, view, Box::new(|_| {}))
+    }
 }

@@ -1,6 +1,7 @@
 //! What the control task shows of itself: counters that it alone writes and that anyone may read, without a lock
 //! and without a message. Every counter comes from an [`Event`] or from one of the few states that are no event.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
@@ -110,6 +111,11 @@ pub struct ControlView {
     ports_quarantined: AtomicU64,
     /// Milliseconds since the start, plus 1; 0 before the first sign of life.
     alive: AtomicU64,
+    replays_dropped: AtomicU64,
+    draining: AtomicBool,
+    reloads_applied: AtomicU64,
+    /// The one counter that the control task does not write: what it never hears of.
+    reloads_refused: AtomicU64,
 }
 
 /// A copy of every counter.
@@ -135,6 +141,14 @@ pub struct ControlSnapshot {
     pub ports: Ports,
     /// The last sign of life.
     pub last_alive: Option<Tick>,
+    /// Repeated requests that came too late for an answer from memory, and were dropped.
+    pub replays_dropped: u64,
+    /// Whether no new allocation is made, since the server is leaving.
+    pub draining: bool,
+    /// Reloads of the configuration that were carried out.
+    pub reloads_applied: u64,
+    /// Reloads that changed nothing because the file is wrong.
+    pub reloads_refused: u64,
 }
 
 impl ControlView {
@@ -156,7 +170,17 @@ impl ControlView {
             Event::PortRefused { why, .. } => add(&self.ports_refused[open_failure_index(*why)]),
             Event::AnswerRepeated => add(&self.answers_repeated),
             Event::Discarded => add(&self.discarded),
+            Event::ReplayDropped => add(&self.replays_dropped),
+            Event::DrainBegun { .. } | Event::EndingAll { .. } => {
+                self.draining.store(true, Ordering::Relaxed)
+            }
+            Event::Reconfigured { .. } => add(&self.reloads_applied),
         }
+    }
+
+    /// Counts a reload that changed nothing.
+    pub fn reload_refused(&self) {
+        add(&self.reloads_refused);
     }
 
     /// Notes the state of the port pools.
@@ -194,6 +218,10 @@ impl ControlView {
                 quarantined: read(&self.ports_quarantined),
             },
             last_alive: read(&self.alive).checked_sub(1).map(Tick::from_millis),
+            replays_dropped: read(&self.replays_dropped),
+            draining: self.draining.load(Ordering::Relaxed),
+            reloads_applied: read(&self.reloads_applied),
+            reloads_refused: read(&self.reloads_refused),
         }
     }
 }
@@ -279,11 +307,27 @@ mod tests {
         }
         view.record(&Event::AnswerRepeated);
         view.record(&Event::Discarded);
+        view.record(&Event::ReplayDropped);
+        view.record(&Event::ReplayDropped);
+        view.record(&Event::Reconfigured { permissions: 3, channels: 1 });
+        view.reload_refused();
+        view.reload_refused();
         let snapshot = view.snapshot();
         assert_eq!(snapshot.refused[ErrorCode::ALL.len() - 1], 1);
         assert_eq!(snapshot.refused.iter().sum::<u64>(), 1);
         assert_eq!(snapshot.ports_refused, [1; 4]);
-        assert_eq!((snapshot.answers_repeated, snapshot.discarded), (1, 1));
+        assert_eq!((snapshot.reloads_applied, snapshot.reloads_refused), (1, 2));
+        assert_eq!((snapshot.answers_repeated, snapshot.discarded, snapshot.replays_dropped), (1, 1, 2));
+    }
+
+    #[test]
+    fn leaving_is_shown_from_its_first_step() {
+        for event in [Event::DrainBegun { allocations: 2 }, Event::EndingAll { allocations: 0 }] {
+            let view = ControlView::new();
+            assert!(!view.snapshot().draining);
+            view.record(&event);
+            assert!(view.snapshot().draining);
+        }
     }
 
     #[test]
@@ -316,6 +360,7 @@ mod tests {
             user: QuotaIdentity::new(b"alice"),
             relayed: relayed(),
             lifetime: Lifetime::from_secs(600),
+            additional: None,
         }
     }
 
@@ -328,6 +373,7 @@ mod tests {
             reason,
             lived_s: 600,
             counters: Counters::default(),
+            additional: None,
         }
     }
 

@@ -13,7 +13,11 @@ use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 
-/// Room for IPV6_PKTINFO, SO_RXQ_OVFL and what later kernels' options need.
+use crate::proto::types::IpHeader;
+use crate::proto::wire::Icmp;
+
+/// Room for all that the sockets ask for at once: pktinfo, hop limit, traffic class, SO_RXQ_OVFL; or on the error
+/// queue hop limit, traffic class and the error with an address.
 pub(super) const CONTROL_LEN: usize = 128;
 
 #[cfg(target_env = "musl")]
@@ -26,7 +30,12 @@ const PKTINFO_V4_LEN: usize = size_of::<libc::in_pktinfo>();
 const PKTINFO_V6_LEN: usize = size_of::<libc::in6_pktinfo>();
 
 const _: () = assert!(PKTINFO_V4_LEN == 12 && PKTINFO_V6_LEN == 20);
-const _: () = assert!(HEADER_LEN + align(PKTINFO_V6_LEN) + HEADER_LEN + align(4) <= CONTROL_LEN);
+const _: () = assert!(HEADER_LEN + align(PKTINFO_V6_LEN) + 3 * (HEADER_LEN + align(4)) <= CONTROL_LEN);
+const _: () = assert!(2 * (HEADER_LEN + align(4)) + HEADER_LEN + align(ERROR_LEN + 28) <= CONTROL_LEN);
+
+/// `sock_extended_err`: number 4, origin 1, type 1, code 1, padding 1, information 4, data 4.
+const ERROR_LEN: usize = size_of::<libc::sock_extended_err>();
+const _: () = assert!(ERROR_LEN == 16 && offset_of!(libc::sock_extended_err, ee_info) == 8);
 
 /// A buffer for control messages, aligned as the kernel wants it.
 #[derive(Clone, Copy, Debug)]
@@ -36,34 +45,62 @@ pub(super) struct Control(pub(super) [u8; CONTROL_LEN]);
 impl Control {
     pub(super) const EMPTY: Self = Self([0; CONTROL_LEN]);
 
-    /// Asks that a datagram leave from `source`, on the interface with index `scope` if that is not 0. Answers how
-    /// many bytes the message takes.
-    pub(super) fn write_source(&mut self, source: IpAddr, scope: u32) -> usize {
+    /// Asks that a datagram of the family `v6` or IPv4 leave from `source`, on the interface with the index beside it
+    /// if that is not 0, and with what `header` says otherwise than the system would. That an IPv4 datagram must leave
+    /// whole cannot be asked for here. Answers how many bytes the messages take.
+    pub(super) fn write_departure(
+        &mut self,
+        v6: bool,
+        source: Option<(IpAddr, u32)>,
+        header: IpHeader,
+    ) -> usize {
+        let mut end = source.map_or(0, |(source, scope)| self.write_source(source, scope));
+        let (level, hop_limit, traffic_class) = if v6 {
+            (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT, libc::IPV6_TCLASS)
+        } else {
+            (libc::IPPROTO_IP, libc::IP_TTL, libc::IP_TOS)
+        };
+        if let Some(value) = header.hop_limit {
+            end += self.write(end, level, hop_limit, &i32::from(value).to_ne_bytes());
+        }
+        if header.traffic_class != 0 {
+            end += self.write(end, level, traffic_class, &i32::from(header.traffic_class).to_ne_bytes());
+        }
+        if header.dont_fragment && v6 {
+            end += self.write(end, level, libc::IPV6_DONTFRAG, &1_i32.to_ne_bytes());
+        }
+        end
+    }
+
+    fn write_source(&mut self, source: IpAddr, scope: u32) -> usize {
         match source {
             IpAddr::V4(source) => {
                 let mut info = [0; PKTINFO_V4_LEN];
                 info[4..8].copy_from_slice(&source.octets());
-                self.write(libc::IPPROTO_IP, libc::IP_PKTINFO, &info)
+                self.write(0, libc::IPPROTO_IP, libc::IP_PKTINFO, &info)
             }
             IpAddr::V6(source) => {
                 let mut info = [0; PKTINFO_V6_LEN];
                 info[..16].copy_from_slice(&source.octets());
                 info[16..].copy_from_slice(&scope.to_ne_bytes());
-                self.write(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info)
+                self.write(0, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info)
             }
         }
     }
 
-    fn write(&mut self, level: i32, kind: i32, data: &[u8]) -> usize {
+    /// Writes one message at `start` and answers its length with the padding.
+    fn write(&mut self, start: usize, level: i32, kind: i32, data: &[u8]) -> usize {
+        let whole = HEADER_LEN + align(data.len());
+        let message = &mut self.0[start..start + whole];
         let end = HEADER_LEN + data.len();
-        self.0[..HEADER_LEN].fill(0);
+        message[..HEADER_LEN].fill(0);
         let len = offset_of!(libc::cmsghdr, cmsg_len);
-        self.0[len..len + LEN_SIZE].copy_from_slice(&end.to_ne_bytes()[..LEN_SIZE]);
-        put(&mut self.0, offset_of!(libc::cmsghdr, cmsg_level), level);
-        put(&mut self.0, offset_of!(libc::cmsghdr, cmsg_type), kind);
-        self.0[HEADER_LEN..end].copy_from_slice(data);
-        self.0[end..HEADER_LEN + align(data.len())].fill(0);
-        HEADER_LEN + align(data.len())
+        message[len..len + LEN_SIZE].copy_from_slice(&end.to_ne_bytes()[..LEN_SIZE]);
+        put(message, offset_of!(libc::cmsghdr, cmsg_level), level);
+        put(message, offset_of!(libc::cmsghdr, cmsg_type), kind);
+        message[HEADER_LEN..end].copy_from_slice(data);
+        message[end..].fill(0);
+        whole
     }
 }
 
@@ -74,6 +111,8 @@ pub(super) struct Told {
     pub(super) destination: Option<(IpAddr, u32)>,
     /// How many datagrams the socket lost for want of room since it was made, modulo 2^32.
     pub(super) lost: Option<u32>,
+    /// The fields of its IP header; the DF bit is not told.
+    pub(super) header: IpHeader,
 }
 
 impl Told {
@@ -93,6 +132,16 @@ impl Told {
                         told.destination = Some((Ipv6Addr::from(address).into(), u32::from_ne_bytes(scope)));
                     }
                 }
+                (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
+                    told.header.hop_limit = small(data);
+                }
+                // The only one of them that comes as a single octet.
+                (libc::IPPROTO_IP, libc::IP_TOS) => {
+                    told.header.traffic_class = data.first().copied().unwrap_or(0);
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
+                    told.header.traffic_class = small(data).unwrap_or(0);
+                }
                 (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
                     told.lost = word(data, 0).map(u32::from_ne_bytes);
                 }
@@ -102,6 +151,30 @@ impl Told {
         }
         told
     }
+}
+
+/// What the error queue says became of a datagram: an ICMP error. `None` if it is an error of another origin.
+pub(super) fn read_icmp(control: &Control, len: usize) -> Option<Icmp> {
+    let mut rest = &control.0[..len.min(CONTROL_LEN)];
+    while let Some((level, kind, data, next)) = split(rest) {
+        let origin = match (level, kind) {
+            (libc::IPPROTO_IP, libc::IP_RECVERR) => Some(libc::SO_EE_ORIGIN_ICMP),
+            (libc::IPPROTO_IPV6, libc::IPV6_RECVERR) => Some(libc::SO_EE_ORIGIN_ICMP6),
+            _ => None,
+        };
+        if let (Some(origin), Some([told, kind, code, _]), Some(info)) =
+            (origin, word(data, 4), word(data, 8))
+        {
+            return (told == origin).then(|| Icmp { kind, code, data: u32::from_ne_bytes(info) });
+        }
+        rest = next;
+    }
+    None
+}
+
+/// An `int` that holds a number of 0 to 255.
+fn small(data: &[u8]) -> Option<u8> {
+    word(data, 0).and_then(|value| i32::from_ne_bytes(value).try_into().ok())
 }
 
 /// Level, type and data of the first message, and what stands behind it.
@@ -141,7 +214,7 @@ mod tests {
     #[test]
     fn the_frame_is_that_of_the_c_library() {
         let mut control = Control::EMPTY;
-        let len = control.write_source(Ipv6Addr::LOCALHOST.into(), 7);
+        let len = control.write_departure(true, Some((Ipv6Addr::LOCALHOST.into(), 7)), IpHeader::default());
         assert_eq!(len, HEADER_LEN + 24);
         let (level, kind, data, rest) = split(&control.0[..len]).expect("a message");
         assert_eq!((level, kind), (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO));
@@ -156,10 +229,8 @@ mod tests {
         info[..4].copy_from_slice(&3_u32.to_ne_bytes());
         info[4..8].copy_from_slice(&[127, 0, 0, 9]);
         info[8..].copy_from_slice(&[127, 0, 0, 1]);
-        let first = control.write(libc::IPPROTO_IP, libc::IP_PKTINFO, &info);
-        let mut second = Control::EMPTY;
-        let more = second.write(libc::SOL_SOCKET, libc::SO_RXQ_OVFL, &9_u32.to_ne_bytes());
-        control.0[first..first + more].copy_from_slice(&second.0[..more]);
+        let first = control.write(0, libc::IPPROTO_IP, libc::IP_PKTINFO, &info);
+        let more = control.write(first, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, &9_u32.to_ne_bytes());
 
         let told = Told::read(&control, first + more);
 
@@ -173,7 +244,7 @@ mod tests {
     #[test]
     fn a_message_that_is_cut_or_lies_about_its_length_is_not_read() {
         let mut control = Control::EMPTY;
-        let len = control.write_source(Ipv4Addr::LOCALHOST.into(), 0);
+        let len = control.write_departure(false, Some((Ipv4Addr::LOCALHOST.into(), 0)), IpHeader::default());
         assert_eq!(Told::read(&control, len - 8).destination, None);
         let at = offset_of!(libc::cmsghdr, cmsg_len);
         for lie in [0_usize, 1, HEADER_LEN - 1, CONTROL_LEN + 1, usize::MAX] {
@@ -182,12 +253,94 @@ mod tests {
         }
     }
 
+    #[test]
+    fn header_fields_round_trip_in_both_families_beside_a_source() {
+        let sources = [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()];
+        for source in sources {
+            for (hop_limit, traffic_class) in [(Some(1), 0xB9), (Some(255), 0xFF), (None, 3), (Some(63), 0)] {
+                let header = IpHeader { hop_limit, traffic_class, dont_fragment: false };
+                let mut control = Control([0xAA; CONTROL_LEN]);
+                let len = control.write_departure(source.is_ipv6(), Some((source, 2)), header);
+                assert_eq!(Told::read(&control, len).header.hop_limit, hop_limit);
+                if source.is_ipv6() {
+                    assert_eq!(Told::read(&control, len).header, header);
+                }
+                let messages = 1 + usize::from(hop_limit.is_some()) + usize::from(traffic_class != 0);
+                assert_eq!(kinds(&control, len).len(), messages);
+            }
+        }
+    }
+
+    /// Level and type of each message.
+    fn kinds(control: &Control, len: usize) -> Vec<(i32, i32)> {
+        let mut kinds = Vec::new();
+        let mut rest = &control.0[..len];
+        while let Some((level, kind, _, next)) = split(rest) {
+            kinds.push((level, kind));
+            rest = next;
+        }
+        kinds
+    }
+
+    #[test]
+    fn what_is_as_the_system_would_have_it_is_not_asked_for() {
+        let mut control = Control([0xAA; CONTROL_LEN]);
+        for v6 in [false, true] {
+            assert_eq!(control.write_departure(v6, None, IpHeader::default()), 0);
+        }
+        let whole = IpHeader { dont_fragment: true, ..IpHeader::default() };
+        assert_eq!(control.write_departure(false, None, whole), 0, "IPv4 knows no such message");
+        let len = control.write_departure(true, None, whole);
+        assert_eq!(kinds(&control, len), [(libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG)]);
+    }
+
+    #[test]
+    fn a_type_of_service_comes_as_one_octet() {
+        let mut control = Control::EMPTY;
+        let first = control.write(0, libc::IPPROTO_IP, libc::IP_TTL, &64_i32.to_ne_bytes());
+        let len = first + control.write(first, libc::IPPROTO_IP, libc::IP_TOS, &[0xBA]);
+        let expected = IpHeader { hop_limit: Some(64), traffic_class: 0xBA, dont_fragment: false };
+        assert_eq!(Told::read(&control, len).header, expected);
+        // No kernel says so.
+        let len = control.write(0, libc::IPPROTO_IP, libc::IP_TTL, &256_i32.to_ne_bytes());
+        assert_eq!(Told::read(&control, len).header.hop_limit, None);
+    }
+
+    #[test]
+    fn an_icmp_error_is_read_in_its_family_and_no_other_error_is_taken_for_one() {
+        let read = |level, kind, origin: u8, len: usize| {
+            let mut error = [0; ERROR_LEN + 16];
+            error[4..7].copy_from_slice(&[origin, 3, 4]);
+            error[8..12].copy_from_slice(&1_400_u32.to_ne_bytes());
+            let mut control = Control::EMPTY;
+            // The hop limit of the returned datagram stands before it.
+            let first = control.write(0, libc::IPPROTO_IP, libc::IP_TTL, &64_i32.to_ne_bytes());
+            let len = first + control.write(first, level, kind, &error[..len]);
+            read_icmp(&control, len)
+        };
+        let (v4, v6) = ((libc::IPPROTO_IP, libc::IP_RECVERR), (libc::IPPROTO_IPV6, libc::IPV6_RECVERR));
+        let told = Some(Icmp { kind: 3, code: 4, data: 1_400 });
+        assert_eq!(read(v4.0, v4.1, libc::SO_EE_ORIGIN_ICMP, ERROR_LEN + 16), told);
+        assert_eq!(read(v6.0, v6.1, libc::SO_EE_ORIGIN_ICMP6, ERROR_LEN), told);
+        for (origin, of_v4) in [
+            (libc::SO_EE_ORIGIN_LOCAL, true),
+            (libc::SO_EE_ORIGIN_LOCAL, false),
+            (libc::SO_EE_ORIGIN_ICMP6, true),
+            (libc::SO_EE_ORIGIN_ICMP, false),
+        ] {
+            let (level, kind) = if of_v4 { v4 } else { v6 };
+            assert_eq!(read(level, kind, origin, ERROR_LEN), None);
+        }
+        assert_eq!(read(v4.0, v4.1, libc::SO_EE_ORIGIN_ICMP, 8), None);
+        assert_eq!(read(libc::SOL_SOCKET, 1, libc::SO_EE_ORIGIN_ICMP, ERROR_LEN), None);
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_read_without_panic(noise in prop::collection::vec(any::<u8>(), CONTROL_LEN), len in 0_usize..300) {
             let mut control = Control::EMPTY;
             control.0.copy_from_slice(&noise);
-            let _ = Told::read(&control, len);
+            let _ = (Told::read(&control, len), read_icmp(&control, len));
         }
     }
 }

@@ -128,6 +128,12 @@ impl Events {
     pub fn token(&self, index: usize) -> Option<Token> {
         self.list.get(index).map(|event| Token::unpack(event.data.u64()))
     }
+
+    /// Whether the descriptor of the answer at `index` has an error to tell.
+    #[must_use]
+    pub fn is_error(&self, index: usize) -> bool {
+        self.list.get(index).is_some_and(|event| { event.flags }.contains(epoll::EventFlags::ERR))
+    }
 }
 
 #[cfg(test)]

@@ -33,6 +33,16 @@ pub fn default_source(family: Family) -> Option<IpAddr> {
     (!source.is_unspecified()).then_some(source)
 }
 
+/// Whether a socket can be bound to `ip`: it is an address of this machine, or the kernel was told to bear with it
+/// (`ip_nonlocal_bind`). Where the kernel gives another reason, the address is not to blame.
+#[must_use]
+pub fn can_be_bound(ip: IpAddr) -> bool {
+    match UdpSocket::bind(SocketAddr::new(ip, 0)) {
+        Ok(_) => true,
+        Err(error) => error.kind() != io::ErrorKind::AddrNotAvailable,
+    }
+}
+
 /// The addresses of this machine's interfaces, each once, loopback included.
 ///
 /// # Errors

@@ -14,6 +14,10 @@ use std::ptr;
 
 use rustix::io::Errno;
 
+use crate::proto::types::IpHeader;
+use crate::proto::wire::Icmp;
+
+use super::cmsg;
 use super::cmsg::CONTROL_LEN;
 use super::cmsg::Control;
 use super::cmsg::Told;
@@ -27,6 +31,10 @@ use super::cmsg::Told;
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
 struct Name([u8; NAME_LEN]);
+
+/// How often a datagram is tried again whose sending met an error: sockets that hear ICMP tell an error of the past
+/// in place of sending.
+const SEND_RETRIES: u32 = 2;
 
 const NAME_LEN: usize = size_of::<libc::sockaddr_in6>();
 const NAME_V4_LEN: usize = size_of::<libc::sockaddr_in>();
@@ -162,37 +170,44 @@ impl Headers {
         }
     }
 
-    /// Sends one datagram for each item: its bytes, its destination, and the address it shall leave from. Whatever
-    /// one of them meets, the others are sent; `failed` hears the place and the error of each that was not.
+    /// Sends one datagram for each item: its bytes, its destination, the address it shall leave from, and its header's
+    /// fields. Whatever one of them meets, the others are sent; `failed` hears the place and the error of each that
+    /// was not.
     pub(super) fn send<'a>(
         &mut self,
         socket: BorrowedFd<'_>,
-        datagrams: impl Iterator<Item = (&'a [u8], SocketAddr, Option<(IpAddr, u32)>)>,
+        datagrams: impl Iterator<Item = (&'a [u8], SocketAddr, Option<(IpAddr, u32)>, IpHeader)>,
         mut failed: impl FnMut(usize, Errno),
     ) {
         let mut count = 0;
-        for (index, (bytes, to, source)) in datagrams.take(self.len()).enumerate() {
+        for (index, (bytes, to, source, header)) in datagrams.take(self.len()).enumerate() {
             self.vectors[index] =
                 libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
             let name_len = self.names[index].write(to);
-            let control_len =
-                source.map_or(0, |(source, scope)| self.controls[index].write_source(source, scope));
+            let control_len = self.controls[index].write_departure(to.is_ipv6(), source, header);
             self.aim(index, name_len, control_len);
             count = index + 1;
         }
         let mut done = 0;
+        let mut tries = 0;
         while done < count {
             match self.send_from(socket, done, count) {
-                Ok(sent) => done += sent,
+                Ok(sent) => {
+                    done += sent;
+                    tries = 0;
+                }
                 Err(Errno::INTR) => {}
                 // The socket is full: what follows would meet the same.
                 Err(Errno::AGAIN) => {
                     (done..count).for_each(|index| failed(index, Errno::AGAIN));
                     return;
                 }
+                // It may be the error of an earlier datagram, which is told once, to whoever comes next.
+                Err(error) if tries < SEND_RETRIES && may_be_of_the_past(error) => tries += 1,
                 Err(error) => {
                     failed(done, error);
                     done += 1;
+                    tries = 0;
                 }
             }
         }
@@ -226,6 +241,29 @@ impl Headers {
         header.msg_controllen = control_len as _;
         header.msg_flags = 0;
     }
+}
+
+/// Takes one error off the error queue of `socket`, without blocking: where the datagram went that it is about, and
+/// what ICMP said of it; `None` in place of what is no ICMP error or names no endpoint.
+///
+/// # Errors
+/// What the kernel says, `Errno::AGAIN` if the queue is empty.
+#[allow(clippy::unnecessary_cast, reason = "the C libraries disagree about the types of these fields")]
+pub(super) fn receive_icmp(socket: BorrowedFd<'_>) -> Result<Option<(SocketAddr, Icmp)>, Errno> {
+    let (mut name, mut control) = (Name::EMPTY, Control::EMPTY);
+    // SAFETY: a plain C structure of integers and pointers, for which all zeroes is a valid value.
+    let mut header: libc::msghdr = unsafe { mem::zeroed() };
+    header.msg_name = (&raw mut name.0).cast();
+    header.msg_namelen = NAME_LEN as libc::socklen_t;
+    header.msg_control = (&raw mut control.0).cast();
+    header.msg_controllen = CONTROL_LEN as _;
+    let flags = libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT;
+    // SAFETY: the header names no vector, and a name and a control that are live and as long as it says.
+    if unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) } < 0 {
+        return Err(last_errno());
+    }
+    let to = name.read(header.msg_namelen as usize);
+    Ok(to.zip(cmsg::read_icmp(&control, header.msg_controllen as usize)))
 }
 
 /// Sets a socket option whose value is an `int`.
@@ -279,6 +317,23 @@ unsafe fn ip_of(address: *const libc::sockaddr) -> Option<IpAddr> {
     // SAFETY: the caller vouches for `len` readable bytes; `name` has room for both lengths.
     unsafe { ptr::copy_nonoverlapping(address.cast::<u8>(), name.0.as_mut_ptr(), len) };
     name.read(len).map(|address| address.ip())
+}
+
+/// Whether ICMP can be the cause of `error`.
+fn may_be_of_the_past(error: Errno) -> bool {
+    const OF_ICMP: [Errno; 10] = [
+        Errno::ACCESS,
+        Errno::CONNREFUSED,
+        Errno::HOSTDOWN,
+        Errno::HOSTUNREACH,
+        Errno::MSGSIZE,
+        Errno::NETUNREACH,
+        Errno::NONET,
+        Errno::NOPROTOOPT,
+        Errno::OPNOTSUPP,
+        Errno::PROTO,
+    ];
+    OF_ICMP.contains(&error)
 }
 
 fn last_errno() -> Errno {

@@ -10,6 +10,7 @@ use std::net::UdpSocket;
 use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
 
+use rustix::io::Errno;
 use rustix::net::sockopt;
 use socket2::Domain;
 use socket2::Protocol;
@@ -17,8 +18,10 @@ use socket2::SockRef;
 use socket2::Socket;
 use socket2::Type;
 
+use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayAddr;
 use crate::proto::types::ServerAddr;
+use crate::proto::wire::Icmp;
 
 use super::packet::Meta;
 use super::sys;
@@ -109,6 +112,8 @@ impl RelaySocket {
         let socket = udp_socket(address.socket())?;
         want_receive_buffer(&socket, RELAY_BUFFER);
         tell_losses(&socket);
+        tell_headers(&socket, address.socket());
+        tell_errors(&socket, address.socket());
         socket.bind(&address.socket().into())?;
         let socket = UdpSocket::from(socket);
         let bound = RelayAddr::new(socket.local_addr()?);
@@ -119,6 +124,31 @@ impl RelaySocket {
     #[must_use]
     pub fn bound(&self) -> RelayAddr {
         self.bound
+    }
+
+    /// From here on IPv4 datagrams leave whole or not at all (the DF bit set), or as the wire needs them (not set,
+    /// as at the start). IPv6 is told with each datagram.
+    ///
+    /// # Errors
+    /// What a kernel says that does not know how.
+    pub fn set_whole(&self, whole: bool) -> io::Result<()> {
+        if self.bound.socket().is_ipv6() {
+            return Ok(());
+        }
+        // With PROBE the length is judged on the way, by whoever has the narrow link, and not by what was once heard
+        // of the path, which anyone may forge.
+        let value = if whole { libc::IP_PMTUDISC_PROBE } else { libc::IP_PMTUDISC_OMIT };
+        sys::set_option(self.socket.as_fd(), libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, value)
+    }
+
+    /// Takes one error that the network sent back for a datagram of this socket: to which peer it was, and what ICMP
+    /// says; `None` in place of an error that did not come by ICMP.
+    ///
+    /// # Errors
+    /// What the kernel says, `Errno::AGAIN` if there is none.
+    pub fn receive_icmp(&self) -> Result<Option<(PeerAddr, Icmp)>, Errno> {
+        let told = sys::receive_icmp(self.socket.as_fd())?;
+        Ok(told.map(|(to, icmp)| (PeerAddr::new(to), icmp)))
     }
 }
 
@@ -231,6 +261,7 @@ fn listener_socket(address: SocketAddr) -> io::Result<Socket> {
     want_receive_buffer(&socket, LISTENER_BUFFER);
     want_send_buffer(&socket, LISTENER_BUFFER);
     tell_losses(&socket);
+    tell_headers(&socket, address);
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => {
             sys::set_option(socket.as_fd(), libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
@@ -270,11 +301,37 @@ fn tell_losses(socket: &Socket) {
     let _ = sys::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1);
 }
 
+/// Asks for the IP header's fields of what comes, and lets IPv4 fragment what leaves (DF 0), at the link's MTU and not
+/// at what the network says of the path. IPv6 stays as the system has it. What a kernel does not know is left as it is,
+/// which RFC 8656 allows for each field.
+fn tell_headers(socket: &Socket, address: SocketAddr) {
+    let options = if address.is_ipv6() {
+        [(libc::IPV6_RECVHOPLIMIT, 1), (libc::IPV6_RECVTCLASS, 1)].as_slice()
+    } else {
+        // Not DONT, under which the kernel would not tell that a datagram with DF was too long for the way.
+        &[(libc::IP_RECVTTL, 1), (libc::IP_RECVTOS, 1), (libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT)]
+    };
+    let level = if address.is_ipv6() { libc::IPPROTO_IPV6 } else { libc::IPPROTO_IP };
+    for (name, value) in options {
+        let _ = sys::set_option(socket.as_fd(), level, *name, *value);
+    }
+}
+
+/// Asks for the ICMP errors that datagrams of this socket cause.
+fn tell_errors(socket: &Socket, address: SocketAddr) {
+    let (level, name) = if address.is_ipv6() {
+        (libc::IPPROTO_IPV6, libc::IPV6_RECVERR)
+    } else {
+        (libc::IPPROTO_IP, libc::IP_RECVERR)
+    };
+    let _ = sys::set_option(socket.as_fd(), level, name, 1);
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use rustix::io::Errno;
+    use crate::proto::types::IpHeader;
 
     use super::super::packet::Batch;
     use super::super::packet::Departing;
@@ -350,7 +407,12 @@ mod tests {
             assert!(listener.serves(told));
 
             let to = client.local_addr().expect("bound");
-            let pong = Departing { bytes: b"pong", to, source: listener.source_for(told) };
+            let pong = Departing {
+                bytes: b"pong",
+                to,
+                source: listener.source_for(told),
+                header: IpHeader::default(),
+            };
             Sender::new(1).send(&listener, [pong].into_iter(), |_, error| panic!("{error}"));
             let mut buffer = [0; 8];
             assert_eq!(client.recv_from(&mut buffer).expect("answered"), (4, server));
@@ -382,13 +444,15 @@ mod tests {
         let wildcard = Listener { socket: client("127.0.0.1:0"), local: literal("[::]:3478") };
         let told = |ip: &str| {
             let destination = Some((ip.parse().expect("a literal"), 4));
-            let meta = Meta { from: None, destination, len: 0, truncated: false };
+            let meta =
+                Meta { from: None, destination, len: 0, truncated: false, header: IpHeader::default() };
             wildcard.server_of(&meta).expect("the kernel told")
         };
         assert_eq!(told("fe80::1").socket(), literal("[fe80::1%4]:3478"));
         assert_eq!(wildcard.source_for(told("fe80::1")), Some((literal("[fe80::1]:0").ip(), 4)));
         assert_eq!(told("2001:db8::1").socket(), literal("[2001:db8::1]:3478"));
-        let nothing = Meta { from: None, destination: None, len: 0, truncated: false };
+        let nothing =
+            Meta { from: None, destination: None, len: 0, truncated: false, header: IpHeader::default() };
         assert_eq!(wildcard.server_of(&nothing), None);
     }
 
@@ -418,7 +482,7 @@ mod tests {
         for relay in [&one, &two] {
             // The first makes an ICMP error come back.
             for to in [gone, peer.local_addr().expect("bound")] {
-                let departing = [Departing { bytes: b"x", to, source: None }];
+                let departing = [Departing { bytes: b"x", to, source: None, header: IpHeader::default() }];
                 sender.send(relay, departing.into_iter(), |_, error| panic!("{error}"));
             }
             let mut buffer = [0; 4];

@@ -8,6 +8,8 @@ pub mod wire;
 
 pub mod peers;
 
+pub mod binding;
+
 pub mod auth;
 
 pub mod media;

@@ -32,6 +32,11 @@ pub enum ToWorker {
     },
     /// Leave: the thread ends.
     Stop,
+    /// Nonces minted from here on say whether USERHASH will do.
+    Announce {
+        /// Whether it will.
+        username_anonymity: bool,
+    },
 }
 
 /// Up: a request that the worker could not answer itself.

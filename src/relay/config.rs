@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crate::proto::auth::budget::Exempt;
 use crate::proto::auth::challenge::Challenger;
+use crate::proto::media::ExternalAddresses;
 use crate::proto::peers::PeerPolicy;
 
 /// What the data plane is made with. Whoever builds it has checked it.
@@ -27,4 +28,6 @@ pub struct Config {
     pub hash_seeds: Vec<[u64; 4]>,
     /// The moment that ticks are counted from: the same as the control task's.
     pub start: Instant,
+    /// The relay addresses that stand behind a 1:1 NAT.
+    pub external: ExternalAddresses,
 }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::ops::Range;
 
+use crate::proto::types::IpHeader;
 use crate::proto::types::RelayId;
 
 /// The socket that a datagram leaves from.
@@ -56,6 +57,15 @@ pub(super) struct Departure {
     pub(super) kind: Kind,
     /// Application data in bytes.
     pub(super) data_len: usize,
+    /// The IP header's fields.
+    pub(super) header: IpHeader,
+}
+
+impl Departure {
+    /// Whether it must leave unfragmented.
+    pub(super) fn is_whole(&self) -> bool {
+        self.header.dont_fragment
+    }
 }
 
 /// What a batch makes leave.
@@ -78,11 +88,14 @@ impl Egress {
         self.list.clear();
     }
 
-    /// Runs of departures that share a socket, each in the order of [`Self::push`]. Between sockets there is no
-    /// order to keep.
+    /// Runs of departures that share a socket, each in the order of [`Self::push`], and that all may or all must not
+    /// be fragmented, which is the socket's to say. Between sockets there is no order to keep; within one it is kept
+    /// even where it takes more runs.
     pub(super) fn groups(&mut self) -> impl Iterator<Item = (Way, &[(usize, Departure)])> {
         self.list.sort_unstable_by_key(|(order, departure)| (departure.way, *order));
-        self.list.chunk_by(|one, next| one.1.way == next.1.way).map(|group| (group[0].1.way, group))
+        self.list
+            .chunk_by(|(_, one), (_, next)| one.way == next.way && one.is_whole() == next.is_whole())
+            .map(|group| (group[0].1.way, group))
     }
 }
 
@@ -100,6 +113,7 @@ mod tests {
             source: None,
             kind: Kind::Answer,
             data_len: 0,
+            header: IpHeader::default(),
         }
     }
 
@@ -136,6 +150,25 @@ mod tests {
             }
             prop_assert_eq!(left, ways.len());
         }
+    }
+
+    #[test]
+    fn what_must_not_be_fragmented_leaves_apart_and_in_its_turn() {
+        let mut egress = Egress::new(8);
+        for (place, (number, whole)) in
+            [(2, false), (2, true), (0, false), (2, true), (2, false), (0, false)].into_iter().enumerate()
+        {
+            let mut one = departure(way(number), place);
+            one.header.dont_fragment = whole;
+            egress.push(one);
+        }
+        let runs: Vec<_> = egress
+            .groups()
+            .map(|(_, group)| {
+                (group[0].1.is_whole(), group.iter().map(|(order, _)| *order).collect::<Vec<_>>())
+            })
+            .collect();
+        assert_eq!(runs, [(false, vec![0]), (true, vec![1, 3]), (false, vec![4]), (false, vec![2, 5])]);
     }
 
     #[test]

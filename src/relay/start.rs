@@ -88,6 +88,7 @@ fn start_one(
             policy: Arc::clone(&config.policy),
             strict_permissions: config.strict_permissions,
             hash_seeds: config.hash_seeds[usize::from(worker)],
+            external: config.external.clone(),
         },
         challenger: config.challenger.clone(),
         strangers: StrangerBudget::new(

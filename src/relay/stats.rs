@@ -22,6 +22,8 @@ pub struct Stats {
     pub replies: Counter,
     /// Binding requests of five-tuples without an allocation that the worker answered.
     pub binding_answers: Counter,
+    /// Those of them that left from another address or went to another port than the request's (RFC 5780).
+    pub answers_elsewhere: Counter,
     /// Datagrams that listeners lost in the kernel for want of room.
     pub listener_losses: Counter,
     /// Datagrams that relay sockets lost in the kernel for want of room.
@@ -48,6 +50,7 @@ impl Default for Stats {
             to_clients: Traffic::default(),
             replies: Counter::default(),
             binding_answers: Counter::default(),
+            answers_elsewhere: Counter::default(),
             listener_losses: Counter::default(),
             relay_losses: Counter::default(),
             receive_errors: Counter::default(),

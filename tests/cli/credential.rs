@@ -11,6 +11,7 @@ use hmac::KeyInit as _;
 use hmac::Mac as _;
 use serde_json::Value;
 use sha1::Sha1;
+use sha2::Sha256;
 
 use super::Folder;
 use super::Ran;
@@ -36,6 +37,24 @@ fn password(username: &str) -> String {
     let mut mac = Hmac::<Sha1>::new_from_slice(SECRET.as_bytes()).expect("any length");
     mac.update(username.as_bytes());
     BASE64_STANDARD.encode(mac.finalize().into_bytes())
+}
+
+#[test]
+fn the_mac_is_for_the_caller_to_choose() {
+    let sha1 = json(&mint(&["--user", "alice", "--mac", "sha1", "--format", "json"]));
+    assert_eq!(sha1["password"], password(sha1["username"].as_str().expect("a string")));
+    let sha256 = json(&mint(&["--user", "alice", "--mac", "sha256", "--format", "json"]));
+    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("any length");
+    mac.update(sha256["username"].as_str().expect("a string").as_bytes());
+    assert_eq!(sha256["password"], BASE64_STANDARD.encode(mac.finalize().into_bytes()));
+}
+
+#[test]
+fn a_name_is_spelt_as_clients_spell_it() {
+    let object = json(&mint(&["--user", "rene\u{301}", "--format", "json"]));
+    let username = object["username"].as_str().expect("a string");
+    assert!(username.ends_with(":ren\u{e9}"), "{username:?}");
+    assert_eq!(object["password"], password(username));
 }
 
 #[test]
@@ -95,6 +114,8 @@ fn what_cannot_work_is_refused_with_its_cure() {
         &["credential", "--user", "alice", "--secret", "a", "--secret-file", "b"],
         &["credential", "--user", "", "--secret", "north"],
         &["credential", "--user", "a\nb", "--secret", "north"],
+        &["credential", "--user", "a\u{e000}", "--secret", "north"],
+        &["credential", "--user", "alice", "--secret", "north", "--mac", "md5"],
         &["credential", "--user", &long, "--secret", "north"],
         &["credential", "--secret", "north"],
         &["credential", "--user", "alice", "--secret", "north", "--ttl", "9h"],

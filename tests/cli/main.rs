@@ -4,6 +4,7 @@
 mod broken;
 mod check;
 mod credential;
+mod foreign;
 mod help;
 
 use std::fs;

@@ -83,9 +83,25 @@ def time_limited(secret, user, lifetime_s=3600):
 class Server:
     """A running server. `with Server() as server:` yields it when it answers and stops it at the end."""
 
-    def __init__(self, *, allow=("127.0.0.1/32", "::1/128"), auth="static", log=None, limits=None, admin=False):
+    def __init__(
+        self,
+        *,
+        allow=("127.0.0.1/32", "::1/128"),
+        auth="static",
+        log=None,
+        limits=None,
+        admin=False,
+        more_auth=(),
+        handed=None,
+        external=None,
+        more="",
+    ):
         self.allow, self.auth, self.log = list(allow), auth, log or {}
         self.limits = limits or {}
+        # What a 1:1 NAT would show for each of our addresses.
+        self.external = external or {}
+        self.more_auth, self.handed = list(more_auth), handed
+        self.more = more
         self.secret = secrets.token_urlsafe(24)
         self.port = free_port()
         self.admin_port = free_port(socket.SOCK_STREAM) if admin else None
@@ -104,8 +120,9 @@ class Server:
     def config(self):
         """Our server's configuration file."""
         listen = ", ".join(f'"{bracketed(host)}:{self.port}"' for host in self.hosts)
-        relays = ", ".join(f'"{host}"' for host in self.hosts)
+        relays = ", ".join(self.relay(host) for host in self.hosts)
         allow = ", ".join(f'"{prefix}"' for prefix in self.allow if ":" not in prefix or has_ipv6())
+        handed = f', {{ credential = "{self.handed}" }}' if self.handed else ""
         lines = [
             f'realm = "{REALM}"',
             "[listen]",
@@ -115,8 +132,9 @@ class Server:
             f'ports = "{PORTS[0]}-{PORTS[-1]}"',
             "workers = 2",
             "[auth]",
-            f'secrets = ["{self.secret}"]',
+            f'secrets = ["{self.secret}"{handed}]',
             f'users = {{ {USER} = "{PASSWORD}" }}',
+            *self.more_auth,
             "[peers]",
             'default = "public"',
             f"allow = [{allow}]",
@@ -127,7 +145,13 @@ class Server:
         lines += [f'{key} = "{value}"' for key, value in self.log.items()]
         admin = f"127.0.0.1:{self.admin_port}" if self.admin_port else "off"
         lines += ["[admin]", f'listen = "{admin}"']
-        return "\n".join(lines) + "\n"
+        return "\n".join(lines) + "\n" + self.more
+
+    def relay(self, host):
+        """One relay address of the configuration file."""
+        if host not in self.external:
+            return f'"{host}"'
+        return f'{{ bind = "{host}", external = "{self.external[host]}" }}'
 
     def command(self):
         if other_server() == "coturn":

@@ -182,6 +182,17 @@ def closed_at_once(one, other):
     proved("after Refresh 0 the port is closed at once and the five-tuple has no allocation")
 
 
+def begins_again(one):
+    """An end kills the nonces of its five-tuple; whoever allocates again at once pays one round trip for it."""
+    one.allocate()
+    one.refresh(0)
+    nonce = one.nonce
+    one.allocate()
+    check(one.nonce != nonce, "the nonce of the allocation that ended is stale")
+    check(one.refresh(600) == 600, "the new allocation lives")
+    proved("a client that allocates again at once gets 438 with a new nonce, and by that its allocation")
+
+
 def test():
     with harness.Server(allow=(), admin=True) as server, contextlib.ExitStack() as clients:
         one, other, third = (clients.enter_context(server.client()) for _ in range(3))
@@ -204,6 +215,8 @@ def test():
         else:
             forbidden(server, one, other)
         closed_at_once(one, other)
+        if not harness.other_server():
+            begins_again(one)
 
 
 harness.main(test)

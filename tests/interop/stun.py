@@ -20,6 +20,13 @@ REQUEST, INDICATION, SUCCESS, ERROR = 0x000, 0x010, 0x100, 0x110
 USERNAME, MESSAGE_INTEGRITY, ERROR_CODE, CHANNEL_NUMBER, LIFETIME = 0x0006, 0x0008, 0x0009, 0x000C, 0x000D
 XOR_PEER_ADDRESS, ATTR_DATA, REALM, NONCE, XOR_RELAYED_ADDRESS = 0x0012, 0x0013, 0x0014, 0x0015, 0x0016
 REQUESTED_ADDRESS_FAMILY, REQUESTED_TRANSPORT, XOR_MAPPED_ADDRESS, FINGERPRINT = 0x0017, 0x0019, 0x0020, 0x8028
+MESSAGE_INTEGRITY_SHA256, PASSWORD_ALGORITHM, PASSWORD_ALGORITHMS = 0x001C, 0x001D, 0x8002
+ACCESS_TOKEN, THIRD_PARTY_AUTHORIZATION = 0x001B, 0x802E
+
+MACS = {MESSAGE_INTEGRITY: hashlib.sha1, MESSAGE_INTEGRITY_SHA256: hashlib.sha256}
+
+ALTERNATE_SERVER = 0x8023
+EVEN_PORT, RESERVATION_TOKEN, ADDITIONAL_ADDRESS_FAMILY, ADDRESS_ERROR_CODE = 0x0018, 0x0022, 0x8000, 0x8001
 
 Message = collections.namedtuple("Message", "method kind transaction attributes raw")
 
@@ -27,9 +34,9 @@ Message = collections.namedtuple("Message", "method kind transaction attributes 
 class Refused(Exception):
     """The server answered with an error."""
 
-    def __init__(self, code, reason):
+    def __init__(self, code, reason, answer=None):
         super().__init__(f"{code} {reason}")
-        self.code = code
+        self.code, self.answer = code, answer
 
 
 def xor_address(host, port, transaction):
@@ -52,8 +59,8 @@ def message_type(method, kind):
     return (method & 0xF) | (method & 0x70) << 1 | (method & 0xF80) << 2 | kind
 
 
-def encode(method, kind, attributes, transaction=None, key=None):
-    """One message, with FINGERPRINT, and with MESSAGE-INTEGRITY if there is a key."""
+def encode(method, kind, attributes, transaction=None, key=None, integrity=MESSAGE_INTEGRITY):
+    """One message, with FINGERPRINT, and with the integrity attribute if there is a key."""
     transaction = transaction or os.urandom(12)
     body = b""
     for number, value in attributes:
@@ -63,14 +70,15 @@ def encode(method, kind, attributes, transaction=None, key=None):
         return struct.pack("!HHI", message_type(method, kind), length, COOKIE) + transaction
 
     if key:
-        mac = hmac.new(key, head(len(body) + 24) + body, hashlib.sha1).digest()
-        body += struct.pack("!HH", MESSAGE_INTEGRITY, 20) + mac
+        size = MACS[integrity]().digest_size
+        mac = hmac.new(key, head(len(body) + 4 + size) + body, MACS[integrity]).digest()
+        body += struct.pack("!HH", integrity, size) + mac
     crc = zlib.crc32(head(len(body) + 8) + body) ^ 0x5354554E
     return head(len(body) + 8) + body + struct.pack("!HHI", FINGERPRINT, 4, crc)
 
 
 def decode(raw, key=None):
-    """Takes a message apart; with a key, insists on a right MESSAGE-INTEGRITY. Raises ValueError if it is not STUN."""
+    """Takes a message apart; with a key, insists on a right integrity attribute. Raises ValueError if it is not STUN."""
     if len(raw) < 20 or raw[0] & 0xC0:
         raise ValueError("not STUN")
     kind_method, length, cookie = struct.unpack("!HHI", raw[:8])
@@ -81,9 +89,9 @@ def decode(raw, key=None):
     while at < len(raw):
         number, size = struct.unpack("!HH", raw[at : at + 4])
         value = raw[at + 4 : at + 4 + size]
-        if number == MESSAGE_INTEGRITY and key:
-            covered = raw[:2] + struct.pack("!H", at + 24 - 20) + raw[4:at]
-            if not hmac.compare_digest(hmac.new(key, covered, hashlib.sha1).digest(), value):
+        if number in MACS and key:
+            covered = raw[:2] + struct.pack("!H", at + 4 + size - 20) + raw[4:at]
+            if not hmac.compare_digest(hmac.new(key, covered, MACS[number]).digest(), value):
                 raise ValueError("a wrong MESSAGE-INTEGRITY")
             signed = True
         attributes.setdefault(number, value)
@@ -91,6 +99,15 @@ def decode(raw, key=None):
     if key and not signed:
         raise ValueError("no MESSAGE-INTEGRITY")
     return Message(method, kind_method & 0x110, raw[8:20], attributes, raw)
+
+
+def attributes_of(raw):
+    """Every attribute of a message as (type, value), in order and however often."""
+    at = 20
+    while at < len(raw):
+        number, size = struct.unpack("!HH", raw[at : at + 4])
+        yield number, raw[at + 4 : at + 4 + size]
+        at += 4 + size + (-size % 4)
 
 
 def binding(server, timeout_s=0.5):
@@ -148,7 +165,7 @@ class Client:
             code = value[2] * 100 + value[3]
             fresh = answer.attributes.get(NONCE)
             if code not in (401, 438) or fresh in (None, self.nonce) or (code == 401 and self.key):
-                raise Refused(code, value[4:].decode(errors="replace"))
+                raise Refused(code, value[4:].decode(errors="replace"), answer)
             self.nonce, self.realm = fresh, answer.attributes[REALM]
             text = self.username.encode() + b":" + self.realm + b":" + self.password.encode()
             self.key = hashlib.md5(text).digest()
@@ -204,8 +221,32 @@ class Client:
         self.relayed = read_xor_address(answer.attributes[XOR_RELAYED_ADDRESS], answer.transaction)
         return self.relayed
 
-    def refresh(self, lifetime_s):
-        answer = self.request(REFRESH, [(LIFETIME, struct.pack("!I", lifetime_s))])
+    def allocate_both(self):
+        """A dual allocation: its relayed addresses in the order of the answer, and (family, code) of one not given."""
+        wanted = [(REQUESTED_TRANSPORT, bytes([17, 0, 0, 0])), (ADDITIONAL_ADDRESS_FAMILY, bytes([2, 0, 0, 0]))]
+        answer = self.request(ALLOCATE, wanted)
+        told = list(attributes_of(answer.raw))
+        relayed = [read_xor_address(value, answer.transaction) for number, value in told if number == XOR_RELAYED_ADDRESS]
+        errors = [value for number, value in told if number == ADDRESS_ERROR_CODE]
+        return relayed, [({1: 4, 2: 6}[value[0]], (value[2] & 7) * 100 + value[3]) for value in errors]
+
+    def allocate_pair(self):
+        """An even port, with the token of the next one."""
+        answer = self.request(ALLOCATE, [(REQUESTED_TRANSPORT, bytes([17, 0, 0, 0])), (EVEN_PORT, b"\x80")])
+        self.relayed = read_xor_address(answer.attributes[XOR_RELAYED_ADDRESS], answer.transaction)
+        return self.relayed, answer.attributes[RESERVATION_TOKEN]
+
+    def redeem(self, token):
+        """The port that a token stands for."""
+        answer = self.request(ALLOCATE, [(REQUESTED_TRANSPORT, bytes([17, 0, 0, 0])), (RESERVATION_TOKEN, token)])
+        self.relayed = read_xor_address(answer.attributes[XOR_RELAYED_ADDRESS], answer.transaction)
+        return self.relayed
+
+    def refresh(self, lifetime_s, family=None):
+        attributes = [(LIFETIME, struct.pack("!I", lifetime_s))]
+        if family:
+            attributes.append((REQUESTED_ADDRESS_FAMILY, bytes([{4: 1, 6: 2}[family], 0, 0, 0])))
+        answer = self.request(REFRESH, attributes)
         return struct.unpack("!I", answer.attributes[LIFETIME])[0]
 
     def permit(self, *hosts):

@@ -41,6 +41,9 @@ for line in \
     'CapabilityBoundingSet=CAP_NET_BIND_SERVICE' \
     'AmbientCapabilities=CAP_NET_BIND_SERVICE' \
     'DynamicUser=yes' \
+    'Type=notify' \
+    'RuntimeDirectoryMode=0700' \
+    'ExecReload=/bin/kill -HUP $MAINPID' \
     'StateDirectory=swingbridge' \
     'NoNewPrivileges=yes' \
     'ProtectSystem=strict' \

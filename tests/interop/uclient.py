@@ -15,7 +15,7 @@ from harness import proved
 
 CLIENTS, MESSAGES, BYTES, PACE_MS = 4, 200, 172, 5
 
-# What, the server's address, options. The client never asks for a port pair (-c).
+# What, the server's address, options. With -c the client never asks for a port pair.
 RUNS = [
     ("channels to a peer over IPv4", "127.0.0.1", ["-e", "127.0.0.1"]),
     ("Send indications to a peer over IPv4", "127.0.0.1", ["-s", "-e", "127.0.0.1"]),
@@ -25,6 +25,22 @@ RUNS = [
     ("client to client over IPv6", "::1", ["-x", "-y"]),
     ("an IPv4 client with an IPv6 relayed address", "127.0.0.1", ["-x", "-e", "::1"]),
     ("surplus CreatePermission and ChannelBind requests", "127.0.0.1", ["-G", "-e", "127.0.0.1"]),
+    ("DONT-FRAGMENT in Allocate and in Send indications over IPv4", "127.0.0.1", ["-g", "-s", "-e", "127.0.0.1"]),
+    ("DONT-FRAGMENT in Send indications over IPv6", "::1", ["-x", "-g", "-s", "-e", "::1"]),
+    ("DONT-FRAGMENT in Allocate, with channels", "127.0.0.1", ["-g", "-e", "127.0.0.1"]),
+]
+RUNS = [(what, host, ["-c", *options]) for what, host, options in RUNS]
+
+# A dual allocation implies that there is no port pair. Its client gives back now the one half, now the other, now both.
+DUAL_RUNS = [
+    ("dual allocation, channels to a peer over IPv4", "127.0.0.1", ["-Z", "-e", "127.0.0.1"]),
+    ("dual allocation, channels to a peer over IPv6", "127.0.0.1", ["-Z", "-e", "::1"]),
+    ("dual allocation of an IPv6 client, Send indications to a peer over IPv6", "::1", ["-Z", "-s", "-e", "::1"]),
+]
+PAIR_RUNS = [
+    ("even port and the reserved next one, channels", "127.0.0.1", ["-e", "127.0.0.1"]),
+    ("even port and the reserved next one, Send indications", "127.0.0.1", ["-s", "-e", "127.0.0.1"]),
+    ("even port and the reserved next one, over IPv6", "::1", ["-x", "-e", "::1"]),
 ]
 
 
@@ -45,7 +61,7 @@ def echoing_peer():
 
 def client(server, host, peer_port, options, password=harness.PASSWORD, clients=CLIENTS, messages=MESSAGES):
     """The text that one run printed, and its exit code."""
-    command = ["turnutils_uclient", "-c", "-u", harness.USER, "-w", password, "-p", str(server.port)]
+    command = ["turnutils_uclient", "-u", harness.USER, "-w", password, "-p", str(server.port)]
     command += ["-m", str(clients), "-n", str(messages), "-l", str(BYTES), "-z", str(PACE_MS), "-r", str(peer_port)]
     ran = subprocess.run(
         command + options + [host], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
@@ -78,6 +94,33 @@ def binding(server, host):
     check(seen and seen[1].strip("[]") == host, f"turnutils_stunclient learns its address {host}: {ran.stdout!r}")
 
 
+def carry_all(server, peer_port, pool, runs):
+    for what, good in pool.map(lambda run: carry(server, peer_port, run), runs):
+        check(good, f"uclient, {what}: {CLIENTS * MESSAGES} messages sent and received, none lost")
+        proved(f"uclient, {what}: {CLIENTS} x {MESSAGES} messages of {BYTES} bytes, none lost")
+
+
+def relayed_in(log):
+    """The first relayed address of each allocation that the log tells of, and how many had a second."""
+    made = re.findall(r"allocation made .* relayed=(\S+):(\d+) (additional=)?", log)
+    return {(host, int(port)) for host, port, _ in made}, sum(1 for *_, additional in made if additional)
+
+
+def dual_and_pairs():
+    """A server of its own: the client leaves many allocations behind, and they count in the quota."""
+    runs = [run for run in DUAL_RUNS + PAIR_RUNS if harness.has_ipv6() or "IPv6" not in run[0]]
+    limits = {"channel_numbers": "rfc5766"}
+    with harness.Server(limits=limits, log={"level": "info"}) as server, echoing_peer() as peer_port:
+        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+            carry_all(server, peer_port, pool, runs)
+        if harness.other_server():
+            return
+        relayed, dual = relayed_in(server.output())
+        pairs = sum(1 for host, port in relayed if port % 2 == 0 and (host, port + 1) in relayed)
+        check(pairs >= 3 * CLIENTS // 2 and dual > 0, f"{pairs} pairs, {dual} dual allocations in the log")
+        proved(f"the log tells of {dual} dual allocations and {pairs} pairs of ports")
+
+
 def test():
     harness.need("turnutils_uclient", "turnutils_peer", "turnutils_stunclient")
     runs = [run for run in RUNS if harness.has_ipv6() or "IPv6" not in run[0]]
@@ -90,18 +133,16 @@ def test():
             proved(f"turnutils_stunclient learns its reflexive address {host}")
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             nobody = pool.submit(
-                client, server, "127.0.0.1", harness.free_port(), ["-e", "127.0.0.1"], clients=1, messages=5
+                client, server, "127.0.0.1", harness.free_port(), ["-c", "-e", "127.0.0.1"], clients=1, messages=5
             )
-            outcomes = list(pool.map(lambda run: carry(server, peer_port, run), runs))
-        for what, good in outcomes:
-            check(good, f"uclient, {what}: {CLIENTS * MESSAGES} messages sent and received, none lost")
-            proved(f"uclient, {what}: {CLIENTS} x {MESSAGES} messages of {BYTES} bytes, none lost")
+            carry_all(server, peer_port, pool, runs)
         text, _ = nobody.result()
         check(totals(text) == (5, 0, 5, 0), f"uclient, a peer that is not there: all is lost: {totals(text)}")
         proved("uclient's totals tell of loss: to a peer that is not there, 5 of 5 messages")
-        text, code = client(server, "127.0.0.1", peer_port, ["-e", "127.0.0.1"], "wrong", 1, 5)
+        text, code = client(server, "127.0.0.1", peer_port, ["-c", "-e", "127.0.0.1"], "wrong", 1, 5)
         check(code != 0 and "Cannot complete Allocation" in text, f"uclient is refused with a wrong password: {text}")
         proved("uclient is refused with a wrong password")
+    dual_and_pairs()
 
 
 harness.main(test, 150)

@@ -13,6 +13,7 @@ use swingbridge::proto::wire::channel_data;
 use swingbridge::proto::wire::classify::Class;
 use swingbridge::proto::wire::classify::classify;
 use swingbridge::proto::wire::indication;
+use swingbridge::proto::wire::rfc3489;
 use swingbridge::proto::wire::rfc8656::attributes;
 use swingbridge::proto::wire::rfc8656::decode::decode_request;
 use swingbridge::proto::wire::rfc8656::decode::decode_response;
@@ -25,6 +26,11 @@ use swingbridge::proto::wire::rfc8656::integrity::Signature;
 /// Shows `datagram` to every decoder and reads all that they answer. What they say must fit together.
 fn read_everything(datagram: &[u8], key: &MacKey) {
     let class = classify(datagram, None);
+    if let Ok(classic) = rfc3489::decode_binding(datagram) {
+        assert_eq!(class, Class::ClassicBinding);
+        assert_eq!(classic.transaction.0[..], datagram[4..20]);
+        assert!(classic.unknown.as_slice().iter().all(|kind| *kind < 0x8000));
+    }
     if let Ok(request) = decode_request(datagram) {
         assert_eq!(class, Class::Request);
         assert_eq!(request.peers.iter().count(), request.peers.len());
@@ -106,6 +112,15 @@ proptest! {
 
     #[test]
     fn of_any_bytes(datagram in vec(any::<u8>(), 0..200)) {
+        read_everything(&datagram, &MacKey::new(b"key"));
+    }
+
+    #[test]
+    fn of_any_bytes_behind_a_header_of_rfc_3489(id in any::<[u8; 16]>(), body in vec(any::<u8>(), 0..200)) {
+        let mut datagram = vec![0, 1];
+        datagram.extend_from_slice(&u16::try_from(body.len() & !3).unwrap().to_be_bytes());
+        datagram.extend_from_slice(&id);
+        datagram.extend_from_slice(&body[..body.len() & !3]);
         read_everything(&datagram, &MacKey::new(b"key"));
     }
 

@@ -5,6 +5,8 @@
 //! - turn-types accepts channel numbers up to 0xFFFE; RFC 5766 ends at 0x7FFE, RFC 8656 at 0x4FFF.
 //! - stun-rs and turn-types read further attributes of a Send indication that the server must understand and does not;
 //!   we discard the indication (RFC 8656 § 11.5).
+//! - stun-rs reads the ICMP attribute as its drawing has it, seven bits of type and nine of code; turn-types and we as
+//!   ICMP does, an octet each.
 
 use std::net::SocketAddr;
 
@@ -22,12 +24,14 @@ use swingbridge::proto::types::ChannelNumber;
 use swingbridge::proto::types::Lifetime;
 use swingbridge::proto::types::PeerAddr;
 use swingbridge::proto::types::RelayAddr;
+use swingbridge::proto::wire::Icmp;
 use swingbridge::proto::wire::Malformed;
 use swingbridge::proto::wire::Method;
 use swingbridge::proto::wire::Outcome;
 use swingbridge::proto::wire::Response;
 use swingbridge::proto::wire::TransactionId;
 use swingbridge::proto::wire::channel_data;
+use swingbridge::proto::wire::icmp;
 use swingbridge::proto::wire::indication;
 use swingbridge::proto::wire::indication::Refused;
 use swingbridge::proto::wire::rfc8656::attributes;
@@ -253,6 +257,21 @@ proptest! {
         let listed = read.attribute::<types::XorPeerAddress>().unwrap();
         prop_assert_eq!(listed.addr(number(id).into()), peer);
         prop_assert_eq!(indication::decode_data(bytes), Ok((PeerAddr::new(peer), &data[..])));
+    }
+
+    #[test]
+    fn turn_types_reads_what_we_tell_of_icmp(
+        id in any::<[u8; 12]>(), peer in address(), kind in any::<u8>(), code in any::<u8>(), data in any::<u32>(),
+    ) {
+        let mut out = [0xAA; icmp::INDICATION_MAX];
+        let (transaction, told) = (TransactionId::with_cookie(id), Icmp { kind, code, data });
+        let len = icmp::write_indication(&mut out, transaction, PeerAddr::new(peer), told).unwrap();
+        let read = Message::from_bytes(&out[..len]).unwrap();
+        prop_assert_eq!(read.method(), turn_types::message::DATA);
+        prop_assert!(read.attribute::<types::Data>().is_err());
+        prop_assert_eq!(read.attribute::<types::XorPeerAddress>().unwrap().addr(number(id).into()), peer);
+        let icmp = read.attribute::<types::Icmp>().unwrap();
+        prop_assert_eq!((icmp.icmp_type(), icmp.code(), icmp.data()), (kind, code, data));
     }
 
     #[test]

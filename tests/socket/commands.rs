@@ -5,6 +5,10 @@ use std::sync::Arc;
 
 use swingbridge::net::BindCause;
 use swingbridge::proto::media::Counters;
+use swingbridge::proto::media::TableChange;
+use swingbridge::proto::peers::PolicyBuilder;
+use swingbridge::proto::peers::Unlisted;
+use swingbridge::proto::types::Deadline;
 use swingbridge::proto::types::RelayAddr;
 use swingbridge::proto::types::RelayId;
 use swingbridge::relay;
@@ -127,6 +131,52 @@ fn what_stands_before_a_stop_is_done_and_joining_frees_the_listeners() {
         handle.join();
     }
     Plane::start(1, &[&server]);
+}
+
+#[test]
+fn a_new_policy_and_a_revocation_count_for_a_flow_that_is_under_way() {
+    let mut plane = Plane::start(1, &["127.0.0.1:0"]);
+    let server = plane.server(0);
+    let (client, peer) = (Client::new(server.ip(), server), Client::new(server.ip(), server));
+    let allocation = plane.open(&client, peer.address());
+    let relay = allocation.relay;
+    let policy = |allow: &[&str]| {
+        let allow = allow.iter().map(|rule| rule.parse().expect("a rule")).collect();
+        let policy = PolicyBuilder { default: Unlisted::None, allow, ..PolicyBuilder::default() };
+        ToWorker::Table(TableChange::Policy(Arc::new(policy.build())))
+    };
+    client.send(&message::channel_data(CHANNEL, b"before"));
+    assert_eq!(peer.receive_from(), (b"before".to_vec(), allocation.relayed));
+    plane.push(0, policy(&[]));
+    client.send(&message::channel_data(CHANNEL, b"denied"));
+    assert!(peer.hears_nothing());
+    peer.send_to(b"still permitted", allocation.relayed);
+    assert!(client.receive().ends_with(b"still permitted"));
+    plane.push(0, ToWorker::Table(TableChange::Forbid { relay, peer: server.ip() }));
+    peer.send_to(b"revoked", allocation.relayed);
+    assert!(client.hears_nothing());
+    plane.push(0, policy(&["127.0.0.1/32"]));
+    let until = Deadline::from_millis(u64::MAX);
+    plane.push(0, ToWorker::Table(TableChange::Permit { relay, peer: server.ip(), until }));
+    client.send(&message::channel_data(CHANNEL, b"again"));
+    assert_eq!(peer.receive_from(), (b"again".to_vec(), allocation.relayed));
+}
+
+#[test]
+fn a_worker_s_nonces_say_what_was_announced_last() {
+    let mut plane = Plane::start(1, &["127.0.0.1:0"]);
+    let server = plane.server(0);
+    let client = Client::new(server.ip(), server);
+    // RFC 8489 § 9.2: the cookie, then 24 bits in base64; bit 0 is password algorithms, bit 1 username anonymity.
+    let features = |client: &Client| client.nonce()[9..13].to_vec();
+    assert_eq!(features(&client), b"AAAB");
+    let before = client.nonce();
+    for (username_anonymity, announced) in [(true, b"AAAD"), (false, b"AAAB")] {
+        plane.push(0, ToWorker::Announce { username_anonymity });
+        eventually("the new nonces", || (features(&client) == announced).then_some(()));
+    }
+    client.send(&client.allocate(&before));
+    plane.fresh();
 }
 
 #[test]

@@ -2,10 +2,16 @@
 
 #![cfg(feature = "server")]
 
+mod bandwidth;
 mod commands;
+mod discovery;
+mod external;
+mod header;
 mod hostile;
+mod icmp;
 mod media;
 mod message;
+mod observe;
 mod plane;
 mod strangers;
 mod threads;

@@ -18,7 +18,9 @@ pub(crate) const PEER: u16 = 0x0012;
 pub(crate) const DATA_ATTRIBUTE: u16 = 0x0013;
 pub(crate) const REALM: u16 = 0x0014;
 pub(crate) const NONCE: u16 = 0x0015;
+pub(crate) const DONT_FRAGMENT: u16 = 0x001A;
 pub(crate) const MAPPED: u16 = 0x0020;
+pub(crate) const ICMP: u16 = 0x8004;
 
 const COOKIE: [u8; 4] = [0x21, 0x12, 0xA4, 0x42];
 
@@ -92,6 +94,13 @@ pub(crate) fn channel_data(channel: u16, data: &[u8]) -> Vec<u8> {
 pub(crate) fn send_indication(peer: SocketAddr, data: &[u8]) -> Vec<u8> {
     let transaction = *b"an indicatio";
     stun(SEND, transaction, &[(PEER, &xor_address(peer, transaction)), (DATA_ATTRIBUTE, data)])
+}
+
+/// A Send indication with DONT-FRAGMENT.
+pub(crate) fn send_whole(peer: SocketAddr, data: &[u8]) -> Vec<u8> {
+    let transaction = *b"an indicatio";
+    let peer = xor_address(peer, transaction);
+    stun(SEND, transaction, &[(PEER, &peer), (DONT_FRAGMENT, &[]), (DATA_ATTRIBUTE, data)])
 }
 
 /// Peer, as [`xor_address`] writes it, and data of a Data indication.

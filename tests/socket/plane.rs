@@ -10,7 +10,10 @@ use std::time::Instant;
 use socket2::SockRef;
 use swingbridge::proto::auth::challenge::Challenger;
 use swingbridge::proto::auth::nonce::NonceKey;
+use swingbridge::proto::binding::Discovery;
+use swingbridge::proto::media::Bandwidth;
 use swingbridge::proto::media::DropReason;
+use swingbridge::proto::media::ExternalAddresses;
 use swingbridge::proto::media::NewAllocation;
 use swingbridge::proto::media::TableChange;
 use swingbridge::proto::peers::PeerPolicy;
@@ -52,10 +55,14 @@ pub(crate) struct Plane {
 impl Plane {
     /// Workers that listen on `addresses`.
     pub(crate) fn start(workers: u16, addresses: &[&str]) -> Self {
-        let config = config(workers, addresses);
+        Self::start_with(&config(workers, addresses))
+    }
+
+    /// Workers as `config` says.
+    pub(crate) fn start_with(config: &Config) -> Self {
         let wake = Arc::new(Wake::new().expect("an eventfd"));
-        let handles = relay::start(&config, &wake).expect("loopback can be listened on");
-        assert_eq!(handles.len(), usize::from(workers));
+        let handles = relay::start(config, &wake).expect("loopback can be listened on");
+        assert_eq!(handles.len(), usize::from(config.workers));
         Self { handles, next: 0 }
     }
 
@@ -94,22 +101,41 @@ impl Plane {
     /// Gives `client` an allocation as the control task does: finds its worker by an Allocate, opens a relay socket,
     /// fills the table, and answers. A permission for `peer` and [`CHANNEL`] to it are in place.
     pub(crate) fn open(&mut self, client: &Client, peer: SocketAddr) -> Allocation {
+        self.open_on(
+            client,
+            peer,
+            &Terms { bind: peer.ip(), external: peer.ip(), bandwidth: Bandwidth::default() },
+        )
+    }
+
+    /// The same, on these terms.
+    pub(crate) fn open_on(&mut self, client: &Client, peer: SocketAddr, terms: &Terms) -> Allocation {
         client.send(&client.allocate(&client.nonce()));
         let (worker, request) = self.fresh();
         assert_eq!(request.from.client, ClientAddr::new(client.address()));
-        self.open_for(worker, request.from, client, peer)
+        self.open_for(worker, request.from, client, peer, terms)
     }
 
-    fn open_for(&mut self, worker: usize, from: FiveTuple, client: &Client, peer: SocketAddr) -> Allocation {
+    fn open_for(
+        &mut self,
+        worker: usize,
+        from: FiveTuple,
+        client: &Client,
+        peer: SocketAddr,
+        terms: &Terms,
+    ) -> Allocation {
         let relay = self.next_relay();
-        let bind = RelayAddr::new(SocketAddr::new(peer.ip(), 0));
+        let bind = RelayAddr::new(SocketAddr::new(terms.bind, 0));
         self.push(worker, ToWorker::Open { relay, bind });
         let relayed = match self.report(worker) {
-            Report::Opened { relay: opened, bound } if opened == relay => bound,
+            Report::Opened { relay: opened, bound } if opened == relay => {
+                RelayAddr::new(SocketAddr::new(terms.external, bound.port()))
+            }
             other => panic!("{other:?}"),
         };
-        let until = Deadline::NEVER;
-        let insert = NewAllocation { relay, five_tuple: from, dialect: Dialect::Rfc8656, relayed, until };
+        let (until, bandwidth) = (Deadline::NEVER, terms.bandwidth.clone());
+        let insert =
+            NewAllocation { relay, five_tuple: from, dialect: Dialect::Rfc8656, relayed, until, bandwidth };
         let channel = ChannelNumber::new(CHANNEL).expect("a channel number");
         for change in [
             TableChange::Insert(Box::new(insert)),
@@ -122,6 +148,13 @@ impl Plane {
         self.push(worker, ToWorker::Reply { to: from, bytes: (*b"ready").into() });
         assert_eq!(client.receive(), b"ready");
         Allocation { worker, relay, relayed: relayed.socket(), five_tuple: from }
+    }
+
+    /// Tells every worker.
+    pub(crate) fn tell_all(&mut self, change: &TableChange) {
+        for worker in 0..self.handles.len() {
+            self.push(worker, ToWorker::Table(change.clone()));
+        }
     }
 
     /// Ends `allocation` as the control task does; answers what the worker reports.
@@ -138,6 +171,16 @@ impl Plane {
         eventually("a drop", || (stats.dropped(reason) >= count).then_some(()));
         assert_eq!(stats.dropped(reason), count, "{reason:?}");
     }
+}
+
+/// What [`Plane::open_on`] grants.
+pub(crate) struct Terms {
+    /// Where the relay socket is bound.
+    pub(crate) bind: IpAddr,
+    /// The same address as others see it.
+    pub(crate) external: IpAddr,
+    /// How much it may carry.
+    pub(crate) bandwidth: Bandwidth,
 }
 
 /// An allocation that [`Plane::open`] made.
@@ -248,6 +291,8 @@ pub(crate) fn config(workers: u16, addresses: &[&str]) -> Config {
         realm: "test".into(),
         nonce_key: NonceKey::generate(&mut Counting(1)),
         nonce_lifetime: Duration::from_secs(600),
+        discovery: Discovery::default(),
+        third_party: None,
     };
     Config {
         workers,
@@ -258,6 +303,7 @@ pub(crate) fn config(workers: u16, addresses: &[&str]) -> Config {
         unproven_exempt: Vec::new(),
         hash_seeds: (0..u64::from(workers)).map(|worker| [worker, 2, 3, 4]).collect(),
         start: Instant::now(),
+        external: ExternalAddresses::default(),
     }
 }
 

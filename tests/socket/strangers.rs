@@ -1,5 +1,6 @@
 //! Five-tuples without an allocation.
 
+use swingbridge::proto::media::Bandwidth;
 use swingbridge::proto::media::DropReason;
 use swingbridge::proto::media::NewAllocation;
 use swingbridge::proto::media::TableChange;
@@ -97,6 +98,7 @@ fn a_flood_of_strangers_does_not_displace_the_requests_of_live_allocations() {
         dialect: Dialect::Rfc8656,
         relayed: RelayAddr::new("127.0.0.1:50000".parse().expect("a literal")),
         until: Deadline::NEVER,
+        bandwidth: Bandwidth::default(),
     };
     plane.push(worker, ToWorker::Table(TableChange::Insert(Box::new(allocation))));
     let flood = stranger.allocate(&stranger.nonce());

@@ -5,15 +5,18 @@
 //! | MESSAGE-INTEGRITY or MESSAGE-INTEGRITY-SHA256 is there | 401 | no | yes |
 //! | USERNAME or USERHASH, REALM and NONCE are there | 400 | no | no |
 //! | PASSWORD-ALGORITHM and PASSWORD-ALGORITHMS fit the offer | 400 | no | no |
-//! | the user and the realm are known, the MAC is right | 401 | no | yes |
+//! | the user (or the token's key) and the realm are known, the MAC is right | 401 | no | yes |
 //! | the nonce is ours, for this five-tuple, and young | 438 | yes | yes |
 //!
 //! A request with MESSAGE-INTEGRITY-SHA256 but without PASSWORD-ALGORITHM is judged by that attribute under the
 //! MD5 key, and answered with MESSAGE-INTEGRITY: § 9.2.4 ties the answer's attribute to the negotiated algorithm,
-//! not to the attribute of the request.
+//! not to the attribute of the request. A token's key is used as it is, whichever attribute signs.
 
 use std::time::Duration;
 
+use crate::proto::binding;
+use crate::proto::binding::Answered;
+use crate::proto::binding::Discovery;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::Now;
 use crate::proto::types::QuotaIdentity;
@@ -39,6 +42,7 @@ use super::nonce::Nonce;
 use super::nonce::NonceAge;
 use super::nonce::NonceKey;
 use super::nonce::SecurityFeatures;
+use super::token::TokenHash;
 
 /// What every challenge needs; cloned to each worker.
 #[derive(Clone, Debug)]
@@ -49,6 +53,10 @@ pub struct Challenger {
     pub nonce_key: NonceKey,
     /// How long a nonce is good.
     pub nonce_lifetime: Duration,
+    /// What Binding requests may discover (RFC 5780).
+    pub discovery: Discovery,
+    /// The name of this server that tokens are made for (RFC 7635 § 6.1); `None` where they are not taken.
+    pub third_party: Option<Box<str>>,
 }
 
 /// What a stranger's datagram gets.
@@ -60,6 +68,8 @@ pub enum Greeting {
         len: usize,
         /// The error code of the answer, `None` for a success.
         code: Option<ErrorCode>,
+        /// Where it goes, and the server's address that it leaves from.
+        to: FiveTuple,
     },
     /// A request with a nonce of ours: the control task judges it.
     ToControl,
@@ -68,8 +78,8 @@ pub enum Greeting {
 }
 
 impl Challenger {
-    /// Answers a request of a five-tuple without an allocation as far as bytes, time and key suffice: Binding (with
-    /// XOR-MAPPED-ADDRESS), a request without integrity (401), one that lacks USERNAME, REALM or NONCE or whose
+    /// Answers a request of a five-tuple without an allocation as far as bytes, time and key suffice: Binding
+    /// ([`crate::proto::binding`]), a request without integrity (401), one that lacks USERNAME, REALM or NONCE or whose
     /// password algorithm does not fit (400), one with a foreign nonce (438). Nothing is allocated. `out` holds
     /// [`crate::proto::types::limits::RESPONSE_MAX`] bytes; an answer that does not fit is not given.
     ///
@@ -78,14 +88,16 @@ impl Challenger {
     /// before it speaks of the integrity of an answer, and that is what they do. A client that drops it because
     /// it is unsigned gets no answer, and begins anew without credentials, as after any restart of a server.
     pub fn greet(&self, tick: Tick, from: &FiveTuple, datagram: &[u8], out: &mut [u8]) -> Greeting {
-        let Ok(request) = decode_request(datagram) else { return Greeting::Malformed };
+        let Ok(request) = decode_request(datagram) else {
+            return binding::answer_classic(&self.discovery, datagram, from, out).into();
+        };
         match request.method {
-            Method::Binding => self.answer(&request, &binding(&request, from), out),
+            Method::Binding => binding::answer(&self.discovery, &request, from, out).into(),
             Method::Unknown(_) => Greeting::Malformed,
             Method::Allocate | Method::Refresh | Method::CreatePermission | Method::ChannelBind => {
                 let Err(refusal) = self.recognise(tick, from, &request) else { return Greeting::ToControl };
                 let nonce = self.nonce_key.mint(tick, from);
-                self.answer(&request, &self.refusal_response(&request, &refusal.into(), &nonce), out)
+                answer(&request, from, &self.refusal_response(&request, &refusal.into(), &nonce), out)
             }
         }
     }
@@ -106,11 +118,20 @@ impl Challenger {
         response
     }
 
-    /// Adds REALM, NONCE and PASSWORD-ALGORITHMS.
+    /// Adds REALM, NONCE and PASSWORD-ALGORITHMS, and THIRD-PARTY-AUTHORIZATION to a 401 where tokens are taken.
     pub fn add_challenge<'a>(&'a self, response: &mut Response<'a>, nonce: &'a Nonce) {
         response.realm = Some(self.realm.as_bytes());
         response.nonce = Some(&nonce.0);
         response.password_algorithms = Some(&OFFERED);
+        response.third_party = self.third_party_for(response.outcome);
+    }
+
+    /// The value of THIRD-PARTY-AUTHORIZATION in an answer with this outcome: a 401 tells where a token would help
+    /// (RFC 7635 § 6.1).
+    #[must_use]
+    pub fn third_party_for(&self, outcome: Outcome) -> Option<&[u8]> {
+        let name = self.third_party.as_deref().map(str::as_bytes);
+        name.filter(|_| outcome == Outcome::Error(ErrorCode::Unauthenticated))
     }
 
     /// When the nonce of `request` was minted, if it is fresh.
@@ -130,16 +151,25 @@ impl Challenger {
             NonceAge::Foreign => Err(Unsigned::StaleNonce),
         }
     }
+}
 
-    fn answer(&self, request: &Request<'_>, response: &Response<'_>, out: &mut [u8]) -> Greeting {
-        let Ok(len) = encode_response(response, None, request.fingerprint, out) else {
-            return Greeting::Malformed;
-        };
-        let code = match response.outcome {
-            Outcome::Success => None,
-            Outcome::Error(code) => Some(code),
-        };
-        Greeting::Answer { len, code }
+fn answer(request: &Request<'_>, from: &FiveTuple, response: &Response<'_>, out: &mut [u8]) -> Greeting {
+    let Ok(len) = encode_response(response, None, request.fingerprint, out) else {
+        return Greeting::Malformed;
+    };
+    let code = match response.outcome {
+        Outcome::Success => None,
+        Outcome::Error(code) => Some(code),
+    };
+    Greeting::Answer { len, code, to: *from }
+}
+
+impl<E> From<Result<Answered, E>> for Greeting {
+    fn from(answered: Result<Answered, E>) -> Self {
+        match answered {
+            Ok(Answered { len, code, to }) => Self::Answer { len, code, to },
+            Err(_) => Self::Malformed,
+        }
     }
 }
 
@@ -191,20 +221,26 @@ pub struct SessionKey {
     /// Its key, made with the password algorithm of the Allocate. A request that negotiates the other one is
     /// refused with 401.
     pub key: MacKey,
-    /// When its name expired or will, in seconds since 1970-01-01 UTC; `None` for a static user.
+    /// When its name or token expired or will, in seconds since 1970-01-01 UTC; `None` for a static user.
     pub expires_unix: Option<u64>,
+    /// The token that its key came from.
+    pub token: Option<TokenHash>,
 }
 
 impl From<Authenticated> for SessionKey {
     fn from(client: Authenticated) -> Self {
-        let Authenticated { username, quota, key, expires_unix } = client;
-        Self { username, quota, key, expires_unix }
+        let Authenticated { username, quota, key, expires_unix, token } = client;
+        Self { username, quota, key, expires_unix, token }
     }
 }
 
 impl SessionKey {
-    /// Whether `auth` names this session's user.
+    /// Whether `auth` names this session's user, and brings no token or the one that the session has. Another token is
+    /// judged in full: a client carries its allocation on with it (RFC 7635 § 9).
     fn is_of(&self, auth: &AuthAttributes<'_>, realm: &str) -> bool {
+        if auth.access_token.is_some_and(|token| self.token != Some(TokenHash::of(token))) {
+            return false;
+        }
         match (auth.username, auth.userhash) {
             (Some(name), _) => name == self.username.as_bytes(),
             (None, Some(hash)) => *hash == userhash(self.username.as_bytes(), realm.as_bytes()),
@@ -213,8 +249,8 @@ impl SessionKey {
     }
 
     fn authenticate(&self, auth: &AuthAttributes<'_>) -> Option<Authenticated> {
-        let Self { username, quota, key, expires_unix } = self.clone();
-        auth.integrity.verify(&key).then_some(Authenticated { username, quota, key, expires_unix })
+        let Self { username, quota, key, expires_unix, token } = self.clone();
+        auth.integrity.verify(&key).then_some(Authenticated { username, quota, key, expires_unix, token })
     }
 }
 
@@ -317,21 +353,6 @@ fn named_algorithm(auth: &AuthAttributes<'_>) -> Option<PasswordAlgorithm> {
         .and_then(|(number, parameters)| PasswordAlgorithm::from_attribute(number, parameters))
 }
 
-/// The answer to a Binding request, which is never authenticated (RFC 8489 § 12). Attributes that mean nothing to
-/// it are ignored (§ 6.3).
-fn binding(request: &Request<'_>, from: &FiveTuple) -> Response<'static> {
-    let outcome = match request.unknown.is_empty() {
-        true => Outcome::Success,
-        false => Outcome::Error(ErrorCode::UnknownAttribute),
-    };
-    let mut response = Response::new(request.method, request.transaction, outcome);
-    response.unknown_attributes = request.unknown;
-    if outcome == Outcome::Success {
-        response.mapped_address = Some(from.client.socket());
-    }
-    response
-}
-
 #[cfg(test)]
 mod tests {
     use md5::Md5;
@@ -352,6 +373,7 @@ mod tests {
     use crate::proto::auth::testing::attribute;
     use crate::proto::auth::testing::attributes;
     use crate::proto::auth::testing::five_tuple;
+    use crate::proto::auth::token::TokenConfig;
     use crate::proto::types::ClientAddr;
     use crate::proto::types::Secret;
     use crate::proto::types::limits::RESPONSE_MAX;
@@ -407,6 +429,8 @@ mod tests {
             realm: "example.org".into(),
             nonce_key: NonceKey::generate(&mut Dice(1)),
             nonce_lifetime: Duration::from_secs(3_600),
+            discovery: Discovery::default(),
+            third_party: None,
         }
     }
 
@@ -416,6 +440,7 @@ mod tests {
             users: vec![(Username::new(b"alice"), Secret::new(*b"hunter2"))],
             secrets: vec![Secret::new(*b"old"), Secret::new(*b"new")],
             lifetime_max_s: 8 * 3_600,
+            tokens: TokenConfig::default(),
         })
     }
 
@@ -661,7 +686,7 @@ mod tests {
     fn greet(from: &FiveTuple, datagram: &[u8]) -> Result<(Vec<u8>, Option<u16>), Greeting> {
         let mut out = [0xEE; RESPONSE_MAX];
         match challenger().greet(at(5).tick(), from, datagram, &mut out) {
-            Greeting::Answer { len, code } => Ok((out[..len].to_vec(), code.map(ErrorCode::number))),
+            Greeting::Answer { len, code, .. } => Ok((out[..len].to_vec(), code.map(ErrorCode::number))),
             other => Err(other),
         }
     }
@@ -687,6 +712,17 @@ mod tests {
         let marked = RequestBuilder::new(BINDING).fingerprint().bytes();
         let (answer, _) = greet(&five_tuple(1), &marked).expect("an answer");
         assert_eq!(numbers(&answer), [0x0020, 0x8028]);
+    }
+
+    #[test]
+    fn a_binding_request_of_rfc_3489_is_answered_in_its_own_words() {
+        let mut classic = RequestBuilder::new(BINDING).bytes();
+        classic[4..8].copy_from_slice(b"old!");
+        let (answer, code) = greet(&five_tuple(1), &classic).expect("an answer");
+        assert_eq!((numbers(&answer), code), (vec![0x0001], None));
+        let mut other = RequestBuilder::new(ALLOCATE).bytes();
+        other[4..8].copy_from_slice(b"old!");
+        assert_eq!(greet(&five_tuple(1), &other), Err(Greeting::Malformed));
     }
 
     #[test]
@@ -719,6 +755,44 @@ mod tests {
             assert_eq!(attribute(&answer, PASSWORD_ALGORITHMS).expect("PASSWORD-ALGORITHMS"), OFFERED);
             assert_eq!(answer.len(), 20 + 8 + 16 + 32 + 12);
         }
+    }
+
+    #[test]
+    fn where_tokens_are_taken_a_401_names_this_server_and_no_other_answer_does() {
+        let greet = |datagram: &[u8]| {
+            let challenger = Challenger { third_party: Some("turn.example.net".into()), ..challenger() };
+            let mut out = [0; RESPONSE_MAX];
+            match challenger.greet(at(5).tick(), &five_tuple(1), datagram, &mut out) {
+                Greeting::Answer { len, code, .. } => {
+                    (code.map(ErrorCode::number), attribute(&out[..len], 0x802E))
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        let name = Some(b"turn.example.net".to_vec());
+        assert_eq!(greet(&RequestBuilder::new(ALLOCATE).bytes()), (Some(401), name));
+        let stale = Plan { nonce: Some(b"stale".to_vec()), ..alice() };
+        assert_eq!(greet(&stale.bytes()), (Some(438), None));
+        assert_eq!(greet(&Plan { realm: None, ..alice() }.bytes()), (Some(400), None));
+        assert_eq!(greet(&RequestBuilder::new(BINDING).bytes()), (None, None));
+    }
+
+    #[test]
+    fn the_longest_challenge_fits_an_answer() {
+        use crate::proto::types::limits::REALM_MAX;
+        use crate::proto::types::limits::SERVER_NAME_MAX;
+        let challenger = Challenger {
+            realm: "r".repeat(REALM_MAX).into(),
+            third_party: Some("n".repeat(SERVER_NAME_MAX).into()),
+            ..challenger()
+        };
+        let mut out = [0; RESPONSE_MAX];
+        let asked = RequestBuilder::new(ALLOCATE).fingerprint().bytes();
+        let greeting = challenger.greet(at(5).tick(), &five_tuple(1), &asked, &mut out);
+        assert!(
+            matches!(greeting, Greeting::Answer { len, .. } if len + 36 + 16 <= RESPONSE_MAX),
+            "{greeting:?}"
+        );
     }
 
     #[test]

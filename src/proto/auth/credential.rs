@@ -1,11 +1,11 @@
-//! Static users and time-limited names, side by side.
+//! Static users, time-limited names and access tokens, side by side.
 //!
 //! A time-limited name is `<expiry>:<user>`, the expiry in decimal seconds since 1970-01-01 UTC; its password is
-//! base64(HMAC-SHA1(secret, name)). A bare `<expiry>` without `:` and user is refused, although some servers take
-//! it: it names nobody whom a quota could count.
+//! base64(HMAC-SHA1(secret, name)) or base64(HMAC-SHA256(secret, name)), whichever was minted. A bare `<expiry>`
+//! without `:` and user is refused, although some servers take it: it names nobody whom a quota could count.
 //!
-//! Each request costs the same: the static candidate (a dummy where the name is no static user's) and every
-//! secret's candidate are made and verified, whatever the name looks like; only then is the name judged. So the
+//! Each request costs the same: the static candidate (a dummy where the name is no static user's) and both
+//! candidates of every secret are made and verified, whatever the name looks like; only then is the name judged. So the
 //! time to an answer tells neither which users exist nor what was wrong.
 
 use std::hint::black_box;
@@ -16,6 +16,7 @@ use hmac::Hmac;
 use hmac::KeyInit;
 use hmac::Mac;
 use sha1::Sha1;
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::proto::types::QuotaIdentity;
@@ -28,6 +29,9 @@ use crate::proto::wire::rfc8656::integrity::MacKey;
 use super::integrity_key::PasswordAlgorithm;
 use super::integrity_key::integrity_key;
 use super::integrity_key::userhash;
+use super::token::TokenConfig;
+use super::token::TokenHash;
+use super::token::Tokens;
 
 /// Who may allocate. `Debug` shows numbers, never a name or secret.
 pub struct Credentials {
@@ -37,8 +41,10 @@ pub struct Credentials {
     users: Vec<StaticUser>,
     /// Stands in where a name is no static user's.
     nobody: StaticKeys,
-    secrets: Vec<Hmac<Sha1>>,
+    secrets: Vec<KeyedSecret>,
     lifetime_max_s: u64,
+    /// `None` where tokens are not taken.
+    tokens: Option<Tokens>,
 }
 
 /// What [`Credentials`] is made of.
@@ -51,8 +57,10 @@ pub struct CredentialConfig {
     /// Shared secrets of time-limited names; several, so that one can be changed without an outage. Each one costs
     /// a few hashes per request.
     pub secrets: Vec<Secret>,
-    /// A name that expires later than this from now is refused, in seconds.
+    /// A name or token that expires later than this from now is refused, in seconds.
     pub lifetime_max_s: u64,
+    /// Keys of access tokens; none for a server that does not take any.
+    pub tokens: TokenConfig,
 }
 
 /// A client that proved to know a password.
@@ -64,8 +72,10 @@ pub struct Authenticated {
     pub quota: QuotaIdentity,
     /// Its key.
     pub key: MacKey,
-    /// When its name expires, in seconds since 1970-01-01 UTC; `None` for a static user.
+    /// When its name or token expires, in seconds since 1970-01-01 UTC; `None` for a static user.
     pub expires_unix: Option<u64>,
+    /// The token that it brought: no allocation may outlive it (RFC 7635 § 9).
+    pub token: Option<TokenHash>,
 }
 
 struct StaticUser {
@@ -102,9 +112,10 @@ impl Credentials {
             .collect();
         users.sort_by_key(|user| user.hash);
         users.dedup_by_key(|user| user.hash);
-        let secrets = config.secrets.iter().map(keyed).collect();
+        let secrets = config.secrets.iter().map(KeyedSecret::new).collect();
         let nobody = StaticKeys::new(b"", realm, b"");
-        Self { realm: config.realm, users, nobody, secrets, lifetime_max_s: config.lifetime_max_s }
+        let tokens = Tokens::new(config.tokens);
+        Self { realm: config.realm, users, nobody, secrets, lifetime_max_s: config.lifetime_max_s, tokens }
     }
 
     /// The realm.
@@ -115,14 +126,21 @@ impl Credentials {
 
     /// Whether a USERHASH can always be resolved: static users are the sole credentials. Only then may nonces announce
     /// username anonymity ([`super::nonce::NonceKey::with_username_anonymity`]), because a time-limited name
-    /// cannot be found from its hash.
+    /// cannot be found from its hash, and a token's key not from that of its id.
     #[must_use]
     pub fn resolves_userhash(&self) -> bool {
-        self.secrets.is_empty() && !self.users.is_empty()
+        self.secrets.is_empty() && self.tokens.is_none() && !self.users.is_empty()
+    }
+
+    /// Whether ACCESS-TOKEN is understood.
+    #[must_use]
+    pub fn takes_tokens(&self) -> bool {
+        self.tokens.is_some()
     }
 
     /// Checks the message integrity of a request. `None` for an unknown user, a wrong password and an expired or too
-    /// long-lived name alike, after the same work. Where both USERNAME and USERHASH are present, USERNAME counts.
+    /// long-lived name alike, after the same work. Where both USERNAME and USERHASH are present, USERNAME counts. A
+    /// request with a token is judged by it alone.
     #[must_use]
     pub fn authenticate(
         &self,
@@ -130,6 +148,18 @@ impl Credentials {
         auth: &AuthAttributes<'_>,
         algorithm: PasswordAlgorithm,
     ) -> Option<Authenticated> {
+        if let (Some(tokens), Some(token)) = (&self.tokens, auth.access_token) {
+            let kid = auth.username?;
+            let verify = |key: &MacKey| auth.integrity.verify(key);
+            let bearer = tokens.judge(unix, kid, token, self.lifetime_max_s, verify)?;
+            return Some(Authenticated {
+                username: Username::new(kid),
+                quota: bearer.quota,
+                key: bearer.key,
+                expires_unix: Some(bearer.expires_unix),
+                token: Some(bearer.hash),
+            });
+        }
         let presented = match (auth.username, auth.userhash) {
             (Some(name), _) => Presented::Name(name),
             (None, Some(hash)) => Presented::Hash(hash),
@@ -138,7 +168,7 @@ impl Credentials {
         self.judge(unix, presented, algorithm, |key| auth.integrity.verify(key))
     }
 
-    /// The work, then the judgement. `verify` is asked once for the static candidate and once for each secret's.
+    /// The work, then the judgement. `verify` is asked once for the static candidate and twice for each secret.
     fn judge(
         &self,
         unix: u64,
@@ -154,10 +184,12 @@ impl Credentials {
         let name = presented.bytes();
         let mut limited_key = None;
         for secret in &self.secrets {
-            let password = password(secret, name);
-            let key = integrity_key(algorithm, name, self.realm.as_bytes(), &*password);
-            if black_box(verify(&key)) {
-                limited_key = Some(key);
+            for mac in PasswordMac::ALL {
+                let password = secret.password(mac, name);
+                let key = integrity_key(algorithm, name, self.realm.as_bytes(), password.as_bytes());
+                if black_box(verify(&key)) {
+                    limited_key = Some(key);
+                }
             }
         }
 
@@ -172,6 +204,7 @@ impl Credentials {
             quota: QuotaIdentity::new(user),
             key,
             expires_unix: Some(expires_unix),
+            token: None,
         })
     }
 
@@ -200,6 +233,7 @@ impl std::fmt::Debug for Credentials {
             .field("users", &self.users.len())
             .field("secrets", &self.secrets.len())
             .field("lifetime_max_s", &self.lifetime_max_s)
+            .field("takes_tokens", &self.takes_tokens())
             .finish_non_exhaustive()
     }
 }
@@ -220,6 +254,7 @@ impl StaticUser {
             quota: QuotaIdentity::new(self.name.as_bytes()),
             key: self.keys.of(algorithm).clone(),
             expires_unix: None,
+            token: None,
         }
     }
 }
@@ -240,25 +275,75 @@ impl StaticKeys {
     }
 }
 
+/// The MAC behind the password of a time-limited name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasswordMac {
+    /// HMAC-SHA1, what every server of this kind takes.
+    Sha1,
+    /// HMAC-SHA256.
+    Sha256,
+}
+
+impl PasswordMac {
+    const ALL: [Self; 2] = [Self::Sha1, Self::Sha256];
+}
+
 /// Mints a time-limited credential: the name `<expires_unix>:<user>` and its password,
 /// base64(HMAC-SHA1(secret, name)). A `user` that is empty makes a name that no server of this kind accepts.
 #[must_use]
 pub fn mint(secret: &Secret, user: &str, expires_unix: u64) -> (String, String) {
+    mint_with(PasswordMac::Sha1, secret, user, expires_unix)
+}
+
+/// [`mint`] with the MAC of one's choice.
+#[must_use]
+pub fn mint_with(mac: PasswordMac, secret: &Secret, user: &str, expires_unix: u64) -> (String, String) {
     let name = format!("{expires_unix}:{user}");
-    let password = password(&keyed(secret), name.as_bytes());
-    let password = password.iter().copied().map(char::from).collect();
+    let password = KeyedSecret::new(secret).password(mac, name.as_bytes());
+    let password = password.as_bytes().iter().copied().map(char::from).collect();
     (name, password)
 }
 
-fn keyed(secret: &Secret) -> Hmac<Sha1> {
-    Hmac::new_from_slice(secret.expose()).expect("HMAC takes a key of any length")
+/// A shared secret as HMAC state.
+struct KeyedSecret {
+    sha1: Hmac<Sha1>,
+    sha256: Hmac<Sha256>,
 }
 
-fn password(secret: &Hmac<Sha1>, name: &[u8]) -> Zeroizing<[u8; PASSWORD_LEN]> {
-    let mac = Zeroizing::new(<[u8; 20]>::from(secret.clone().chain_update(name).finalize().into_bytes()));
-    let mut text = Zeroizing::new([0; PASSWORD_LEN]);
-    STANDARD.encode_slice(*mac, &mut *text).expect("base64 makes 28 characters of 20 bytes");
-    text
+impl KeyedSecret {
+    fn new(secret: &Secret) -> Self {
+        Self {
+            sha1: Hmac::new_from_slice(secret.expose()).expect("HMAC takes a key of any length"),
+            sha256: Hmac::new_from_slice(secret.expose()).expect("HMAC takes a key of any length"),
+        }
+    }
+
+    fn password(&self, mac: PasswordMac, name: &[u8]) -> Password {
+        match mac {
+            PasswordMac::Sha1 => Password::new(&self.sha1.clone().chain_update(name).finalize().into_bytes()),
+            PasswordMac::Sha256 => {
+                Password::new(&self.sha256.clone().chain_update(name).finalize().into_bytes())
+            }
+        }
+    }
+}
+
+/// The password of a time-limited name: base64 in place.
+struct Password {
+    text: Zeroizing<[u8; PASSWORD_MAX]>,
+    len: usize,
+}
+
+impl Password {
+    fn new(mac: &[u8]) -> Self {
+        let mut text = Zeroizing::new([0; PASSWORD_MAX]);
+        let len = STANDARD.encode_slice(mac, &mut *text).expect("base64 makes 44 characters of 32 bytes");
+        Self { text, len }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.text[..self.len]
+    }
 }
 
 /// Expiry and user of `<expiry>:<user>`. The expiry is one or more decimal digits that fit 64 bits, without sign
@@ -279,8 +364,8 @@ fn split_limited_name(name: &[u8]) -> Option<(u64, &[u8])> {
     Some((expires_unix, user))
 }
 
-/// Characters of a minted password.
-const PASSWORD_LEN: usize = 28;
+/// Characters of the longest minted password: that of an HMAC-SHA256.
+const PASSWORD_MAX: usize = 44;
 
 #[cfg(test)]
 mod tests {
@@ -302,6 +387,7 @@ mod tests {
                 .collect(),
             secrets: secrets.iter().map(|text| secret(text)).collect(),
             lifetime_max_s: LIFETIME_MAX_S,
+            tokens: TokenConfig::default(),
         })
     }
 
@@ -326,6 +412,11 @@ mod tests {
         let (name, password) = mint(&Secret::new(*b"north"), "ninefingers", 1_433_895_918);
         assert_eq!(name, "1433895918:ninefingers");
         assert_eq!(password, "jy8hTxmOO7UtEKXqSkSlvakPVYA=");
+        // The same with -sha256.
+        let secret = Secret::new(*b"north");
+        let (name, password) = mint_with(PasswordMac::Sha256, &secret, "ninefingers", 1_433_895_918);
+        assert_eq!(name, "1433895918:ninefingers");
+        assert_eq!(password, "xdnAJn9/0fhMTrcTABhSvZcYTK5UOj3LzL0Zzpc0EwE=");
     }
 
     #[test]
@@ -333,13 +424,15 @@ mod tests {
         let both = credentials(&[("alice", "a"), ("5:bob", "b")], &["one", "two", "three"]);
         let live = format!("{NOW}:eve");
         let known_hash = userhash(b"alice", b"example.org");
-        let cases: [(Presented<'_>, &[usize], bool); 11] = [
+        let cases: [(Presented<'_>, &[usize], bool); 13] = [
             (Presented::Name(b"alice"), &[0], true),
             (Presented::Name(b"alice"), &[], false),
             (Presented::Name(b"mallory"), &[], false),
             (Presented::Name(b""), &[], false),
             (Presented::Name(live.as_bytes()), &[1], true),
-            (Presented::Name(live.as_bytes()), &[3], true),
+            (Presented::Name(live.as_bytes()), &[2], true),
+            (Presented::Name(live.as_bytes()), &[5], true),
+            (Presented::Name(live.as_bytes()), &[6], true),
             (Presented::Name(live.as_bytes()), &[], false),
             (Presented::Name(b"5:expired"), &[1], false),
             (Presented::Name(b"99999999999999999999999999:x"), &[1], false),
@@ -348,7 +441,7 @@ mod tests {
         ];
         for (number, (presented, right, let_in)) in cases.into_iter().enumerate() {
             let (outcome, tried) = judge(&both, presented, right);
-            assert_eq!(tried, 4, "case {number}");
+            assert_eq!(tried, 1 + 2 * 3, "case {number}");
             assert_eq!(outcome.is_some(), let_in, "case {number}");
         }
     }
@@ -441,6 +534,25 @@ mod tests {
         assert_eq!(split_limited_name(b"18446744073709551615:x"), Some((u64::MAX, &b"x"[..])));
         assert_eq!(split_limited_name(b"007::"), Some((7, &b":"[..])));
         assert_eq!(split_limited_name(b"7:\xFF\0"), Some((7, &b"\xFF\0"[..])));
+    }
+
+    #[test]
+    fn a_server_that_takes_tokens_cannot_announce_anonymity() {
+        let key = super::super::token::TokenKey::new(
+            Username::new(b"kid"),
+            super::super::token::TokenAlgorithm::A128Gcm,
+            &Secret::new([1; 16]),
+            0..=u64::MAX,
+        );
+        let both = Credentials::new(CredentialConfig {
+            realm: "example.org".into(),
+            users: vec![(Username::new(b"alice"), Secret::new(*b"a"))],
+            secrets: Vec::new(),
+            lifetime_max_s: LIFETIME_MAX_S,
+            tokens: TokenConfig { server_name: "turn.example.org".into(), keys: key.into_iter().collect() },
+        });
+        assert!(both.takes_tokens());
+        assert!(!both.resolves_userhash());
     }
 
     #[test]

@@ -7,9 +7,12 @@
 //!               base64 of the 24 security feature bits
 //! ```
 //!
-//! The time is whole seconds since the server started, modulo 2^24 (194 days); the MAC covers the seconds in full,
-//! the feature bits and the five-tuple. So a nonce is good for one source address and port, a repeat of the low
+//! The time is milliseconds since the server started, modulo 2^24 (4.6 hours); the MAC covers the milliseconds in
+//! full, the feature bits and the five-tuple. So a nonce is good for one source address and port, a repeat of the low
 //! 24 bits is no nonce of ours, and nobody can take a feature bit away unseen.
+//!
+//! A nonce may be minted a little ahead of the clock ([`limits::NONCE_AHEAD_MAX`]): where all nonces of a five-tuple
+//! up to this very moment were declared dead, its next one must be later than they are.
 
 use std::net::IpAddr;
 use std::net::SocketAddr;
@@ -28,6 +31,7 @@ use crate::proto::types::Entropy;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::Tick;
 use crate::proto::types::Transport;
+use crate::proto::types::limits;
 
 /// Bytes of a nonce: the nonce cookie `obMatJos2`, four characters of security features, fifteen of base64
 /// that hold 24 bits of time and 64 bits of MAC.
@@ -88,7 +92,7 @@ pub struct NonceKey {
 pub enum NonceAge {
     /// Ours, for this five-tuple, minted at `issued`, younger than the lifetime.
     Fresh {
-        /// When it was minted, in whole seconds.
+        /// When it was minted.
         issued: Tick,
     },
     /// Ours, for this five-tuple, but too old.
@@ -121,11 +125,10 @@ impl NonceKey {
     /// The nonce for `from` at `tick`.
     #[must_use]
     pub fn mint(&self, tick: Tick, from: &FiveTuple) -> Nonce {
-        let issued_s = whole_seconds(tick);
         let mut body = [0; BODY_LEN];
-        let [.., high, middle, low] = issued_s.to_be_bytes();
+        let [.., high, middle, low] = tick.as_millis().to_be_bytes();
         body[..TIME_LEN].copy_from_slice(&[high, middle, low]);
-        body[TIME_LEN..].copy_from_slice(&self.mac(issued_s, from));
+        body[TIME_LEN..].copy_from_slice(&self.mac(tick, from));
 
         let mut nonce = [0; NONCE_LEN];
         nonce[..HEAD_LEN].copy_from_slice(&self.head());
@@ -150,11 +153,10 @@ impl NonceKey {
             return NonceAge::Foreign;
         }
         let (time, mac) = body.split_at(TIME_LEN);
-        let Some(issued_s) = latest_second(whole_seconds(tick), time) else { return NonceAge::Foreign };
-        if !bool::from(self.mac(issued_s, from).ct_eq(mac)) {
+        let Some(issued) = latest_moment(tick, time) else { return NonceAge::Foreign };
+        if !bool::from(self.mac(issued, from).ct_eq(mac)) {
             return NonceAge::Foreign;
         }
-        let issued = Tick::from_millis(issued_s.saturating_mul(1_000));
         if issued.after(lifetime).is_due(tick) { NonceAge::Expired } else { NonceAge::Fresh { issued } }
     }
 
@@ -168,9 +170,9 @@ impl NonceKey {
         head
     }
 
-    fn mac(&self, issued_s: u64, from: &FiveTuple) -> [u8; MAC_LEN] {
+    fn mac(&self, issued: Tick, from: &FiveTuple) -> [u8; MAC_LEN] {
         let mut mac = self.keyed.clone();
-        mac.update(&issued_s.to_be_bytes());
+        mac.update(&issued.as_millis().to_be_bytes());
         mac.update(&self.features.to_bytes());
         mac.update(&endpoint(from.client.socket()));
         mac.update(&endpoint(from.server.socket()));
@@ -190,15 +192,13 @@ impl std::fmt::Debug for NonceKey {
     }
 }
 
-fn whole_seconds(tick: Tick) -> u64 {
-    tick.as_millis() / 1_000
-}
-
-/// The latest second, not after `now_s`, whose low 24 bits are `low`.
-fn latest_second(now_s: u64, low: &[u8]) -> Option<u64> {
+/// The latest moment, not more than [`limits::NONCE_AHEAD_MAX`] after `tick`, whose low 24 bits are `low`.
+fn latest_moment(tick: Tick, low: &[u8]) -> Option<Tick> {
+    let latest_ms = tick.after(limits::NONCE_AHEAD_MAX).as_millis();
     let low = low.iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
-    let same_turn = now_s & !(TIME_PERIOD_S - 1) | low;
-    if same_turn <= now_s { Some(same_turn) } else { same_turn.checked_sub(TIME_PERIOD_S) }
+    let same_turn = latest_ms & !(TIME_PERIOD_MS - 1) | low;
+    let moment = if same_turn <= latest_ms { Some(same_turn) } else { same_turn.checked_sub(TIME_PERIOD_MS) };
+    moment.map(Tick::from_millis)
 }
 
 /// An endpoint in a fixed width, so that no two five-tuples read the same.
@@ -222,12 +222,15 @@ const COOKIE: &[u8; 9] = b"obMatJos2";
 const FEATURES_LEN: usize = 4;
 const HEAD_LEN: usize = COOKIE.len() + FEATURES_LEN;
 const TIME_LEN: usize = 3;
-const TIME_PERIOD_S: u64 = 1 << (8 * TIME_LEN);
+const TIME_PERIOD_MS: u64 = 1 << (8 * TIME_LEN);
 const MAC_LEN: usize = 8;
 const BODY_LEN: usize = TIME_LEN + MAC_LEN;
 const KEY_LEN: usize = 32;
 const ENDPOINT_LEN: usize = 1 + 16 + 2;
 
+const _: () = assert!(
+    limits::NONCE_LIFETIME_DEFAULT.as_millis() + limits::NONCE_AHEAD_MAX.as_millis() < TIME_PERIOD_MS as u128
+);
 const _: () = assert!(NONCE_LEN == HEAD_LEN + (BODY_LEN * 8).div_ceil(6));
 
 #[cfg(test)]
@@ -274,25 +277,41 @@ mod tests {
     }
 
     #[test]
-    fn a_nonce_lives_for_its_lifetime_counted_from_its_whole_second() {
+    fn a_nonce_lives_for_its_lifetime_counted_from_its_millisecond() {
         let (key, from) = (key(), five_tuple(1));
-        let nonce = key.mint(Tick::from_millis(7_999), &from).0;
-        let judge = |tick| key.judge(tick, &from, &nonce, HOUR);
-        assert_eq!(judge(Tick::from_millis(7_999)), NonceAge::Fresh { issued: at(7) });
-        assert_eq!(judge(Tick::from_millis(3_606_999)), NonceAge::Fresh { issued: at(7) });
-        assert_eq!(judge(at(3_607)), NonceAge::Expired);
-        assert_eq!(judge(at(6)), NonceAge::Foreign, "a nonce of the future is none of ours");
+        let issued = Tick::from_millis(7_999);
+        let nonce = key.mint(issued, &from).0;
+        let judge = |millis| key.judge(Tick::from_millis(millis), &from, &nonce, HOUR);
+        assert_eq!(judge(7_999), NonceAge::Fresh { issued });
+        assert_eq!(judge(3_607_998), NonceAge::Fresh { issued });
+        assert_eq!(judge(3_607_999), NonceAge::Expired);
+    }
+
+    #[test]
+    fn a_nonce_may_be_a_little_ahead_of_the_clock_and_no_more() {
+        let (key, from) = (key(), five_tuple(1));
+        let ahead_ms = u64::try_from(limits::NONCE_AHEAD_MAX.as_millis()).expect("a short span");
+        let issued = Tick::from_millis(5_000 + ahead_ms);
+        let nonce = key.mint(issued, &from).0;
+        let judge = |millis| key.judge(Tick::from_millis(millis), &from, &nonce, HOUR);
+        assert_eq!(judge(5_000), NonceAge::Fresh { issued });
+        assert_eq!(judge(4_999), NonceAge::Foreign, "a nonce of the future is none of ours");
     }
 
     #[test]
     fn a_turn_of_the_24_bit_clock_brings_no_nonce_back_and_loses_none() {
         let (key, from) = (key(), five_tuple(1));
-        let old = key.mint(at(10), &from).0;
-        assert_eq!(key.judge(at(TIME_PERIOD_S + 9), &from, &old, HOUR), NonceAge::Expired);
-        assert_eq!(key.judge(at(TIME_PERIOD_S + 10), &from, &old, HOUR), NonceAge::Foreign);
-        let late = key.mint(at(TIME_PERIOD_S - 1), &from).0;
-        let issued = at(TIME_PERIOD_S - 1);
-        assert_eq!(key.judge(at(TIME_PERIOD_S + 1), &from, &late, HOUR), NonceAge::Fresh { issued });
+        let old = key.mint(Tick::from_millis(50_000), &from).0;
+        let again = TIME_PERIOD_MS + 50_000;
+        let judge = |millis| key.judge(Tick::from_millis(millis), &from, &old, HOUR);
+        let ahead_ms = u64::try_from(limits::NONCE_AHEAD_MAX.as_millis()).expect("a short span");
+        assert_eq!(judge(again - ahead_ms - 1), NonceAge::Expired);
+        assert_eq!(judge(again - ahead_ms), NonceAge::Foreign);
+        assert_eq!(judge(again), NonceAge::Foreign);
+        let issued = Tick::from_millis(TIME_PERIOD_MS - 1);
+        let late = key.mint(issued, &from).0;
+        let judged = key.judge(Tick::from_millis(TIME_PERIOD_MS + 1), &from, &late, HOUR);
+        assert_eq!(judged, NonceAge::Fresh { issued });
     }
 
     #[test]
@@ -378,10 +397,12 @@ mod tests {
         }
 
         #[test]
-        fn the_second_is_found_again_within_a_turn(now_s in 0..u64::MAX / 2, age in 0..TIME_PERIOD_S) {
-            let issued_s = now_s.saturating_sub(age);
-            let [.., high, middle, low] = issued_s.to_be_bytes();
-            prop_assert_eq!(latest_second(now_s, &[high, middle, low]), Some(issued_s));
+        fn the_moment_is_found_again_within_a_turn(now_ms in 0..u64::MAX / 2, age in 0..TIME_PERIOD_MS) {
+            let now = Tick::from_millis(now_ms);
+            let latest_ms = now.after(limits::NONCE_AHEAD_MAX).as_millis();
+            let issued_ms = latest_ms.saturating_sub(age);
+            let [.., high, middle, low] = issued_ms.to_be_bytes();
+            prop_assert_eq!(latest_moment(now, &[high, middle, low]), Some(Tick::from_millis(issued_ms)));
         }
     }
 }

@@ -1,4 +1,5 @@
-//! One allocation as the packet path sees it: whom it may talk to, until when, and by which channel.
+//! One allocation as the packet path sees it: whom it may talk to, until when, and by which channel. Of a dual
+//! allocation each relayed address stands here by itself; see [`super::client`].
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -9,6 +10,7 @@ use ahash::RandomState;
 use crate::proto::types::ChannelNumber;
 use crate::proto::types::Deadline;
 use crate::proto::types::Dialect;
+use crate::proto::types::Family;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayId;
@@ -19,6 +21,7 @@ use crate::proto::types::limits::PERMISSIONS_PER_ALLOCATION_MAX;
 use super::Counters;
 use super::DropReason;
 use super::NewAllocation;
+use super::bucket::Buckets;
 
 /// Addresses that can be permitted at one time: those of permissions and, unless permissions are strict,
 /// those that a live channel keeps permitted.
@@ -29,8 +32,7 @@ const PERMITTED_MAX: usize = PERMITTED_LIVE_MAX + PERMISSIONS_PER_ALLOCATION_MAX
 /// Channels remembered, with those whose time is over. The difference makes sweeping rare.
 const CHANNELS_MAX: usize = 2 * CHANNELS_PER_ALLOCATION_MAX;
 
-/// What the peer policy says of a channel's peer. The policy does not change; which of the server's own
-/// relayed addresses are live does.
+/// What a peer policy says of a channel's peer, whichever of the server's own relayed addresses are live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reach {
     /// The peer may be reached.
@@ -46,6 +48,8 @@ pub(super) enum Reach {
 pub(super) struct Channel {
     pub(super) peer: PeerAddr,
     pub(super) reach: Reach,
+    /// The number of the policy that said so.
+    pub(super) judged_by: u32,
     until: Deadline,
 }
 
@@ -59,12 +63,18 @@ pub(super) struct Allocation {
     /// The same channels by their peer: neither map names what the other does not.
     channel_of_peer: HashMap<PeerAddr, ChannelNumber, RandomState>,
     counters: Cell<Counters>,
+    buckets: Buckets,
 }
 
 /// What a packet asks.
 impl Allocation {
     pub(super) fn relay(&self) -> RelayId {
         self.new.relay
+    }
+
+    /// The family of its relayed address, and so of the peers it can reach.
+    pub(super) fn family(&self) -> Family {
+        self.new.relayed.family()
     }
 
     pub(super) fn dialect(&self) -> Dialect {
@@ -99,11 +109,16 @@ impl Allocation {
     /// Whether `peer` is of the relayed address's family and its address is permitted, whatever its port
     /// (RFC 8656 § 9). A live channel stands in for a permission because [`Self::bind`] made one.
     pub(super) fn admit(&self, peer: PeerAddr, tick: Tick) -> Result<(), DropReason> {
-        if peer.family() != self.new.relayed.family() {
+        if peer.family() != self.family() {
             return Err(DropReason::PeerFamily);
         }
         let until = self.permitted.get(&peer.ip()).ok_or(DropReason::NoPermission)?;
         if until.is_due(tick) { Err(DropReason::PermissionExpired) } else { Ok(()) }
+    }
+
+    /// Takes a datagram with `data_len` bytes of application data from the buckets that this allocation draws from.
+    pub(super) fn charge(&self, tick: Tick, data_len: usize) -> Result<(), DropReason> {
+        self.buckets.take(tick, data_len)
     }
 
     pub(super) fn count_to_peer(&self, bytes: usize) {
@@ -127,7 +142,8 @@ impl Allocation {
 
 /// What control changes.
 impl Allocation {
-    pub(super) fn new(new: NewAllocation, hasher: &RandomState) -> Self {
+    pub(super) fn new(mut new: NewAllocation, hasher: &RandomState) -> Self {
+        let buckets = Buckets::new(std::mem::take(&mut new.bandwidth), new.relayed.family());
         Self {
             new,
             removed: false,
@@ -135,6 +151,7 @@ impl Allocation {
             channels: HashMap::with_hasher(hasher.clone()),
             channel_of_peer: HashMap::with_hasher(hasher.clone()),
             counters: Cell::default(),
+            buckets,
         }
     }
 
@@ -158,7 +175,15 @@ impl Allocation {
 
     /// Binds `number` and `peer` to each other and to nobody else, or lets their binding go on. Control sees
     /// to it that a binding which this replaces is over.
-    pub(super) fn bind(&mut self, number: ChannelNumber, peer: PeerAddr, until: Deadline, reach: Reach) {
+    ///
+    /// `judgement` is what the policy of this number says of the peer.
+    pub(super) fn bind(
+        &mut self,
+        number: ChannelNumber,
+        peer: PeerAddr,
+        until: Deadline,
+        judgement: (Reach, u32),
+    ) {
         if self.channels.len() >= CHANNELS_MAX && !self.channels.contains_key(&number) {
             self.sweep_channels();
         }
@@ -173,7 +198,20 @@ impl Allocation {
             Some(before) if before.peer == peer => before.until.max(until),
             _ => until,
         };
-        self.channels.insert(number, Channel { peer, reach, until });
+        let (reach, judged_by) = judgement;
+        self.channels.insert(number, Channel { peer, reach, judged_by, until });
+    }
+
+    /// Takes back what was granted, by whichever way it was.
+    pub(super) fn forbid(&mut self, peer: IpAddr) {
+        self.permitted.remove(&peer);
+    }
+
+    /// Ends a channel. Its peer's address stays permitted as long as it was.
+    pub(super) fn unbind(&mut self, number: ChannelNumber) {
+        if let Some(channel) = self.channels.remove(&number) {
+            self.channel_of_peer.remove(&channel.peer);
+        }
     }
 
     /// Forgets channels whose time is over. As with addresses no clock is needed: control admits at most
@@ -228,7 +266,7 @@ mod tests {
     }
 
     fn bind_to(allocation: &mut Allocation, number: u16, to: &str, until: u64) {
-        allocation.bind(channel(number), peer(to), ms(until), Reach::Always);
+        allocation.bind(channel(number), peer(to), ms(until), (Reach::Always, 0));
     }
 
     /// Each channel by both maps, which must say the same.
@@ -363,7 +401,7 @@ mod tests {
             table.apply(bind(relay(0, 1), 0x4000, "203.0.113.1:1", 500));
             let allocation = table.of_client(&client(1)).unwrap();
             let expected = if strict { Err(DropReason::NoPermission) } else { Ok(()) };
-            assert_eq!(allocation.admit(peer("203.0.113.1:2"), at(499)), expected);
+            assert_eq!(allocation.first.admit(peer("203.0.113.1:2"), at(499)), expected);
         }
     }
 }

@@ -12,3 +12,13 @@ pub struct Counters {
     /// Their application data in bytes.
     pub to_client_bytes: u64,
 }
+
+impl Counters {
+    /// Adds what another part of the same allocation carried.
+    pub const fn add(&mut self, other: Self) {
+        self.to_peer_packets = self.to_peer_packets.saturating_add(other.to_peer_packets);
+        self.to_peer_bytes = self.to_peer_bytes.saturating_add(other.to_peer_bytes);
+        self.to_client_packets = self.to_client_packets.saturating_add(other.to_client_packets);
+        self.to_client_bytes = self.to_client_bytes.saturating_add(other.to_client_bytes);
+    }
+}

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::proto::peers::PeerPolicy;
 use crate::proto::peers::PolicyBuilder;
 use crate::proto::peers::Unlisted;
 use crate::proto::types::ChannelNumber;
@@ -20,6 +21,8 @@ use crate::proto::types::Transport;
 use crate::proto::wire::indication::DATA_HEADER_MAX;
 use crate::proto::wire::indication::DATA_PADDING_MAX;
 
+use super::Bandwidth;
+use super::ExternalAddresses;
 use super::NewAllocation;
 use super::Table;
 use super::TableChange;
@@ -31,14 +34,21 @@ pub(super) const STALE: u8 = 0xEE;
 
 /// Allows 203.0.113.0/24 and 2001:db8:1::/48 but port 53 of .66, and live ports of 198.51.100.1.
 pub(super) fn table(strict_permissions: bool) -> Table {
+    let policy = policy(&["203.0.113.66:53"]);
+    let external = ExternalAddresses::default();
+    Table::new(TableConfig { policy, strict_permissions, hash_seeds: [1, 2, 3, 4], external })
+}
+
+/// The table's policy with other denials.
+pub(super) fn policy(deny: &[&str]) -> Arc<PeerPolicy> {
     let policy = PolicyBuilder {
         default: Unlisted::None,
         allow: vec!["203.0.113.0/24".parse().unwrap(), "2001:db8:1::/48".parse().unwrap()],
-        deny: vec!["203.0.113.66:53".parse().unwrap()],
+        deny: deny.iter().map(|rule| rule.parse().unwrap()).collect(),
         own: vec!["198.51.100.1".parse().unwrap()],
         relay: vec!["198.51.100.1".parse().unwrap()],
     };
-    Table::new(TableConfig { policy: Arc::new(policy.build()), strict_permissions, hash_seeds: [1, 2, 3, 4] })
+    Arc::new(policy.build())
 }
 
 pub(super) fn socket(text: &str) -> SocketAddr {
@@ -80,6 +90,7 @@ pub(super) fn insert(relay: RelayId, five_tuple: FiveTuple, relayed: &str, until
         dialect: Dialect::Rfc8656,
         relayed: RelayAddr::new(socket(relayed)),
         until: ms(until),
+        bandwidth: Bandwidth::default(),
     }))
 }
 

@@ -9,8 +9,8 @@
 use std::ops::Range;
 
 use crate::proto::types::ChannelNumber;
-use crate::proto::types::Family;
 use crate::proto::types::FiveTuple;
+use crate::proto::types::IpHeader;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayId;
 use crate::proto::types::Tick;
@@ -26,25 +26,33 @@ use super::DropReason;
 use super::FromClient;
 use super::FromPeer;
 use super::Table;
-use super::allocation::Allocation;
+use super::client::Client;
+use super::header;
 
-/// Judges a datagram that a client sent to a listener.
-pub fn from_client<'a>(table: &Table, tick: Tick, from: &FiveTuple, datagram: &'a [u8]) -> FromClient<'a> {
-    let allocation = table.of_client(from);
-    let judged = match (classify(datagram, allocation.map(Allocation::dialect)), allocation) {
+/// Judges a datagram that a client sent to a listener; `arrived` is what its IP header says.
+pub fn from_client<'a>(
+    table: &Table,
+    tick: Tick,
+    from: &FiveTuple,
+    arrived: IpHeader,
+    datagram: &'a [u8],
+) -> FromClient<'a> {
+    let client = table.of_client(from);
+    let judged = match (classify(datagram, client.map(Client::dialect)), client) {
         (Class::Unknown, _) => Err(DropReason::Unclassified),
         (Class::Answer, _) => Err(DropReason::UnexpectedAnswer),
         // Also when its time is over: until control has removed it, what to answer is control's to say.
         (Class::Request, Some(_)) => Ok(FromClient::LiveRequest),
-        (Class::Request, None) => Ok(FromClient::StrangerRequest),
+        (Class::Request, None) | (Class::ClassicBinding, _) => Ok(FromClient::StrangerRequest),
         (Class::ChannelData | Class::Indication, None) => Err(DropReason::NoAllocation),
-        (Class::ChannelData, Some(allocation)) => channel_data_to_peer(table, tick, allocation, datagram),
-        (Class::Indication, Some(allocation)) => send_to_peer(table, tick, allocation, datagram),
+        (Class::ChannelData, Some(client)) => channel_data_to_peer(table, tick, client, arrived, datagram),
+        (Class::Indication, Some(client)) => send_to_peer(table, tick, client, arrived, datagram),
     };
     judged.unwrap_or_else(FromClient::Drop)
 }
 
-/// Judges the datagram `payload` of `buffer` that `peer` sent to the relayed address of `relay`, and writes
+/// Judges the datagram `payload` of `buffer` that came from `source` to the relayed address of `relay` with the IP
+/// header `arrived`, and writes
 /// the client's framing around it: in front of `payload.start` there must be [`indication::DATA_HEADER_MAX`]
 /// bytes of room, behind `payload.end` [`indication::DATA_PADDING_MAX`]. Where there is less, a packet that
 /// needs more is [`DropReason::TooLarge`].
@@ -58,20 +66,24 @@ pub fn from_peer(
     table: &Table,
     tick: Tick,
     relay: RelayId,
-    peer: PeerAddr,
+    source: PeerAddr,
+    arrived: IpHeader,
     buffer: &mut [u8],
     payload: Range<usize>,
 ) -> FromPeer {
     let judged = table.of_relay(relay).ok_or(DropReason::StaleRelay).and_then(|allocation| {
+        let peer = table.name_of(source);
         allocation.live(tick)?.admit(peer, tick)?;
         let bytes = payload.len();
+        let header = header::to_client(arrived, peer, allocation.five_tuple())?;
+        allocation.charge(tick, bytes)?;
         let frame = match allocation.channel_to(peer, tick) {
             Some(channel) => frame_channel_data(channel, buffer, payload),
             None => frame_data_indication(table.fresh_transaction(), peer, buffer, payload),
         }
         .ok_or(DropReason::TooLarge)?;
         allocation.count_to_client(bytes);
-        Ok(FromPeer::ToClient { to: allocation.five_tuple(), frame })
+        Ok(FromPeer::ToClient { to: allocation.five_tuple(), frame, header })
     });
     judged.unwrap_or_else(FromPeer::Drop)
 }
@@ -80,45 +92,51 @@ pub fn from_peer(
 fn channel_data_to_peer<'a>(
     table: &Table,
     tick: Tick,
-    allocation: &Allocation,
+    client: Client<'_>,
+    arrived: IpHeader,
     datagram: &'a [u8],
 ) -> Result<FromClient<'a>, DropReason> {
-    allocation.live(tick)?;
+    client.live(tick)?;
     let (number, data) = channel_data::decode(datagram).map_err(|_| DropReason::Malformed)?;
-    let channel = allocation.channel(number, tick)?;
+    let (allocation, channel) = client.channel(number, tick)?;
     allocation.admit(channel.peer, tick)?;
     if !table.may_reach_by(channel) {
         return Err(DropReason::ForbiddenPeer);
     }
+    let header = header::to_peer(arrived, allocation.five_tuple(), channel.peer, false)?;
+    allocation.charge(tick, data.len())?;
     allocation.count_to_peer(data.len());
-    Ok(FromClient::ToPeer { relay: allocation.relay(), peer: channel.peer, data })
+    Ok(FromClient::ToPeer { relay: allocation.relay(), peer: table.way_to(channel.peer), data, header })
 }
 
 /// RFC 8656 § 11.2.
 fn send_to_peer<'a>(
     table: &Table,
     tick: Tick,
-    allocation: &Allocation,
+    client: Client<'_>,
+    arrived: IpHeader,
     datagram: &'a [u8],
 ) -> Result<FromClient<'a>, DropReason> {
-    allocation.live(tick)?;
+    client.live(tick)?;
     let send = indication::decode_send(datagram).map_err(|refused| match refused {
         Refused::Malformed(_) => DropReason::Malformed,
         Refused::NotSend => DropReason::UnknownIndication,
         Refused::Incomplete | Refused::UnknownAttribute => DropReason::BadSend,
     })?;
-    // From IPv4 to IPv4 a server that does not set the DF bit does not understand DONT-FRAGMENT (§ 11.2);
-    // between all other families the attribute is ignored (§ 13).
-    let client = allocation.five_tuple().client;
-    if send.dont_fragment && (client.family(), send.peer.family()) == (Family::V4, Family::V4) {
-        return Err(DropReason::BadSend);
-    }
+    let allocation = client.to(send.peer.family(), tick)?;
     allocation.admit(send.peer, tick)?;
     if !table.may_reach(send.peer) {
         return Err(DropReason::ForbiddenPeer);
     }
+    let header = header::to_peer(arrived, allocation.five_tuple(), send.peer, send.dont_fragment)?;
+    allocation.charge(tick, send.data.len())?;
     allocation.count_to_peer(send.data.len());
-    Ok(FromClient::ToPeer { relay: allocation.relay(), peer: send.peer, data: send.data })
+    Ok(FromClient::ToPeer {
+        relay: allocation.relay(),
+        peer: table.way_to(send.peer),
+        data: send.data,
+        header,
+    })
 }
 
 /// Over UDP no padding is needed (RFC 8656 § 12.5).
@@ -158,6 +176,8 @@ fn whole_frame(frame: Range<usize>, buffer: &[u8]) -> Option<Range<usize>> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::sync::Arc;
+    use std::time::Duration;
 
     use proptest::prelude::any;
     use proptest::prelude::prop;
@@ -165,9 +185,16 @@ mod tests {
     use proptest::prelude::prop_assert_eq;
     use proptest::proptest;
 
+    use crate::proto::media::Bandwidth;
+    use crate::proto::media::Bucket;
     use crate::proto::media::Counters;
+    use crate::proto::media::ExternalAddresses;
     use crate::proto::media::TableChange;
+    use crate::proto::media::TableConfig;
     use crate::proto::media::fixture::*;
+    use crate::proto::peers::PolicyBuilder;
+    use crate::proto::peers::Unlisted;
+    use crate::proto::types::Rate;
     use crate::proto::wire::indication::DATA_HEADER_MAX;
     use crate::proto::wire::indication::DATA_PADDING_MAX;
 
@@ -178,6 +205,8 @@ mod tests {
     const CLIENT_OF_V4: u16 = 1004;
     const CLIENT_OF_V6: u16 = 1006;
     const STRANGER: u16 = 1999;
+    /// Of a datagram of which nothing is known, and which shall not be fragmented.
+    const WHOLE: IpHeader = IpHeader { hop_limit: None, traffic_class: 0, dont_fragment: true };
 
     /// Allocations until 1000 ms, permissions until 500, channels until 800, except where a case needs
     /// another end.
@@ -210,7 +239,7 @@ mod tests {
     }
 
     fn sent<'a>(relay: RelayId, to: &str, data: &'a [u8]) -> FromClient<'a> {
-        FromClient::ToPeer { relay, peer: peer(to), data }
+        FromClient::ToPeer { relay, peer: peer(to), data, header: IpHeader::default() }
     }
 
     const fn dropped(reason: DropReason) -> FromClient<'static> {
@@ -358,7 +387,18 @@ mod tests {
                 stun(0x0016, TRANSACTION, &unknown_required.concat()),
                 dropped(BadSend),
             ),
-            ("DONT-FRAGMENT from v4 to v4", 0, v4, unfragmented("203.0.113.1:9"), dropped(BadSend)),
+            (
+                "DONT-FRAGMENT from v4 to v4",
+                0,
+                v4,
+                unfragmented("203.0.113.1:9"),
+                FromClient::ToPeer {
+                    relay: OVER_V4,
+                    peer: peer("203.0.113.1:9"),
+                    data: b"hi",
+                    header: WHOLE,
+                },
+            ),
             (
                 "DONT-FRAGMENT from v4 to v6",
                 0,
@@ -379,7 +419,11 @@ mod tests {
         ];
         let table = world(false);
         for (name, millis, from, datagram, verdict) in cases {
-            assert_eq!(from_client(&table, at(millis), &client(from), &datagram), verdict, "{name}");
+            assert_eq!(
+                from_client(&table, at(millis), &client(from), IpHeader::default(), &datagram),
+                verdict,
+                "{name}"
+            );
         }
     }
 
@@ -389,13 +433,27 @@ mod tests {
         let v4 = client(CLIENT_OF_V4);
         let by_channel = channel_data(0x4000, b"hi");
         let to_peer = sent(OVER_V4, "203.0.113.2:2000", b"hi");
-        assert_eq!(from_client(&table, at(499), &v4, &by_channel), to_peer);
-        assert_eq!(from_client(&table, at(500), &v4, &by_channel), dropped(DropReason::PermissionExpired));
+        assert_eq!(from_client(&table, at(499), &v4, IpHeader::default(), &by_channel), to_peer);
+        assert_eq!(
+            from_client(&table, at(500), &v4, IpHeader::default(), &by_channel),
+            dropped(DropReason::PermissionExpired)
+        );
         // 0x4004 was bound without a Permit.
         let unpermitted = channel_data(0x4004, b"hi");
-        assert_eq!(from_client(&table, at(0), &v4, &unpermitted), dropped(DropReason::NoPermission));
+        assert_eq!(
+            from_client(&table, at(0), &v4, IpHeader::default(), &unpermitted),
+            dropped(DropReason::NoPermission)
+        );
         let (mut buffer, payload) = received(b"yo");
-        let back = from_peer(&table, at(500), OVER_V4, peer("203.0.113.2:2000"), &mut buffer, payload);
+        let back = from_peer(
+            &table,
+            at(500),
+            OVER_V4,
+            peer("203.0.113.2:2000"),
+            IpHeader::default(),
+            &mut buffer,
+            payload,
+        );
         assert_eq!(back, FromPeer::Drop(DropReason::PermissionExpired));
     }
 
@@ -408,7 +466,7 @@ mod tests {
             let address = socket("198.51.100.1:50001");
             table.apply(TableChange::OwnRelay { address, live });
             for datagram in [&by_channel, &by_send] {
-                let verdict = from_client(&table, at(0), &v4, datagram);
+                let verdict = from_client(&table, at(0), &v4, IpHeader::default(), datagram);
                 let expected = if live {
                     sent(OVER_V4, "198.51.100.1:50001", b"hi")
                 } else {
@@ -428,11 +486,12 @@ mod tests {
         payload: &[u8],
     ) -> Result<Vec<u8>, DropReason> {
         let (mut buffer, place) = received(payload);
-        match from_peer(table, at(millis), relay, peer(from), &mut buffer, place.clone()) {
+        match from_peer(table, at(millis), relay, peer(from), IpHeader::default(), &mut buffer, place.clone())
+        {
             FromPeer::Drop(reason) => Err(reason),
-            FromPeer::ToClient { to, frame } => {
+            FromPeer::ToClient { to, frame, header } => {
                 let port = if relay == OVER_V4 { CLIENT_OF_V4 } else { CLIENT_OF_V6 };
-                assert_eq!(to, client(port));
+                assert_eq!((to, header), (client(port), IpHeader::default()));
                 assert_eq!(&buffer[place], payload, "data stays in place");
                 Ok(buffer[frame].to_vec())
             }
@@ -528,7 +587,7 @@ mod tests {
     fn a_buffer_without_room_is_refused_and_not_overrun() {
         let table = world(false);
         let judge = |from: &str, buffer: &mut [u8], payload| {
-            from_peer(&table, at(0), OVER_V4, peer(from), buffer, payload)
+            from_peer(&table, at(0), OVER_V4, peer(from), IpHeader::default(), buffer, payload)
         };
         let refused = FromPeer::Drop(DropReason::TooLarge);
         let (channel, none) = ("203.0.113.2:2000", "203.0.113.1:9");
@@ -549,7 +608,7 @@ mod tests {
         for datagram in
             [channel_data(0x4000, b"four"), send("203.0.113.1:9", b"sixsix"), channel_data(0x4001, b"no")]
         {
-            from_client(&table, at(0), &v4, &datagram);
+            from_client(&table, at(0), &v4, IpHeader::default(), &datagram);
         }
         arrive(&table, 0, OVER_V4, "203.0.113.2:2000", b"channel").unwrap();
         arrive(&table, 0, OVER_V4, "203.0.113.1:9", b"data").unwrap();
@@ -560,15 +619,314 @@ mod tests {
         assert_eq!(table.counters(OVER_V6), Some(Counters::default()));
     }
 
+    /// Two relay addresses behind a NAT, two allocations of the first family and one of the second.
+    fn behind_a_nat() -> Table {
+        let pairs = [("10.0.0.5", "198.51.100.1"), ("fd00::5", "2001:db8:ffff::1")];
+        let pairs = pairs.map(|(bind, external)| (bind.parse().unwrap(), external.parse().unwrap()));
+        let policy = PolicyBuilder {
+            default: Unlisted::None,
+            allow: vec!["203.0.113.0/24".parse().unwrap()],
+            own: pairs.iter().flat_map(|(bind, external)| [*bind, *external]).collect(),
+            relay: pairs.map(|(_, external)| external).into(),
+            ..PolicyBuilder::default()
+        };
+        let mut table = Table::new(TableConfig {
+            policy: Arc::new(policy.build()),
+            strict_permissions: true,
+            hash_seeds: [1, 2, 3, 4],
+            external: ExternalAddresses::new(pairs),
+        });
+        let own = |address| TableChange::OwnRelay { address: socket(address), live: true };
+        for change in [
+            insert(OVER_V4, client(CLIENT_OF_V4), "198.51.100.1:50000", 1_000),
+            insert(OVER_V6, client(CLIENT_OF_V6), "[2001:db8:ffff::1]:50000", 1_000),
+            permit(OVER_V4, "198.51.100.1", 500),
+            permit(OVER_V4, "10.0.0.5", 500),
+            permit(OVER_V4, "203.0.113.1", 500),
+            permit(OVER_V6, "2001:db8:ffff::1", 500),
+            bind(OVER_V4, 0x4000, "198.51.100.1:50001", 800),
+            own("198.51.100.1:50000"),
+            own("198.51.100.1:50001"),
+            own("198.51.100.1:50002"),
+            own("[2001:db8:ffff::1]:50001"),
+        ] {
+            table.apply(change);
+        }
+        table
+    }
+
+    #[test]
+    fn an_own_relay_behind_a_nat_is_reached_as_it_is_bound() {
+        let (table, v4, v6) = (behind_a_nat(), client(CLIENT_OF_V4), client(CLIENT_OF_V6));
+        let judge =
+            |client, datagram: &[u8]| match from_client(&table, at(0), client, IpHeader::default(), datagram)
+            {
+                FromClient::ToPeer { peer, .. } => Ok(peer.to_string()),
+                FromClient::Drop(reason) => Err(reason),
+                other => panic!("{other:?}"),
+            };
+        let by_channel = judge(&v4, &channel_data(0x4000, b"hi"));
+        assert_eq!(by_channel, Ok("10.0.0.5:50001".to_owned()));
+        assert_eq!(judge(&v4, &send("198.51.100.1:50002", b"hi")), Ok("10.0.0.5:50002".to_owned()));
+        assert_eq!(judge(&v6, &send("[2001:db8:ffff::1]:50001", b"hi")), Ok("[fd00::5]:50001".to_owned()));
+        assert_eq!(judge(&v4, &send("203.0.113.1:9", b"hi")), Ok("203.0.113.1:9".to_owned()));
+        for dead in ["198.51.100.1:50003", "198.51.100.1:22", "10.0.0.5:50001", "10.0.0.5:22"] {
+            assert_eq!(judge(&v4, &send(dead, b"hi")), Err(DropReason::ForbiddenPeer), "{dead}");
+        }
+    }
+
+    #[test]
+    fn an_own_relay_behind_a_nat_is_admitted_and_shown_as_it_is_named() {
+        let mut table = behind_a_nat();
+        let framed = arrive(&table, 0, OVER_V4, "10.0.0.5:50001", b"hi");
+        assert_eq!(framed, Ok(channel_data(0x4000, b"hi")));
+        let shown = |table: &Table, relay, from, external| {
+            let (mut buffer, payload) = received(b"hi");
+            match from_peer(table, at(0), relay, peer(from), IpHeader::default(), &mut buffer, payload) {
+                FromPeer::ToClient { frame, .. } => {
+                    let frame = &buffer[frame];
+                    let transaction = frame[8..20].try_into().unwrap();
+                    assert_eq!(frame, data_indication(transaction, peer(external), b"hi"));
+                }
+                FromPeer::Drop(reason) => panic!("{reason:?}"),
+            }
+        };
+        shown(&table, OVER_V4, "10.0.0.5:50002", "198.51.100.1:50002");
+        shown(&table, OVER_V6, "[fd00::5]:50001", "[2001:db8:ffff::1]:50001");
+        // A port that is no live relay's is some other program of this machine.
+        shown(&table, OVER_V4, "10.0.0.5:9", "10.0.0.5:9");
+        let other = arrive(&table, 0, OVER_V6, "[fd00::5]:9", b"hi");
+        assert_eq!(other, Err(DropReason::NoPermission));
+        table.apply(TableChange::OwnRelay { address: socket("198.51.100.1:50002"), live: false });
+        shown(&table, OVER_V4, "10.0.0.5:50002", "10.0.0.5:50002");
+    }
+
+    #[test]
+    fn what_is_more_than_the_bandwidth_is_dropped_for_its_reason_both_ways_and_not_counted() {
+        // 25,000 bytes pass at once: 25 packets of 1,000 with their headers.
+        let rate = Rate::new(200_000, Duration::from_secs(1)).unwrap();
+        let data = [7; 972];
+        for (bandwidth, reason) in [
+            (Bandwidth { allocation: Some(Bucket::new(rate)), user: None }, DropReason::AllocationBandwidth),
+            (Bandwidth { allocation: None, user: Some(Bucket::new(rate)) }, DropReason::UserBandwidth),
+        ] {
+            let mut table = world(false);
+            let TableChange::Insert(mut new) =
+                insert(RelayId { index: 9, generation: 1 }, client(STRANGER), "198.51.100.1:50009", 9_000)
+            else {
+                unreachable!("insert makes an Insert")
+            };
+            new.bandwidth = bandwidth;
+            let (relay, by) = (new.relay, new.five_tuple);
+            table.apply(TableChange::Insert(new));
+            table.apply(bind(relay, 0x4000, "203.0.113.2:2000", 9_000));
+            let to_peer = |datagram: &[u8], millis| match from_client(
+                &table,
+                at(millis),
+                &by,
+                IpHeader::default(),
+                datagram,
+            ) {
+                FromClient::ToPeer { .. } => Ok(()),
+                FromClient::Drop(reason) => Err(reason),
+                other => panic!("{other:?}"),
+            };
+            let to_client = |from| {
+                let (mut buffer, payload) = received(&data);
+                match from_peer(&table, at(0), relay, peer(from), IpHeader::default(), &mut buffer, payload) {
+                    FromPeer::ToClient { .. } => Ok(()),
+                    FromPeer::Drop(reason) => Err(reason),
+                }
+            };
+            for _ in 0..10 {
+                assert_eq!(to_peer(&channel_data(0x4000, &data), 0), Ok(()));
+                assert_eq!(to_client("203.0.113.2:2000"), Ok(()));
+            }
+            for _ in 0..5 {
+                assert_eq!(to_peer(&send("203.0.113.2:2000", &data), 0), Ok(()));
+            }
+            assert_eq!(to_peer(&channel_data(0x4000, &data), 0), Err(reason));
+            assert_eq!(to_peer(&send("203.0.113.2:2000", &data), 0), Err(reason));
+            assert_eq!(to_client("203.0.113.2:2000"), Err(reason));
+            assert_eq!(to_client("203.0.113.2:9"), Err(reason));
+            let counters = table.counters(relay).unwrap();
+            assert_eq!((counters.to_peer_packets, counters.to_client_packets), (15, 10));
+            // What is dropped for another reason costs nothing.
+            assert_eq!(to_peer(&channel_data(0x4FFF, &data), 40), Err(DropReason::NoChannel));
+            assert_eq!(to_peer(&channel_data(0x4000, &data), 40), Ok(()));
+            // Other allocations are untouched.
+            assert!(arrive(&table, 0, OVER_V4, "203.0.113.2:2000", &data).is_ok());
+        }
+    }
+
+    #[test]
+    fn the_header_goes_over_and_what_has_used_up_its_hop_limit_is_dropped_and_not_counted() {
+        let table = world(false);
+        let v4 = client(CLIENT_OF_V4);
+        let header = |hop_limit| IpHeader { hop_limit: Some(hop_limit), traffic_class: 0xB9, ..WHOLE };
+        let media = [channel_data(0x4000, b"four"), send("203.0.113.1:9", b"four")];
+        let from = ["203.0.113.2:2000", "203.0.113.1:9"];
+        for used_up in [0, 1] {
+            for datagram in &media {
+                let verdict = from_client(&table, at(0), &v4, header(used_up), datagram);
+                assert_eq!(verdict, dropped(DropReason::HopLimit));
+            }
+            for from in from {
+                let (mut buffer, payload) = received(b"yo");
+                let verdict =
+                    from_peer(&table, at(0), OVER_V4, peer(from), header(used_up), &mut buffer, payload);
+                assert_eq!(verdict, FromPeer::Drop(DropReason::HopLimit));
+            }
+            // What is for the server itself has arrived.
+            let request = stun(0x0001, TRANSACTION, b"");
+            let verdict = from_client(&table, at(0), &v4, header(used_up), &request);
+            assert_eq!(verdict, FromClient::LiveRequest);
+        }
+        assert_eq!(table.counters(OVER_V4), Some(Counters::default()));
+        for (datagram, from) in media.iter().zip(from) {
+            let FromClient::ToPeer { header: onward, .. } =
+                from_client(&table, at(0), &v4, header(2), datagram)
+            else {
+                panic!("to the peer")
+            };
+            assert_eq!(onward, header(1));
+            let (mut buffer, payload) = received(b"yo");
+            let verdict = from_peer(&table, at(0), OVER_V4, peer(from), header(2), &mut buffer, payload);
+            assert!(matches!(verdict, FromPeer::ToClient { header: onward, .. } if onward == header(1)));
+        }
+    }
+
     #[test]
     fn a_removed_allocation_is_a_strangers_at_once() {
         let mut table = world(false);
         let (v4, datagram) = (client(CLIENT_OF_V4), channel_data(0x4000, b"hi"));
         table.apply(TableChange::Remove { relay: OVER_V4 });
-        assert_eq!(from_client(&table, at(0), &v4, &datagram), dropped(DropReason::NoAllocation));
+        assert_eq!(
+            from_client(&table, at(0), &v4, IpHeader::default(), &datagram),
+            dropped(DropReason::NoAllocation)
+        );
         let request = stun(0x0001, TRANSACTION, b"");
-        assert_eq!(from_client(&table, at(0), &v4, &request), FromClient::StrangerRequest);
+        assert_eq!(
+            from_client(&table, at(0), &v4, IpHeader::default(), &request),
+            FromClient::StrangerRequest
+        );
         assert_eq!(arrive(&table, 0, OVER_V4, "203.0.113.2:2000", b"x"), Err(DropReason::StaleRelay));
+    }
+
+    /// A dual allocation: both relayed addresses belong to one client.
+    fn dual() -> Table {
+        let mut table = table(false);
+        let changes = [
+            insert(OVER_V4, client(CLIENT_OF_V4), "198.51.100.1:50000", 1_000),
+            insert(OVER_V6, client(CLIENT_OF_V4), "[2001:db8:ffff::1]:50000", 2_000),
+            permit(OVER_V4, "203.0.113.1", 3_000),
+            permit(OVER_V6, "2001:db8:1::1", 3_000),
+            bind(OVER_V4, 0x4000, "203.0.113.2:2000", 3_000),
+            bind(OVER_V6, 0x4001, "[2001:db8:1::2]:2000", 3_000),
+        ];
+        for change in changes {
+            table.apply(change);
+        }
+        table
+    }
+
+    #[test]
+    fn of_two_relayed_addresses_the_peer_s_family_chooses() {
+        let table = dual();
+        let told = |millis, datagram: &[u8]| match from_client(
+            &table,
+            at(millis),
+            &client(CLIENT_OF_V4),
+            IpHeader::default(),
+            datagram,
+        ) {
+            FromClient::ToPeer { relay, peer, .. } => Ok((relay, peer.to_string())),
+            FromClient::Drop(reason) => Err(reason),
+            _ => unreachable!("no request"),
+        };
+        let to = |relay, peer: &str| Ok((relay, peer.to_owned()));
+        for millis in [0, 999] {
+            assert_eq!(told(millis, &send("203.0.113.1:9", b"x")), to(OVER_V4, "203.0.113.1:9"));
+            assert_eq!(told(millis, &send("[2001:db8:1::1]:9", b"x")), to(OVER_V6, "[2001:db8:1::1]:9"));
+            assert_eq!(told(millis, &channel_data(0x4000, b"x")), to(OVER_V4, "203.0.113.2:2000"));
+            assert_eq!(told(millis, &channel_data(0x4001, b"x")), to(OVER_V6, "[2001:db8:1::2]:2000"));
+        }
+        // Each has its own end.
+        let over = Err(DropReason::AllocationExpired);
+        assert_eq!(told(1_000, &send("203.0.113.1:9", b"x")), over);
+        assert_eq!(told(1_000, &channel_data(0x4000, b"x")), over);
+        assert_eq!(told(1_999, &send("[2001:db8:1::1]:9", b"x")), to(OVER_V6, "[2001:db8:1::1]:9"));
+        assert_eq!(told(1_999, &channel_data(0x4001, b"x")), to(OVER_V6, "[2001:db8:1::2]:2000"));
+        assert_eq!(told(2_000, &channel_data(0x4001, b"x")), over);
+        assert_eq!(told(0, &channel_data(0x4002, b"x")), Err(DropReason::NoChannel));
+        // What each carried is counted on its own.
+        let packets = |relay| table.counters(relay).map(|carried| carried.to_peer_packets);
+        assert_eq!((packets(OVER_V4), packets(OVER_V6)), (Some(4), Some(6)));
+    }
+
+    #[test]
+    fn both_relayed_addresses_lead_to_the_one_client_and_each_admits_its_own_peers() {
+        let table = dual();
+        assert_eq!(arrive_at(&table, OVER_V4, "203.0.113.2:2000"), Ok(client(CLIENT_OF_V4)));
+        assert_eq!(arrive_at(&table, OVER_V6, "[2001:db8:1::2]:2000"), Ok(client(CLIENT_OF_V4)));
+        assert_eq!(arrive_at(&table, OVER_V6, "203.0.113.2:2000"), Err(DropReason::PeerFamily));
+        assert_eq!(arrive_at(&table, OVER_V4, "[2001:db8:1::2]:2000"), Err(DropReason::PeerFamily));
+    }
+
+    fn arrive_at(table: &Table, relay: RelayId, from: &str) -> Result<FiveTuple, DropReason> {
+        let (mut buffer, place) = received(b"yo");
+        match from_peer(table, at(0), relay, peer(from), IpHeader::default(), &mut buffer, place) {
+            FromPeer::ToClient { to, .. } => Ok(to),
+            FromPeer::Drop(reason) => Err(reason),
+        }
+    }
+
+    #[test]
+    fn one_of_two_relayed_addresses_goes_alone_whichever_it_is() {
+        let (v4, v6) = (channel_data(0x4000, b"x"), channel_data(0x4001, b"x"));
+        for (gone, kept, dead, alive) in [(OVER_V4, OVER_V6, &v4, &v6), (OVER_V6, OVER_V4, &v6, &v4)] {
+            let mut table = dual();
+            table.apply(TableChange::Remove { relay: gone });
+            let judge = |datagram: &[u8]| match from_client(
+                &table,
+                at(0),
+                &client(CLIENT_OF_V4),
+                IpHeader::default(),
+                datagram,
+            ) {
+                FromClient::ToPeer { relay, .. } => Ok(relay),
+                FromClient::Drop(reason) => Err(reason),
+                _ => unreachable!("no request"),
+            };
+            assert_eq!(judge(dead), Err(DropReason::NoChannel));
+            assert_eq!(judge(alive), Ok(kept));
+            assert_eq!(table.len(), 1);
+            table.apply(TableChange::Remove { relay: kept });
+            assert_eq!(table.len(), 0);
+            assert_eq!(
+                from_client(&table, at(0), &client(CLIENT_OF_V4), IpHeader::default(), alive),
+                dropped(DropReason::NoAllocation)
+            );
+        }
+    }
+
+    #[test]
+    fn a_number_bound_anew_to_the_other_family_leaves_the_first() {
+        let mut table = dual();
+        table.apply(bind(OVER_V6, 0x4000, "[2001:db8:1::3]:3000", 3_000));
+        let verdict = from_client(
+            &table,
+            at(0),
+            &client(CLIENT_OF_V4),
+            IpHeader::default(),
+            &channel_data(0x4000, b"x"),
+        ) == sent(OVER_V6, "[2001:db8:1::3]:3000", b"x");
+        assert!(verdict);
+        assert_eq!(
+            arrive_as_data(&table, 0, OVER_V4, "203.0.113.2:2000", b"x").len(),
+            12,
+            "no channel any more"
+        );
     }
 
     proptest! {
@@ -587,7 +945,7 @@ mod tests {
                 bytes[..start.len()].copy_from_slice(start);
             }
             let table = world(false);
-            let verdict = from_client(&table, at(0), &client(from), &bytes);
+            let verdict = from_client(&table, at(0), &client(from), IpHeader::default(), &bytes);
             if let FromClient::ToPeer { peer: to, data, .. } = verdict {
                 prop_assert!(to != peer("203.0.113.66:53"));
                 prop_assert!(data.len() <= bytes.len());
@@ -605,7 +963,7 @@ mod tests {
             for from in ["203.0.113.2:2000", "203.0.113.1:9"] {
                 let mut buffer = vec![STALE; len];
                 if let FromPeer::ToClient { frame, .. } =
-                    from_peer(&table, at(0), OVER_V4, peer(from), &mut buffer, start..end)
+                    from_peer(&table, at(0), OVER_V4, peer(from), IpHeader::default(), &mut buffer, start..end)
                 {
                     prop_assert!(frame.end <= len && frame.start < start);
                 }

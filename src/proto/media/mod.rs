@@ -2,17 +2,25 @@
 //! takes a lock, reads a clock or logs.
 
 mod allocation;
+mod bucket;
+mod client;
 mod counters;
+mod external;
 #[cfg(test)]
 mod fixture;
 pub mod forward;
+mod header;
 #[cfg(test)]
 mod model;
+pub mod returned;
 mod table;
 mod update;
 mod verdict;
 
+pub use bucket::Bandwidth;
+pub use bucket::Bucket;
 pub use counters::Counters;
+pub use external::ExternalAddresses;
 pub use table::Table;
 pub use table::TableConfig;
 pub use update::NewAllocation;

@@ -1,6 +1,7 @@
 //! The naive reading of RFC 8656 §§ 9–12: lists of everything that was ever said, searched from end to end.
 //! Random histories of changes and packets must lead it and the table to the same verdicts.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use proptest::prelude::Just;
@@ -13,6 +14,7 @@ use proptest::proptest;
 
 use crate::proto::types::Deadline;
 use crate::proto::types::FiveTuple;
+use crate::proto::types::IpHeader;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayId;
 use crate::proto::types::Tick;
@@ -37,7 +39,10 @@ const PEERS: [&str; 9] = [
     "192.0.2.99:1000",
     "[2001:db8:1::1]:1000",
 ];
-const ALWAYS_FORBIDDEN: [&str; 2] = ["203.0.113.66:53", "192.0.2.99:1000"];
+const FORBIDDEN_AT_FIRST: [&str; 2] = ["203.0.113.66:53", "192.0.2.99:1000"];
+/// The denials of another policy, and what it forbids.
+const OTHER_DENIALS: [&str; 2] = ["203.0.113.66:54", "203.0.113.2"];
+const FORBIDDEN_THEN: [&str; 3] = ["203.0.113.66:54", "203.0.113.2:1000", "192.0.2.99:1000"];
 const OWN_RELAYS: [&str; 2] = ["198.51.100.1:50000", "198.51.100.1:50001"];
 const RELAYED: [&str; 2] = ["198.51.100.1:50000", "[2001:db8:ffff::1]:50000"];
 const CHANNELS: std::ops::Range<u16> = 0x4000..0x4003;
@@ -58,6 +63,7 @@ struct Model {
     strict: bool,
     allocations: Vec<Allocation>,
     own: Vec<PeerAddr>,
+    other_policy: bool,
 }
 
 impl Model {
@@ -78,13 +84,14 @@ impl Model {
                     return;
                 }
                 self.allocations.retain(|allocation| !same_place(allocation));
+                let over_v6 = new.relayed.ip().is_ipv6();
                 for former in &mut self.allocations {
-                    former.removed |= former.five_tuple == new.five_tuple;
+                    former.removed |= former.five_tuple == new.five_tuple && former.over_v6 == over_v6;
                 }
                 self.allocations.push(Allocation {
                     relay: new.relay,
                     five_tuple: new.five_tuple,
-                    over_v6: new.relayed.ip().is_ipv6(),
+                    over_v6,
                     until: new.until,
                     removed: false,
                     grants: Vec::new(),
@@ -103,8 +110,14 @@ impl Model {
                 }
             }
             TableChange::Bind { relay, channel, peer, until } => {
-                let Some(allocation) = self.of(*relay) else { return };
                 let number = channel.get();
+                let Some(five_tuple) = self.of(*relay).map(|allocation| allocation.five_tuple) else {
+                    return;
+                };
+                for other in self.allocations.iter_mut().filter(|a| a.relay != *relay && !a.removed) {
+                    other.bindings.retain(|(n, _, _)| other.five_tuple != five_tuple || *n != number);
+                }
+                let Some(allocation) = self.of(*relay) else { return };
                 let still = |(n, p, _): &(u16, PeerAddr, Deadline)| (*n, *p) == (number, *peer);
                 let going_on =
                     allocation.bindings.iter().find(|binding| still(binding)).map(|(_, _, end)| *end);
@@ -125,12 +138,24 @@ impl Model {
                     self.own.push(PeerAddr::new(*address));
                 }
             }
+            TableChange::Policy(to) => self.other_policy = **to == *policy(&OTHER_DENIALS),
+            TableChange::Forbid { relay, peer } => {
+                if let Some(allocation) = self.of(*relay) {
+                    allocation.grants.retain(|(ip, _)| ip != peer);
+                }
+            }
+            TableChange::Unbind { relay, channel } => {
+                if let Some(allocation) = self.of(*relay) {
+                    allocation.bindings.retain(|(number, _, _)| *number != channel.get());
+                }
+            }
         }
     }
 
     fn allowed(&self, to: PeerAddr) -> bool {
         let is_one_of = |list: &[&str]| list.iter().any(|text| peer(text) == to);
-        if is_one_of(&OWN_RELAYS) { self.own.contains(&to) } else { !is_one_of(&ALWAYS_FORBIDDEN) }
+        let forbidden: &[&str] = if self.other_policy { &FORBIDDEN_THEN } else { &FORBIDDEN_AT_FIRST };
+        if is_one_of(&OWN_RELAYS) { self.own.contains(&to) } else { !is_one_of(forbidden) }
     }
 
     fn of_client(
@@ -139,20 +164,29 @@ impl Model {
         from: FiveTuple,
         packet: &Packet,
     ) -> Result<(RelayId, PeerAddr), DropReason> {
-        let own = |a: &&Allocation| a.five_tuple == from && !a.removed;
-        let allocation = self.allocations.iter().find(own).ok_or(DropReason::NoAllocation)?;
-        allocation.alive(tick)?;
-        let to = match packet {
-            Packet::Send(to) => *to,
+        let own: Vec<_> = self.allocations.iter().filter(|a| a.five_tuple == from && !a.removed).collect();
+        if own.is_empty() {
+            return Err(DropReason::NoAllocation);
+        }
+        if own.iter().all(|allocation| allocation.alive(tick).is_err()) {
+            return Err(DropReason::AllocationExpired);
+        }
+        let (allocation, to) = match packet {
+            Packet::Send(to) => {
+                let by = own.iter().find(|allocation| allocation.over_v6 == to.ip().is_ipv6());
+                (by.ok_or(DropReason::PeerFamily)?, *to)
+            }
             Packet::Channel(number) => {
-                let bound = allocation.bindings.iter().find(|(n, _, _)| n == number);
-                let (_, to, until) = bound.ok_or(DropReason::NoChannel)?;
+                let mut bound = own.iter().flat_map(|a| a.bindings.iter().map(move |binding| (a, binding)));
+                let bound = bound.find(|(_, (n, _, _))| n == number);
+                let (allocation, (_, to, until)) = bound.ok_or(DropReason::NoChannel)?;
                 if until.is_due(tick) {
                     return Err(DropReason::ChannelExpired);
                 }
-                *to
+                (allocation, *to)
             }
         };
+        allocation.alive(tick)?;
         allocation.permitted(tick, to)?;
         if !self.allowed(to) {
             return Err(DropReason::ForbiddenPeer);
@@ -251,6 +285,12 @@ fn a_change() -> impl Strategy<Value = TableChange> {
         1 => a_relay().prop_map(|relay| TableChange::Remove { relay }),
         2 => (prop::sample::select(&OWN_RELAYS[..]), any::<bool>())
             .prop_map(|(own, live)| TableChange::OwnRelay { address: socket(own), live }),
+        3 => any::<bool>().prop_map(|other| {
+            TableChange::Policy(if other { policy(&OTHER_DENIALS) } else { policy(&FORBIDDEN_AT_FIRST[..1]) })
+        }),
+        1 => (a_relay(), a_peer()).prop_map(|(relay, peer)| TableChange::Forbid { relay, peer: peer.ip() }),
+        1 => (a_relay(), CHANNELS)
+            .prop_map(|(relay, number)| TableChange::Unbind { relay, channel: channel(number) }),
     ]
 }
 
@@ -275,14 +315,14 @@ fn text(peer: PeerAddr) -> String {
 
 proptest! {
     #[test]
-    fn table_and_model_agree(strict in any::<bool>(), steps in prop::collection::vec(a_step(), 1..120)) {
+    fn table_and_model_agree(strict in any::<bool>(), dual in any::<bool>(), steps in prop::collection::vec(a_step(), 1..120)) {
         let mut model = Model { strict, ..Model::default() };
         let mut table = table(strict);
         let mut now = 0;
-        // Both slots start with an allocation: a history without any teaches little.
+        // Both slots start with a relayed address: a history without any teaches little.
         let firsts = [
             Step::Change(insert(relay(0, 1), client(0), RELAYED[0], 40)),
-            Step::Change(insert(relay(1, 1), client(1), RELAYED[1], 40)),
+            Step::Change(insert(relay(1, 1), client(u16::from(!dual)), RELAYED[1], 40)),
         ];
         for step in firsts.into_iter().chain(steps) {
             match step {
@@ -302,16 +342,17 @@ proptest! {
                         Packet::Send(peer) => send(&text(*peer), b"hi"),
                     };
                     let expected = match model.of_client(at(now), client, &packet) {
-                        Ok((relay, peer)) => FromClient::ToPeer { relay, peer, data: b"hi" },
+                        Ok((relay, peer)) => FromClient::ToPeer { relay, peer, data: b"hi", header: IpHeader::default() },
                         Err(reason) => FromClient::Drop(reason),
                     };
-                    prop_assert_eq!(from_client(&table, at(now), &client, &datagram), expected);
+                    prop_assert_eq!(from_client(&table, at(now), &client, IpHeader::default(), &datagram), expected);
                 }
                 Step::FromPeer(relay, peer) => {
                     let (mut buffer, payload) = received(b"yo");
-                    let verdict = match from_peer(&table, at(now), relay, peer, &mut buffer, payload) {
+                    let arrived = IpHeader::default();
+                    let verdict = match from_peer(&table, at(now), relay, peer, arrived, &mut buffer, payload) {
                         FromPeer::Drop(reason) => Err(reason),
-                        FromPeer::ToClient { to, frame } => {
+                        FromPeer::ToClient { to, frame, .. } => {
                             let first = buffer[frame.start];
                             let number = u16::from_be_bytes([first, buffer[frame.start + 1]]);
                             Ok((to, (first >= 0x40).then_some(number)))
@@ -321,7 +362,8 @@ proptest! {
                 }
             }
             let live = model.allocations.iter().filter(|allocation| !allocation.removed);
-            prop_assert_eq!(table.len(), live.clone().count());
+            let clients: BTreeSet<_> = live.clone().map(|a| a.five_tuple.client.socket().port()).collect();
+            prop_assert_eq!(table.len(), clients.len());
             prop_assert_eq!(table.iter().count(), live.count());
             for index in 0..2 {
                 for generation in 0..3 {

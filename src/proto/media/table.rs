@@ -1,7 +1,7 @@
 //! The table of one worker.
 //!
 //! ```text
-//! client side:  five-tuple ──hash──▶ index ─┐
+//! client side:  five-tuple ──hash──▶ index ─┐   (two indices for a dual allocation)
 //!                                           ├─▶ allocations[index]: generation, permitted, channels …
 //! relay side:   RelayId.index ──────────────┘
 //! ```
@@ -32,11 +32,14 @@ use crate::proto::types::limits::ALLOCATIONS_MAX;
 use crate::proto::wire::TransactionId;
 
 use super::Counters;
+use super::ExternalAddresses;
 use super::NewAllocation;
 use super::TableChange;
 use super::allocation::Allocation;
 use super::allocation::Channel;
 use super::allocation::Reach;
+use super::client::Client;
+use super::client::Places;
 
 /// The first four bytes of every transaction id (RFC 8489 § 5).
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xA4, 0x42];
@@ -50,21 +53,27 @@ pub struct TableConfig {
     pub strict_permissions: bool,
     /// Random seeds of the keyed hash.
     pub hash_seeds: [u64; 4],
+    /// The relay addresses that stand behind a 1:1 NAT.
+    pub external: ExternalAddresses,
 }
 
 /// The allocations of one worker, and which relayed addresses of the whole server are live.
 #[derive(Debug)]
 pub struct Table {
     policy: Arc<PeerPolicy>,
+    /// Counts the policies that there were. A channel remembers what its policy said; what an earlier one said is
+    /// not asked for, so that a new policy takes no walk over the channels.
+    policy_number: u32,
     strict_permissions: bool,
     hasher: RandomState,
-    /// The place in `allocations` of each five-tuple whose allocation was not removed.
-    clients: HashMap<FiveTuple, u32, RandomState>,
-    /// By `RelayId::index`; never longer than `ALLOCATIONS_MAX`. Boxed, because a worker has few of the
+    /// The places in `allocations` of each five-tuple whose allocation was not removed.
+    clients: HashMap<FiveTuple, Places, RandomState>,
+    /// Relayed addresses by `RelayId::index`; never longer than `ALLOCATIONS_MAX`. Boxed, because a worker has few of the
     /// indices.
     allocations: Vec<Option<Box<Allocation>>>,
     own_relays: LiveRelays,
     transactions: Transactions,
+    external: ExternalAddresses,
 }
 
 impl Table {
@@ -75,12 +84,14 @@ impl Table {
         let hasher = RandomState::with_seeds(a, b, c, d);
         Self {
             policy: config.policy,
+            policy_number: 0,
             strict_permissions: config.strict_permissions,
             clients: HashMap::with_hasher(hasher.clone()),
             allocations: Vec::new(),
             own_relays: LiveRelays(HashSet::with_hasher(hasher.clone())),
             transactions: Transactions::new(config.hash_seeds),
             hasher,
+            external: config.external,
         }
     }
 
@@ -94,6 +105,9 @@ impl Table {
             TableChange::Bind { relay, channel, peer, until } => self.bind(relay, channel, peer, until),
             TableChange::Remove { relay } => self.remove(relay),
             TableChange::OwnRelay { address, live } => self.own_relays.set(address, live),
+            TableChange::Policy(policy) => self.set_policy(policy),
+            TableChange::Forbid { relay, peer } => self.forbid(relay, peer),
+            TableChange::Unbind { relay, channel } => self.unbind(relay, channel),
         }
     }
 
@@ -109,10 +123,10 @@ impl Table {
         }
     }
 
-    /// The allocation of `five_tuple`, expired or not, and its dialect.
+    /// The allocation of `five_tuple`, expired or not, by the name of one of its relayed addresses, and its dialect.
     #[must_use]
     pub fn find(&self, five_tuple: &FiveTuple) -> Option<(RelayId, Dialect)> {
-        self.of_client(five_tuple).map(|allocation| (allocation.relay(), allocation.dialect()))
+        self.of_client(five_tuple).map(|client| (client.first.relay(), client.dialect()))
     }
 
     /// The client's side of `relay`; `None` if it is not here or was removed.
@@ -142,7 +156,7 @@ impl Table {
         self.clients.is_empty()
     }
 
-    /// Each allocation that was not removed, and what it carried so far, in no order that means anything.
+    /// Each relayed address that was not removed, and what it carried so far, in no order that means anything.
     pub fn iter(&self) -> impl Iterator<Item = (RelayId, Counters)> + '_ {
         self.allocations
             .iter()
@@ -154,9 +168,11 @@ impl Table {
 
 /// What a packet asks.
 impl Table {
-    /// The allocation of `five_tuple`, expired or not, found with one look.
-    pub(super) fn of_client(&self, five_tuple: &FiveTuple) -> Option<&Allocation> {
-        self.any_generation(*self.clients.get(five_tuple)?)
+    /// The relayed addresses of `five_tuple`, expired or not, found with one look.
+    pub(super) fn of_client(&self, five_tuple: &FiveTuple) -> Option<Client<'_>> {
+        let places = self.clients.get(five_tuple)?;
+        let first = self.any_generation(places.first)?;
+        Some(Client { first, second: places.second.and_then(|place| self.any_generation(place)) })
     }
 
     /// The allocation of `relay`, expired or not, unless it was removed or another has its place.
@@ -173,9 +189,28 @@ impl Table {
     /// Whether the policy lets a datagram go to the peer of `channel`.
     pub(super) fn may_reach_by(&self, channel: &Channel) -> bool {
         match channel.reach {
+            _ if channel.judged_by != self.policy_number => self.may_reach(channel.peer),
             Reach::Always => true,
             Reach::Never => false,
             Reach::OwnRelay => self.may_reach(channel.peer),
+        }
+    }
+
+    /// Where a datagram for `peer` is sent: the relayed address of a live allocation of this server is reached as it is
+    /// bound, all else as it is named.
+    pub(super) fn way_to(&self, peer: PeerAddr) -> PeerAddr {
+        match self.external.bound(peer) {
+            Some(bound) if self.own_relays.is_live(peer.socket()) => bound,
+            _ => peer,
+        }
+    }
+
+    /// Whom a datagram that came from `source` is from, as peers are named. Whatever else of this machine sends from an
+    /// address that relays are bound to keeps that address, for which no permission is granted.
+    pub(super) fn name_of(&self, source: PeerAddr) -> PeerAddr {
+        match self.external.external(source) {
+            Some(external) if self.own_relays.is_live(external.socket()) => external,
+            _ => source,
         }
     }
 
@@ -202,16 +237,21 @@ impl Table {
             }
             self.forget(there);
         }
-        // A five-tuple names one allocation: should control forget to remove the former, it is removed here.
-        if let Some((former, _)) = self.find(&five_tuple) {
-            self.remove(former);
+        // A five-tuple names one allocation, which has one relayed address of a family: should control forget to remove
+        // the former, it is removed here.
+        let family = new.relayed.family();
+        if let Some(former) = self.of_client(&five_tuple).and_then(|client| client.of(family)) {
+            self.remove(former.relay());
         }
         let place = relay.index as usize;
         if self.allocations.len() <= place {
             self.allocations.resize_with(place + 1, || None);
         }
         self.allocations[place] = Some(Box::new(Allocation::new(new, &self.hasher)));
-        self.clients.insert(five_tuple, relay.index);
+        let places = self.clients.entry(five_tuple).or_insert(Places { first: relay.index, second: None });
+        if places.first != relay.index {
+            places.second = Some(relay.index);
+        }
     }
 
     fn extend(&mut self, relay: RelayId, until: Deadline) {
@@ -227,10 +267,14 @@ impl Table {
     }
 
     fn bind(&mut self, relay: RelayId, number: ChannelNumber, peer: PeerAddr, until: Deadline) {
-        let reach = self.reach(peer);
+        let judgement = (self.reach(peer), self.policy_number);
         let strict_permissions = self.strict_permissions;
+        let Some(other) = self.of_relay(relay).map(|bound| self.other_place(bound)) else { return };
+        if let Some(other) = other.and_then(|place| self.allocations[place as usize].as_deref_mut()) {
+            other.unbind(number);
+        }
         let Some(allocation) = self.of_relay_mut(relay) else { return };
-        allocation.bind(number, peer, until, reach);
+        allocation.bind(number, peer, until, judgement);
         // The permission that a ChannelBind makes (RFC 8656 § 12.2) ends earlier than the channel. Clients
         // exist that refresh channels only; with strict permissions theirs end as the standard says, by their
         // own Permit.
@@ -239,11 +283,38 @@ impl Table {
         }
     }
 
+    fn set_policy(&mut self, policy: Arc<PeerPolicy>) {
+        self.policy = policy;
+        self.policy_number = self.policy_number.wrapping_add(1);
+    }
+
+    fn forbid(&mut self, relay: RelayId, peer: IpAddr) {
+        if let Some(allocation) = self.of_relay_mut(relay) {
+            allocation.forbid(peer);
+        }
+    }
+
+    fn unbind(&mut self, relay: RelayId, number: ChannelNumber) {
+        if let Some(allocation) = self.of_relay_mut(relay) {
+            allocation.unbind(number);
+        }
+    }
+
     fn remove(&mut self, relay: RelayId) {
         let Some(allocation) = self.of_relay_mut(relay) else { return };
         allocation.remove();
         let five_tuple = allocation.five_tuple();
-        self.clients.remove(&five_tuple);
+        let left = self.clients.get(&five_tuple).and_then(|places| places.without(relay.index));
+        match left {
+            Some(left) => self.clients.insert(five_tuple, left),
+            None => self.clients.remove(&five_tuple),
+        };
+    }
+
+    /// The place of the other relayed address of a dual allocation.
+    fn other_place(&self, one: &Allocation) -> Option<u32> {
+        let places = self.clients.get(&one.five_tuple())?;
+        places.without(one.relay().index).map(|other| other.first)
     }
 
     fn of_relay_mut(&mut self, relay: RelayId) -> Option<&mut Allocation> {
@@ -341,15 +412,25 @@ impl Transactions {
 mod tests {
     use std::net::Ipv4Addr;
 
+    use crate::proto::media::FromClient;
+    use crate::proto::media::FromPeer;
     use crate::proto::media::fixture::at;
     use crate::proto::media::fixture::bind;
+    use crate::proto::media::fixture::channel;
+    use crate::proto::media::fixture::channel_data;
     use crate::proto::media::fixture::client;
     use crate::proto::media::fixture::insert;
     use crate::proto::media::fixture::ms;
     use crate::proto::media::fixture::peer;
     use crate::proto::media::fixture::permit;
+    use crate::proto::media::fixture::policy;
+    use crate::proto::media::fixture::received;
     use crate::proto::media::fixture::relay;
+    use crate::proto::media::fixture::send;
     use crate::proto::media::fixture::table;
+    use crate::proto::media::forward::from_client;
+    use crate::proto::media::forward::from_peer;
+    use crate::proto::types::IpHeader;
 
     use super::*;
 
@@ -370,7 +451,7 @@ mod tests {
     #[test]
     fn a_removed_allocation_keeps_its_counters_until_it_is_forgotten() {
         let mut table = with(relay(5, 1));
-        table.of_client(&client(1)).unwrap().count_to_client(7);
+        table.of_client(&client(1)).unwrap().first.count_to_client(7);
         let carried = Counters { to_client_packets: 1, to_client_bytes: 7, ..Counters::default() };
         table.apply(TableChange::Remove { relay: relay(5, 1) });
         assert_eq!(table.find(&client(1)), None);
@@ -457,6 +538,98 @@ mod tests {
         own.set(std::net::SocketAddrV6::new("2001:db8::1".parse().unwrap(), 7, 99, 0).into(), true);
         assert!(!own.is_live(nth(3)));
         assert!(own.is_live("[2001:db8::1]:7".parse().unwrap()));
+    }
+
+    /// Whether a packet of the client gets through by the channel, and by a Send indication to the same peer.
+    fn reached(table: &Table, number: u16, to: &str) -> (bool, bool) {
+        let sent =
+            |datagram: &[u8]| match from_client(table, at(0), &client(1), IpHeader::default(), datagram) {
+                FromClient::ToPeer { peer: reached, .. } => {
+                    assert_eq!(reached, peer(to));
+                    true
+                }
+                _ => false,
+            };
+        (sent(&channel_data(number, b"hi")), sent(&send(to, b"hi")))
+    }
+
+    /// Whether a packet of the peer gets through, and how.
+    fn heard(table: &Table, from: &str) -> Option<&'static str> {
+        let (mut buffer, payload) = received(b"hi");
+        match from_peer(table, at(0), relay(5, 1), peer(from), IpHeader::default(), &mut buffer, payload) {
+            FromPeer::ToClient { frame, .. } if buffer[frame.start] >= 0x40 => Some("channel"),
+            FromPeer::ToClient { .. } => Some("indication"),
+            FromPeer::Drop(_) => None,
+        }
+    }
+
+    #[test]
+    fn a_new_policy_counts_for_channels_that_are_bound_already_both_ways_and_again() {
+        let mut table = with(relay(5, 1));
+        table.apply(permit(relay(5, 1), "203.0.113.66", 1_000));
+        let (one, other) = ("203.0.113.1:9", "203.0.113.66:53");
+        table.apply(bind(relay(5, 1), 0x4000, one, 1_000));
+        table.apply(bind(relay(5, 1), 0x4001, other, 1_000));
+        let seen = |table: &Table| (reached(table, 0x4000, one), reached(table, 0x4001, other));
+        assert_eq!(seen(&table), ((true, true), (false, false)));
+        table.apply(TableChange::Policy(policy(&["203.0.113.1"])));
+        assert_eq!(seen(&table), ((false, false), (true, true)));
+        table.apply(bind(relay(5, 1), 0x4000, one, 1_000));
+        assert_eq!(seen(&table), ((false, false), (true, true)), "bound under the new policy");
+        table.apply(TableChange::Policy(policy(&["203.0.113.66:53"])));
+        assert_eq!(seen(&table), ((true, true), (false, false)));
+    }
+
+    #[test]
+    fn an_own_relay_is_judged_by_its_life_under_every_policy() {
+        let mut table = with(relay(5, 1));
+        let own = "198.51.100.1:50001";
+        table.apply(bind(relay(5, 1), 0x4000, own, 1_000));
+        table.apply(TableChange::Policy(policy(&[])));
+        for live in [false, true, false] {
+            table.apply(TableChange::OwnRelay { address: own.parse().unwrap(), live });
+            assert_eq!(reached(&table, 0x4000, own), (live, live));
+        }
+    }
+
+    #[test]
+    fn what_is_forbidden_is_neither_sent_nor_heard_until_it_is_permitted_again() {
+        let mut table = with(relay(5, 1));
+        let (gone, kept) = ("203.0.113.1:9", "203.0.113.2:9");
+        for (number, to) in [(0x4000, gone), (0x4001, kept)] {
+            table.apply(bind(relay(5, 1), number, to, 1_000));
+        }
+        table.apply(TableChange::Forbid { relay: relay(5, 1), peer: "203.0.113.1".parse().unwrap() });
+        assert_eq!((reached(&table, 0x4000, gone), heard(&table, gone)), ((false, false), None));
+        assert_eq!((reached(&table, 0x4001, kept), heard(&table, kept)), ((true, true), Some("channel")));
+        table.apply(permit(relay(5, 1), "203.0.113.1", 10));
+        assert_eq!((reached(&table, 0x4000, gone), heard(&table, gone)), ((true, true), Some("channel")));
+    }
+
+    #[test]
+    fn a_channel_that_is_unbound_is_gone_by_number_and_by_peer_and_its_permission_stays() {
+        let mut table = with(relay(5, 1));
+        table.apply(bind(relay(5, 1), 0x4000, "203.0.113.1:9", 1_000));
+        table.apply(bind(relay(5, 1), 0x4001, "203.0.113.1:10", 1_000));
+        for _ in 0..2 {
+            table.apply(TableChange::Unbind { relay: relay(5, 1), channel: channel(0x4000) });
+            assert_eq!(reached(&table, 0x4000, "203.0.113.1:9"), (false, true));
+            assert_eq!(heard(&table, "203.0.113.1:9"), Some("indication"));
+            assert_eq!(heard(&table, "203.0.113.1:10"), Some("channel"));
+        }
+        table.apply(bind(relay(5, 1), 0x4000, "203.0.113.1:9", 1_000));
+        assert_eq!(heard(&table, "203.0.113.1:9"), Some("channel"));
+    }
+
+    #[test]
+    fn nothing_is_taken_from_another_generation() {
+        let mut table = with(relay(5, 1));
+        table.apply(bind(relay(5, 1), 0x4000, "203.0.113.1:9", 1_000));
+        for target in [relay(5, 0), relay(5, 2), relay(6, 1), relay(ALLOCATIONS_MAX, 1)] {
+            table.apply(TableChange::Forbid { relay: target, peer: "203.0.113.1".parse().unwrap() });
+            table.apply(TableChange::Unbind { relay: target, channel: channel(0x4000) });
+            assert_eq!(heard(&table, "203.0.113.1:9"), Some("channel"));
+        }
     }
 
     #[test]

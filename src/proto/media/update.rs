@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use crate::proto::peers::PeerPolicy;
 use crate::proto::types::ChannelNumber;
 use crate::proto::types::Deadline;
 use crate::proto::types::Dialect;
@@ -10,6 +12,8 @@ use crate::proto::types::FiveTuple;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayAddr;
 use crate::proto::types::RelayId;
+
+use super::Bandwidth;
 
 /// An allocation as the data plane knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +28,8 @@ pub struct NewAllocation {
     pub relayed: RelayAddr,
     /// When it ends unless it is extended.
     pub until: Deadline,
+    /// How much it may carry.
+    pub bandwidth: Bandwidth,
 }
 
 /// One change of a worker's table. A change for a relay whose generation is not the one in the table is
@@ -73,5 +79,22 @@ pub enum TableChange {
         address: SocketAddr,
         /// Whether it lives.
         live: bool,
+    },
+    /// Datagrams are judged by this policy from here on. It takes nothing that was granted: a permission or channel
+    /// that it denies is revoked by a change of its own.
+    Policy(Arc<PeerPolicy>),
+    /// Peers of this address are permitted no longer, whatever permitted them.
+    Forbid {
+        /// By which allocation.
+        relay: RelayId,
+        /// The peers' address.
+        peer: IpAddr,
+    },
+    /// A channel is over before its time.
+    Unbind {
+        /// Of which allocation.
+        relay: RelayId,
+        /// The channel.
+        channel: ChannelNumber,
     },
 }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::proto::types::FiveTuple;
+use crate::proto::types::IpHeader;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayId;
 
@@ -13,10 +14,12 @@ pub enum FromClient<'a> {
     ToPeer {
         /// Whose relay socket.
         relay: RelayId,
-        /// Where to.
+        /// Where to: for a relayed address of this server in the form in which it is bound.
         peer: PeerAddr,
         /// Application data, in place.
         data: &'a [u8],
+        /// The IP header's fields.
+        header: IpHeader,
     },
     /// A STUN request of a five-tuple that has an allocation.
     LiveRequest,
@@ -35,6 +38,8 @@ pub enum FromPeer {
         to: FiveTuple,
         /// The message: header, application data, padding.
         frame: Range<usize>,
+        /// The IP header's fields.
+        header: IpHeader,
     },
     /// Nothing.
     Drop(DropReason),
@@ -109,6 +114,14 @@ drop_reasons! {
     StrangerMalformed => "stranger_malformed",
     /// An answer to a five-tuple without an allocation that its source has not paid for.
     StrangerBudget => "stranger_budget",
+    /// Its hop limit is used up.
+    HopLimit => "hop_limit",
+    /// It may not be fragmented and is longer than the link.
+    LinkMtu => "link_mtu",
+    /// The allocation has used up its bandwidth.
+    AllocationBandwidth => "allocation_bandwidth",
+    /// The allocations of the user together have used up theirs.
+    UserBandwidth => "user_bandwidth",
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ pub trait OwnRelays {
 }
 
 /// Judges peers. Built once, then immutable and shared.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PeerPolicy {
     v4: Spans<u32>,
     v6: Spans<u128>,

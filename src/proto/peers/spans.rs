@@ -54,7 +54,7 @@ pub(super) struct Segment {
 }
 
 /// The rules of one address family, compiled.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Spans<A> {
     /// Ascending; the first is 0.
     firsts: Box<[A]>,

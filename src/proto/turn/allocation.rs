@@ -3,48 +3,57 @@
 use std::collections::HashMap;
 
 use crate::proto::auth::challenge::SessionKey;
+use crate::proto::media::Counters;
 use crate::proto::types::Deadline;
 use crate::proto::types::Dialect;
+use crate::proto::types::Family;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::Lifetime;
-use crate::proto::types::RelayAddr;
+use crate::proto::types::Now;
 use crate::proto::types::RelayId;
 use crate::proto::types::Tick;
 use crate::proto::types::WorkerId;
 use crate::proto::types::limits;
+use crate::proto::wire::ErrorCode;
 
 use super::EndReason;
 use super::channel::Channels;
+use super::legs::Leg;
+use super::legs::LegState;
+use super::legs::Legs;
 use super::permission::Permissions;
+use super::ports::Wish;
+use super::replay::Transactions;
 use super::reply::Asker;
+use super::retransmit::Key;
 
 /// Where an allocation stands. Each arrow is a line of [`TRANSITIONS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Phase {
-    /// The worker was asked for a relay socket.
+    /// The worker was asked for its relay sockets, and has not yet spoken about each.
     Opening,
-    /// It relays.
+    /// It relays, by one socket at least.
     Live,
-    /// It relays no more; the worker was asked to close the socket.
+    /// It relays no more; the worker was asked to close what was open.
     Draining,
-    /// The socket is closed: the slot and the port are free.
+    /// Every socket is closed: slots and ports are free.
     Gone,
 }
 
 /// What moves an allocation on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Step {
-    /// The socket is open and wanted.
+    /// A socket is open and wanted.
     Opened,
-    /// The socket is open, but the end was asked for meanwhile.
+    /// A socket is open, but the end was asked for meanwhile.
     OpenedUnwanted,
-    /// The socket could not be opened.
+    /// No socket could be opened.
     OpenFailed,
-    /// The worker did not say in time.
+    /// No socket could be opened, and of one the worker did not say so in time.
     OpenTimedOut,
     /// Released, expired or ended by the operator.
     Ended,
-    /// The worker closed the socket.
+    /// The worker closed every socket.
     Closed,
 }
 
@@ -65,9 +74,10 @@ impl Phase {
     }
 }
 
-/// One allocation, from the moment a port was drawn for it until that port is free again.
+/// One allocation, from the moment a port was drawn for it until its last port is free again.
 #[derive(Debug)]
 pub(super) struct Allocation {
+    /// Its name: that of its first leg, as long as it lasts, even if that leg is gone before.
     pub(super) relay: RelayId,
     pub(super) worker: WorkerId,
     pub(super) five_tuple: FiveTuple,
@@ -75,12 +85,13 @@ pub(super) struct Allocation {
     pub(super) owner: SessionKey,
     /// From here on the stored key suffices no more.
     pub(super) session_ends: Deadline,
-    /// Which relay address: a place in the configured list.
-    pub(super) address: usize,
-    pub(super) port: u16,
+    pub(super) legs: Legs,
     pub(super) state: State,
     pub(super) permissions: Permissions,
     pub(super) channels: Channels,
+    /// What its closed legs carried.
+    pub(super) carried: Counters,
+    pub(super) transactions: Transactions,
 }
 
 /// What belongs to a phase alone.
@@ -99,19 +110,18 @@ pub(super) struct Opening {
     /// Who waits for the answer.
     pub(super) asker: Asker,
     pub(super) lifetime: Lifetime,
-    pub(super) tries: u32,
-    pub(super) deadline: Deadline,
     pub(super) reservation_token: Option<[u8; 8]>,
-    /// Set when the end was asked for before the socket was open.
+    /// Set when the end was asked for before the worker had spoken.
     pub(super) unwanted: Option<(EndReason, Option<Asker>)>,
+    /// Families that were asked for and cannot be given, IPv4 first, and why.
+    pub(super) refused: [Option<ErrorCode>; 2],
+    /// What another port must be like, should the kernel refuse the first; `None` where no other will do.
+    pub(super) wish: Option<Wish>,
 }
 
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) since: Tick,
-    pub(super) until: Deadline,
-    /// When its timer fires; never later than `until`.
-    pub(super) armed: Deadline,
 }
 
 #[derive(Debug)]
@@ -120,8 +130,24 @@ pub(super) struct Draining {
     pub(super) ended: Option<(Tick, EndReason)>,
     /// Who waits to hear that it is over.
     pub(super) asker: Option<Asker>,
-    /// The worker did not answer in time: the port is not to be trusted for a while.
-    pub(super) quarantine: bool,
+}
+
+impl Opening {
+    /// The error where no family can be given.
+    pub(super) fn refusal(&self) -> ErrorCode {
+        self.refused.into_iter().flatten().next().unwrap_or(ErrorCode::ServerError)
+    }
+
+    /// What a success tells of a family that cannot be given: one of the two codes that RFC 8656 § 7.2 allows there.
+    pub(super) fn address_error(&self) -> Option<(Family, ErrorCode)> {
+        let families = [Family::V4, Family::V6];
+        let (family, code) = families.into_iter().zip(self.refused).find_map(|(f, code)| Some((f, code?)))?;
+        let code = match code {
+            ErrorCode::AddressFamilyNotSupported => code,
+            _ => ErrorCode::InsufficientCapacity,
+        };
+        Some((family, code))
+    }
 }
 
 impl Allocation {
@@ -133,6 +159,15 @@ impl Allocation {
         }
     }
 
+    /// Whether this request waits for its answer until the worker has spoken.
+    pub(super) fn owes(&self, request: &Key) -> bool {
+        let opening = match &self.state {
+            State::Opening(opening) => Some(&opening.asker),
+            State::Live(_) | State::Draining(_) => None,
+        };
+        opening.is_some_and(|asker| asker.key() == *request) || self.is_awaited_by(request)
+    }
+
     /// Goes on to `state`, which must be where `step` leads.
     pub(super) fn go(&mut self, step: Step, state: State) -> State {
         let from = self.phase();
@@ -141,18 +176,33 @@ impl Allocation {
         old
     }
 
-    /// The address and port its socket is bound to.
-    pub(super) fn bind(&self, addresses: &[super::RelayAddress]) -> RelayAddr {
-        RelayAddr::new((addresses[self.address].bind, self.port).into())
+    /// The leg by which peers of `family` are reached at this time, or `None` if there is none.
+    pub(super) fn leg_to(&self, now: Now, family: Family) -> Option<&Leg> {
+        self.legs.of(family).filter(|leg| leg.is_live(now))
     }
 
-    /// Its relayed transport address, as clients and peers are told.
-    pub(super) fn relayed(&self, addresses: &[super::RelayAddress]) -> RelayAddr {
-        RelayAddr::new((addresses[self.address].external, self.port).into())
+    /// Whether this request waits for the end of this allocation, or of one of its legs.
+    pub(super) fn is_awaited_by(&self, request: &Key) -> bool {
+        let of_all = match &self.state {
+            State::Opening(opening) => opening.unwanted.as_ref().and_then(|(_, asker)| asker.as_ref()),
+            State::Live(_) => None,
+            State::Draining(draining) => draining.asker.as_ref(),
+        };
+        let of_legs = self.legs.iter().filter_map(|leg| match &leg.state {
+            LegState::Closing { asker, .. } => asker.as_deref(),
+            _ => None,
+        });
+        of_legs.chain(of_all).any(|waiting| waiting.key() == *request)
+    }
+
+    /// Whether it relays at this time, by whatever leg.
+    pub(super) fn is_live(&self, now: Now) -> bool {
+        matches!(self.state, State::Live(_)) && self.legs.iter().any(|leg| leg.is_live(now))
     }
 }
 
-/// All allocations: by slot and by five-tuple.
+/// All allocations: by slot and by five-tuple. The name of each leg takes a slot of its own, until its allocation is
+/// gone.
 #[derive(Debug)]
 pub(super) struct Allocations {
     slots: Vec<Slot>,
@@ -163,7 +213,17 @@ pub(super) struct Allocations {
 #[derive(Debug, Default)]
 struct Slot {
     generation: u32,
-    allocation: Option<Box<Allocation>>,
+    holds: Holds,
+}
+
+#[derive(Debug, Default)]
+enum Holds {
+    #[default]
+    Nothing,
+    /// The allocation of this name.
+    Allocation(Box<Allocation>),
+    /// A leg of the allocation in another slot.
+    LegOf(u32),
 }
 
 impl Allocations {
@@ -180,8 +240,12 @@ impl Allocations {
         self.slots.len()
     }
 
+    /// The allocation whose own slot this is.
     pub(super) fn at_slot(&self, index: usize) -> Option<&Allocation> {
-        self.slots.get(index)?.allocation.as_deref()
+        match &self.slots.get(index)?.holds {
+            Holds::Allocation(allocation) => Some(allocation),
+            Holds::Nothing | Holds::LegOf(_) => None,
+        }
     }
 
     pub(super) fn of(&self, five_tuple: &FiveTuple) -> Option<&Allocation> {
@@ -190,15 +254,27 @@ impl Allocations {
 
     pub(super) fn of_mut(&mut self, five_tuple: &FiveTuple) -> Option<&mut Allocation> {
         let index = *self.by_five_tuple.get(five_tuple)?;
-        self.slots[index as usize].allocation.as_deref_mut()
+        self.at_slot_mut(index)
     }
 
+    /// The allocation that has a leg of this name.
     pub(super) fn get_mut(&mut self, relay: RelayId) -> Option<&mut Allocation> {
-        let slot = self.slots.get_mut(relay.index as usize)?;
-        slot.allocation.as_deref_mut().filter(|allocation| allocation.relay == relay)
+        let home = match self.slots.get(relay.index as usize)?.holds {
+            Holds::Nothing => return None,
+            Holds::Allocation(_) => relay.index,
+            Holds::LegOf(home) => home,
+        };
+        self.at_slot_mut(home).filter(|allocation| allocation.legs.named(relay).is_some())
     }
 
-    /// A name for a new allocation; `None` when there are [`limits::ALLOCATIONS_MAX`].
+    fn at_slot_mut(&mut self, index: u32) -> Option<&mut Allocation> {
+        match &mut self.slots.get_mut(index as usize)?.holds {
+            Holds::Allocation(allocation) => Some(allocation),
+            Holds::Nothing | Holds::LegOf(_) => None,
+        }
+    }
+
+    /// A name for a new leg; `None` when there are [`limits::ALLOCATIONS_MAX`].
     pub(super) fn name(&mut self) -> Option<RelayId> {
         let index = match self.free.pop() {
             Some(index) => index,
@@ -216,20 +292,31 @@ impl Allocations {
         self.free.push(relay.index);
     }
 
+    /// Puts in an allocation, which has the name of one of its legs.
     pub(super) fn insert(&mut self, allocation: Allocation) {
-        let slot = &mut self.slots[allocation.relay.index as usize];
-        debug_assert!(slot.allocation.is_none(), "a slot has one allocation");
-        self.by_five_tuple.insert(allocation.five_tuple, allocation.relay.index);
-        slot.allocation = Some(Box::new(allocation));
+        let home = allocation.relay.index;
+        debug_assert!(allocation.legs.named(allocation.relay).is_some(), "named after a leg");
+        for leg in allocation.legs.iter() {
+            let slot = &mut self.slots[leg.relay.index as usize];
+            debug_assert!(matches!(slot.holds, Holds::Nothing), "a name is one leg's");
+            slot.holds = Holds::LegOf(home);
+        }
+        self.by_five_tuple.insert(allocation.five_tuple, home);
+        self.slots[home as usize].holds = Holds::Allocation(Box::new(allocation));
     }
 
-    /// Takes an allocation out; whatever still speaks of it by its name is out of date from here on.
+    /// Takes an allocation out; whatever still speaks of it by its names is out of date from here on.
     pub(super) fn remove(&mut self, relay: RelayId) -> Option<Box<Allocation>> {
-        self.get_mut(relay)?;
-        let slot = &mut self.slots[relay.index as usize];
-        let allocation = slot.allocation.take()?;
-        slot.generation = slot.generation.wrapping_add(1);
-        self.free.push(relay.index);
+        let home = self.get_mut(relay)?.relay.index;
+        let Holds::Allocation(allocation) = std::mem::take(&mut self.slots[home as usize].holds) else {
+            return None;
+        };
+        for leg in allocation.legs.iter() {
+            let slot = &mut self.slots[leg.relay.index as usize];
+            slot.holds = Holds::Nothing;
+            slot.generation = slot.generation.wrapping_add(1);
+            self.free.push(leg.relay.index);
+        }
         self.by_five_tuple.remove(&allocation.five_tuple);
         Some(allocation)
     }

@@ -1,6 +1,7 @@
 //! What the server is made with. Whoever builds it has checked it: see `config/build.rs`.
 
 use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,9 @@ use crate::proto::auth::credential::Credentials;
 use crate::proto::peers::PeerPolicy;
 use crate::proto::types::ChannelNumber;
 use crate::proto::types::Lifetime;
+use crate::proto::types::Rate;
+#[cfg(doc)]
+use crate::proto::types::limits;
 
 /// An address that relay sockets are bound to, and the one that clients and peers are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,4 +54,16 @@ pub struct Config {
     pub allocations_per_user: u32,
     /// Allocations of one client IP address (IPv6: /64); 0 for no limit.
     pub allocations_per_address: u32,
+    /// What one allocation may carry, both ways together; `None` for any amount.
+    pub bandwidth_per_allocation: Option<Rate>,
+    /// What all allocations of one quota identity may carry together; `None` for any amount.
+    pub bandwidth_per_user: Option<Rate>,
+    /// Allocations in all; 0 for no limit but [`limits::ALLOCATIONS_MAX`].
+    pub allocations_total: u32,
+    /// Permissions of one allocation, at most [`limits::PERMISSIONS_PER_ALLOCATION_MAX`].
+    pub permissions_per_allocation: usize,
+    /// Channels of one allocation, at most [`limits::CHANNELS_PER_ALLOCATION_MAX`].
+    pub channels_per_allocation: usize,
+    /// Where a draining server sends clients: the first of a client's family.
+    pub alternate_servers: Vec<SocketAddr>,
 }

@@ -26,6 +26,8 @@ pub enum Event {
         relayed: RelayAddr,
         /// The lifetime granted.
         lifetime: Lifetime,
+        /// The second relayed transport address of a dual allocation.
+        additional: Option<RelayAddr>,
     },
     /// An Allocate that was authenticated, or would have been, got an error.
     AllocationRefused {
@@ -36,7 +38,7 @@ pub enum Event {
         /// The error.
         code: ErrorCode,
     },
-    /// An allocation is over and its port free.
+    /// An allocation is over and its ports free.
     AllocationEnded {
         /// Its name.
         relay: RelayId,
@@ -50,8 +52,10 @@ pub enum Event {
         reason: EndReason,
         /// How long it lived, in seconds.
         lived_s: u64,
-        /// What it carried.
+        /// What it carried, over both relayed addresses if it had two.
         counters: Counters,
+        /// The second relayed transport address of a dual allocation.
+        additional: Option<RelayAddr>,
     },
     /// A request was answered.
     Answered {
@@ -71,6 +75,25 @@ pub enum Event {
     AnswerRepeated,
     /// A message could not be used at all: dropped.
     Discarded,
+    /// A request that was accepted more than 40 s ago came again: dropped.
+    ReplayDropped,
+    /// No new allocation is made from here on.
+    DrainBegun {
+        /// How many there are.
+        allocations: usize,
+    },
+    /// Every allocation is being ended.
+    EndingAll {
+        /// How many there are.
+        allocations: usize,
+    },
+    /// A new configuration is in force, and what it denies is revoked.
+    Reconfigured {
+        /// Permissions that were revoked before their time.
+        permissions: u64,
+        /// Channels that were revoked before their time.
+        channels: u64,
+    },
 }
 
 /// Why an allocation ended.

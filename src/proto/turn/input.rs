@@ -7,6 +7,8 @@ use crate::proto::types::RelayAddr;
 use crate::proto::types::RelayId;
 use crate::proto::types::WorkerId;
 
+use super::Reconfiguration;
+
 /// One thing that happened. The server answers it through [`super::Output`]s.
 #[derive(Debug)]
 pub enum Input<'a> {
@@ -44,6 +46,8 @@ pub enum Input<'a> {
     },
     /// The operator wants something.
     Command(Command),
+    /// The operator changed what can be changed while the server runs.
+    Reconfigure(Box<Reconfiguration>),
 }
 
 /// Why a relay socket could not be opened.
@@ -64,4 +68,6 @@ pub enum OpenFailure {
 pub enum Command {
     /// End every allocation: the server is about to leave.
     EndAll,
+    /// Make no new allocation: the server leaves when the live ones have ended.
+    Drain,
 }

@@ -1,16 +1,22 @@
-//! What happens to an allocation between its Allocate and the moment its port is free again.
+//! What happens to an allocation between its Allocate and the moment its last port is free again.
 //!
-//! A success leaves only when the relay socket is open and the table in place; an end is over only when the worker
-//! has closed the socket.
+//! A success leaves only when the worker has spoken about each relay socket, one at least is open and the table in
+//! place; an end is over only when the worker has closed every socket.
 
+use std::net::SocketAddr;
+
+use crate::proto::media::Bandwidth;
+use crate::proto::media::Bucket;
 use crate::proto::media::Counters;
 use crate::proto::media::NewAllocation;
 use crate::proto::media::TableChange;
+use crate::proto::types::Deadline;
 use crate::proto::types::Entropy;
 use crate::proto::types::Lifetime;
 use crate::proto::types::Now;
 use crate::proto::types::RelayAddr;
 use crate::proto::types::RelayId;
+use crate::proto::types::WorkerId;
 use crate::proto::types::limits;
 use crate::proto::wire::ErrorCode;
 
@@ -24,60 +30,140 @@ use super::allocation::Draining;
 use super::allocation::Live;
 use super::allocation::State;
 use super::allocation::Step;
-use super::ports::Wish;
+use super::legs::Leg;
+use super::legs::LegState;
+use super::legs::place;
 use super::reply::Asker;
 use super::reply::Grant;
 use super::server::Timer;
 
 impl<E: Entropy> Server<E> {
-    /// Asks the worker for the relay socket of an allocation that was just made, or for another port of it.
+    /// Asks the worker for the socket of a leg that was just made, or for another port of it.
     pub(super) fn open(&mut self, now: Now, relay: RelayId) {
         let deadline = now.after(limits::RELAY_OPEN_DEADLINE);
         let Some(allocation) = self.allocations.get_mut(relay) else { return };
-        let State::Opening(opening) = &mut allocation.state else { return };
-        opening.tries += 1;
-        opening.deadline = deadline;
-        let bind = allocation.bind(&self.config.relays);
         let worker = allocation.worker;
+        let Some(leg) = allocation.legs.named_mut(relay) else { return };
+        let LegState::Opening { tries, .. } = leg.state else { return };
+        leg.state = LegState::Opening { tries: tries + 1, deadline };
+        let bind = leg.bind(&self.config.relays);
         self.timers.arm(deadline, Timer::Opening(relay));
         self.outputs.push_back(Output::OpenRelay { worker, relay, bind });
     }
 
     pub(super) fn relay_opened(&mut self, now: Now, relay: RelayId, bound: RelayAddr) {
         let Some(allocation) = self.allocations.get_mut(relay) else { return };
+        let Some(leg) = allocation.legs.named_mut(relay) else { return };
         // A socket that was opened too late is closed already: the Close went out with the time-out.
-        let State::Opening(opening) = &allocation.state else { return };
-        debug_assert_eq!(bound, allocation.bind(&self.config.relays), "the worker binds what it was told");
-        if opening.unwanted.is_some() {
-            return self.close_unwanted(now, relay);
+        if !leg.is_opening() {
+            return;
         }
-        let until = now.after(opening.lifetime.as_duration());
-        let live = State::Live(Live { since: now.tick(), until, armed: until });
+        debug_assert_eq!(bound, leg.bind(&self.config.relays), "the worker binds what it was told");
+        leg.state = LegState::Open { until: Deadline::NEVER, armed: Deadline::NEVER };
+        self.settle(now, relay);
+    }
+
+    pub(super) fn relay_failed(&mut self, now: Now, relay: RelayId, why: OpenFailure) {
+        let Some(allocation) = self.allocations.get_mut(relay) else { return };
+        let State::Opening(opening) = &mut allocation.state else { return };
+        let Some(leg) = allocation.legs.named_mut(relay) else { return };
+        let LegState::Opening { tries, .. } = leg.state else { return };
+        let bind = leg.bind(&self.config.relays);
+        let may_try = opening.unwanted.is_none() && why == OpenFailure::PortTaken;
+        let wish = opening.wish.filter(|_| may_try && tries < limits::PORT_TRIES_MAX);
+        let pool = &mut self.pools[leg.address];
+        pool.quarantine(now, leg.port);
+        // The port beside the refused one is no half of a pair any more.
+        if let Some(token) = opening.reservation_token.take() {
+            pool.cancel(token);
+        }
+        let another = wish.and_then(|wish| pool.draw_reserving(now, wish, &mut self.entropy));
+        self.outputs.push_back(Output::Event(Event::PortRefused { bind, why }));
+        if let Some((port, token)) = another {
+            leg.port = port;
+            opening.reservation_token = token;
+            return self.open(now, relay);
+        }
+        leg.state = LegState::Gone;
+        opening.refused[place(leg.family)] = Some(match why {
+            OpenFailure::PortTaken | OpenFailure::NoRoom => ErrorCode::InsufficientCapacity,
+            OpenFailure::AddressGone | OpenFailure::Other => ErrorCode::ServerError,
+        });
+        self.settle(now, relay);
+    }
+
+    /// The worker did not say in time whether the socket is open.
+    pub(super) fn opening_due(&mut self, now: Now, relay: RelayId) {
+        let Some(allocation) = self.allocations.get_mut(relay) else { return };
+        let worker = allocation.worker;
+        let State::Opening(opening) = &mut allocation.state else { return };
+        let Some(leg) = allocation.legs.named_mut(relay) else { return };
+        match leg.state {
+            LegState::Opening { deadline, .. } if deadline.is_due(now.tick()) => {}
+            _ => return,
+        }
+        leg.state = LegState::Closing { quarantine: true, asker: None };
+        if let Some(token) = opening.reservation_token.take() {
+            self.pools[leg.address].cancel(token);
+        }
+        opening.refused[place(leg.family)] = Some(ErrorCode::ServerError);
+        self.outputs.push_back(Output::CloseRelay { worker, relay });
+        self.settle(now, relay);
+    }
+
+    /// Goes on with an allocation once the worker has spoken about each of its legs.
+    fn settle(&mut self, now: Now, relay: RelayId) {
+        let Some(allocation) = self.allocations.get_mut(relay) else { return };
+        let State::Opening(opening) = &allocation.state else { return };
+        let relay = allocation.relay;
+        let any = |is: fn(&Leg) -> bool| allocation.legs.iter().any(is);
+        if any(Leg::is_opening) {
+            return;
+        }
+        match (any(Leg::is_open), opening.unwanted.is_some()) {
+            (true, false) => self.come_alive(now, relay),
+            (true, true) => self.close_unwanted(now, relay),
+            (false, _) if any(Leg::is_closing) => self.give_up_late(now, relay),
+            (false, _) => self.give_up(now, relay),
+        }
+    }
+
+    fn come_alive(&mut self, now: Now, relay: RelayId) {
+        let Some(allocation) = self.allocations.get_mut(relay) else { return };
+        let live = State::Live(Live { since: now.tick() });
         let State::Opening(opening) = allocation.go(Step::Opened, live) else {
-            unreachable!("matched above");
+            unreachable!("only an opening allocation comes alive");
         };
-        let relayed = allocation.relayed(&self.config.relays);
-        let insert = NewAllocation {
-            relay,
-            five_tuple: allocation.five_tuple,
-            dialect: allocation.dialect,
-            relayed,
-            until,
+        let until = now.after(opening.lifetime.as_duration());
+        let (worker, five_tuple, dialect) = (allocation.worker, allocation.five_tuple, allocation.dialect);
+        let bandwidth = Bandwidth {
+            allocation: self.config.bandwidth_per_allocation.map(Bucket::new),
+            user: self.user_buckets.hold(now.tick(), &allocation.owner.quota),
+        };
+        for leg in allocation.legs.iter_mut().filter(|leg| leg.is_open()) {
+            leg.state = LegState::Open { until, armed: until };
+            leg.granted = true;
+            let relayed = leg.relayed(&self.config.relays);
+            let bandwidth = bandwidth.clone();
+            let insert = NewAllocation { relay: leg.relay, five_tuple, dialect, relayed, until, bandwidth };
+            self.timers.arm(until, Timer::Lifetime(leg.relay));
+            self.live.0.insert(relayed.socket());
+            self.outputs.push_back(Output::Table { worker, change: TableChange::Insert(Box::new(insert)) });
+            self.outputs.push_back(Output::TableOfAll {
+                change: TableChange::OwnRelay { address: relayed.socket(), live: true },
+            });
+        }
+        let [Some(relayed), additional] = allocation.legs.granted(&self.config.relays) else {
+            unreachable!("a leg is open, or it would not come alive");
         };
         let made = Event::AllocationMade {
             relay,
-            five_tuple: allocation.five_tuple,
+            five_tuple,
             user: allocation.owner.quota.clone(),
             relayed,
             lifetime: opening.lifetime,
+            additional,
         };
-        let worker = allocation.worker;
-        self.timers.arm(until, Timer::Lifetime(relay));
-        self.live.0.insert(relayed.socket());
-        self.outputs.push_back(Output::Table { worker, change: TableChange::Insert(Box::new(insert)) });
-        self.outputs.push_back(Output::TableOfAll {
-            change: TableChange::OwnRelay { address: relayed.socket(), live: true },
-        });
         self.succeed(
             now,
             &opening.asker,
@@ -86,55 +172,62 @@ impl<E: Entropy> Server<E> {
                 mapped: Some(opening.asker.from.client.socket()),
                 lifetime: Some(opening.lifetime),
                 reservation_token: opening.reservation_token,
+                additional,
+                address_error: opening.address_error(),
             },
         );
         self.event(made);
     }
 
-    /// The end was asked for while the socket was being opened.
+    /// The end was asked for while sockets were being opened.
     fn close_unwanted(&mut self, now: Now, relay: RelayId) {
         let Some(allocation) = self.allocations.get_mut(relay) else { return };
         let State::Opening(opening) = &mut allocation.state else { return };
-        let asker = opening.unwanted.take().and_then(|(_, asker)| asker);
-        let draining = State::Draining(Box::new(Draining { ended: None, asker, quarantine: false }));
+        let Some((reason, asker)) = opening.unwanted.take() else { return };
+        let draining = State::Draining(Box::new(Draining { ended: None, asker }));
         let State::Opening(opening) = allocation.go(Step::OpenedUnwanted, draining) else {
             unreachable!("matched above");
         };
-        let worker = allocation.worker;
-        self.outputs.push_back(Output::CloseRelay { worker, relay });
-        self.reject(now, &opening.asker, ErrorCode::AllocationMismatch.into());
-    }
-
-    pub(super) fn relay_failed(&mut self, now: Now, relay: RelayId, why: OpenFailure) {
-        let Some(allocation) = self.allocations.get_mut(relay) else { return };
-        let State::Opening(opening) = &allocation.state else { return };
-        let wanted = opening.unwanted.is_none();
-        let may_try = wanted && why == OpenFailure::PortTaken && opening.tries < limits::PORT_TRIES_MAX;
-        let (address, port) = (allocation.address, allocation.port);
-        let bind = allocation.bind(&self.config.relays);
-        self.event(Event::PortRefused { bind, why });
-        self.pools[address].quarantine(now, port);
-        let another =
-            if may_try { self.pools[address].draw(now, Wish::Any, &mut self.entropy) } else { None };
-        if let Some(port) = another
-            && let Some(allocation) = self.allocations.get_mut(relay)
-        {
-            allocation.port = port;
-            return self.open(now, relay);
+        let (worker, user) = (allocation.worker, allocation.owner.quota.clone());
+        for leg in allocation.legs.iter_mut().filter(|leg| leg.is_open()) {
+            leg.state = LegState::Closing { quarantine: false, asker: None };
+            if let Some(token) = opening.reservation_token {
+                self.pools[leg.address].cancel(token);
+            }
+            self.outputs.push_back(Output::CloseRelay { worker, relay: leg.relay });
         }
-        let code = match why {
-            OpenFailure::PortTaken | OpenFailure::NoRoom => ErrorCode::InsufficientCapacity,
-            OpenFailure::AddressGone | OpenFailure::Other => ErrorCode::ServerError,
+        let code = match reason {
+            EndReason::Shutdown => self.refusal_while_draining(&opening.asker.from),
+            EndReason::Released | EndReason::Expired => None,
         };
-        self.give_up(now, relay, code);
+        if let Some(code) = code {
+            self.note_refusal(&opening.asker, Some(user), code);
+        }
+        self.reject(now, &opening.asker, code.unwrap_or(ErrorCode::AllocationMismatch).into());
     }
 
-    /// The socket cannot be had: the allocation never was. Its port is accounted for already.
-    fn give_up(&mut self, now: Now, relay: RelayId, code: ErrorCode) {
+    /// No socket can be had, and of one the worker still has to say that it is closed.
+    fn give_up_late(&mut self, now: Now, relay: RelayId) {
+        let Some(allocation) = self.allocations.get_mut(relay) else { return };
+        let State::Opening(opening) = &mut allocation.state else { return };
+        let asker = opening.unwanted.take().and_then(|(_, asker)| asker);
+        let draining = State::Draining(Box::new(Draining { ended: None, asker }));
+        let State::Opening(opening) = allocation.go(Step::OpenTimedOut, draining) else {
+            unreachable!("matched above");
+        };
+        let (code, user) = (opening.refusal(), allocation.owner.quota.clone());
+        self.note_refusal(&opening.asker, Some(user), code);
+        self.reject(now, &opening.asker, code.into());
+    }
+
+    /// No socket can be had: the allocation never was. Its ports are accounted for already.
+    fn give_up(&mut self, now: Now, relay: RelayId) {
         let Some(gone) = self.allocations.remove(relay) else { return };
         debug_assert!(gone.phase().after(Step::OpenFailed).is_some());
         self.uncount(&gone);
+        self.bury_nonces(now, &gone);
         let State::Opening(opening) = gone.state else { return };
+        let code = opening.refusal();
         self.note_refusal(&opening.asker, Some(gone.owner.quota), code);
         self.reject(now, &opening.asker, code.into());
         if let Some((_, Some(asker))) = opening.unwanted {
@@ -142,38 +235,51 @@ impl<E: Entropy> Server<E> {
         }
     }
 
-    /// The worker did not say in time whether the socket is open.
-    pub(super) fn opening_due(&mut self, now: Now, relay: RelayId) {
-        let Some(allocation) = self.allocations.get_mut(relay) else { return };
-        let State::Opening(opening) = &mut allocation.state else { return };
-        if !opening.deadline.is_due(now.tick()) {
-            return;
-        }
-        let asker = opening.unwanted.take().and_then(|(_, asker)| asker);
-        let draining = State::Draining(Box::new(Draining { ended: None, asker, quarantine: true }));
-        let State::Opening(opening) = allocation.go(Step::OpenTimedOut, draining) else {
-            unreachable!("matched above");
-        };
-        let (worker, user) = (allocation.worker, allocation.owner.quota.clone());
-        self.outputs.push_back(Output::CloseRelay { worker, relay });
-        self.note_refusal(&opening.asker, Some(user), ErrorCode::ServerError);
-        self.reject(now, &opening.asker, ErrorCode::ServerError.into());
-    }
-
     pub(super) fn lifetime_due(&mut self, now: Now, relay: RelayId) {
         let Some(allocation) = self.allocations.get_mut(relay) else { return };
-        let State::Live(live) = &mut allocation.state else { return };
-        if live.until.is_due(now.tick()) {
-            return self.end(relay, EndReason::Expired, None);
+        let Some(leg) = allocation.legs.named_mut(relay) else { return };
+        let LegState::Open { until, armed } = &mut leg.state else { return };
+        if until.is_due(now.tick()) {
+            return self.end_leg(relay, EndReason::Expired, None);
         }
         // It was extended, or shortened and then extended. One armed timer is enough.
-        if live.armed.is_due(now.tick()) {
-            live.armed = live.until;
-            self.timers.arm(live.until, Timer::Lifetime(relay));
+        if armed.is_due(now.tick()) {
+            *armed = *until;
+            self.timers.arm(*until, Timer::Lifetime(relay));
         }
     }
 
-    /// Ends an allocation in whatever phase. `asker` hears of it when the socket is closed.
+    /// Lets the leg `relay` live until `until`, which may be sooner than before.
+    pub(super) fn extend(&mut self, relay: RelayId, until: Deadline) {
+        let Some(allocation) = self.allocations.get_mut(relay) else { return };
+        let worker = allocation.worker;
+        let Some(leg) = allocation.legs.named_mut(relay) else { return };
+        let LegState::Open { until: end, armed } = &mut leg.state else { return };
+        *end = until;
+        if until < *armed {
+            *armed = until;
+            self.timers.arm(until, Timer::Lifetime(relay));
+        }
+        self.outputs.push_back(Output::Table { worker, change: TableChange::Extend { relay, until } });
+    }
+
+    /// Ends the leg `relay` of a live allocation; with the last one the allocation ends. `asker` hears of it when the
+    /// socket is closed.
+    pub(super) fn end_leg(&mut self, relay: RelayId, reason: EndReason, asker: Option<Asker>) {
+        let Some(allocation) = self.allocations.get_mut(relay) else { return };
+        if !allocation.legs.iter().any(|leg| leg.is_open() && leg.relay != relay) {
+            return self.end(relay, reason, asker);
+        }
+        let worker = allocation.worker;
+        let Some(leg) = allocation.legs.named_mut(relay) else { return };
+        leg.state = LegState::Closing { quarantine: false, asker: asker.map(Box::new) };
+        let (address, family) = (leg.relayed(&self.config.relays).socket(), leg.family);
+        allocation.permissions.forget(family);
+        allocation.channels.forget(family);
+        self.close(worker, relay, address);
+    }
+
+    /// Ends an allocation in whatever phase. `asker` hears of it when its sockets are closed.
     pub(super) fn end(&mut self, relay: RelayId, reason: EndReason, asker: Option<Asker>) {
         let Some(allocation) = self.allocations.get_mut(relay) else { return };
         match &mut allocation.state {
@@ -184,48 +290,77 @@ impl<E: Entropy> Server<E> {
             }
             State::Live(live) => {
                 let ended = Some((live.since, reason));
-                let draining = State::Draining(Box::new(Draining { ended, asker, quarantine: false }));
-                allocation.go(Step::Ended, draining);
+                allocation.go(Step::Ended, State::Draining(Box::new(Draining { ended, asker })));
                 let worker = allocation.worker;
-                let address = allocation.relayed(&self.config.relays).socket();
-                self.live.0.remove(&address);
-                self.outputs.push_back(Output::Table { worker, change: TableChange::Remove { relay } });
-                self.outputs
-                    .push_back(Output::TableOfAll { change: TableChange::OwnRelay { address, live: false } });
-                self.outputs.push_back(Output::CloseRelay { worker, relay });
+                let mut open = [None; 2];
+                for (leg, open) in allocation.legs.iter_mut().filter(|leg| leg.is_open()).zip(&mut open) {
+                    leg.state = LegState::Closing { quarantine: false, asker: None };
+                    *open = Some((leg.relay, leg.relayed(&self.config.relays).socket()));
+                }
+                for (relay, address) in open.into_iter().flatten() {
+                    self.close(worker, relay, address);
+                }
             }
             State::Draining(_) => {}
         }
     }
 
+    /// Takes a relayed address that lived out of the world.
+    fn close(&mut self, worker: WorkerId, relay: RelayId, address: SocketAddr) {
+        self.live.0.remove(&address);
+        self.outputs.push_back(Output::Table { worker, change: TableChange::Remove { relay } });
+        self.outputs.push_back(Output::TableOfAll { change: TableChange::OwnRelay { address, live: false } });
+        self.outputs.push_back(Output::CloseRelay { worker, relay });
+    }
+
     pub(super) fn relay_closed(&mut self, now: Now, relay: RelayId, counters: Counters) {
-        let is_draining =
-            self.allocations.get_mut(relay).is_some_and(|a| a.phase().after(Step::Closed).is_some());
-        if !is_draining {
+        let Some(allocation) = self.allocations.get_mut(relay) else { return };
+        let Some(leg) = allocation.legs.named_mut(relay) else { return };
+        if !leg.is_closing() {
             return;
         }
-        let Some(gone) = self.allocations.remove(relay) else { return };
-        let relayed = gone.relayed(&self.config.relays);
-        self.uncount(&gone);
-        let State::Draining(draining) = gone.state else { return };
-        let pool = &mut self.pools[gone.address];
-        if draining.quarantine {
-            pool.quarantine(now, gone.port);
+        let LegState::Closing { quarantine, asker } = std::mem::replace(&mut leg.state, LegState::Gone)
+        else {
+            unreachable!("asked above");
+        };
+        let pool = &mut self.pools[leg.address];
+        if quarantine {
+            pool.quarantine(now, leg.port);
         } else {
-            pool.release(gone.port);
+            pool.release(leg.port);
         }
+        allocation.carried.add(counters);
+        let is_last =
+            allocation.phase().after(Step::Closed).is_some() && !allocation.legs.iter().any(Leg::is_closing);
+        if let Some(asker) = asker {
+            self.succeed(now, &asker, released());
+        }
+        if is_last {
+            self.bury(now, relay);
+        }
+    }
+
+    /// The last socket of an allocation is closed.
+    fn bury(&mut self, now: Now, relay: RelayId) {
+        let Some(gone) = self.allocations.remove(relay) else { return };
+        let granted = gone.legs.granted(&self.config.relays);
+        self.uncount(&gone);
+        self.bury_nonces(now, &gone);
+        let State::Draining(draining) = gone.state else { return };
         if let Some(asker) = draining.asker {
             self.succeed(now, &asker, released());
         }
-        if let Some((since, reason)) = draining.ended {
+        if let (Some((since, reason)), [Some(relayed), additional]) = (draining.ended, granted) {
+            self.user_buckets.release(now.tick(), &gone.owner.quota);
             self.event(Event::AllocationEnded {
-                relay,
+                relay: gone.relay,
                 five_tuple: gone.five_tuple,
                 user: gone.owner.quota,
                 relayed,
                 reason,
                 lived_s: (now.tick().as_millis() - since.as_millis()) / 1_000,
-                counters,
+                counters: gone.carried,
+                additional,
             });
         }
     }

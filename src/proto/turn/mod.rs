@@ -1,16 +1,21 @@
 //! The server's state machine, sans I/O: one [`Input`], then [`Server::poll_output`] until it is dry.
 
 mod allocation;
+mod bandwidth;
 mod channel;
 mod config;
+mod drain;
 mod event;
 mod input;
+mod legs;
 mod lifecycle;
 mod method;
 mod output;
 mod permission;
 mod ports;
 mod quota;
+mod reconfigure;
+mod replay;
 mod reply;
 mod retransmit;
 mod server;
@@ -29,6 +34,7 @@ pub use input::Input;
 pub use input::OpenFailure;
 pub use output::Output;
 pub use ports::PortCensus;
+pub use reconfigure::Reconfiguration;
 pub use server::Occupancy;
 pub use server::Server;
 pub use server::Wake;

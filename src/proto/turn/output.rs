@@ -50,4 +50,9 @@ pub enum Output {
     },
     /// Tell people.
     Event(Event),
+    /// Nonces that workers mint from here on say whether USERHASH will do (RFC 8489 § 9.2).
+    Announce {
+        /// Whether it will.
+        username_anonymity: bool,
+    },
 }

@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use crate::proto::peers::PeerPolicy;
 use crate::proto::types::Deadline;
+use crate::proto::types::Family;
 use crate::proto::types::Tick;
-use crate::proto::types::limits;
 
 /// The permissions of one allocation (RFC 8656 § 9): by IP address, whatever the port.
 #[derive(Debug)]
@@ -19,12 +20,17 @@ impl Permissions {
         Self { until: HashMap::with_hasher(hasher) }
     }
 
-    /// Whether all of `peers` can be permitted at once without passing the limit.
-    pub(super) fn have_room(&mut self, tick: Tick, peers: &[IpAddr]) -> bool {
-        if self.len_with(peers) > limits::PERMISSIONS_PER_ALLOCATION_MAX {
+    /// Whether all of `peers` can be permitted at once without passing `max`.
+    pub(super) fn have_room(&mut self, tick: Tick, peers: &[IpAddr], max: usize) -> bool {
+        if self.len_with(peers) > max {
             self.until.retain(|_, until| !until.is_due(tick));
         }
-        self.len_with(peers) <= limits::PERMISSIONS_PER_ALLOCATION_MAX
+        self.len_with(peers) <= max
+    }
+
+    /// Drops the permissions for addresses of `family`.
+    pub(super) fn forget(&mut self, family: Family) {
+        self.until.retain(|peer, _| Family::of(*peer) != family);
     }
 
     fn len_with(&self, peers: &[IpAddr]) -> usize {
@@ -34,6 +40,23 @@ impl Permissions {
     /// Installs or refreshes a permission.
     pub(super) fn install(&mut self, peer: IpAddr, until: Deadline) {
         self.until.insert(peer, until);
+    }
+
+    /// How many are remembered, their time over or not.
+    pub(super) fn len(&self) -> usize {
+        self.until.len()
+    }
+
+    /// Takes out at most `max` that live at `tick` and of which `policy` allows no port.
+    pub(super) fn take_denied(&mut self, tick: Tick, policy: &PeerPolicy, max: usize) -> Vec<IpAddr> {
+        let denied = |(peer, until): (&IpAddr, &Deadline)| {
+            (!until.is_due(tick) && !policy.allows_some_port(*peer)).then_some(*peer)
+        };
+        let denied: Vec<IpAddr> = self.until.iter().filter_map(denied).take(max).collect();
+        for peer in &denied {
+            self.until.remove(peer);
+        }
+        denied
     }
 }
 
@@ -51,12 +74,13 @@ mod tests {
     fn a_full_house_takes_no_one_new_until_somebody_expires() {
         let mut permissions = Permissions::new(ahash::RandomState::with_seeds(1, 2, 3, 4));
         let later = Deadline::from_millis(1_000);
-        for number in 0..limits::PERMISSIONS_PER_ALLOCATION_MAX {
+        for number in 0..100 {
             permissions.install(peer(number), later);
         }
         let stranger = [peer(9_999_999)];
-        assert!(!permissions.have_room(Tick::from_millis(999), &stranger));
-        assert!(permissions.have_room(Tick::from_millis(999), &[peer(3)]), "a refresh needs no room");
-        assert!(permissions.have_room(Tick::from_millis(1_000), &stranger));
+        assert!(permissions.have_room(Tick::from_millis(999), &stranger, 101));
+        assert!(!permissions.have_room(Tick::from_millis(999), &stranger, 100));
+        assert!(permissions.have_room(Tick::from_millis(999), &[peer(3)], 100), "a refresh needs no room");
+        assert!(permissions.have_room(Tick::from_millis(1_000), &stranger, 100));
     }
 }

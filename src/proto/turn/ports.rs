@@ -78,7 +78,7 @@ impl PortPool {
     /// Draws a port that nobody can foresee; `None` when no port fits `wish`.
     pub(super) fn draw(&mut self, now: Now, wish: Wish, entropy: &mut impl Entropy) -> Option<u16> {
         self.expire(now.tick());
-        if self.free.is_empty() {
+        if self.free.is_empty() || (wish == Wish::Pair && self.reserved.len() >= self.reserved_max()) {
             return None;
         }
         let start = entropy.below(u32::try_from(self.free.len()).expect("at most 65,536 ports")) as usize;
@@ -88,6 +88,33 @@ impl PortPool {
         let port = self.free[at];
         self.take(port);
         Some(port)
+    }
+
+    /// Draws a port, and for [`Wish::Pair`] keeps the next one under a token that nobody can guess.
+    pub(super) fn draw_reserving(
+        &mut self,
+        now: Now,
+        wish: Wish,
+        entropy: &mut impl Entropy,
+    ) -> Option<(u16, Option<[u8; 8]>)> {
+        let port = self.draw(now, wish, entropy)?;
+        if wish != Wish::Pair {
+            return Some((port, None));
+        }
+        let mut token = [0; 8];
+        entropy.fill_secret(&mut token);
+        let reserved = self.reserve_next(now, port, token);
+        debug_assert!(reserved, "a pair was drawn, so its upper half is free");
+        Some((port, Some(token)))
+    }
+
+    /// Gives up a reservation that nobody was told of.
+    pub(super) fn cancel(&mut self, token: [u8; 8]) {
+        if let Some(at) = self.reserved.iter().position(|kept| kept.token == token)
+            && let Some(kept) = self.reserved.remove(at)
+        {
+            self.release(kept.port);
+        }
     }
 
     /// Keeps the port above `port` for whoever shows `token`. False when it is not free.
@@ -149,6 +176,11 @@ impl PortPool {
                 port.is_multiple_of(2) && port.checked_add(1).is_some_and(|next| self.is_free(next))
             }
         }
+    }
+
+    /// Reservations count in nobody's quota, so they get a part of the range and no more.
+    fn reserved_max(&self) -> usize {
+        (self.place.len() / limits::RESERVED_PART_OF_PORTS).max(1)
     }
 
     fn is_free(&self, port: u16) -> bool {
@@ -229,6 +261,39 @@ mod tests {
         let later = at(limits::RESERVATION_KEPT.as_secs());
         assert_eq!(pool.redeem(later, [7; 8]), None);
         assert_eq!(pool.draw(later, Wish::Any, &mut dice), Some(50_001));
+    }
+
+    #[test]
+    fn a_reservation_is_kept_for_the_standard_s_thirty_seconds_at_least() {
+        let mut pool = PortPool::new(&(50_000..=50_001));
+        let (_, token) = pool.draw_reserving(at(0), Wish::Pair, &mut Dice::new(3)).expect("a pair is free");
+        assert_eq!(pool.redeem(at(31), token.expect("a token")), Some(50_001));
+    }
+
+    #[test]
+    fn reservations_never_take_more_than_their_part_of_the_range() {
+        let mut pool = PortPool::new(&(50_000..=50_099));
+        let mut dice = Dice::new(3);
+        let mut pairs = 0;
+        // Whoever makes a reservation and gives the first port back is left with no quota used.
+        while let Some((port, _)) = pool.draw_reserving(at(0), Wish::Pair, &mut dice) {
+            pool.release(port);
+            pairs += 1;
+        }
+        assert_eq!(pairs, 100 / limits::RESERVED_PART_OF_PORTS);
+        assert!(pool.draw(at(0), Wish::Even, &mut dice).is_some(), "the rest is there for others");
+    }
+
+    #[test]
+    fn a_cancelled_reservation_is_free_at_once_and_its_token_void() {
+        let mut pool = PortPool::new(&(50_000..=50_001));
+        let (_, token) = pool.draw_reserving(at(0), Wish::Pair, &mut Dice::new(3)).expect("a pair is free");
+        let token = token.expect("a token");
+        pool.cancel([9; 8]);
+        assert_eq!(pool.census().reserved, 1, "another's token changes nothing");
+        pool.cancel(token);
+        assert_eq!(pool.redeem(at(0), token), None);
+        assert_eq!(pool.census(), PortCensus { free: 1, used: 1, ..PortCensus::default() });
     }
 
     #[test]

@@ -20,6 +20,11 @@ impl<K: Eq + Hash + Clone> Quota<K> {
         Self { max, counts: HashMap::with_hasher(hasher) }
     }
 
+    /// Sets another ceiling. Those who have more keep what they have.
+    pub(super) fn set_max(&mut self, max: u32) {
+        self.max = max;
+    }
+
     /// Whether one more would be too many.
     pub(super) fn is_reached(&self, whose: &K) -> bool {
         self.max != 0 && self.counts.get(whose).is_some_and(|count| *count >= self.max)

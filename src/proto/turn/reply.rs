@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use crate::proto::auth::challenge::Refusal;
 use crate::proto::auth::integrity_key::OFFERED;
 use crate::proto::types::Entropy;
+use crate::proto::types::Family;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::Lifetime;
 use crate::proto::types::Now;
@@ -71,6 +72,10 @@ pub(super) struct Grant {
     pub(super) mapped: Option<SocketAddr>,
     pub(super) lifetime: Option<Lifetime>,
     pub(super) reservation_token: Option<[u8; 8]>,
+    /// The second address of a dual allocation.
+    pub(super) additional: Option<RelayAddr>,
+    /// The family that a dual allocation did not get, and why.
+    pub(super) address_error: Option<(Family, ErrorCode)>,
 }
 
 /// A request that is well understood and refused: always answered.
@@ -132,7 +137,7 @@ impl<E: Entropy> Server<E> {
             Outcome::Error(code) => Some(code),
         };
         let challenger = &self.config.challenger;
-        let nonce = challenger.nonce_key.mint(now.tick(), &asker.from);
+        let nonce = challenger.nonce_key.mint(self.nonce_moment(now, &asker.from), &asker.from);
         let challenge = matches!(code, Some(ErrorCode::Unauthenticated | ErrorCode::StaleNonce));
         // RFC 8656 § 5: SHOULD be in Allocate and Refresh answers; a stranger does not learn it.
         let told = matches!(asker.method, Method::Allocate | Method::Refresh) && asker.signature.is_some();
@@ -149,6 +154,13 @@ impl<E: Entropy> Server<E> {
             nonce: challenge.then_some(&nonce.0),
             password_algorithms: challenge.then_some(&OFFERED),
             software: told.then_some(SOFTWARE),
+            third_party: challenger.third_party_for(outcome),
+            alternate_server: match code {
+                Some(ErrorCode::TryAlternate) => self.alternate_server(&asker.from),
+                _ => None,
+            },
+            additional_relayed_address: grant.additional,
+            address_error: grant.address_error,
         };
         let signature =
             asker.signature.as_ref().map(|(key, algorithm)| Signature { key, algorithm: *algorithm });

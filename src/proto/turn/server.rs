@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use crate::proto::auth::challenge;
 use crate::proto::auth::challenge::Greeting;
+use crate::proto::auth::challenge::Refusal;
 use crate::proto::peers::OwnRelays;
 use crate::proto::types::ClientAddr;
 use crate::proto::types::Deadline;
@@ -19,6 +20,7 @@ use crate::proto::types::limits;
 use crate::proto::wire::ErrorCode;
 use crate::proto::wire::Method;
 use crate::proto::wire::Request;
+use crate::proto::wire::rfc8656::attributes;
 use crate::proto::wire::rfc8656::decode;
 
 use super::Config;
@@ -26,10 +28,14 @@ use super::Event;
 use super::Input;
 use super::Output;
 use super::allocation::Allocations;
+use super::bandwidth::UserBuckets;
 use super::input::Command;
 use super::ports::PortCensus;
 use super::ports::PortPool;
 use super::quota::Quota;
+use super::reconfigure::Revoking;
+use super::replay::DeadNonces;
+use super::replay::Repetition;
 use super::reply::Answer;
 use super::reply::Asker;
 use super::reply::Reject;
@@ -55,6 +61,12 @@ pub struct Server<E> {
     pub(super) hasher: ahash::RandomState,
     /// Set while all allocations are being ended: the next slot to look at.
     pub(super) ending: Option<usize>,
+    pub(super) dead: DeadNonces,
+    pub(super) user_buckets: UserBuckets,
+    /// Whether no new allocation is made.
+    pub(super) draining: bool,
+    /// Set while what a new peer policy denies is being revoked.
+    pub(super) revoking: Option<Revoking>,
 }
 
 /// The relayed transport addresses of live allocations, as peers name them.
@@ -81,6 +93,8 @@ pub(super) enum Timer {
 pub enum Wake {
     /// Allocations are being ended, and there are more.
     Ending,
+    /// Permissions and channels are being revoked, and there are more.
+    Revoking,
     /// A lifetime may be over, or a worker late.
     Timer,
     /// An answer need not be kept any longer.
@@ -92,10 +106,12 @@ pub enum Wake {
 pub struct Occupancy {
     /// Allocations in any phase.
     pub allocations: usize,
-    /// Those that relay.
+    /// Relayed transport addresses in use: two of a dual allocation.
     pub live: usize,
     /// Answers kept for retransmissions.
     pub answers: usize,
+    /// Five-tuples whose nonces died with an allocation.
+    pub five_tuples_dead: usize,
     /// The ports of each relay address, in the order of the configuration.
     pub ports: Vec<PortCensus>,
 }
@@ -120,6 +136,10 @@ impl<E: Entropy> Server<E> {
             outputs: VecDeque::new(),
             hasher: hasher(),
             ending: None,
+            dead: DeadNonces::new(hasher()),
+            user_buckets: UserBuckets::new(config.bandwidth_per_user, hasher()),
+            draining: false,
+            revoking: None,
             config,
             entropy,
         }
@@ -132,7 +152,9 @@ impl<E: Entropy> Server<E> {
             Input::RelayOpened { relay, bound } => self.relay_opened(now, relay, bound),
             Input::RelayFailed { relay, why } => self.relay_failed(now, relay, why),
             Input::RelayClosed { relay, counters } => self.relay_closed(now, relay, counters),
-            Input::Command(Command::EndAll) => self.ending = Some(0),
+            Input::Command(Command::EndAll) => self.end_all(),
+            Input::Command(Command::Drain) => self.drain(),
+            Input::Reconfigure(to) => self.reconfigure(*to),
         }
         debug_assert!(self.outputs.len() <= limits::OUTPUTS_PER_INPUT_MAX);
     }
@@ -140,6 +162,10 @@ impl<E: Entropy> Server<E> {
     /// Does what is due. Where more is due than fits one call, [`Self::poll_timeout`] says "at once".
     pub fn handle_timeout(&mut self, now: Now) {
         self.answers.expire(now);
+        self.dead.expire(now.tick(), self.config.challenger.nonce_lifetime);
+        if self.ending.is_none() && self.revoking.is_some() {
+            return self.revoke(now);
+        }
         for _ in 0..limits::TIMERS_PER_CALL_MAX {
             if self.ending.is_some() {
                 self.end_next();
@@ -165,9 +191,10 @@ impl<E: Entropy> Server<E> {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Deadline, Wake)> {
         let ending = self.ending.map(|_| (Deadline::PAST, Wake::Ending));
+        let revoking = self.revoking.as_ref().map(|_| (Deadline::PAST, Wake::Revoking));
         let timer = self.timers.next_wake().map(|deadline| (deadline, Wake::Timer));
         let answers = self.answers.next_expiry().map(|deadline| (deadline, Wake::Answers));
-        [ending, timer, answers].into_iter().flatten().min()
+        [ending, revoking, timer, answers].into_iter().flatten().min()
     }
 
     /// How full the server is.
@@ -177,6 +204,7 @@ impl<E: Entropy> Server<E> {
             allocations: self.allocations.len(),
             live: self.live.0.len(),
             answers: self.answers.len(),
+            five_tuples_dead: self.dead.len(),
             ports: self.pools.iter().map(PortPool::census).collect(),
         }
     }
@@ -213,8 +241,17 @@ impl<E: Entropy> Server<E> {
             self.event(Event::AnswerRepeated);
             return self.outputs.push_back(Output::Reply { worker, to: from, bytes });
         }
-        let quota = who.quota.clone();
-        match check_attributes(&request).and_then(|()| match request.method {
+        let issued = match self.repetition(now, &asker, &who, &request) {
+            Repetition::New { issued } => issued,
+            Repetition::Accepted => return self.event(Event::ReplayDropped),
+            Repetition::NonceDead => {
+                let refusal = Refusal::stale_nonce(&who.key, algorithm);
+                return self.refuse(now, asker, refusal);
+            }
+        };
+        let (quota, user) = (who.quota.clone(), who.username.clone());
+        let takes_tokens = self.config.credentials.takes_tokens();
+        match check_attributes(&request, takes_tokens).and_then(|()| match request.method {
             Method::Allocate => self.allocate(now, &asker, who, &request),
             Method::Refresh => self.refresh(now, &asker, &who, &request),
             Method::CreatePermission => self.create_permission(now, &asker, &who, &request),
@@ -228,17 +265,18 @@ impl<E: Entropy> Server<E> {
                 self.reject(now, &asker, reject);
             }
         }
+        self.keep_transaction(&asker, &user, issued);
     }
 
     /// RFC 8489 § 7: a Binding request needs no credentials, whoever sends it.
     fn binding(&mut self, now: Now, asker: &Asker, bytes: &[u8]) {
         let mut answer = [0; limits::RESPONSE_MAX];
         match self.config.challenger.greet(now.tick(), &asker.from, bytes, &mut answer) {
-            Greeting::Answer { len, code } => {
+            Greeting::Answer { len, code, to } => {
                 self.event(Event::Answered { method: Method::Binding, code });
                 self.outputs.push_back(Output::Reply {
                     worker: asker.worker,
-                    to: asker.from,
+                    to,
                     bytes: answer[..len].into(),
                 });
             }
@@ -263,9 +301,13 @@ impl<E: Entropy> Server<E> {
 }
 
 /// RFC 8489 § 6.3.1: what must be understood and is not gets 420; what is understood and wrong gets 400.
-fn check_attributes(request: &Request<'_>) -> Result<(), Reject> {
-    if !request.unknown.is_empty() {
-        return Err(Reject { code: ErrorCode::UnknownAttribute, unknown: request.unknown });
+fn check_attributes(request: &Request<'_>, takes_tokens: bool) -> Result<(), Reject> {
+    let mut unknown = request.unknown;
+    if request.auth.access_token.is_some() && !takes_tokens {
+        unknown.push(attributes::ACCESS_TOKEN);
+    }
+    if !unknown.is_empty() {
+        return Err(Reject { code: ErrorCode::UnknownAttribute, unknown });
     }
     match request.bad_attribute {
         Some(_) => Err(ErrorCode::BadRequest.into()),

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-/// Allocations that one process can hold: a relay port each, so never more than two families of 65,536.
+/// Relayed addresses that one process can hold, two of a dual allocation: a relay port each, so never more than two
+/// families of 65,536.
 pub const ALLOCATIONS_MAX: u32 = 1 << 17;
 /// Default of `[limits] allocations_per_user`.
 pub const ALLOCATIONS_PER_USER_DEFAULT: u32 = 64;
@@ -27,6 +28,12 @@ pub const CHANNEL_LIFETIME_DEFAULT: Duration = Duration::from_secs(600);
 pub const CHANNEL_TIE_AFTER_EXPIRY: Duration = Duration::from_secs(300);
 /// Default of `[auth] nonce_lifetime`: RFC 8656 § 5 asks for an hour or less.
 pub const NONCE_LIFETIME_DEFAULT: Duration = Duration::from_secs(3_600);
+/// How far ahead of the clock a nonce may be minted, where the nonces of its five-tuple up to now are dead.
+pub const NONCE_AHEAD_MAX: Duration = Duration::from_secs(1);
+/// Transaction ids that one allocation keeps under its nonce; one more request is refused with 438.
+pub const TRANSACTIONS_PER_NONCE_MAX: usize = 256;
+/// Five-tuples whose nonces are remembered as dead; when full the oldest is covered by one moment for all.
+pub const FIVE_TUPLES_DEAD_MAX: usize = 65_536;
 /// Default and ceiling of `[auth] credential_lifetime_max`.
 pub const CREDENTIAL_LIFETIME_MAX: Duration = Duration::from_secs(8 * 3_600);
 /// Clocks of the machine that mints a credential and of this one may differ by so much.
@@ -45,26 +52,56 @@ pub const PORT_TRIES_MAX: u32 = 16;
 /// How long a port that the kernel refused is left alone.
 pub const PORT_QUARANTINE: Duration = Duration::from_secs(60);
 
-/// How long the second port of an EVEN-PORT pair is kept for its token (RFC 8656 § 7.2 asks for 30 s at least).
-pub const RESERVATION_KEPT: Duration = Duration::from_secs(30);
+/// Default of `[drain] deadline`: how long live allocations may go on after the order to leave.
+pub const DRAIN_DEADLINE_DEFAULT: Duration = Duration::from_secs(3);
+
+/// How long the second port of an EVEN-PORT pair is kept for its token. RFC 8656 § 7.2 asks for 30 s at least, and the
+/// client hears of it only when the first port is open.
+pub const RESERVATION_KEPT: Duration = Duration::from_secs(40);
+/// Reserved ports are at most one in so many of the range: they count in nobody's quota.
+pub const RESERVED_PART_OF_PORTS: usize = 4;
 /// Timers that one call of `handle_timeout` works off; the rest is due at once.
-pub const TIMERS_PER_CALL_MAX: usize = 64;
+pub const TIMERS_PER_CALL_MAX: usize = 32;
+
+/// Permissions and channels that one call of `handle_timeout` revokes after a change of the peer policy; each takes two
+/// outputs at most. The rest is due at once.
+pub const REVOCATIONS_PER_CALL_MAX: usize = 64;
+/// Permissions and channels that one such call looks at; it may go past that by one allocation's.
+pub const REVOCATION_LOOKS_PER_CALL_MAX: usize = 4_096;
+/// Orders of the operator that wait for the control task.
+pub const ORDERS_MAX: usize = 4;
 
 /// The largest UDP payload.
 pub const DATAGRAM_MAX: usize = 65_507;
 /// The largest request that a worker hands to the control task: room for [`PEERS_PER_REQUEST_MAX`] peers and the
 /// longest credentials. It bounds the memory of the rings that requests wait in.
 pub const REQUEST_MAX: usize = 8_192;
-/// The largest answer the server builds.
-pub const RESPONSE_MAX: usize = 1_280;
+/// The largest answer the server builds: one with [`DISCOVERY_PADDING_MAX`].
+pub const RESPONSE_MAX: usize = 1_664;
 /// USERNAME in bytes (RFC 8489 § 14.3).
 pub const USERNAME_MAX: usize = 508;
 /// REALM in bytes: fewer than 128 characters of at most 6 bytes (RFC 8489 § 14.9).
 pub const REALM_MAX: usize = 763;
 /// NONCE in bytes: fewer than 128 characters of at most 6 bytes (RFC 8489 § 14.10).
 pub const NONCE_MAX: usize = 763;
+/// ACCESS-TOKEN in bytes (RFC 7635 § 6.2): two of length, a nonce of 12, an encrypted block with a key of at most
+/// [`TOKEN_MAC_KEY_MAX`] bytes, a tag of 16.
+pub const ACCESS_TOKEN_MAX: usize = 2 + 12 + 2 + TOKEN_MAC_KEY_MAX + 8 + 4 + 16;
+/// The key in a token, in bytes: the block size of SHA-1 and SHA-256, above which HMAC would hash it first.
+pub const TOKEN_MAC_KEY_MAX: usize = 64;
+/// How far the authorization server's clock may differ (RFC 7635 § 7).
+pub const TOKEN_CLOCK_LEEWAY: Duration = Duration::from_secs(5);
+/// The server's name that tokens are made for, in bytes.
+pub const SERVER_NAME_MAX: usize = 253;
+/// Keys for tokens.
+pub const TOKEN_KEYS_MAX: usize = 64;
 /// Comprehension-required attributes named in one 420; the rest of a longer list is left out.
 pub const UNKNOWN_ATTRIBUTES_MAX: usize = 16;
+/// PADDING of an answer, which is never longer than its request's (RFC 5780 § 7.6): with it the answer is larger than
+/// the MTU of an Ethernet.
+pub const DISCOVERY_PADDING_MAX: usize = 1_500;
+/// An answer to a Binding request is at most this much longer than the request: four IPv6 addresses.
+pub const DISCOVERY_SURPLUS_MAX: usize = 96;
 
 /// Answers that a stranger's address gets at once, whatever it sent.
 pub const STRANGER_ANSWERS_BURST: u64 = 64;
@@ -92,11 +129,25 @@ pub const NEW_REQUESTS_MAX: usize = 1_024;
 /// Reports of one worker that wait for the control task.
 pub const REPORTS_MAX: usize = 8_192;
 
+/// The least of `[limits] bandwidth_per_allocation` and `bandwidth_per_user`, in bits a second.
+pub const BANDWIDTH_BITS_PER_S_MIN: u64 = 8_000;
+/// The most of both: what the arithmetic keeps exact.
+pub const BANDWIDTH_BITS_PER_S_MAX: u64 = 100_000_000_000;
+/// The shortest `[limits] bandwidth_burst`: many times the millisecond in which the packet path counts time.
+pub const BANDWIDTH_BURST_MIN: Duration = Duration::from_secs(1);
+/// The longest `[limits] bandwidth_burst`.
+pub const BANDWIDTH_BURST_MAX: Duration = Duration::from_secs(60);
+/// Users without an allocation whose bandwidth is still remembered; when full the oldest is forgotten.
+pub const USER_BUCKETS_KEPT_MAX: usize = 16_384;
+
 const _: () = assert!(OUTPUTS_PER_INPUT_MAX * 2 <= WORKER_COMMANDS_MAX);
 const _: () = assert!(WORKER_COMMANDS_MAX <= REPORTS_MAX);
-const _: () = assert!(TIMERS_PER_CALL_MAX * 3 <= OUTPUTS_PER_INPUT_MAX);
+const _: () = assert!(TIMERS_PER_CALL_MAX * 6 <= OUTPUTS_PER_INPUT_MAX);
 const _: () = assert!(PEERS_PER_REQUEST_MAX * 24 + USERNAME_MAX + REALM_MAX + NONCE_MAX < REQUEST_MAX);
+const _: () = assert!(20 + DISCOVERY_SURPLUS_MAX + 4 + DISCOVERY_PADDING_MAX + 8 <= RESPONSE_MAX);
+const _: () = assert!(RESERVATION_KEPT.as_secs() >= 30 + RELAY_OPEN_DEADLINE.as_secs());
 const _: () = assert!(PEERS_PER_REQUEST_MAX < OUTPUTS_PER_INPUT_MAX);
+const _: () = assert!(REVOCATIONS_PER_CALL_MAX * 2 < OUTPUTS_PER_INPUT_MAX);
 const _: () = assert!(PEERS_PER_REQUEST_MAX <= PERMISSIONS_PER_ALLOCATION_MAX);
 const _: () = assert!(CREDENTIAL_CLOCK_LEEWAY.as_secs() < CREDENTIAL_LIFETIME_MAX.as_secs());
 const _: () = assert!(ALLOCATION_LIFETIME_DEFAULT.as_secs() <= ALLOCATION_LIFETIME_MAX_DEFAULT.as_secs());

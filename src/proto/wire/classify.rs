@@ -2,6 +2,7 @@
 
 use crate::proto::types::Dialect;
 
+use super::rfc3489;
 use super::rfc8656::framing;
 use super::rfc8656::framing::MessageClass;
 
@@ -13,6 +14,8 @@ pub enum Class {
     ChannelData,
     /// A STUN request of RFC 8489, by header alone.
     Request,
+    /// A Binding request of RFC 3489, on a five-tuple without an allocation.
+    ClassicBinding,
     /// A STUN indication.
     Indication,
     /// A STUN success or error response: nothing a server asked for.
@@ -27,7 +30,8 @@ pub enum Class {
 #[must_use]
 pub fn classify(datagram: &[u8], dialect: Option<Dialect>) -> Class {
     match dialect {
-        // Both read the same as long as there is one dialect.
+        None if rfc3489::is_binding_request(datagram) => Class::ClassicBinding,
+        // Else both read the same as long as there is one dialect.
         None | Some(Dialect::Rfc8656) => classify_rfc8656(datagram),
     }
 }
@@ -94,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_stun_header_is_whole_and_has_the_cookie() {
-        let message = stun(0x00, 0x01);
+        let message = stun(0x00, 0x03);
         for len in 0..20 {
             assert_eq!(of(&message[..len]), Class::Unknown, "{len} bytes");
         }
@@ -103,6 +107,16 @@ mod tests {
             other[at] ^= 0xFF;
             assert_eq!(of(&other), Class::Unknown, "cookie byte {at}");
         }
+    }
+
+    #[test]
+    fn a_binding_request_without_a_cookie_is_classic_unless_there_is_an_allocation() {
+        let mut message = stun(0x00, 0x01);
+        message[4] = 0;
+        assert_eq!(classify(&message, None), Class::ClassicBinding);
+        assert_eq!(classify(&message, Some(Dialect::Rfc8656)), Class::Unknown);
+        message.push(0);
+        assert_eq!(classify(&message, None), Class::Unknown, "longer than its length field says");
     }
 
     #[test]

@@ -1,18 +1,24 @@
 //! Bytes ↔ values. No state, no heap, total on any input: a decoder answers every byte string with a value or
 //! with [`Malformed`], and never panics.
 //!
-//! `rfc8656/` holds the codec of RFC 8489 and RFC 8656; what both planes share of a message is dialect-neutral
-//! ([`Request`], [`Response`]).
+//! `rfc8656/` holds the codec of RFC 8489 and RFC 8656, `rfc3489` the one request of their ancestor; what both planes
+//! share of a message is dialect-neutral ([`Request`], [`Response`]).
 
 pub mod channel_data;
 pub mod classify;
+pub mod discovery;
 mod error;
+pub mod icmp;
 pub mod indication;
 mod request;
 mod response;
+pub mod rfc3489;
 pub mod rfc8656;
 
+pub use discovery::Change;
+pub use discovery::DiscoveryAttributes;
 pub use error::Malformed;
+pub use icmp::Icmp;
 pub use request::AuthAttributes;
 pub use request::Method;
 pub use request::PeerAddresses;

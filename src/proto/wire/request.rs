@@ -5,6 +5,7 @@ use crate::proto::types::Dialect;
 use crate::proto::types::Lifetime;
 use crate::proto::types::PeerAddr;
 
+use super::DiscoveryAttributes;
 use super::rfc8656;
 
 /// The 16 bytes after the length field: magic cookie and transaction id (RFC 8489 § 5).
@@ -106,6 +107,8 @@ pub struct Request<'a> {
     pub channel_number: Option<u16>,
     /// XOR-PEER-ADDRESS, each of them.
     pub peers: PeerAddresses<'a>,
+    /// CHANGE-REQUEST, RESPONSE-PORT and PADDING (RFC 5780).
+    pub discovery: DiscoveryAttributes,
 }
 
 impl Request<'_> {
@@ -133,6 +136,8 @@ pub struct AuthAttributes<'a> {
     pub password_algorithms: Option<&'a [u8]>,
     /// MESSAGE-INTEGRITY and MESSAGE-INTEGRITY-SHA256 with the bytes they cover.
     pub integrity: rfc8656::integrity::Presented<'a>,
+    /// ACCESS-TOKEN (RFC 7635 § 6.2), at most [`crate::proto::types::limits::ACCESS_TOKEN_MAX`] bytes.
+    pub access_token: Option<&'a [u8]>,
 }
 
 /// Comprehension-required attribute types that were not understood, at most
@@ -156,6 +161,14 @@ impl UnknownAttributes {
     #[must_use]
     pub fn as_slice(&self) -> &[u16] {
         &self.types[..self.len]
+    }
+
+    /// Those that are not `known`.
+    #[must_use]
+    pub fn without(&self, known: impl Fn(u16) -> bool) -> Self {
+        let mut rest = Self::default();
+        self.as_slice().iter().copied().filter(|kind| !known(*kind)).for_each(|kind| rest.push(kind));
+        rest
     }
 
     /// Whether there is none.

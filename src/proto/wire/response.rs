@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::proto::types::Family;
 use crate::proto::types::Lifetime;
 use crate::proto::types::RelayAddr;
 
@@ -112,6 +113,14 @@ pub struct Response<'a> {
     pub password_algorithms: Option<&'a [u8]>,
     /// SOFTWARE: a bare product name, only in answers to authenticated requests.
     pub software: Option<&'a str>,
+    /// THIRD-PARTY-AUTHORIZATION (RFC 7635 § 6.1): the name of this server.
+    pub third_party: Option<&'a [u8]>,
+    /// ALTERNATE-SERVER, of the client's family and in answers with integrity alone (RFC 8489 § 10).
+    pub alternate_server: Option<SocketAddr>,
+    /// A second XOR-RELAYED-ADDRESS, behind [`Self::relayed_address`].
+    pub additional_relayed_address: Option<RelayAddr>,
+    /// ADDRESS-ERROR-CODE: the family that a dual allocation did not get, and why (RFC 8656 § 18.12).
+    pub address_error: Option<(Family, ErrorCode)>,
 }
 
 impl Response<'_> {
@@ -131,6 +140,10 @@ impl Response<'_> {
             nonce: None,
             password_algorithms: None,
             software: None,
+            third_party: None,
+            alternate_server: None,
+            additional_relayed_address: None,
+            address_error: None,
         }
     }
 }

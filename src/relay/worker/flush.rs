@@ -3,6 +3,8 @@
 use rustix::io::Errno;
 
 use crate::net::Departing;
+use crate::net::RelaySocket;
+use crate::net::Sender;
 use crate::proto::media::DropReason;
 use crate::proto::types::limits;
 use crate::relay::egress::Bytes;
@@ -13,7 +15,7 @@ use crate::relay::egress::Way;
 use super::Worker;
 
 impl Worker<'_> {
-    /// Sends what the batch makes leave, with one call for each socket.
+    /// Sends what the batch makes leave, with one call for each run of [`super::Egress::groups`].
     pub(super) fn flush(&mut self) {
         let Self { slot, batch, answers, egress, sender, .. } = self;
         let stats = &slot.stats;
@@ -26,18 +28,23 @@ impl Worker<'_> {
                 },
                 to: departure.to,
                 source: departure.source,
+                header: departure.header,
             });
             let mut left = Left::of(group);
-            let failed = |index: usize, _: Errno| {
+            let failed = |index: usize, error: Errno| {
                 let (_, departure) = &group[index];
                 left.take_back(departure);
-                stats.count_drop(DropReason::SendFailed);
+                stats.count_drop(match error {
+                    Errno::MSGSIZE if departure.is_whole() => DropReason::LinkMtu,
+                    _ => DropReason::SendFailed,
+                });
             };
             match way {
                 Way::Listener(door) => {
                     sender.send(&slot.doors[usize::from(door)].listener, departing, failed);
                 }
                 Way::Relay(relay) => match slot.sockets.find(relay) {
+                    Some(socket) if group[0].1.is_whole() => send_whole(sender, socket, departing, failed),
                     Some(socket) => sender.send(socket, departing, failed),
                     None => {
                         group.iter().for_each(|_| stats.count_drop(DropReason::StaleRelay));
@@ -50,6 +57,22 @@ impl Worker<'_> {
         }
         egress.clear();
     }
+}
+
+/// Sends what must not be fragmented. For IPv4 only the socket as a whole can say so, so it does for as long as this
+/// takes; where it cannot, nothing is sent.
+fn send_whole<'a>(
+    sender: &mut Sender,
+    socket: &RelaySocket,
+    departing: impl Iterator<Item = Departing<'a>>,
+    mut failed: impl FnMut(usize, Errno),
+) {
+    if socket.set_whole(true).is_err() {
+        return departing.enumerate().for_each(|(index, _)| failed(index, Errno::INVAL));
+    }
+    sender.send(socket, departing, failed);
+    // An option that could be set can be set back.
+    let _ = socket.set_whole(false);
 }
 
 /// Packets and application data that left.

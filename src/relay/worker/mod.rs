@@ -3,6 +3,7 @@
 //! Priorities of a round, each with a budget so that none starves the next: commands, listeners, relay sockets.
 //! Sockets are watched level-triggered, so what a budget leaves is told again at the next round.
 
+mod errors;
 mod flush;
 mod obey;
 mod slot;
@@ -25,6 +26,7 @@ use crate::proto::media::FromPeer;
 use crate::proto::media::forward;
 use crate::proto::types::ClientAddr;
 use crate::proto::types::FiveTuple;
+use crate::proto::types::IpHeader;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayId;
 use crate::proto::types::Tick;
@@ -77,6 +79,7 @@ pub(super) fn run(slot: &mut Slot) -> io::Result<()> {
         worker.wait(&mut events)?;
         worker.obey();
         worker.hear_clients(&events);
+        worker.hear_errors(&events);
         worker.hear_peers(&events);
     }
     Ok(())
@@ -176,14 +179,15 @@ impl<'s> Worker<'s> {
         };
         let from = FiveTuple { client: ClientAddr::new(client), server, transport: Transport::Udp };
         let datagram = self.batch.datagram(place);
-        match forward::from_client(&slot.table, tick, &from, datagram) {
-            FromClient::ToPeer { relay, peer, data } => self.egress.push(Departure {
+        match forward::from_client(&slot.table, tick, &from, meta.header, datagram) {
+            FromClient::ToPeer { relay, peer, data, header } => self.egress.push(Departure {
                 way: Way::Relay(relay),
                 bytes: Bytes::Slot { place, range: self.batch.range_of(place, data) },
                 to: peer.socket(),
                 source: None,
                 kind: Kind::ToPeer,
                 data_len: data.len(),
+                header,
             }),
             FromClient::LiveRequest => hand_up(&mut slot.live, &slot.stats, from, datagram),
             FromClient::StrangerRequest => self.greet(tick, door, place, from),
@@ -200,15 +204,26 @@ impl<'s> Worker<'s> {
             Greeting::Answer { len, .. } if !slot.strangers.spend(tick, from.client, datagram.len(), len) => {
                 slot.stats.count_drop(DropReason::StrangerBudget);
             }
-            Greeting::Answer { len, code } => {
+            Greeting::Answer { len, code, to } => {
+                // Behaviour discovery may want it to leave from another listener of this worker.
+                let found = if to.server == from.server {
+                    Some((door, &slot.doors[usize::from(door)].listener))
+                } else {
+                    slot.door_of(to.server)
+                };
+                let Some((door, listener)) = found else {
+                    return slot.stats.count_drop(DropReason::SendFailed);
+                };
                 slot.stats.count_answer(code);
+                slot.stats.answers_elsewhere.add(u64::from(to != from));
                 self.egress.push(Departure {
                     way: Way::Listener(door),
                     bytes: Bytes::Answer { place, len },
-                    to: from.client.socket(),
-                    source: slot.doors[usize::from(door)].listener.source_for(from.server),
+                    to: to.client.socket(),
+                    source: listener.source_for(to.server),
                     kind: Kind::Answer,
                     data_len: 0,
+                    header: IpHeader::default(),
                 });
             }
             Greeting::ToControl => {
@@ -262,8 +277,8 @@ impl<'s> Worker<'s> {
             return slot.stats.count_drop(DropReason::Unclassified);
         };
         let (buffer, payload) = self.batch.slot_mut(place);
-        match forward::from_peer(&slot.table, tick, relay, peer, buffer, payload) {
-            FromPeer::ToClient { to, frame } => {
+        match forward::from_peer(&slot.table, tick, relay, peer, meta.header, buffer, payload) {
+            FromPeer::ToClient { to, frame, header } => {
                 let Some((door, listener)) = slot.door_of(to.server) else {
                     return slot.stats.count_drop(DropReason::SendFailed);
                 };
@@ -274,6 +289,7 @@ impl<'s> Worker<'s> {
                     source: listener.source_for(to.server),
                     kind: Kind::ToClient,
                     data_len: meta.len,
+                    header,
                 });
             }
             FromPeer::Drop(reason) => slot.stats.count_drop(reason),

@@ -3,6 +3,7 @@
 use crate::net::Departing;
 use crate::proto::media::DropReason;
 use crate::proto::types::FiveTuple;
+use crate::proto::types::IpHeader;
 use crate::relay::Report;
 use crate::relay::ToWorker;
 
@@ -50,6 +51,10 @@ impl Worker<'_> {
             ToWorker::Table(change) => slot.table.apply(change),
             ToWorker::Reply { to, bytes } => self.reply(to, &bytes),
             ToWorker::Stop => self.leaving = true,
+            ToWorker::Announce { username_anonymity } => {
+                let key = slot.challenger.nonce_key.clone();
+                slot.challenger.nonce_key = key.with_username_anonymity(username_anonymity);
+            }
         }
     }
 
@@ -63,7 +68,12 @@ impl Worker<'_> {
         let Some((_, listener)) = self.slot.door_of(to.server) else {
             return self.slot.stats.count_drop(DropReason::SendFailed);
         };
-        let departing = Departing { bytes, to: to.client.socket(), source: listener.source_for(to.server) };
+        let departing = Departing {
+            bytes,
+            to: to.client.socket(),
+            source: listener.source_for(to.server),
+            header: IpHeader::default(),
+        };
         let mut left = 1;
         self.sender.send(listener, std::iter::once(departing), |_, _| left = 0);
         if left == 0 {

@@ -12,15 +12,19 @@ use rustix::event::PollFlags;
 use rustix::event::Timespec;
 use rustix::event::poll;
 
+use crate::net::Departing;
 use crate::net::Events;
 use crate::net::udp;
 use crate::proto::auth::budget::StrangerBudget;
 use crate::proto::auth::challenge::Challenger;
 use crate::proto::auth::nonce::NonceKey;
+use crate::proto::binding::Discovery;
 use crate::proto::media::Counters;
+use crate::proto::media::ExternalAddresses;
 use crate::proto::media::TableConfig;
 use crate::proto::peers::PolicyBuilder;
 use crate::proto::types::Entropy;
+use crate::proto::types::IpHeader;
 use crate::proto::types::RelayAddr;
 use crate::proto::types::RelayId;
 use crate::relay::Report;
@@ -38,6 +42,7 @@ use super::RELAY_BUDGET;
 use super::Slot;
 use super::SlotParts;
 use super::Worker;
+use super::errors::ERRORS_BUDGET;
 
 /// The control task's ends.
 struct Far {
@@ -96,11 +101,14 @@ fn slot(reports: usize) -> (Slot, Far) {
             policy: Arc::new(PolicyBuilder::default().build()),
             strict_permissions: false,
             hash_seeds: [1, 2, 3, 4],
+            external: ExternalAddresses::default(),
         },
         challenger: Challenger {
             realm: "test".into(),
             nonce_key: NonceKey::generate(&mut Zeros),
             nonce_lifetime: Duration::from_secs(60),
+            discovery: Discovery::default(),
+            third_party: None,
         },
         strangers: StrangerBudget::new([1, 2, 3, 4], Vec::new()),
         start: Instant::now(),
@@ -190,6 +198,32 @@ fn a_busy_relay_socket_takes_no_more_than_its_share_of_a_round() {
     };
     let budget = RELAY_BUDGET as u64;
     assert_eq!([heard(&mut worker), heard(&mut worker), heard(&mut worker)], [budget + 1, budget, budget]);
+}
+
+#[test]
+fn a_relay_socket_with_many_errors_tells_no_more_than_its_share_in_a_round() {
+    let (mut slot, mut far) = slot(8);
+    far.open(1);
+    let mut worker = Worker::new(&mut slot);
+    worker.obey();
+    far.opened();
+    let gone = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
+    let relay = RelayId { index: 1, generation: 0 };
+    let socket = worker.slot.sockets.find(relay).expect("open");
+    let errors = 2 * ERRORS_BUDGET + 3;
+    for _ in 0..errors {
+        let departing = Departing { bytes: b"x", to: gone, source: None, header: IpHeader::default() };
+        worker.sender.send(socket, std::iter::once(departing), |_, error| panic!("{error}"));
+    }
+    let mut left = Vec::new();
+    for _ in 0..4 {
+        let mut events = Events::new(EVENTS);
+        worker.slot.poll.wait(&mut events, Some(Duration::ZERO)).expect("waits");
+        left.push((0..events.len()).filter(|index| events.is_error(*index)).count());
+        worker.hear_errors(&events);
+    }
+    // Three rounds for all, and then the socket is quiet.
+    assert_eq!(left, [1, 1, 1, 0]);
 }
 
 #[test]

@@ -1,19 +1,20 @@
 //! Allocate (RFC 8656 § 7.2).
 
-use std::time::Duration;
-
 use crate::proto::auth::credential::Authenticated;
+use crate::proto::media::Counters;
 use crate::proto::turn::allocation::Allocation;
 use crate::proto::turn::allocation::Opening;
 use crate::proto::turn::allocation::State;
 use crate::proto::turn::channel::Channels;
+use crate::proto::turn::legs::Leg;
+use crate::proto::turn::legs::Legs;
 use crate::proto::turn::permission::Permissions;
 use crate::proto::turn::ports::Wish;
+use crate::proto::turn::replay::Transactions;
 use crate::proto::turn::reply::Answer;
 use crate::proto::turn::reply::Asker;
 use crate::proto::turn::reply::Reject;
 use crate::proto::turn::server::Server;
-use crate::proto::types::Deadline;
 use crate::proto::types::Dialect;
 use crate::proto::types::Entropy;
 use crate::proto::types::Family;
@@ -21,17 +22,19 @@ use crate::proto::types::Lifetime;
 use crate::proto::types::Now;
 use crate::proto::wire::ErrorCode;
 use crate::proto::wire::Request;
-use crate::proto::wire::UnknownAttributes;
-use crate::proto::wire::rfc8656::attributes;
+
+use super::token;
 
 /// Protocol number of UDP.
 const UDP: u8 = 17;
 
-/// Where the relay socket shall be, and what else the answer carries.
-struct Place {
-    address: usize,
-    port: u16,
+/// Where the relay sockets shall be, and what else the answer carries.
+struct Places {
+    /// One, or two of a dual allocation, IPv4 first.
+    legs: [Option<Leg>; 2],
+    refused: [Option<ErrorCode>; 2],
     reservation_token: Option<[u8; 8]>,
+    wish: Option<Wish>,
 }
 
 impl<E: Entropy> Server<E> {
@@ -51,21 +54,32 @@ impl<E: Entropy> Server<E> {
             };
         }
         let wish = check_request(request)?;
+        if let Some(code) = self.refusal_while_draining(&asker.from) {
+            return Err(code.into());
+        }
         // The quota is step 10; it stands before anything is taken from the pool.
         let source = Self::source(asker.from.client);
         if self.per_user.is_reached(&who.quota) || self.per_address.is_reached(&source) {
             return Err(ErrorCode::AllocationQuotaReached.into());
         }
-        let relay = self.allocations.name().ok_or(ErrorCode::InsufficientCapacity)?;
-        let place = match self.place(now, request, wish) {
-            Ok(place) => place,
-            Err(reject) => {
-                self.allocations.unname(relay);
-                return Err(reject);
-            }
-        };
+        // Not somebody's quota but the server's own capacity: 508.
+        let total = usize::try_from(self.config.allocations_total).unwrap_or(usize::MAX);
+        if total != 0 && self.allocations.len() >= total {
+            return Err(ErrorCode::InsufficientCapacity.into());
+        }
+        let places = self.places(now, request, wish)?;
         let default = self.config.lifetime_default;
-        let lifetime = Lifetime::granted(request.lifetime, default, self.config.lifetime_max);
+        let mut lifetime = Lifetime::granted(request.lifetime, default, self.config.lifetime_max);
+        let session_ends = self.session_ends(now, &who);
+        if who.token.is_some() {
+            lifetime = token::until(now, session_ends, lifetime);
+        }
+        let relays = places.legs.each_ref().map(|leg| Some(leg.as_ref()?.relay));
+        let Some(relay) = relays.into_iter().flatten().next() else {
+            return Err(ErrorCode::InsufficientCapacity.into());
+        };
+        let mut legs = Legs::default();
+        places.legs.into_iter().flatten().for_each(|leg| legs.insert(leg));
         self.per_user.add(&who.quota);
         self.per_address.add(&source);
         self.allocations.insert(Allocation {
@@ -73,62 +87,86 @@ impl<E: Entropy> Server<E> {
             worker: asker.worker,
             five_tuple: asker.from,
             dialect: Dialect::Rfc8656,
-            session_ends: self.session_ends(now, who.expires_unix),
+            session_ends,
             owner: who.into(),
-            address: place.address,
-            port: place.port,
+            legs,
             state: State::Opening(Box::new(Opening {
                 asker: asker.clone(),
                 lifetime,
-                tries: 0,
-                deadline: Deadline::NEVER,
-                reservation_token: place.reservation_token,
+                reservation_token: places.reservation_token,
                 unwanted: None,
+                refused: places.refused,
+                wish: places.wish,
             })),
             permissions: Permissions::new(self.hasher.clone()),
             channels: Channels::new(self.hasher.clone()),
+            carried: Counters::default(),
+            transactions: Transactions::new(),
         });
-        self.open(now, relay);
+        for relay in relays.into_iter().flatten() {
+            self.open(now, relay);
+        }
         Ok(Answer::Later)
     }
 
-    /// Draws or redeems the port: steps 5 to 8.
-    fn place(&mut self, now: Now, request: &Request<'_>, wish: Wish) -> Result<Place, Reject> {
+    /// Draws or redeems the ports: steps 5 to 9.
+    fn places(&mut self, now: Now, request: &Request<'_>, wish: Wish) -> Result<Places, Reject> {
         if let Some(token) = request.reservation_token {
-            let redeemed = self.pools.iter_mut().map(|pool| pool.redeem(now, token)).enumerate();
-            let found = redeemed.filter_map(|(address, port)| Some((address, port?))).next();
-            let (address, port) = found.ok_or(ErrorCode::InsufficientCapacity)?;
-            return Ok(Place { address, port, reservation_token: None });
+            // 5. This port or none: another would not be the one that the token stands for.
+            let leg = self.redeem(now, token)?;
+            let (legs, refused) = ([Some(leg), None], [None; 2]);
+            return Ok(Places { legs, refused, reservation_token: None, wish: None });
         }
         let family = match request.requested_family {
             None => Family::V4,
             Some(code) => Family::from_code(code).ok_or(ErrorCode::AddressFamilyNotSupported)?,
         };
+        if request.additional_family.is_none() {
+            // 7. and 8.
+            let (leg, reservation_token) = self.draw(now, family, wish)?;
+            let (legs, refused) = ([Some(leg), None], [None; 2]);
+            return Ok(Places { legs, refused, reservation_token, wish: Some(wish) });
+        }
+        // 7. stands before 9.: without IPv4 there is nothing that IPv6 could be additional to.
+        let drawn = match self.draw(now, Family::V4, wish) {
+            Err(ErrorCode::AddressFamilyNotSupported) => {
+                return Err(ErrorCode::AddressFamilyNotSupported.into());
+            }
+            v4 => [v4, self.draw(now, Family::V6, wish)],
+        };
+        // 9. One of the two is a success, with an ADDRESS-ERROR-CODE for the other.
+        let refused = drawn.each_ref().map(|drawn| drawn.as_ref().err().copied());
+        let legs = drawn.map(|drawn| drawn.ok().map(|(leg, _)| leg));
+        if legs.iter().all(Option::is_none) {
+            return Err(ErrorCode::InsufficientCapacity.into());
+        }
+        Ok(Places { legs, refused, reservation_token: None, wish: Some(wish) })
+    }
+
+    /// A leg with a port that was reserved under `token`. Reservations are the whole server's: whoever shows the token
+    /// gets the port, from whatever five-tuple and on whatever worker.
+    fn redeem(&mut self, now: Now, token: [u8; 8]) -> Result<Leg, ErrorCode> {
+        let relay = self.allocations.name().ok_or(ErrorCode::InsufficientCapacity)?;
+        let redeemed = self.pools.iter_mut().map(|pool| pool.redeem(now, token)).enumerate();
+        let Some((address, port)) = redeemed.filter_map(|(at, port)| Some((at, port?))).next() else {
+            self.allocations.unname(relay);
+            return Err(ErrorCode::InsufficientCapacity);
+        };
+        Ok(Leg::new(relay, Family::of(self.config.relays[address].bind), address, port))
+    }
+
+    /// A leg of `family` with a port that fits `wish`, and the token of the port beside it if one was reserved.
+    fn draw(&mut self, now: Now, family: Family, wish: Wish) -> Result<(Leg, Option<[u8; 8]>), ErrorCode> {
         let mut configured = self.config.relays.iter();
         let address = configured
             .position(|relay| Family::of(relay.bind) == family)
             .ok_or(ErrorCode::AddressFamilyNotSupported)?;
-        let pool = &mut self.pools[address];
-        let port = pool.draw(now, wish, &mut self.entropy).ok_or(ErrorCode::InsufficientCapacity)?;
-        let mut reservation_token = None;
-        if wish == Wish::Pair {
-            let mut token = [0; 8];
-            self.entropy.fill_secret(&mut token);
-            let reserved = pool.reserve_next(now, port, token);
-            debug_assert!(reserved, "a pair was drawn, so its upper half is free");
-            reservation_token = Some(token);
-        }
-        Ok(Place { address, port, reservation_token })
-    }
-
-    /// Until when the stored key suffices: the credential's expiry, carried over to the monotonic clock once, so that
-    /// a later step of the wall clock does not matter, and the grace for sessions under way.
-    fn session_ends(&self, now: Now, expires_unix: Option<u64>) -> Deadline {
-        let Some(expires) = expires_unix else {
-            return Deadline::NEVER;
+        let relay = self.allocations.name().ok_or(ErrorCode::InsufficientCapacity)?;
+        let Some((port, token)) = self.pools[address].draw_reserving(now, wish, &mut self.entropy) else {
+            self.allocations.unname(relay);
+            return Err(ErrorCode::InsufficientCapacity);
         };
-        let left = Duration::from_secs(expires.saturating_sub(now.unix));
-        now.after(left + self.config.session_lifetime_max)
+        Ok((Leg::new(relay, family, address, port), token))
     }
 }
 
@@ -140,12 +178,7 @@ fn check_request(request: &Request<'_>) -> Result<Wish, Reject> {
         Some(UDP) => {}
         Some(_) => return Err(ErrorCode::UnsupportedTransportProtocol.into()),
     }
-    // 4. DONT-FRAGMENT is not honoured yet, so it is an attribute that is not understood.
-    if request.dont_fragment {
-        let mut unknown = UnknownAttributes::default();
-        unknown.push(attributes::DONT_FRAGMENT);
-        return Err(Reject { code: ErrorCode::UnknownAttribute, unknown });
-    }
+    // 4. DONT-FRAGMENT asks whether Send indications may carry it; they may.
     // 5. A reservation has been made with all that these would choose.
     if request.reservation_token.is_some()
         && (request.even_port.is_some()
@@ -158,9 +191,9 @@ fn check_request(request: &Request<'_>) -> Result<Wish, Reject> {
     if request.requested_family.is_some() && request.additional_family.is_some() {
         return Err(ErrorCode::BadRequest.into());
     }
-    // 7. follows with the choice of the address. 9. The additional family can only be IPv6; a second relayed address is not
-    // given yet, and ADDITIONAL-ADDRESS-FAMILY may be ignored by a server that does not know it.
-    if request.additional_family == Some(Family::V4.code())
+    // 7. follows with the choice of the address. 8. and 9. The additional family can only be IPv6 (§ 18.11), and no
+    // port is reserved beside one of two.
+    if request.additional_family.is_some_and(|code| code != Family::V6.code())
         || (request.additional_family.is_some() && request.even_port == Some(true))
     {
         return Err(ErrorCode::BadRequest.into());

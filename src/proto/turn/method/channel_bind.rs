@@ -10,7 +10,6 @@ use crate::proto::turn::reply::Grant;
 use crate::proto::turn::reply::Reject;
 use crate::proto::turn::server::Server;
 use crate::proto::types::Entropy;
-use crate::proto::types::Family;
 use crate::proto::types::Now;
 use crate::proto::wire::ErrorCode;
 use crate::proto::wire::Request;
@@ -28,8 +27,9 @@ impl<E: Entropy> Server<E> {
     ) -> Result<Answer, Reject> {
         let until = now.after(self.config.channel_lifetime);
         let permitted_until = now.after(self.config.permission_lifetime);
+        let channels_max = self.config.channels_per_allocation;
+        let permissions_max = self.config.permissions_per_allocation;
         let allocation = live_allocation(&mut self.allocations, now, asker, who)?;
-        let family = Family::of(self.config.relays[allocation.address].bind);
         // Both attributes, one peer, a number in 0x4000–0x4FFF, or in RFC 5766's range where that is granted.
         let (Some(channel), Some(peer), 1) =
             (request.channel(), request.peers.iter().next(), request.peers.len())
@@ -39,11 +39,10 @@ impl<E: Entropy> Server<E> {
         if channel > self.config.channel_number_max {
             return Err(ErrorCode::BadRequest.into());
         }
-        if peer.family() != family {
-            return Err(ErrorCode::PeerAddressFamilyMismatch.into());
-        }
+        let leg = allocation.leg_to(now, peer.family());
+        let relay = leg.ok_or(ErrorCode::PeerAddressFamilyMismatch)?.relay;
         // Number and peer belong to each other alone.
-        match allocation.channels.may_bind(now.tick(), channel, peer) {
+        match allocation.channels.may_bind(now.tick(), channel, peer, channels_max) {
             Ok(()) => {}
             Err(CannotBind::Tied) => return Err(ErrorCode::BadRequest.into()),
             Err(CannotBind::Full) => return Err(ErrorCode::InsufficientCapacity.into()),
@@ -51,10 +50,10 @@ impl<E: Entropy> Server<E> {
         if !self.config.policy.allows(peer.socket(), &self.live) {
             return Err(ErrorCode::Forbidden.into());
         }
-        if !allocation.permissions.have_room(now.tick(), &[peer.ip()]) {
+        if !allocation.permissions.have_room(now.tick(), &[peer.ip()], permissions_max) {
             return Err(ErrorCode::InsufficientCapacity.into());
         }
-        let (relay, worker) = (allocation.relay, allocation.worker);
+        let worker = allocation.worker;
         allocation.channels.bind(channel, peer, until);
         allocation.permissions.install(peer.ip(), permitted_until);
         let permit = TableChange::Permit { relay, peer: peer.ip(), until: permitted_until };

@@ -28,12 +28,12 @@ impl<E: Entropy> Server<E> {
         request: &Request<'_>,
     ) -> Result<Answer, Reject> {
         let until = now.after(self.config.permission_lifetime);
+        let max = self.config.permissions_per_allocation;
         let allocation = live_allocation(&mut self.allocations, now, asker, who)?;
         if request.peers.is_empty() {
             return Err(ErrorCode::BadRequest.into());
         }
-        let family = Family::of(self.config.relays[allocation.address].bind);
-        if request.peers.iter().any(|peer| peer.family() != family) {
+        if request.peers.iter().any(|peer| allocation.leg_to(now, peer.family()).is_none()) {
             return Err(ErrorCode::PeerAddressFamilyMismatch.into());
         }
         let mut peers: Vec<IpAddr> = request.peers.iter().map(|peer| peer.ip()).collect();
@@ -43,11 +43,12 @@ impl<E: Entropy> Server<E> {
         if !peers.iter().all(|peer| self.config.policy.allows_some_port(*peer)) {
             return Err(ErrorCode::Forbidden.into());
         }
-        if !allocation.permissions.have_room(now.tick(), &peers) {
+        if !allocation.permissions.have_room(now.tick(), &peers, max) {
             return Err(ErrorCode::InsufficientCapacity.into());
         }
-        let (relay, worker) = (allocation.relay, allocation.worker);
+        let worker = allocation.worker;
         for peer in peers {
+            let Some(relay) = allocation.leg_to(now, Family::of(peer)).map(|leg| leg.relay) else { continue };
             allocation.permissions.install(peer, until);
             let change = TableChange::Permit { relay, peer, until };
             self.outputs.push_back(Output::Table { worker, change });

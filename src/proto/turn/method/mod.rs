@@ -4,6 +4,7 @@ mod allocate;
 mod channel_bind;
 mod create_permission;
 mod refresh;
+mod token;
 
 use crate::proto::auth::credential::Authenticated;
 use crate::proto::types::Now;
@@ -11,7 +12,6 @@ use crate::proto::wire::ErrorCode;
 
 use super::allocation::Allocation;
 use super::allocation::Allocations;
-use super::allocation::State;
 use super::reply::Asker;
 use super::reply::Reject;
 
@@ -26,14 +26,16 @@ fn live_allocation<'a>(
     let Some(allocation) = allocations.of_mut(&asker.from) else {
         return Err(ErrorCode::AllocationMismatch.into());
     };
-    if allocation.owner.username != who.username {
+    if !is_owner(allocation, who) {
         return Err(ErrorCode::WrongCredentials.into());
     }
     if allocation.session_ends.is_due(now.tick()) {
         return Err(ErrorCode::Unauthenticated.into());
     }
-    match &allocation.state {
-        State::Live(live) if !live.until.is_due(now.tick()) => Ok(allocation),
-        _ => Err(ErrorCode::AllocationMismatch.into()),
-    }
+    if allocation.is_live(now) { Ok(allocation) } else { Err(ErrorCode::AllocationMismatch.into()) }
+}
+
+/// Whether the USERNAME is the owner's, and the token where there is one: those who share a key id are not one user.
+fn is_owner(allocation: &Allocation, who: &Authenticated) -> bool {
+    allocation.owner.username == who.username && allocation.owner.token == who.token
 }

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::proto::auth::credential::mint;
+use crate::proto::binding::Endpoint;
+use crate::proto::binding::Quartet;
 
 #[test]
 fn without_credentials_there_is_a_challenge_and_no_state() {
@@ -125,6 +127,27 @@ fn binding_needs_no_credentials_even_from_a_client_with_an_allocation() {
     let reply = world.send(alice.from, &buffer[..len]).expect("an answer");
     assert_eq!(told(&reply).mapped, Some(alice.from.client.socket()));
     assert_eq!(reply.len(), 32);
+}
+
+#[test]
+fn a_client_with_an_allocation_may_discover_too() {
+    let far: SocketAddr = "203.0.113.8:3479".parse().expect("a literal");
+    let near = testing::five_tuple(1).server.socket();
+    let end = |bind| Endpoint { bind, external: bind };
+    let mut world = World::with(|config| {
+        config.challenger.discovery = Discovery::new(Quartet::new(end(near), end(far)));
+    });
+    let mut alice = Client::alice(&world, 1);
+    alice.allocate(&mut world);
+    let mut buffer = [0; 64];
+    let len = MessageWriter::request(&mut buffer, Method::Binding, transaction(3))
+        .attribute(attribute::CHANGE_REQUEST, &[0, 0, 0, 6])
+        .finish()
+        .expect("room");
+    assert_eq!(world.send(alice.from, &buffer[..len]), None, "nothing from where it asked");
+    let [(to, reply)] = &world.replies[..] else { panic!("one answer") };
+    assert_eq!((to.client, to.server.socket()), (alice.from.client, far));
+    assert_eq!(told(reply).mapped, Some(alice.from.client.socket()));
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn the_number_of_permissions_is_bounded() {
     let mut world = World::new();
     let mut alice = Client::alice(&world, 1);
     alice.allocate(&mut world);
-    let max = crate::proto::types::limits::PERMISSIONS_PER_ALLOCATION_MAX;
+    let max = limits::PERMISSIONS_PER_ALLOCATION_MAX;
     for batch in 0..max / 32 {
         let peers: Vec<_> = (0..32).map(|n| format!("8.8.{batch}.{n}:1")).collect();
         let peers: Vec<_> = peers.iter().map(String::as_str).collect();

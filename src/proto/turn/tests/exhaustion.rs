@@ -34,6 +34,79 @@ fn an_address_s_quota_counts_all_its_users() {
 }
 
 #[test]
+fn the_server_s_own_total_is_no_quota_of_a_user_and_comes_back() {
+    let mut world = World::with(|config| config.allocations_total = 2);
+    let mut first = Client::alice(&world, 1);
+    assert_eq!(first.allocate(&mut world).code, 0);
+    assert_eq!(Client::named(&world, 2, "bob", "password").allocate(&mut world).code, 0);
+    let mut third = Client::alice(&world, 3);
+    for _ in 0..3 {
+        assert_eq!(third.allocate(&mut world).code, 508);
+    }
+    assert_eq!((world.server.occupancy().allocations, world.server.per_user.len()), (2, 2));
+    assert_eq!(world.server.occupancy().ports[0].used, 2);
+    first.refresh(&mut world, Some(0));
+    assert_eq!(third.allocate(&mut world).code, 0);
+    world.pass(600);
+    assert_eq!(world.server.occupancy().allocations, 0);
+    assert_eq!(Client::alice(&world, 4).allocate(&mut world).code, 0);
+}
+
+#[test]
+fn an_address_s_quota_comes_back_and_its_refusal_leaves_no_trace() {
+    let mut world = World::with(|config| config.allocations_per_address = 1);
+    let mut first = Client::alice(&world, 1);
+    first.allocate(&mut world);
+    let mut second = Client::named(&world, 2, "bob", "password");
+    assert_eq!(second.allocate(&mut world).code, 486);
+    assert_eq!((world.server.per_user.len(), world.server.per_address.len()), (1, 1));
+    world.pass(600);
+    assert_eq!(second.allocate(&mut world).code, 0);
+}
+
+#[test]
+fn a_socket_that_cannot_be_had_costs_none_of_the_total() {
+    let mut world = World::with(|config| config.allocations_total = 1);
+    world.opens = Opens::Never(OpenFailure::Other);
+    assert_eq!(Client::alice(&world, 1).allocate(&mut world).code, 500);
+    world.opens = Opens::Always;
+    assert_eq!(Client::alice(&world, 2).allocate(&mut world).code, 0);
+}
+
+#[test]
+fn the_permissions_of_one_allocation_are_as_many_as_configured() {
+    let mut world = World::with(|config| config.permissions_per_allocation = 2);
+    let mut alice = Client::alice(&world, 1);
+    alice.allocate(&mut world);
+    assert_eq!(alice.permit(&mut world, &["8.8.8.1:1", "8.8.8.2:1", "8.8.8.3:1"]).code, 508);
+    assert_eq!(alice.permit(&mut world, &["8.8.8.1:1", "8.8.8.2:1"]).code, 0, "the refusal took no room");
+    assert_eq!(alice.permit(&mut world, &["8.8.8.3:1"]).code, 508);
+    assert_eq!(alice.bind(&mut world, 0x4000, "8.8.8.3:1").code, 508, "a channel permits its peer");
+    assert_eq!(alice.bind(&mut world, 0x4000, "8.8.8.2:1").code, 0);
+    let mut bob = Client::named(&world, 2, "bob", "password");
+    bob.allocate(&mut world);
+    assert_eq!(bob.permit(&mut world, &["8.8.8.3:1"]).code, 0, "each allocation has its own");
+    world.pass(300);
+    assert_eq!(alice.permit(&mut world, &["8.8.8.3:1"]).code, 0);
+}
+
+#[test]
+fn the_channels_of_one_allocation_are_as_many_as_configured() {
+    let mut world = World::with(|config| config.channels_per_allocation = 2);
+    let mut alice = Client::alice(&world, 1);
+    alice.allocate(&mut world);
+    assert_eq!(alice.bind(&mut world, 0x4000, "8.8.8.1:1").code, 0);
+    assert_eq!(alice.bind(&mut world, 0x4001, "8.8.8.2:1").code, 0);
+    let changes = world.changes.len();
+    assert_eq!(alice.bind(&mut world, 0x4002, "8.8.8.3:1").code, 508);
+    assert_eq!(world.changes.len(), changes, "the refusal permits nobody");
+    assert_eq!(alice.bind(&mut world, 0x4001, "8.8.8.2:1").code, 0, "a refresh needs no room");
+    alice.refresh(&mut world, Some(3_600));
+    world.pass(901);
+    assert_eq!(alice.bind(&mut world, 0x4002, "8.8.8.3:1").code, 0, "numbers are free again after their tie");
+}
+
+#[test]
 fn every_port_is_used_and_then_there_is_no_capacity() {
     let mut world = World::with(|config| config.ports = 50_000..=50_031);
     for number in 0..32 {

@@ -2,11 +2,20 @@
 
 mod allocate;
 mod authentication;
+mod bandwidth;
 mod channel_bind;
 mod create_permission;
+mod drain;
+mod dual;
 mod exhaustion;
+mod long_call;
+mod negotiation;
 mod opening;
+mod reconfigure;
 mod refresh;
+mod replay;
+mod reservation;
+mod token;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,9 +25,12 @@ use super::*;
 use crate::proto::auth::challenge::Challenger;
 use crate::proto::auth::credential::CredentialConfig;
 use crate::proto::auth::credential::Credentials;
+use crate::proto::auth::integrity_key::OFFERED;
 use crate::proto::auth::integrity_key::PasswordAlgorithm;
 use crate::proto::auth::integrity_key::integrity_key;
 use crate::proto::auth::nonce::NonceKey;
+use crate::proto::auth::token::TokenConfig;
+use crate::proto::binding::Discovery;
 use crate::proto::media::Counters;
 use crate::proto::media::TableChange;
 use crate::proto::peers::PolicyBuilder;
@@ -34,6 +46,7 @@ use crate::proto::types::RelayId;
 use crate::proto::types::Secret;
 use crate::proto::types::Username;
 use crate::proto::types::WorkerId;
+use crate::proto::types::limits;
 use crate::proto::wire::Method;
 use crate::proto::wire::TransactionId;
 use crate::proto::wire::rfc8656::attributes as attribute;
@@ -72,6 +85,8 @@ struct World {
     events: Vec<Event>,
     /// Closes are reported at once unless this is set.
     hold_closes: bool,
+    /// How the worker meets an order for an IPv6 socket, if not like one for IPv4.
+    opens_v6: Option<Opens>,
 }
 
 impl World {
@@ -86,6 +101,8 @@ impl World {
                 realm: REALM.into(),
                 nonce_key: NonceKey::generate(&mut dice),
                 nonce_lifetime: Duration::from_secs(3_600),
+                discovery: Discovery::default(),
+                third_party: None,
             },
             credentials: Arc::new(Credentials::new(CredentialConfig {
                 realm: REALM.into(),
@@ -94,6 +111,7 @@ impl World {
                     .into(),
                 secrets: vec![Secret::new(SECRET)],
                 lifetime_max_s: 8 * 3_600,
+                tokens: TokenConfig::default(),
             })),
             policy: Arc::new(
                 PolicyBuilder {
@@ -116,6 +134,12 @@ impl World {
             session_lifetime_max: Duration::from_secs(24 * 3_600),
             allocations_per_user: 64,
             allocations_per_address: 0,
+            bandwidth_per_allocation: None,
+            bandwidth_per_user: None,
+            allocations_total: 0,
+            permissions_per_allocation: limits::PERMISSIONS_PER_ALLOCATION_MAX,
+            channels_per_allocation: limits::CHANNELS_PER_ALLOCATION_MAX,
+            alternate_servers: Vec::new(),
         };
         change(&mut config);
         Self {
@@ -129,6 +153,7 @@ impl World {
             replies: Vec::new(),
             events: Vec::new(),
             hold_closes: false,
+            opens_v6: None,
         }
     }
 
@@ -166,6 +191,7 @@ impl World {
                 }
                 Output::Table { change, .. } | Output::TableOfAll { change } => self.changes.push(change),
                 Output::Event(event) => self.events.push(event),
+                Output::Announce { .. } => {}
             }
         }
         for report in reports {
@@ -175,14 +201,18 @@ impl World {
 
     fn meet_open(&mut self, relay: RelayId, bind: RelayAddr) -> Option<Input<'static>> {
         let opened = Input::RelayOpened { relay, bound: bind };
-        match self.opens {
+        let opens = match &mut self.opens_v6 {
+            Some(opens) if bind.ip().is_ipv6() => opens,
+            _ => &mut self.opens,
+        };
+        match *opens {
             Opens::Always | Opens::After(0, _) => {
                 self.opened.push((relay, bind));
                 Some(opened)
             }
             Opens::Never(why) => Some(Input::RelayFailed { relay, why }),
             Opens::After(times, why) => {
-                self.opens = Opens::After(times - 1, why);
+                *opens = Opens::After(times - 1, why);
                 Some(Input::RelayFailed { relay, why })
             }
             Opens::Silent => None,
@@ -228,6 +258,9 @@ struct Told {
     lifetime: Option<u32>,
     token: Option<[u8; 8]>,
     unknown: Vec<u16>,
+    additional: Option<SocketAddr>,
+    /// The family byte and the code of an ADDRESS-ERROR-CODE.
+    address_error: Option<(u8, u16)>,
 }
 
 impl Client {
@@ -255,6 +288,15 @@ impl Client {
 
     /// A signed request.
     fn request(&mut self, method: Method, body: impl FnOnce(&mut MessageWriter<'_>)) -> Vec<u8> {
+        self.request_with(Algorithm::Sha1, method, body)
+    }
+
+    fn request_with(
+        &mut self,
+        algorithm: Algorithm,
+        method: Method,
+        body: impl FnOnce(&mut MessageWriter<'_>),
+    ) -> Vec<u8> {
         self.transactions += 1;
         let mut id = [0; 16];
         id[..4].copy_from_slice(&0x2112_A442_u32.to_be_bytes());
@@ -266,7 +308,7 @@ impl Client {
             .attribute(attribute::USERNAME, &self.username)
             .attribute(attribute::REALM, REALM.as_bytes())
             .attribute(attribute::NONCE, &self.nonce)
-            .integrity(Signature { key: &self.key, algorithm: Algorithm::Sha1 });
+            .integrity(Signature { key: &self.key, algorithm });
         let len = writer.finish().expect("the buffer is large");
         buffer[..len].to_vec()
     }
@@ -287,6 +329,18 @@ impl Client {
         let answer = decode_response(reply).expect("an answer is a message");
         assert!(answer.integrity.verify(&self.key), "an answer to an authenticated request is signed");
         told(reply)
+    }
+
+    /// Meets a 438 and goes on with its nonce, as an honest client does.
+    fn renew(&mut self, world: &mut World) {
+        let request = self.request(Method::Refresh, |_| {});
+        let reply = world.send(self.from, &request).expect("an answer");
+        assert_eq!(self.read(&reply).code, 438);
+        self.take_nonce(&reply);
+    }
+
+    fn take_nonce(&mut self, reply: &[u8]) {
+        self.nonce = decode_response(reply).expect("a message").nonce.expect("a new nonce").to_vec();
     }
 
     fn allocate(&mut self, world: &mut World) -> Told {
@@ -329,6 +383,8 @@ fn told(reply: &[u8]) -> Told {
         lifetime: answer.lifetime.map(Lifetime::as_secs),
         token: answer.reservation_token,
         unknown: answer.unknown_attributes.as_slice().to_vec(),
+        additional: answer.additional_relayed_address.map(|address| address.socket()),
+        address_error: answer.address_error.map(|(family, code)| (family.code(), code)),
     }
 }
 

@@ -13,7 +13,8 @@ fn opening() -> (World, Client, Vec<u8>) {
 
 fn bound(world: &World, client: &Client) -> (RelayId, RelayAddr) {
     let allocation = world.server.allocations.of(&client.from).expect("it is opening");
-    (allocation.relay, allocation.bind(&world.server.config.relays))
+    let leg = allocation.legs.named(allocation.relay).expect("its first leg");
+    (leg.relay, leg.bind(&world.server.config.relays))
 }
 
 fn opened(world: &mut World, client: &Client) {
@@ -94,6 +95,7 @@ fn each_refusal_of_the_kernel_has_its_code_and_costs_no_quota() {
         assert_eq!(alice.allocate(&mut world).code, code);
         assert_eq!(world.server.occupancy().allocations, 0);
         world.opens = Opens::Always;
+        alice.renew(&mut world);
         assert_eq!(alice.allocate(&mut world).code, 0);
     }
 }
@@ -123,6 +125,7 @@ fn a_report_about_an_earlier_use_of_the_slot_is_ignored() {
     alice.allocate(&mut world);
     let (old, bound) = world.opened[0];
     alice.refresh(&mut world, Some(0));
+    alice.renew(&mut world);
     alice.allocate(&mut world);
     assert_ne!(world.opened[1].0, old);
     assert_eq!(world.opened[1].0.index, old.index);

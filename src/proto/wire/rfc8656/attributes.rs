@@ -11,6 +11,8 @@ use crate::proto::wire::TransactionId;
 
 /// MAPPED-ADDRESS.
 pub const MAPPED_ADDRESS: u16 = 0x0001;
+/// CHANGE-REQUEST (RFC 5780).
+pub const CHANGE_REQUEST: u16 = 0x0003;
 /// USERNAME.
 pub const USERNAME: u16 = 0x0006;
 /// MESSAGE-INTEGRITY.
@@ -41,6 +43,8 @@ pub const EVEN_PORT: u16 = 0x0018;
 pub const REQUESTED_TRANSPORT: u16 = 0x0019;
 /// DONT-FRAGMENT.
 pub const DONT_FRAGMENT: u16 = 0x001A;
+/// ACCESS-TOKEN (RFC 7635 § 6.2).
+pub const ACCESS_TOKEN: u16 = 0x001B;
 /// MESSAGE-INTEGRITY-SHA256.
 pub const MESSAGE_INTEGRITY_SHA256: u16 = 0x001C;
 /// PASSWORD-ALGORITHM.
@@ -51,14 +55,33 @@ pub const USERHASH: u16 = 0x001E;
 pub const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 /// RESERVATION-TOKEN.
 pub const RESERVATION_TOKEN: u16 = 0x0022;
+/// PADDING (RFC 5780).
+pub const PADDING: u16 = 0x0026;
+/// RESPONSE-PORT (RFC 5780).
+pub const RESPONSE_PORT: u16 = 0x0027;
 /// ADDITIONAL-ADDRESS-FAMILY.
 pub const ADDITIONAL_ADDRESS_FAMILY: u16 = 0x8000;
+/// ADDITIONAL-ADDRESS-FAMILY under the number that it had before RFC 8656, unassigned since. coturn's clients (4.6)
+/// still ask by it.
+pub const ADDITIONAL_ADDRESS_FAMILY_OF_DRAFT: u16 = 0x8032;
+/// ADDRESS-ERROR-CODE.
+pub const ADDRESS_ERROR_CODE: u16 = 0x8001;
 /// PASSWORD-ALGORITHMS.
 pub const PASSWORD_ALGORITHMS: u16 = 0x8002;
+/// ICMP.
+pub const ICMP: u16 = 0x8004;
 /// SOFTWARE.
 pub const SOFTWARE: u16 = 0x8022;
+/// ALTERNATE-SERVER.
+pub const ALTERNATE_SERVER: u16 = 0x8023;
 /// FINGERPRINT.
 pub const FINGERPRINT: u16 = 0x8028;
+/// RESPONSE-ORIGIN (RFC 5780).
+pub const RESPONSE_ORIGIN: u16 = 0x802B;
+/// OTHER-ADDRESS (RFC 5780).
+pub const OTHER_ADDRESS: u16 = 0x802C;
+/// THIRD-PARTY-AUTHORIZATION (RFC 7635 § 6.1).
+pub const THIRD_PARTY_AUTHORIZATION: u16 = 0x802E;
 
 /// The comprehension-required types that are understood, some of them only to be passed over where they make no
 /// sense: bit `n` stands for type `n`.
@@ -82,7 +105,8 @@ const UNDERSTOOD: u64 = bit(MAPPED_ADDRESS)
     | bit(PASSWORD_ALGORITHM)
     | bit(USERHASH)
     | bit(XOR_MAPPED_ADDRESS)
-    | bit(RESERVATION_TOKEN);
+    | bit(RESERVATION_TOKEN)
+    | bit(ACCESS_TOKEN);
 
 /// The first comprehension-optional type (RFC 8489 § 14).
 const OPTIONAL: u16 = 0x8000;
@@ -140,11 +164,18 @@ impl AddressValue {
 
 /// The value of an XOR-…-ADDRESS attribute (RFC 8489 § 14.2).
 pub(in crate::proto::wire) fn xor_address(address: SocketAddr, transaction: TransactionId) -> AddressValue {
-    let mask = transaction.0;
+    let mut value = plain_address(address);
+    let len = value.len;
+    xor(&mut value.bytes[2..4], &transaction.0);
+    xor(&mut value.bytes[4..len], &transaction.0);
+    value
+}
+
+/// The value of an attribute like MAPPED-ADDRESS (RFC 8489 § 14.1).
+pub(in crate::proto::wire) fn plain_address(address: SocketAddr) -> AddressValue {
     let mut bytes = [0; ADDRESS_MAX];
     bytes[1] = Family::of(address.ip()).code();
     bytes[2..4].copy_from_slice(&address.port().to_be_bytes());
-    xor(&mut bytes[2..4], &mask);
     let len = match address.ip() {
         IpAddr::V4(ip) => {
             bytes[4..8].copy_from_slice(&ip.octets());
@@ -155,8 +186,15 @@ pub(in crate::proto::wire) fn xor_address(address: SocketAddr, transaction: Tran
             20
         }
     };
-    xor(&mut bytes[4..len], &mask);
     AddressValue { bytes, len }
+}
+
+/// What leaves an address as it is: no exclusive or.
+const NO_MASK: TransactionId = TransactionId([0; 16]);
+
+/// Reads the value of an attribute of the form of MAPPED-ADDRESS; `None` if family and length do not fit each other.
+pub(in crate::proto::wire) fn read_address(value: &[u8]) -> Option<SocketAddr> {
+    read_xor_address(value, NO_MASK)
 }
 
 /// Reads the value of an XOR-…-ADDRESS attribute; `None` if family and length do not fit each other.
@@ -286,7 +324,7 @@ mod tests {
 
     #[test]
     fn what_is_not_understood() {
-        for kind in [0x0000, 0x0003, 0x001B, 0x001F, 0x0024, 0x0025, 0x002A, 0x003F, 0x0040, 0x7FFF] {
+        for kind in [0x0000, 0x0003, 0x001F, 0x0024, 0x0025, 0x002A, 0x003F, 0x0040, 0x7FFF] {
             assert!(is_not_understood(kind), "{kind:#06x}");
         }
         for kind in [USERNAME, XOR_MAPPED_ADDRESS, DATA, RESERVATION_TOKEN, SOFTWARE, 0x8001, 0xFFFF] {

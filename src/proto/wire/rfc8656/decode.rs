@@ -3,14 +3,17 @@
 use std::net::SocketAddr;
 
 use crate::proto::types::Dialect;
+use crate::proto::types::Family;
 use crate::proto::types::Lifetime;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayAddr;
+use crate::proto::types::limits::ACCESS_TOKEN_MAX;
 use crate::proto::types::limits::NONCE_MAX;
 use crate::proto::types::limits::PEERS_PER_REQUEST_MAX;
 use crate::proto::types::limits::REALM_MAX;
 use crate::proto::types::limits::USERNAME_MAX;
 use crate::proto::wire::AuthAttributes;
+use crate::proto::wire::DiscoveryAttributes;
 use crate::proto::wire::Malformed;
 use crate::proto::wire::Method;
 use crate::proto::wire::PeerAddresses;
@@ -75,6 +78,9 @@ impl<'a> RequestReader<'a> {
         let kind = attribute.kind;
         if attribute::is_not_understood(kind) {
             self.request.unknown.push(kind);
+            if self.seen.first(kind) {
+                self.request.discovery.take(kind, attribute.value);
+            }
             return;
         }
         if kind != attribute::XOR_PEER_ADDRESS && !self.seen.first(kind) {
@@ -99,6 +105,7 @@ impl<'a> RequestReader<'a> {
                 set(&mut auth.password_algorithm, attribute::read_password_algorithm(value))
             }
             attribute::PASSWORD_ALGORITHMS => set(&mut auth.password_algorithms, Some(value)),
+            attribute::ACCESS_TOKEN => set(&mut auth.access_token, at_most(value, ACCESS_TOKEN_MAX)),
             attribute::MESSAGE_INTEGRITY => {
                 set(&mut self.sha1, (value.len() == SHA1_LEN).then_some(attribute.offset))
             }
@@ -127,6 +134,12 @@ impl<'a> RequestReader<'a> {
             }
             attribute::ADDITIONAL_ADDRESS_FAMILY => {
                 set(&mut request.additional_family, attribute::read_u8_and_reserved(value))
+            }
+            attribute::ADDITIONAL_ADDRESS_FAMILY_OF_DRAFT => {
+                // Of a number that is nobody's, only what the draft's clients say counts, and nothing is an error.
+                let asked = attribute::read_u8_and_reserved(value).filter(|code| *code == Family::V6.code());
+                request.additional_family = request.additional_family.or(asked);
+                true
             }
             attribute::EVEN_PORT => {
                 set(&mut request.even_port, value.as_array().map(|[flags]| flags & 0x80 != 0))
@@ -179,6 +192,7 @@ fn empty_request<'a>(frame: &Frame<'a>) -> Request<'a> {
             password_algorithm: None,
             password_algorithms: None,
             integrity: Presented::new(frame.message, None, None),
+            access_token: None,
         },
         fingerprint: false,
         unknown: UnknownAttributes::default(),
@@ -192,6 +206,7 @@ fn empty_request<'a>(frame: &Frame<'a>) -> Request<'a> {
         dont_fragment: false,
         channel_number: None,
         peers: PeerAddresses { attributes: &[], transaction: frame.transaction, count: 0 },
+        discovery: DiscoveryAttributes::default(),
     }
 }
 
@@ -237,6 +252,8 @@ pub struct Answer<'a> {
     pub password_algorithms: Option<&'a [u8]>,
     /// SOFTWARE.
     pub software: Option<&'a [u8]>,
+    /// ALTERNATE-SERVER.
+    pub alternate_server: Option<SocketAddr>,
     /// MESSAGE-INTEGRITY and MESSAGE-INTEGRITY-SHA256 with the bytes they cover.
     pub integrity: Presented<'a>,
     /// Whether a (correct) FINGERPRINT was there.
@@ -245,6 +262,12 @@ pub struct Answer<'a> {
     pub unknown: UnknownAttributes,
     /// The type of the first attribute whose value breaks that attribute's own rules; its field is empty.
     pub bad_attribute: Option<u16>,
+    /// THIRD-PARTY-AUTHORIZATION.
+    pub third_party: Option<&'a [u8]>,
+    /// The second XOR-RELAYED-ADDRESS, of a dual allocation.
+    pub additional_relayed_address: Option<RelayAddr>,
+    /// ADDRESS-ERROR-CODE: the family that a dual allocation did not get, and why.
+    pub address_error: Option<(Family, u16)>,
 }
 
 /// Reads one success or error response that fills `datagram`.
@@ -266,6 +289,10 @@ pub fn decode_response(datagram: &[u8]) -> Result<Answer<'_>, Malformed> {
             continue;
         }
         if !seen.first(kind) {
+            if kind == attribute::XOR_RELAYED_ADDRESS && answer.additional_relayed_address.is_none() {
+                let additional = attribute::read_xor_address(attribute.value, answer.transaction);
+                answer.additional_relayed_address = additional.map(RelayAddr::new);
+            }
             continue;
         }
         let len = attribute.value.len();
@@ -306,6 +333,12 @@ impl<'a> Answer<'a> {
             attribute::NONCE => set(&mut self.nonce, at_most(value, NONCE_MAX)),
             attribute::PASSWORD_ALGORITHMS => set(&mut self.password_algorithms, Some(value)),
             attribute::SOFTWARE => set(&mut self.software, Some(value)),
+            attribute::THIRD_PARTY_AUTHORIZATION => set(&mut self.third_party, Some(value)),
+            attribute::ALTERNATE_SERVER => set(&mut self.alternate_server, attribute::read_address(value)),
+            attribute::ADDRESS_ERROR_CODE => {
+                let family = value.first().and_then(|code| Family::from_code(*code));
+                set(&mut self.address_error, family.zip(attribute::read_error_code(value)))
+            }
             _ => true,
         }
     }
@@ -326,10 +359,14 @@ fn empty_answer<'a>(frame: &Frame<'a>) -> Answer<'a> {
         nonce: None,
         password_algorithms: None,
         software: None,
+        alternate_server: None,
         integrity: Presented::new(frame.message, None, None),
         fingerprint: false,
         unknown: UnknownAttributes::default(),
         bad_attribute: None,
+        third_party: None,
+        additional_relayed_address: None,
+        address_error: None,
     }
 }
 
@@ -351,6 +388,8 @@ mod tests {
     use super::super::integrity::MacKey;
     use super::super::integrity::Signature;
     use super::*;
+    use crate::proto::wire::Change;
+    use crate::proto::wire::discovery::is_discovery;
 
     const TRANSACTION: TransactionId = TransactionId::with_cookie(*b"transaction!");
 
@@ -391,6 +430,32 @@ mod tests {
         assert_eq!(request.auth.integrity.algorithm(), None);
         assert!(request.unknown.is_empty() && request.bad_attribute.is_none());
         assert!(!request.fingerprint && request.auth.username.is_none() && request.peers.is_empty());
+    }
+
+    #[test]
+    fn the_additional_family_is_found_under_its_old_number_too_which_never_makes_an_error() {
+        let (new, old) =
+            (attribute::ADDITIONAL_ADDRESS_FAMILY, attribute::ADDITIONAL_ADDRESS_FAMILY_OF_DRAFT);
+        type Attributes<'a> = &'a [(u16, &'a [u8])];
+        let cases: [(Attributes<'_>, Option<u8>); 6] = [
+            (&[(old, &[2, 0, 0, 0])], Some(2)),
+            (&[(old, &[1, 0, 0, 0])], None),
+            (&[(old, b"")], None),
+            (&[(new, &[1, 0, 0, 0]), (old, &[2, 0, 0, 0])], Some(1)),
+            (&[(old, &[2, 0, 0, 0]), (new, &[1, 0, 0, 0])], Some(1)),
+            (&[(old, &[2, 0, 0, 0]), (new, b"")], None),
+        ];
+        for (attributes, expected) in cases {
+            let bytes = request(|writer| {
+                for (kind, value) in attributes {
+                    writer.attribute(*kind, value);
+                }
+            });
+            let read = decode_request(&bytes).unwrap();
+            assert_eq!(read.additional_family, expected, "{attributes:?}");
+            let broken = attributes.contains(&(new, b""));
+            assert_eq!(read.bad_attribute, broken.then_some(new));
+        }
     }
 
     #[test]
@@ -510,6 +575,23 @@ mod tests {
         assert_eq!(read.auth.username, Some(&b"first"[..]));
         assert_eq!((read.lifetime, read.bad_attribute), (None, Some(attribute::LIFETIME)));
         assert_eq!(read.additional_family, Some(1));
+    }
+
+    #[test]
+    fn attributes_of_behaviour_discovery_are_read_and_stay_unknown_to_whoever_does_not_ask_for_them() {
+        let bytes = request(|writer| {
+            writer.attribute(attribute::CHANGE_REQUEST, &[0, 0, 0, 2]).zeros(attribute::PADDING, 9);
+            writer.attribute(0x7001, b"");
+            writer.attribute(attribute::CHANGE_REQUEST, &[0, 0, 0, 4]);
+        });
+        let read = decode_request(&bytes).unwrap();
+        assert_eq!(read.unknown.as_slice(), [0x0003, 0x0026, 0x7001]);
+        assert_eq!(read.unknown.without(is_discovery).as_slice(), [0x7001]);
+        let change = Some(Change { ip: false, port: true });
+        assert_eq!(
+            read.discovery,
+            DiscoveryAttributes { change, padding_len: Some(9), ..DiscoveryAttributes::default() }
+        );
     }
 
     #[test]
@@ -637,5 +719,19 @@ mod tests {
             writer.attribute(attribute::UNKNOWN_ATTRIBUTES, &[0, 0x24, 0]);
         });
         assert_eq!(decode_response(&odd).unwrap().bad_attribute, Some(attribute::UNKNOWN_ATTRIBUTES));
+    }
+
+    #[test]
+    fn an_access_token_is_read_up_to_its_longest_and_never_unknown() {
+        for (len, good) in [(0, true), (64, true), (ACCESS_TOKEN_MAX, true), (ACCESS_TOKEN_MAX + 1, false)] {
+            let token = vec![7; len];
+            let bytes = request(|writer| {
+                writer.attribute(attribute::ACCESS_TOKEN, &token);
+            });
+            let decoded = decode_request(&bytes).expect("a request");
+            assert!(decoded.unknown.is_empty());
+            assert_eq!(decoded.auth.access_token, good.then_some(token.as_slice()));
+            assert_eq!(decoded.bad_attribute, (!good).then_some(attribute::ACCESS_TOKEN));
+        }
     }
 }

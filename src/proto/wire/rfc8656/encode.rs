@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::proto::types::Family;
 use crate::proto::types::PeerAddr;
 use crate::proto::wire::ErrorCode;
 use crate::proto::wire::Malformed;
@@ -46,6 +47,12 @@ pub fn encode_response(
     if let Some(relayed) = response.relayed_address {
         writer.xor_address(attribute::XOR_RELAYED_ADDRESS, relayed.socket());
     }
+    if let Some(additional) = response.additional_relayed_address {
+        writer.xor_address(attribute::XOR_RELAYED_ADDRESS, additional.socket());
+    }
+    if let Some((family, code)) = response.address_error {
+        writer.address_error_code(family, code);
+    }
     if let Some(lifetime) = response.lifetime {
         writer.attribute(attribute::LIFETIME, &lifetime.as_secs().to_be_bytes());
     }
@@ -66,6 +73,12 @@ pub fn encode_response(
     }
     if let Some(software) = response.software {
         writer.attribute(attribute::SOFTWARE, software.as_bytes());
+    }
+    if let Some(server_name) = response.third_party {
+        writer.attribute(attribute::THIRD_PARTY_AUTHORIZATION, server_name);
+    }
+    if let Some(server) = response.alternate_server {
+        writer.address(attribute::ALTERNATE_SERVER, server);
     }
     if let Some(signature) = signature {
         writer.integrity(signature);
@@ -121,11 +134,31 @@ impl<'a> MessageWriter<'a> {
         self.attribute(kind, value.as_slice())
     }
 
+    /// Adds an attribute of the form of MAPPED-ADDRESS.
+    pub fn address(&mut self, kind: u16, address: SocketAddr) -> &mut Self {
+        self.attribute(kind, attribute::plain_address(address).as_slice())
+    }
+
+    /// Adds an attribute whose value is `len` zeros.
+    pub fn zeros(&mut self, kind: u16, len: usize) -> &mut Self {
+        if let Some(space) = self.claim_value(kind, len) {
+            space.fill(0);
+        }
+        self
+    }
+
     /// Adds an ERROR-CODE without a reason phrase.
     pub fn error_code(&mut self, code: ErrorCode) -> &mut Self {
         let number = code.number();
         // A number is below 700: both quotients fit a byte.
         self.attribute(attribute::ERROR_CODE, &[0, 0, (number / 100) as u8, (number % 100) as u8])
+    }
+
+    /// Adds an ADDRESS-ERROR-CODE without a reason phrase.
+    pub fn address_error_code(&mut self, family: Family, code: ErrorCode) -> &mut Self {
+        let number = code.number();
+        let (class, rest) = ((number / 100) as u8, (number % 100) as u8);
+        self.attribute(attribute::ADDRESS_ERROR_CODE, &[family.code(), 0, class, rest])
     }
 
     /// Adds an UNKNOWN-ATTRIBUTES.
@@ -297,6 +330,29 @@ mod tests {
     }
 
     #[test]
+    fn a_dual_allocation_s_two_addresses_stand_in_order_and_a_missing_one_is_named_with_its_family() {
+        let v4 = RelayAddr::new("203.0.113.7:50001".parse().unwrap());
+        let v6 = RelayAddr::new("[2001:db8::7]:50000".parse().unwrap());
+        let mut response = Response::new(Method::Allocate, TRANSACTION, Outcome::Success);
+        response.relayed_address = Some(v4);
+        response.additional_relayed_address = Some(v6);
+        let mut out = [0xAA; 200];
+        let len = encode_response(&response, None, false, &mut out).unwrap();
+        let read = decode_response(&out[..len]).unwrap();
+        assert_eq!((read.relayed_address, read.additional_relayed_address), (Some(v4), Some(v6)));
+        assert_eq!(out[20..24], [0x00, 0x16, 0, 8]);
+        assert_eq!(out[32..36], [0x00, 0x16, 0, 20]);
+
+        response.additional_relayed_address = None;
+        response.address_error = Some((Family::V6, ErrorCode::AddressFamilyNotSupported));
+        let len = encode_response(&response, None, false, &mut out).unwrap();
+        assert_eq!(out[32..len], [0x80, 0x01, 0, 4, 2, 0, 4, 40]);
+        let read = decode_response(&out[..len]).unwrap();
+        assert_eq!(read.address_error, Some((Family::V6, 440)));
+        assert_eq!(read.additional_relayed_address, None);
+    }
+
+    #[test]
     fn unknown_attributes_stand_in_order_and_are_padded() {
         let mut response =
             Response::new(Method::Refresh, TRANSACTION, Outcome::Error(ErrorCode::UnknownAttribute));
@@ -309,6 +365,31 @@ mod tests {
         let read = decode_response(&out[..len]).unwrap();
         assert_eq!(read.error_code, Some(420));
         assert_eq!(read.unknown_attributes, response.unknown_attributes);
+    }
+
+    #[test]
+    fn an_alternate_server_stands_as_it_is_and_is_covered_by_the_integrity() {
+        let key = MacKey::new(b"key");
+        for (text, value) in [
+            ("203.0.113.9:3478", &b"\x80\x23\x00\x08\x00\x01\x0d\x96\xcb\x00\x71\x09"[..]),
+            (
+                "[2001:db8::9]:3479",
+                b"\x80\x23\x00\x14\x00\x02\x0d\x97\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x09",
+            ),
+        ] {
+            let outcome = Outcome::Error(ErrorCode::TryAlternate);
+            let mut response = Response::new(Method::Allocate, TRANSACTION, outcome);
+            response.alternate_server = Some(text.parse().unwrap());
+            let signature = Some(Signature { key: &key, algorithm: Algorithm::Sha1 });
+            let mut out = [0xAA; 128];
+            let len = encode_response(&response, signature, true, &mut out).unwrap();
+            assert_eq!(out[28..28 + value.len()], *value);
+            let read = decode_response(&out[..len]).unwrap();
+            assert_eq!((read.error_code, read.alternate_server), (Some(300), response.alternate_server));
+            assert!(read.integrity.verify(&key));
+            out[28 + value.len() - 1] ^= 1;
+            assert!(decode_response(&out[..len]).is_err(), "the fingerprint sees a changed address");
+        }
     }
 
     #[test]
@@ -363,5 +444,17 @@ mod tests {
         assert!(decode_request(&out[..full]).unwrap().auth.integrity.verify(&key));
         out[3] -= 8;
         assert!(decode_request(&out[..bare]).unwrap().auth.integrity.verify(&key));
+    }
+
+    #[test]
+    fn the_name_for_tokens_stands_in_an_answer_as_it_is() {
+        let mut response =
+            Response::new(Method::Allocate, TRANSACTION, Outcome::Error(ErrorCode::Unauthenticated));
+        response.third_party = Some(b"turn.example.net");
+        let mut out = [0; 128];
+        let len = encode_response(&response, None, false, &mut out).expect("room");
+        assert!(out[..len].ends_with(b"\x80\x2E\x00\x10turn.example.net"));
+        let answer = decode_response(&out[..len]).expect("a message");
+        assert_eq!(answer.third_party, Some(&b"turn.example.net"[..]));
     }
 }

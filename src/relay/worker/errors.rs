@@ -1,0 +1,63 @@
+//! What the network sends back: ICMP errors about datagrams that left relay sockets.
+
+use crate::net::Departing;
+use crate::net::Events;
+use crate::net::Token;
+use crate::proto::media::DropReason;
+use crate::proto::media::returned;
+use crate::proto::types::FiveTuple;
+use crate::proto::types::IpHeader;
+use crate::proto::types::RelayId;
+use crate::proto::types::Tick;
+use crate::proto::wire::icmp;
+
+use super::Worker;
+
+/// Errors that one relay socket may tell in a round. What is left is told again at the next.
+pub(super) const ERRORS_BUDGET: usize = 16;
+
+impl Worker<'_> {
+    /// What relay sockets have on their error queues. It is read before their datagrams, because a socket with an
+    /// error tells that first.
+    pub(super) fn hear_errors(&mut self, events: &Events) {
+        for index in 0..events.len() {
+            if let (true, Some(Token::Relay(relay))) = (events.is_error(index), events.token(index)) {
+                let tick = self.slot.tick();
+                self.hear_errors_of(tick, relay);
+            }
+        }
+    }
+
+    fn hear_errors_of(&mut self, tick: Tick, relay: RelayId) {
+        let mut out = [0; icmp::INDICATION_MAX];
+        for _ in 0..ERRORS_BUDGET {
+            let slot = &*self.slot;
+            let Some(Ok(told)) = slot.sockets.find(relay).map(|socket| socket.receive_icmp()) else {
+                return;
+            };
+            let Some((peer, icmp)) = told else { continue };
+            let judged = returned::icmp_to_client(&slot.table, tick, relay, peer, icmp, &mut out);
+            if let Some((to, len)) = judged {
+                self.tell_client(to, &out[..len]);
+            }
+        }
+    }
+
+    /// Sends one message of the server's own.
+    fn tell_client(&mut self, to: FiveTuple, bytes: &[u8]) {
+        let Some((_, listener)) = self.slot.door_of(to.server) else {
+            return self.slot.stats.count_drop(DropReason::SendFailed);
+        };
+        let departing = Departing {
+            bytes,
+            to: to.client.socket(),
+            source: listener.source_for(to.server),
+            header: IpHeader::default(),
+        };
+        let mut failed = false;
+        self.sender.send(listener, std::iter::once(departing), |_, _| failed = true);
+        if failed {
+            self.slot.stats.count_drop(DropReason::SendFailed);
+        }
+    }
+}
