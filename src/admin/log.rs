@@ -197,6 +197,12 @@ pub fn event(happened: &Event) {
                 "new configuration in force"
             );
         }
+        Event::AllocationMoved { relay, user, from, to } => {
+            let allocation = Name(*relay);
+            info!(%allocation, %user, "allocation moved");
+            client_of("client of the allocation was", Some(Name(*relay)), from);
+            client_of("client of the allocation is", Some(allocation), to);
+        }
     }
 }
 
@@ -238,6 +244,7 @@ const fn reason_phrase(code: ErrorCode) -> &'static str {
         ErrorCode::UnknownAttribute => "Unknown Attribute",
         ErrorCode::AllocationMismatch => "Allocation Mismatch",
         ErrorCode::StaleNonce => "Stale Nonce",
+        ErrorCode::MobilityForbidden => "Mobility Forbidden",
         ErrorCode::AddressFamilyNotSupported => "Address Family not Supported",
         ErrorCode::WrongCredentials => "Wrong Credentials",
         ErrorCode::UnsupportedTransportProtocol => "Unsupported Transport Protocol",
@@ -275,6 +282,7 @@ mod tests {
             "T  INFO allocation made allocation=7.2 user=alice relayed=203.0.113.7:50000 lifetime_s=600\n\
              T  INFO allocation refused user=alice code=486 why=\"Allocation Quota Reached\"\n\
              T  INFO allocation refused code=401 why=Unauthenticated\n\
+             T  INFO allocation moved allocation=7.2 user=alice\n\
              T  INFO allocation ended allocation=7.2 user=alice relayed=203.0.113.7:50000 why=expired lived_s=601 \
              to_peer_packets=1 to_peer_bytes=20 to_client_packets=3 to_client_bytes=400\n\
              T  WARN relay port refused bind=203.0.113.7:50000 why=no_room\n\
@@ -291,15 +299,16 @@ mod tests {
     fn each_event_at_info_as_json() {
         let log = logged(LogFormat::Json, LogLevel::Info, || events(b"alice").iter().for_each(event));
         assert_eq!(
-            log.lines().take(4).collect::<Vec<_>>(),
+            log.lines().take(5).collect::<Vec<_>>(),
             [
                 r#"{"time":"T","level":"INFO","message":"allocation made","allocation":"7.2","user":"alice","relayed":"203.0.113.7:50000","lifetime_s":600}"#,
                 r#"{"time":"T","level":"INFO","message":"allocation refused","user":"alice","code":486,"why":"Allocation Quota Reached"}"#,
                 r#"{"time":"T","level":"INFO","message":"allocation refused","code":401,"why":"Unauthenticated"}"#,
+                r#"{"time":"T","level":"INFO","message":"allocation moved","allocation":"7.2","user":"alice"}"#,
                 r#"{"time":"T","level":"INFO","message":"allocation ended","allocation":"7.2","user":"alice","relayed":"203.0.113.7:50000","why":"expired","lived_s":601,"to_peer_packets":1,"to_peer_bytes":20,"to_client_packets":3,"to_client_bytes":400}"#,
             ]
         );
-        assert_eq!(log.lines().count(), 10);
+        assert_eq!(log.lines().count(), 11);
         for line in log.lines() {
             serde_json::from_str::<serde_json::Value>(line).expect("JSON");
         }
@@ -331,7 +340,7 @@ mod tests {
             assert!(!info.contains("192.0.2.1"), "{info}");
             let all = logged(format, LogLevel::Trace, || events(b"alice").iter().for_each(event));
             let with_address: Vec<_> = all.lines().filter(|line| line.contains("192.0.2.1")).collect();
-            assert_eq!(with_address.len(), 4, "{all}");
+            assert_eq!(with_address.len(), 6, "{all}");
             assert!(with_address.iter().all(|line| line.contains("DEBUG")), "{all}");
         }
         let debug = logged(LogFormat::Text, LogLevel::Debug, || event(&events(b"alice")[0]));
@@ -449,6 +458,7 @@ mod tests {
             },
             refused(Some(user.clone()), ErrorCode::AllocationQuotaReached),
             refused(None, ErrorCode::Unauthenticated),
+            Event::AllocationMoved { relay, user: user.clone(), from: five_tuple, to: five_tuple },
             Event::AllocationEnded {
                 relay,
                 five_tuple,

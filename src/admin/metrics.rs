@@ -176,6 +176,8 @@ impl Scrape {
             Family::new("swingbridge_reloads_total", "Reloads of the configuration, by what came of them")
                 .with([("result", "applied".to_owned())], self.control.reloads_applied)
                 .with([("result", "refused".to_owned())], self.control.reloads_refused),
+            Family::new("swingbridge_allocations_moved_total", "Allocations that moved with their client")
+                .with([], self.control.moved),
         ]
     }
 
@@ -492,7 +494,7 @@ mod tests {
             control: ControlSnapshot {
                 live: 3,
                 made: 5,
-                ended: [1, 1, 0],
+                ended: [1, 1, 0, 0],
                 ports: Ports { free: 9_990, used: 6, reserved: 0, quarantined: 4 },
                 last_alive: Some(Tick::from_millis(61_000)),
                 ..ControlSnapshot::default()

@@ -151,6 +151,7 @@ impl Running {
             session_lifetime_max: settings.session_lifetime_max,
             allocations_per_user: settings.allocations_per_user,
             allocations_per_address: settings.allocations_per_address,
+            mobility: settings.mobility,
         }
     }
 }

@@ -215,6 +215,7 @@ fn rooms(settings: &Settings, clock: Clock, entropy: &mut SystemEntropy) -> (tur
         permissions_per_allocation: settings.permissions_per_allocation,
         channels_per_allocation: settings.channels_per_allocation,
         alternate_servers: settings.alternate_servers.clone(),
+        mobility: settings.mobility,
     };
     let relay = relay::Config {
         workers: settings.workers,

@@ -134,6 +134,8 @@ pub struct Settings {
     pub drain_deadline: Duration,
     /// Where new clients are sent meanwhile, at most one address of a family.
     pub alternate_servers: Vec<SocketAddr>,
+    /// Whether a client may take its allocation along to another five-tuple.
+    pub mobility: bool,
 }
 
 impl Checked {
@@ -176,6 +178,7 @@ impl Checked {
             credentials,
             nonce_lifetime: self.nonce_lifetime.value,
             session_lifetime_max: self.session_lifetime_max.value,
+            mobility: self.mobility.value,
             policy,
             lifetime_default: lifetime(limits::ALLOCATION_LIFETIME_DEFAULT).min(lifetime_max),
             lifetime_max,
@@ -426,6 +429,7 @@ mod tests {
         assert_eq!(built.channel_lifetime, limits::CHANNEL_LIFETIME_DEFAULT);
         assert_eq!(built.nonce_lifetime, limits::NONCE_LIFETIME_DEFAULT);
         assert_eq!(built.session_lifetime_max, limits::SESSION_LIFETIME_MAX_DEFAULT);
+        assert!(!built.mobility, "off unless asked for");
         assert_eq!(built.lifetime_max.as_duration(), limits::ALLOCATION_LIFETIME_MAX_DEFAULT);
         assert_eq!(built.lifetime_default.as_duration(), limits::ALLOCATION_LIFETIME_DEFAULT);
         assert_eq!(built.credentials.lifetime_max_s, limits::CREDENTIAL_LIFETIME_MAX.as_secs());

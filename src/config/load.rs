@@ -54,6 +54,7 @@ pub struct Checked {
     pub(crate) credential_lifetime_max: Located<Duration>,
     pub(crate) nonce_lifetime: Located<Duration>,
     pub(crate) session_lifetime_max: Located<Duration>,
+    pub(crate) mobility: Located<bool>,
     pub(crate) peers_default: Located<Unlisted>,
     pub(crate) allow: Vec<Rule>,
     pub(crate) deny: Vec<Rule>,
@@ -127,6 +128,7 @@ fn read(reader: &mut Reader<'_, '_>, text: &str) -> Checked {
         credential_lifetime_max: reader.span("auth.credential_lifetime_max"),
         nonce_lifetime: reader.span("auth.nonce_lifetime"),
         session_lifetime_max: reader.span("auth.session_lifetime_max"),
+        mobility: reader.flag("auth.mobility"),
         peers_default: reader
             .word("peers.default", &[("public", Unlisted::Public), ("none", Unlisted::None)]),
         allow: reader.rules("peers.allow"),

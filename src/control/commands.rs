@@ -99,6 +99,7 @@ mod tests {
             session_lifetime_max: hour,
             allocations_per_user,
             allocations_per_address: 0,
+            mobility: false,
         }))
     }
 }

@@ -1,11 +1,19 @@
 //! What the server wants done, on its way to the workers.
 
+use std::collections::HashSet;
+
 use crate::proto::turn::OpenFailure;
 use crate::proto::turn::Output;
+use crate::proto::types::RelayId;
 use crate::proto::types::WorkerId;
 use crate::proto::types::limits;
 use crate::relay::Handle;
+use crate::relay::Parcel;
 use crate::relay::ToWorker;
+
+/// What the reports about one moving relay socket can make a worker owe besides: it is to take the socket over, and to
+/// close it. Kept free from the moment the move begins.
+const OWED_PER_MOVE_MAX: usize = 2;
 
 /// The down rings of all workers, and how many reports each still owes.
 ///
@@ -17,12 +25,16 @@ use crate::relay::ToWorker;
 pub(super) struct Workers {
     handles: Vec<Handle>,
     owed: Vec<usize>,
+    /// What a worker gave away, while the server is asked who shall have it.
+    held: Option<Box<Parcel>>,
+    /// Relay sockets on the way from one worker to another.
+    moving: HashSet<RelayId>,
 }
 
 impl Workers {
     pub(super) fn new(handles: Vec<Handle>) -> Self {
         let owed = vec![0; handles.len()];
-        Self { handles, owed }
+        Self { handles, owed, held: None, moving: HashSet::new() }
     }
 
     pub(super) fn handles(&mut self) -> &mut [Handle] {
@@ -31,13 +43,30 @@ impl Workers {
 
     /// What there is room for at every worker.
     pub(super) fn room(&self) -> Room {
+        let moving = self.moving.len() * OWED_PER_MOVE_MAX;
         let rooms = self.handles.iter().zip(&self.owed);
-        rooms.map(|(handle, owed)| Room::of(handle.commands.free_slots(), *owed)).min().unwrap_or(Room::All)
+        let rooms = rooms.map(|(handle, owed)| Room::of(handle.commands.free_slots(), owed + moving));
+        rooms.min().unwrap_or(Room::All)
     }
 
     /// Whether every worker can take whatever one input makes the server say.
     pub(super) fn have_room(&self) -> bool {
         self.room() == Room::All
+    }
+
+    /// Holds what a worker gave away for [`Output::AttachRelay`].
+    pub(super) fn hold(&mut self, parcel: Option<Box<Parcel>>) {
+        self.held = parcel;
+    }
+
+    /// Whether nobody takes over what is held; then it is dropped, which closes its socket.
+    pub(super) fn drop_held(&mut self) -> bool {
+        self.held.take().is_some()
+    }
+
+    /// A relay socket is at its new worker, or will not get there.
+    pub(super) fn moved(&mut self, relay: RelayId) {
+        self.moving.remove(&relay);
     }
 
     /// Notes that `worker` gave a report that it owed.
@@ -62,6 +91,18 @@ impl Workers {
             Output::Event(event) => return Some(event),
             Output::Announce { username_anonymity } => {
                 self.push_all(|| ToWorker::Announce { username_anonymity });
+            }
+            Output::DetachRelay { worker, relay, keep } => {
+                self.moving.insert(relay);
+                self.owe(worker);
+                self.push(worker, ToWorker::Detach { relay, keep });
+            }
+            Output::AttachRelay { worker, relay: _, next } => {
+                debug_assert!(self.held.is_some(), "asked for only while a parcel is held");
+                if let Some(parcel) = self.held.take() {
+                    self.owe(worker);
+                    self.push(worker, ToWorker::Attach { parcel, next });
+                }
             }
         }
         None

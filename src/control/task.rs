@@ -10,7 +10,6 @@ use rustix::event::Timespec;
 use rustix::event::poll;
 use rustix::io::Errno;
 
-use crate::proto::media::Counters;
 use crate::proto::turn::Command;
 use crate::proto::turn::Event;
 use crate::proto::turn::Input;
@@ -201,14 +200,27 @@ impl Control {
             return false;
         };
         self.workers.settle(worker);
-        self.input(match &report {
-            Report::Opened { relay, bound } => Input::RelayOpened { relay: *relay, bound: *bound },
-            Report::Failed { relay, error } => Input::RelayFailed { relay: *relay, why: open_failure(error) },
-            Report::Closed { relay, counters } => {
-                let counters: Counters = *counters;
-                Input::RelayClosed { relay: *relay, counters }
+        // A relay socket whose move ends with this report, unless another worker is to take it over.
+        let (relay, mut stays) = match &report {
+            Report::Opened { relay, .. } | Report::Failed { relay, .. } => (*relay, true),
+            Report::Closed { relay, .. } => (*relay, false),
+            Report::Detached { relay, parcel } => (*relay, parcel.is_err()),
+        };
+        let input = match report {
+            Report::Opened { relay, bound } => Input::RelayOpened { relay, bound },
+            Report::Failed { relay, error } => Input::RelayFailed { relay, why: open_failure(&error) },
+            Report::Closed { relay, counters } => Input::RelayClosed { relay, counters },
+            Report::Detached { relay, parcel } => {
+                let given = parcel.as_ref().ok().map(|parcel| (parcel.counters(), parcel.kept()));
+                self.workers.hold(parcel.ok());
+                Input::RelayDetached { relay, given }
             }
-        });
+        };
+        self.input(input);
+        stays |= self.workers.drop_held();
+        if stays {
+            self.workers.moved(relay);
+        }
         true
     }
 
@@ -224,6 +236,10 @@ impl Control {
 
     fn take_request(&mut self, worker: usize, request: Option<RequestUp>) -> bool {
         let Some(request) = request else { return false };
+        if request.is_arrival() {
+            self.input(Input::ClientArrived { from: request.from });
+            return true;
+        }
         let worker = WorkerId(u16::try_from(worker).expect("at most WORKERS_MAX workers"));
         self.input(Input::Message {
             worker,
@@ -385,6 +401,7 @@ mod tests {
             allocations_total: 0,
             permissions_per_allocation: 1,
             channels_per_allocation: 1,
+            mobility: false,
             alternate_servers: Vec::new(),
             bandwidth_per_allocation: None,
             bandwidth_per_user: None,

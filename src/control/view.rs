@@ -116,6 +116,7 @@ pub struct ControlView {
     reloads_applied: AtomicU64,
     /// The one counter that the control task does not write: what it never hears of.
     reloads_refused: AtomicU64,
+    moved: AtomicU64,
 }
 
 /// A copy of every counter.
@@ -149,6 +150,8 @@ pub struct ControlSnapshot {
     pub reloads_applied: u64,
     /// Reloads that changed nothing because the file is wrong.
     pub reloads_refused: u64,
+    /// Allocations that moved with their client.
+    pub moved: u64,
 }
 
 impl ControlView {
@@ -175,6 +178,7 @@ impl ControlView {
                 self.draining.store(true, Ordering::Relaxed)
             }
             Event::Reconfigured { .. } => add(&self.reloads_applied),
+            Event::AllocationMoved { .. } => add(&self.moved),
         }
     }
 
@@ -211,6 +215,7 @@ impl ControlView {
             ports_refused: self.ports_refused.each_ref().map(read),
             answers_repeated: read(&self.answers_repeated),
             discarded: read(&self.discarded),
+            moved: read(&self.moved),
             ports: Ports {
                 free: read(&self.ports_free),
                 used: read(&self.ports_used),
@@ -263,7 +268,7 @@ mod tests {
         view.record(&ended(EndReason::Expired));
         let snapshot = view.snapshot();
         assert_eq!((snapshot.made, snapshot.live), (2, 1));
-        assert_eq!(snapshot.ended, [0, 1, 0]);
+        assert_eq!(snapshot.ended, [0, 1, 0, 0]);
     }
 
     #[test]
@@ -312,6 +317,12 @@ mod tests {
         view.record(&Event::Reconfigured { permissions: 3, channels: 1 });
         view.reload_refused();
         view.reload_refused();
+        view.record(&Event::AllocationMoved {
+            relay: RelayId { index: 1, generation: 1 },
+            user: QuotaIdentity::new(b"alice"),
+            from: five_tuple(),
+            to: five_tuple(),
+        });
         let snapshot = view.snapshot();
         assert_eq!(snapshot.refused[ErrorCode::ALL.len() - 1], 1);
         assert_eq!(snapshot.refused.iter().sum::<u64>(), 1);

@@ -81,6 +81,14 @@ impl Poll {
         Ok(epoll::add(&self.epoll, source, data, epoll::EventFlags::IN)?)
     }
 
+    /// Watches `source` no longer. Needed only where another descriptor of the same socket stays open.
+    ///
+    /// # Errors
+    /// What the kernel says, as when `source` was not watched.
+    pub fn remove(&self, source: impl AsFd) -> io::Result<()> {
+        Ok(epoll::delete(&self.epoll, source)?)
+    }
+
     /// Waits until something can be read or `timeout` is over; `None` waits for ever. An interruption by a signal
     /// is an empty answer.
     ///

@@ -150,6 +150,14 @@ impl RelaySocket {
         let told = sys::receive_icmp(self.socket.as_fd())?;
         Ok(told.map(|(to, icmp)| (PeerAddr::new(to), icmp)))
     }
+
+    /// The same socket by another descriptor. The port is free when both are closed.
+    ///
+    /// # Errors
+    /// What the kernel says, as when no descriptor is left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { socket: self.socket.try_clone()?, bound: self.bound })
+    }
 }
 
 impl AsFd for RelaySocket {

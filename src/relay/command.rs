@@ -1,10 +1,13 @@
 //! What the control task and a worker say to each other.
 
+use crate::proto::media::Carried;
 use crate::proto::media::Counters;
 use crate::proto::media::TableChange;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::RelayAddr;
 use crate::proto::types::RelayId;
+
+use super::path::Moving;
 
 /// Down: carried out in the order given, so a table is in place before the client hears of it.
 #[derive(Debug)]
@@ -37,15 +40,45 @@ pub enum ToWorker {
         /// Whether it will.
         username_anonymity: bool,
     },
+    /// Give a relay socket and its table entry away; answered by [`Report::Detached`].
+    Detach {
+        /// Its name.
+        relay: RelayId,
+        /// Whether the client's packets can still come here: then the socket goes on sending them, by a copy of the
+        /// entry, until [`Self::Close`]. Where the kernel has no descriptor for that, nothing is kept.
+        keep: bool,
+    },
+    /// Take over what another worker gave away, and await its client at another five-tuple; answered by
+    /// [`Report::Opened`] or [`Report::Failed`].
+    Attach {
+        /// What it gave.
+        parcel: Box<Parcel>,
+        /// Where the client will come from.
+        next: FiveTuple,
+    },
 }
 
-/// Up: a request that the worker could not answer itself.
+/// Up: a request that the worker could not answer itself, or, without a byte, the word that data came from `from`,
+/// where the client was awaited ([`TableChange::Await`]).
 #[derive(Debug)]
 pub struct RequestUp {
     /// Where from, and where to.
     pub from: FiveTuple,
     /// The datagram.
     pub bytes: Box<[u8]>,
+}
+
+impl RequestUp {
+    /// The client has come to where it was awaited.
+    pub(super) fn arrival(from: FiveTuple) -> Self {
+        Self { from, bytes: Box::default() }
+    }
+
+    /// Whether this is no request, but the word that the client has come.
+    #[must_use]
+    pub fn is_arrival(&self) -> bool {
+        self.bytes.is_empty()
+    }
 }
 
 /// Up: what became of a command. Each has a place in the ring from the moment the command was accepted.
@@ -72,4 +105,34 @@ pub enum Report {
         /// What it carried.
         counters: Counters,
     },
+    /// The relay socket was given away.
+    Detached {
+        /// Its name.
+        relay: RelayId,
+        /// What another worker can take over. With an error everything is as it was.
+        parcel: std::io::Result<Box<Parcel>>,
+    },
+}
+
+/// A relay socket and its table entry on the way from one worker to another. Packets wait in the socket meanwhile.
+#[derive(Debug)]
+pub struct Parcel {
+    pub(super) relay: RelayId,
+    pub(super) moving: Moving,
+    pub(super) carried: Carried,
+    pub(super) kept: bool,
+}
+
+impl Parcel {
+    /// What the relay socket carried so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.carried.counters()
+    }
+
+    /// Whether the worker that gave it kept a copy, which it must be told to close.
+    #[must_use]
+    pub const fn kept(&self) -> bool {
+        self.kept
+    }
 }

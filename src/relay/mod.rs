@@ -7,7 +7,8 @@
 //!            live, fresh: requests · reports
 //! ```
 //!
-//! Assumptions: an allocation belongs to the worker whose listener received its Allocate, and stays there. What a
+//! Assumptions: an allocation belongs to the worker whose listener received its Allocate, and stays there unless its
+//! client moves (RFC 8016) to a five-tuple that another worker hears. What a
 //! command does is done when the next one is looked at, so a `Reply` behind a `Table` leaves after the table has
 //! changed. Nothing that one socket meets stops another.
 
@@ -20,6 +21,7 @@ mod start;
 pub mod stats;
 mod worker;
 
+pub use command::Parcel;
 pub use command::Report;
 pub use command::RequestUp;
 pub use command::ToWorker;

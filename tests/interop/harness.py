@@ -95,6 +95,7 @@ class Server:
         handed=None,
         external=None,
         more="",
+        mobility=False,
     ):
         self.allow, self.auth, self.log = list(allow), auth, log or {}
         self.limits = limits or {}
@@ -102,6 +103,7 @@ class Server:
         self.external = external or {}
         self.more_auth, self.handed = list(more_auth), handed
         self.more = more
+        self.mobility = mobility
         self.secret = secrets.token_urlsafe(24)
         self.port = free_port()
         self.admin_port = free_port(socket.SOCK_STREAM) if admin else None
@@ -135,6 +137,7 @@ class Server:
             f'secrets = ["{self.secret}"{handed}]',
             f'users = {{ {USER} = "{PASSWORD}" }}',
             *self.more_auth,
+            f"mobility = {str(self.mobility).lower()}",
             "[peers]",
             'default = "public"',
             f"allow = [{allow}]",
@@ -175,6 +178,7 @@ class Server:
         for host in self.hosts:
             command += [f"--listening-ip={host}", f"--relay-ip={host}", f"--allowed-peer-ip={host}"]
         command.append("--allow-loopback-peers")
+        command += ["--mobility"] if self.mobility else []
         if self.auth == "static":
             return command + ["--lt-cred-mech", f"--user={USER}:{PASSWORD}"]
         return command + ["--use-auth-secret", f"--static-auth-secret={self.secret}"]

@@ -44,6 +44,15 @@ PAIR_RUNS = [
 ]
 
 
+# Each client moves to another port after its Allocate (RFC 8016), so that about half of them change workers.
+MOVING_RUNS = [
+    ("clients that move, channels", "127.0.0.1", ["-M", "-e", "127.0.0.1"]),
+    ("clients that move, Send indications", "127.0.0.1", ["-M", "-s", "-e", "127.0.0.1"]),
+    ("clients that move, client to client", "127.0.0.1", ["-M", "-y"]),
+    ("clients that move, over IPv6", "::1", ["-M", "-x", "-e", "::1"]),
+]
+
+
 @contextlib.contextmanager
 def echoing_peer():
     """turnutils_peer on a free port of every loopback address."""
@@ -143,6 +152,24 @@ def test():
         check(code != 0 and "Cannot complete Allocation" in text, f"uclient is refused with a wrong password: {text}")
         proved("uclient is refused with a wrong password")
     dual_and_pairs()
+    moving()
 
 
-harness.main(test, 150)
+def moving():
+    """Mobility on: nothing is lost, and every allocation really moved. Off: the client is told so."""
+    runs = [run for run in MOVING_RUNS if harness.has_ipv6() or "IPv6" not in run[0]]
+    limits = {"channel_numbers": "rfc5766"}
+    with harness.Server(limits=limits, mobility=True) as server, echoing_peer() as peer_port:
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            carry_all(server, peer_port, pool, runs)
+        if not harness.other_server():
+            made, moved = (server.output().count(f"allocation {word} allocation=") for word in ("made", "moved"))
+            check(moved >= CLIENTS * len(runs), f"each client moved: {made} allocations made, {moved} moved")
+            proved(f"{moved} of {made} allocations moved with their client")
+    with harness.Server(limits=limits) as server, echoing_peer() as peer_port:
+        text, code = client(server, "127.0.0.1", peer_port, ["-M", "-e", "127.0.0.1"], clients=1, messages=5)
+        check(code != 0, f"uclient is refused mobility where it is off: {text[-500:]}")
+        proved("uclient is refused mobility where it is off")
+
+
+harness.main(test, 240)

@@ -11,6 +11,7 @@ mod hostile;
 mod icmp;
 mod media;
 mod message;
+mod moves;
 mod observe;
 mod plane;
 mod strangers;

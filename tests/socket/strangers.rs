@@ -14,6 +14,7 @@ use swingbridge::relay::ToWorker;
 use crate::message;
 use crate::plane::Client;
 use crate::plane::Plane;
+use crate::plane::config;
 use crate::plane::eventually;
 
 fn client_of(plane: &Plane, listener: usize) -> Client {
@@ -128,7 +129,7 @@ fn what_is_no_message_is_dropped_and_counted_without_an_answer() {
 
 #[test]
 fn a_flood_is_answered_with_no_more_bytes_than_it_sent_beyond_the_floor() {
-    let plane = Plane::start(1, &["127.0.0.1:0"]);
+    let plane = on_a_budget();
     let client = client_of(&plane, 0);
     let request = message::stun(message::ALLOCATE, *b"flood flood!", &[]);
     let mut answered = 0;
@@ -156,7 +157,7 @@ fn a_flood_is_answered_with_no_more_bytes_than_it_sent_beyond_the_floor() {
 
 #[test]
 fn a_flood_costs_the_one_who_holds_a_nonce_nothing() {
-    let mut plane = Plane::start(1, &["127.0.0.1:0"]);
+    let mut plane = on_a_budget();
     let (flood, honest) = (client_of(&plane, 0), client_of(&plane, 0));
     let nonce = honest.nonce();
     for _ in 0..500 {
@@ -166,4 +167,11 @@ fn a_flood_costs_the_one_who_holds_a_nonce_nothing() {
     honest.send(&request);
     let (_, handed) = plane.fresh();
     assert_eq!(&handed.bytes[..], &request[..]);
+}
+
+/// A worker that holds every stranger to the budget.
+fn on_a_budget() -> Plane {
+    let mut config = config(1, &["127.0.0.1:0"]);
+    config.unproven_exempt.clear();
+    Plane::start_with(&config)
 }

@@ -183,6 +183,17 @@ pub const KEYS: &[Key] = &[
          clients send as username. The key is base64, written like a secret; the algorithm A256GCM or A128GCM. With\n\
          not_before and not_after (2026-01-31T00:00:00Z) keys can be rotated without an outage.",
     )),
+    Key {
+        takes: Takes::Live,
+        also_called: &["mobile"],
+        ..key(
+            "auth.mobility",
+            Kind::Flag,
+            "false",
+            "Whether a client that asks for a mobility ticket may take its allocation along when its own address\n\
+             changes (RFC 8016).",
+        )
+    },
     live(key(
         "peers.default",
         Kind::Word(&["public", "none"]),

@@ -22,6 +22,7 @@ use super::Counters;
 use super::DropReason;
 use super::NewAllocation;
 use super::bucket::Buckets;
+use super::path::Path;
 
 /// Addresses that can be permitted at one time: those of permissions and, unless permissions are strict,
 /// those that a live channel keeps permitted.
@@ -53,7 +54,8 @@ pub(super) struct Channel {
     until: Deadline,
 }
 
-#[derive(Debug)]
+/// A clone draws from the same buckets.
+#[derive(Clone, Debug)]
 pub(super) struct Allocation {
     new: NewAllocation,
     /// Removed by control: kept only for its counters.
@@ -64,6 +66,7 @@ pub(super) struct Allocation {
     channel_of_peer: HashMap<PeerAddr, ChannelNumber, RandomState>,
     counters: Cell<Counters>,
     buckets: Buckets,
+    path: Path,
 }
 
 /// What a packet asks.
@@ -82,7 +85,7 @@ impl Allocation {
     }
 
     pub(super) fn five_tuple(&self) -> FiveTuple {
-        self.new.five_tuple
+        self.path.five_tuple()
     }
 
     pub(super) fn is_removed(&self) -> bool {
@@ -138,6 +141,14 @@ impl Allocation {
     pub(super) fn counters(&self) -> Counters {
         self.counters.get()
     }
+
+    pub(super) fn set_counters(&self, counters: Counters) {
+        self.counters.set(counters);
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 /// What control changes.
@@ -145,6 +156,7 @@ impl Allocation {
     pub(super) fn new(mut new: NewAllocation, hasher: &RandomState) -> Self {
         let buckets = Buckets::new(std::mem::take(&mut new.bandwidth), new.relayed.family());
         Self {
+            path: Path::new(new.five_tuple),
             new,
             removed: false,
             permitted: HashMap::with_hasher(hasher.clone()),
@@ -153,6 +165,10 @@ impl Allocation {
             counters: Cell::default(),
             buckets,
         }
+    }
+
+    pub(super) fn path_mut(&mut self) -> &mut Path {
+        &mut self.path
     }
 
     pub(super) fn remove(&mut self) {
@@ -212,6 +228,11 @@ impl Allocation {
         if let Some(channel) = self.channels.remove(&number) {
             self.channel_of_peer.remove(&channel.peer);
         }
+    }
+
+    /// Lets each channel count as judged by the policy of this number, which is not the one in force.
+    pub(super) fn judge_anew(&mut self, judged_by: u32) {
+        self.channels.values_mut().for_each(|channel| channel.judged_by = judged_by);
     }
 
     /// Forgets channels whose time is over. As with addresses no clock is needed: control admits at most

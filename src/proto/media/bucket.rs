@@ -114,7 +114,7 @@ impl PartialEq for Bucket {
 impl Eq for Bucket {}
 
 /// The buckets that the packets of one relayed address draw from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Buckets {
     from: Bandwidth,
     header_len: u64,

@@ -48,6 +48,9 @@ pub fn from_client<'a>(
         (Class::ChannelData, Some(client)) => channel_data_to_peer(table, tick, client, arrived, datagram),
         (Class::Indication, Some(client)) => send_to_peer(table, tick, client, arrived, datagram),
     };
+    if let (Ok(FromClient::ToPeer { .. }), Some(client)) = (&judged, client) {
+        table.note_data_from(client, from);
+    }
     judged.unwrap_or_else(FromClient::Drop)
 }
 

@@ -10,8 +10,10 @@ mod external;
 mod fixture;
 pub mod forward;
 mod header;
+mod mobility;
 #[cfg(test)]
 mod model;
+mod path;
 pub mod returned;
 mod table;
 mod update;
@@ -21,6 +23,7 @@ pub use bucket::Bandwidth;
 pub use bucket::Bucket;
 pub use counters::Counters;
 pub use external::ExternalAddresses;
+pub use mobility::Carried;
 pub use table::Table;
 pub use table::TableConfig;
 pub use update::NewAllocation;

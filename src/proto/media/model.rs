@@ -149,6 +149,9 @@ impl Model {
                     allocation.bindings.retain(|(number, _, _)| *number != channel.get());
                 }
             }
+            TableChange::Await { .. } | TableChange::Settle { .. } => {
+                unreachable!("not part of these histories")
+            }
         }
     }
 

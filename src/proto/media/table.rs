@@ -10,6 +10,7 @@
 //! takes out; packets read, and count.
 
 use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;
@@ -40,6 +41,7 @@ use super::allocation::Channel;
 use super::allocation::Reach;
 use super::client::Client;
 use super::client::Places;
+use super::mobility::ARRIVALS_MAX;
 
 /// The first four bytes of every transaction id (RFC 8489 § 5).
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xA4, 0x42];
@@ -63,17 +65,19 @@ pub struct Table {
     policy: Arc<PeerPolicy>,
     /// Counts the policies that there were. A channel remembers what its policy said; what an earlier one said is
     /// not asked for, so that a new policy takes no walk over the channels.
-    policy_number: u32,
+    pub(super) policy_number: u32,
     strict_permissions: bool,
     hasher: RandomState,
     /// The places in `allocations` of each five-tuple whose allocation was not removed.
-    clients: HashMap<FiveTuple, Places, RandomState>,
+    pub(super) clients: HashMap<FiveTuple, Places, RandomState>,
     /// Relayed addresses by `RelayId::index`; never longer than `ALLOCATIONS_MAX`. Boxed, because a worker has few of the
     /// indices.
-    allocations: Vec<Option<Box<Allocation>>>,
+    pub(super) allocations: Vec<Option<Box<Allocation>>>,
     own_relays: LiveRelays,
     transactions: Transactions,
     external: ExternalAddresses,
+    /// Clients that have come to where they were awaited: at most [`ARRIVALS_MAX`].
+    pub(super) arrivals: RefCell<Vec<FiveTuple>>,
 }
 
 impl Table {
@@ -92,6 +96,7 @@ impl Table {
             transactions: Transactions::new(config.hash_seeds),
             hasher,
             external: config.external,
+            arrivals: RefCell::new(Vec::with_capacity(ARRIVALS_MAX)),
         }
     }
 
@@ -108,6 +113,8 @@ impl Table {
             TableChange::Policy(policy) => self.set_policy(policy),
             TableChange::Forbid { relay, peer } => self.forbid(relay, peer),
             TableChange::Unbind { relay, channel } => self.unbind(relay, channel),
+            TableChange::Await { relay, next } => self.await_at(relay, next),
+            TableChange::Settle { relay } => self.settle(relay),
         }
     }
 
@@ -147,7 +154,12 @@ impl Table {
     /// Allocations that were not removed.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.clients.len()
+        let settled = |allocation: &&Allocation| {
+            let [at, _] = allocation.path().all();
+            let places = at.and_then(|five_tuple| self.clients.get(&five_tuple));
+            places.is_some_and(|places| places.first == allocation.relay().index)
+        };
+        self.allocations.iter().filter_map(Option::as_deref).filter(settled).count()
     }
 
     /// Whether there is none.
@@ -219,7 +231,7 @@ impl Table {
         self.transactions.fresh()
     }
 
-    fn any_generation(&self, index: u32) -> Option<&Allocation> {
+    pub(super) fn any_generation(&self, index: u32) -> Option<&Allocation> {
         self.allocations.get(index as usize)?.as_deref()
     }
 }
@@ -248,10 +260,7 @@ impl Table {
             self.allocations.resize_with(place + 1, || None);
         }
         self.allocations[place] = Some(Box::new(Allocation::new(new, &self.hasher)));
-        let places = self.clients.entry(five_tuple).or_insert(Places { first: relay.index, second: None });
-        if places.first != relay.index {
-            places.second = Some(relay.index);
-        }
+        self.add_key(five_tuple, relay.index);
     }
 
     fn extend(&mut self, relay: RelayId, until: Deadline) {
@@ -303,12 +312,8 @@ impl Table {
     fn remove(&mut self, relay: RelayId) {
         let Some(allocation) = self.of_relay_mut(relay) else { return };
         allocation.remove();
-        let five_tuple = allocation.five_tuple();
-        let left = self.clients.get(&five_tuple).and_then(|places| places.without(relay.index));
-        match left {
-            Some(left) => self.clients.insert(five_tuple, left),
-            None => self.clients.remove(&five_tuple),
-        };
+        let keys = allocation.path().all();
+        keys.into_iter().flatten().for_each(|five_tuple| self.drop_key(&five_tuple, relay.index));
     }
 
     /// The place of the other relayed address of a dual allocation.
@@ -317,7 +322,7 @@ impl Table {
         places.without(one.relay().index).map(|other| other.first)
     }
 
-    fn of_relay_mut(&mut self, relay: RelayId) -> Option<&mut Allocation> {
+    pub(super) fn of_relay_mut(&mut self, relay: RelayId) -> Option<&mut Allocation> {
         self.allocations
             .get_mut(relay.index as usize)?
             .as_deref_mut()
@@ -338,7 +343,7 @@ impl Table {
 }
 
 /// Whether `relay` is a later use of the slot than `there`. Generations wrap, so the nearer way round counts.
-fn is_newer(relay: RelayId, there: RelayId) -> bool {
+pub(super) fn is_newer(relay: RelayId, there: RelayId) -> bool {
     let ahead = relay.generation.wrapping_sub(there.generation);
     ahead != 0 && ahead < 1 << 31
 }

@@ -97,4 +97,17 @@ pub enum TableChange {
         /// The channel.
         channel: ChannelNumber,
     },
+    /// The client has asked to move (RFC 8016): its packets count from this five-tuple too. It is sent to the old one
+    /// until data comes from the new one. Whatever five-tuple it was awaited at before is not its own any more.
+    Await {
+        /// Which.
+        relay: RelayId,
+        /// Where it will come from.
+        next: FiveTuple,
+    },
+    /// The client has moved: the five-tuple it was awaited at is its only one.
+    Settle {
+        /// Which.
+        relay: RelayId,
+    },
 }

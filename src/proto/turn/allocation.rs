@@ -21,6 +21,7 @@ use super::channel::Channels;
 use super::legs::Leg;
 use super::legs::LegState;
 use super::legs::Legs;
+use super::mobility::Mobility;
 use super::permission::Permissions;
 use super::ports::Wish;
 use super::replay::Transactions;
@@ -92,6 +93,7 @@ pub(super) struct Allocation {
     /// What its closed legs carried.
     pub(super) carried: Counters,
     pub(super) transactions: Transactions,
+    pub(super) mobility: Mobility,
 }
 
 /// What belongs to a phase alone.
@@ -117,6 +119,8 @@ pub(super) struct Opening {
     pub(super) refused: [Option<ErrorCode>; 2],
     /// What another port must be like, should the kernel refuse the first; `None` where no other will do.
     pub(super) wish: Option<Wish>,
+    /// The client asked for a mobility ticket.
+    pub(super) mobile: bool,
 }
 
 #[derive(Debug)]
@@ -208,6 +212,8 @@ pub(super) struct Allocations {
     slots: Vec<Slot>,
     free: Vec<u32>,
     by_five_tuple: HashMap<FiveTuple, u32, ahash::RandomState>,
+    /// Those among them that are awaited: the second ones of their allocations.
+    awaited: usize,
 }
 
 #[derive(Debug, Default)]
@@ -228,11 +234,11 @@ enum Holds {
 
 impl Allocations {
     pub(super) fn new(hasher: ahash::RandomState) -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), by_five_tuple: HashMap::with_hasher(hasher) }
+        Self { slots: Vec::new(), free: Vec::new(), by_five_tuple: HashMap::with_hasher(hasher), awaited: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.by_five_tuple.len()
+        self.by_five_tuple.len() - self.awaited
     }
 
     /// Slots ever used, for a walk over all allocations.
@@ -255,6 +261,11 @@ impl Allocations {
     pub(super) fn of_mut(&mut self, five_tuple: &FiveTuple) -> Option<&mut Allocation> {
         let index = *self.by_five_tuple.get(five_tuple)?;
         self.at_slot_mut(index)
+    }
+
+    /// The allocation of this name.
+    pub(super) fn named(&self, relay: RelayId) -> Option<&Allocation> {
+        self.at_slot(relay.index as usize).filter(|allocation| allocation.relay == relay)
     }
 
     /// The allocation that has a leg of this name.
@@ -318,7 +329,40 @@ impl Allocations {
             self.free.push(leg.relay.index);
         }
         self.by_five_tuple.remove(&allocation.five_tuple);
+        if let Some(next) = allocation.mobility.next {
+            self.by_five_tuple.remove(&next);
+            self.awaited -= 1;
+        }
         Some(allocation)
+    }
+
+    /// The client of `relay` is awaited at `next`, which nobody has, and was not awaited anywhere.
+    pub(super) fn await_at(&mut self, relay: RelayId, next: FiveTuple) {
+        let Some(allocation) = self.get_mut(relay) else { return };
+        debug_assert!(allocation.mobility.next.is_none(), "at one place at a time");
+        allocation.mobility.next = Some(next);
+        let home = allocation.relay.index;
+        let before = self.by_five_tuple.insert(next, home);
+        debug_assert!(before.is_none(), "a five-tuple has one allocation");
+        self.awaited += 1;
+    }
+
+    /// The client of `relay` is awaited nowhere.
+    pub(super) fn await_nowhere(&mut self, relay: RelayId) {
+        if let Some(next) = self.get_mut(relay).and_then(|allocation| allocation.mobility.next.take()) {
+            self.by_five_tuple.remove(&next);
+            self.awaited -= 1;
+        }
+    }
+
+    /// Where the client of `relay` was awaited it is now, and nowhere else.
+    pub(super) fn settle(&mut self, relay: RelayId) {
+        let Some(allocation) = self.get_mut(relay) else { return };
+        if let Some(next) = allocation.mobility.next.take() {
+            let old = std::mem::replace(&mut allocation.five_tuple, next);
+            self.by_five_tuple.remove(&old);
+            self.awaited -= 1;
+        }
     }
 }
 

@@ -66,4 +66,6 @@ pub struct Config {
     pub channels_per_allocation: usize,
     /// Where a draining server sends clients: the first of a client's family.
     pub alternate_servers: Vec<SocketAddr>,
+    /// Whether a client may take its allocation along to another five-tuple (RFC 8016).
+    pub mobility: bool,
 }

@@ -94,6 +94,17 @@ pub enum Event {
         /// Channels that were revoked before their time.
         channels: u64,
     },
+    /// A client moved, and its allocation with it (RFC 8016).
+    AllocationMoved {
+        /// Its name.
+        relay: RelayId,
+        /// Whose it is.
+        user: QuotaIdentity,
+        /// The client's side until now.
+        from: FiveTuple,
+        /// The client's side from here on.
+        to: FiveTuple,
+    },
 }
 
 /// Why an allocation ended.
@@ -105,11 +116,13 @@ pub enum EndReason {
     Expired,
     /// The server is leaving, or the operator ended it.
     Shutdown,
+    /// Its relay socket was lost on the way from one worker to another.
+    Lost,
 }
 
 impl EndReason {
     /// Every reason.
-    pub const ALL: [Self; 3] = [Self::Released, Self::Expired, Self::Shutdown];
+    pub const ALL: [Self; 4] = [Self::Released, Self::Expired, Self::Shutdown, Self::Lost];
 
     /// The word used in logs and metrics.
     #[must_use]
@@ -118,6 +131,7 @@ impl EndReason {
             Self::Released => "released",
             Self::Expired => "expired",
             Self::Shutdown => "shutdown",
+            Self::Lost => "lost",
         }
     }
 }

@@ -48,6 +48,18 @@ pub enum Input<'a> {
     Command(Command),
     /// The operator changed what can be changed while the server runs.
     Reconfigure(Box<Reconfiguration>),
+    /// A worker gave a relay socket away, or could not.
+    RelayDetached {
+        /// Which.
+        relay: RelayId,
+        /// If it did: what the socket carried so far, and whether a copy was kept. If not, everything is as it was.
+        given: Option<(Counters, bool)>,
+    },
+    /// Data came for the first time from a five-tuple at which a client was awaited.
+    ClientArrived {
+        /// From where.
+        from: FiveTuple,
+    },
 }
 
 /// Why a relay socket could not be opened.

@@ -10,6 +10,7 @@ use crate::proto::types::RelayAddr;
 use crate::proto::types::RelayId;
 
 use super::RelayAddress;
+use super::mobility::Copies;
 use super::reply::Asker;
 
 /// One relayed transport address of an allocation.
@@ -24,6 +25,7 @@ pub(super) struct Leg {
     pub(super) state: LegState,
     /// The client was told of it.
     pub(super) granted: bool,
+    pub(super) copies: Copies,
 }
 
 /// Where a relay socket stands.
@@ -50,9 +52,9 @@ pub(super) enum LegState {
 
 impl Leg {
     /// A socket that nobody was asked for yet.
-    pub(super) const fn new(relay: RelayId, family: Family, address: usize, port: u16) -> Self {
+    pub(super) fn new(relay: RelayId, family: Family, address: usize, port: u16) -> Self {
         let state = LegState::Opening { tries: 0, deadline: Deadline::NEVER };
-        Self { relay, family, address, port, state, granted: false }
+        Self { relay, family, address, port, state, granted: false, copies: Copies::default() }
     }
 
     pub(super) const fn is_opening(&self) -> bool {

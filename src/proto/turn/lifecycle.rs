@@ -33,6 +33,7 @@ use super::allocation::Step;
 use super::legs::Leg;
 use super::legs::LegState;
 use super::legs::place;
+use super::method::awaited_source;
 use super::reply::Asker;
 use super::reply::Grant;
 use super::server::Timer;
@@ -52,6 +53,9 @@ impl<E: Entropy> Server<E> {
     }
 
     pub(super) fn relay_opened(&mut self, now: Now, relay: RelayId, bound: RelayAddr) {
+        if self.transit_goes_on(now, relay, true) {
+            return;
+        }
         let Some(allocation) = self.allocations.get_mut(relay) else { return };
         let Some(leg) = allocation.legs.named_mut(relay) else { return };
         // A socket that was opened too late is closed already: the Close went out with the time-out.
@@ -64,6 +68,9 @@ impl<E: Entropy> Server<E> {
     }
 
     pub(super) fn relay_failed(&mut self, now: Now, relay: RelayId, why: OpenFailure) {
+        if self.transit_goes_on(now, relay, false) {
+            return;
+        }
         let Some(allocation) = self.allocations.get_mut(relay) else { return };
         let State::Opening(opening) = &mut allocation.state else { return };
         let Some(leg) = allocation.legs.named_mut(relay) else { return };
@@ -164,6 +171,7 @@ impl<E: Entropy> Server<E> {
             lifetime: opening.lifetime,
             additional,
         };
+        let ticket = if opening.mobile { self.next_ticket(relay) } else { None };
         self.succeed(
             now,
             &opening.asker,
@@ -174,6 +182,7 @@ impl<E: Entropy> Server<E> {
                 reservation_token: opening.reservation_token,
                 additional,
                 address_error: opening.address_error(),
+                ticket,
             },
         );
         self.event(made);
@@ -198,7 +207,7 @@ impl<E: Entropy> Server<E> {
         }
         let code = match reason {
             EndReason::Shutdown => self.refusal_while_draining(&opening.asker.from),
-            EndReason::Released | EndReason::Expired => None,
+            EndReason::Released | EndReason::Expired | EndReason::Lost => None,
         };
         if let Some(code) = code {
             self.note_refusal(&opening.asker, Some(user), code);
@@ -252,7 +261,6 @@ impl<E: Entropy> Server<E> {
     /// Lets the leg `relay` live until `until`, which may be sooner than before.
     pub(super) fn extend(&mut self, relay: RelayId, until: Deadline) {
         let Some(allocation) = self.allocations.get_mut(relay) else { return };
-        let worker = allocation.worker;
         let Some(leg) = allocation.legs.named_mut(relay) else { return };
         let LegState::Open { until: end, armed } = &mut leg.state else { return };
         *end = until;
@@ -260,7 +268,7 @@ impl<E: Entropy> Server<E> {
             *armed = until;
             self.timers.arm(until, Timer::Lifetime(relay));
         }
-        self.outputs.push_back(Output::Table { worker, change: TableChange::Extend { relay, until } });
+        self.change_table(relay, &TableChange::Extend { relay, until });
     }
 
     /// Ends the leg `relay` of a live allocation; with the last one the allocation ends. `asker` hears of it when the
@@ -274,6 +282,7 @@ impl<E: Entropy> Server<E> {
         let Some(leg) = allocation.legs.named_mut(relay) else { return };
         leg.state = LegState::Closing { quarantine: false, asker: asker.map(Box::new) };
         let (address, family) = (leg.relayed(&self.config.relays).socket(), leg.family);
+        Self::close_copies(&mut self.outputs, leg);
         allocation.permissions.forget(family);
         allocation.channels.forget(family);
         self.close(worker, relay, address);
@@ -291,11 +300,14 @@ impl<E: Entropy> Server<E> {
             State::Live(live) => {
                 let ended = Some((live.since, reason));
                 allocation.go(Step::Ended, State::Draining(Box::new(Draining { ended, asker })));
+                // Who waited for a move asks again, and is told that there is nothing to move.
+                allocation.mobility.transit = None;
                 let worker = allocation.worker;
                 let mut open = [None; 2];
                 for (leg, open) in allocation.legs.iter_mut().filter(|leg| leg.is_open()).zip(&mut open) {
                     leg.state = LegState::Closing { quarantine: false, asker: None };
                     *open = Some((leg.relay, leg.relayed(&self.config.relays).socket()));
+                    Self::close_copies(&mut self.outputs, leg);
                 }
                 for (relay, address) in open.into_iter().flatten() {
                     self.close(worker, relay, address);
@@ -316,6 +328,9 @@ impl<E: Entropy> Server<E> {
     pub(super) fn relay_closed(&mut self, now: Now, relay: RelayId, counters: Counters) {
         let Some(allocation) = self.allocations.get_mut(relay) else { return };
         let Some(leg) = allocation.legs.named_mut(relay) else { return };
+        if leg.copies.one_closed() {
+            return allocation.carried.add(counters);
+        }
         if !leg.is_closing() {
             return;
         }
@@ -381,6 +396,9 @@ impl<E: Entropy> Server<E> {
     fn uncount(&mut self, gone: &Allocation) {
         self.per_user.remove(&gone.owner.quota);
         self.per_address.remove(&Self::source(gone.five_tuple.client));
+        if let Some(source) = awaited_source::<E>(gone) {
+            self.per_address.remove(&source);
+        }
     }
 }
 

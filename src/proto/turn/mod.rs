@@ -10,6 +10,7 @@ mod input;
 mod legs;
 mod lifecycle;
 mod method;
+mod mobility;
 mod output;
 mod permission;
 mod ports;

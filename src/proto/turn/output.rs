@@ -55,4 +55,23 @@ pub enum Output {
         /// Whether it will.
         username_anonymity: bool,
     },
+    /// Let a worker give a relay socket and its table entry away, and report it detached.
+    DetachRelay {
+        /// The worker that owns it.
+        worker: WorkerId,
+        /// Its name.
+        relay: RelayId,
+        /// Whether the client can still be heard there, so that the socket must go on sending from there.
+        keep: bool,
+    },
+    /// Let a worker take over the relay socket that [`super::Input::RelayDetached`] just told of, and report it open or
+    /// failed. Without this output the socket is closed.
+    AttachRelay {
+        /// The worker that shall own it.
+        worker: WorkerId,
+        /// Its name.
+        relay: RelayId,
+        /// Where the client will come from.
+        next: FiveTuple,
+    },
 }

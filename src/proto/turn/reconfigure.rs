@@ -54,6 +54,8 @@ pub struct Reconfiguration {
     pub allocations_per_user: u32,
     /// Allocations of one client IP address (IPv6: /64); 0 for no limit.
     pub allocations_per_address: u32,
+    /// Whether a client may take its allocation along; tickets that were given out before count again once it may.
+    pub mobility: bool,
 }
 
 /// How far the walk has come, and what it took back.
@@ -82,6 +84,16 @@ impl<E: Entropy> Server<E> {
         self.revoking.is_some()
     }
 
+    /// Whether the walk can go on. It waits for an allocation on its way from one worker to another: neither would hear
+    /// of what is taken back.
+    pub(super) fn can_revoke(&self) -> bool {
+        self.revoking.as_ref().is_some_and(|walk| !self.is_in_transit(walk.slot))
+    }
+
+    fn is_in_transit(&self, slot: usize) -> bool {
+        self.allocations.at_slot(slot).is_some_and(|allocation| allocation.mobility.transit.is_some())
+    }
+
     pub(super) fn reconfigure(&mut self, to: Reconfiguration) {
         debug_assert_eq!(to.credentials.realm(), &*self.config.challenger.realm, "the realm takes a restart");
         let username_anonymity = to.credentials.resolves_userhash();
@@ -102,6 +114,7 @@ impl<E: Entropy> Server<E> {
         config.session_lifetime_max = to.session_lifetime_max;
         config.allocations_per_user = to.allocations_per_user;
         config.allocations_per_address = to.allocations_per_address;
+        config.mobility = to.mobility;
         self.per_user.set_max(to.allocations_per_user);
         self.per_address.set_max(to.allocations_per_address);
         self.outputs.push_back(Output::TableOfAll { change: TableChange::Policy(to.policy) });
@@ -114,7 +127,8 @@ impl<E: Entropy> Server<E> {
         let Some(mut walk) = self.revoking.take() else { return };
         let (mut room, mut looks) = (limits::REVOCATIONS_PER_CALL_MAX, 0);
         while walk.slot < self.allocations.slots() {
-            if room == 0 || looks >= limits::REVOCATION_LOOKS_PER_CALL_MAX {
+            let enough = room == 0 || looks >= limits::REVOCATION_LOOKS_PER_CALL_MAX;
+            if enough || self.is_in_transit(walk.slot) {
                 self.revoking = Some(walk);
                 return;
             }
@@ -143,7 +157,6 @@ impl<E: Entropy> Server<E> {
             return (1, 0, 0);
         }
         let looked = 1 + allocation.permissions.len() + allocation.channels.len();
-        let worker = allocation.worker;
         let permissions = allocation.permissions.take_denied(now.tick(), &policy, room);
         let channels = allocation.channels.revoke(now.tick(), room - permissions.len(), |peer| {
             !policy.allows(peer.socket(), &EveryOwnRelay)
@@ -155,16 +168,16 @@ impl<E: Entropy> Server<E> {
         for peer in &permissions {
             let Some(relay) = relay_to(*peer) else { continue };
             let change = TableChange::Forbid { relay, peer: *peer };
-            self.outputs.push_back(Output::Table { worker, change });
+            self.change_table(relay, &change);
         }
         for (channel, peer) in &channels {
             let Some(relay) = relay_to(peer.ip()) else { continue };
             let change = TableChange::Unbind { relay, channel: *channel };
-            self.outputs.push_back(Output::Table { worker, change });
+            self.change_table(relay, &change);
             // The worker may hold its address permitted for the channel's sake.
             if !policy.allows_some_port(peer.ip()) {
                 let change = TableChange::Forbid { relay, peer: peer.ip() };
-                self.outputs.push_back(Output::Table { worker, change });
+                self.change_table(relay, &change);
             }
         }
         (looked, permissions.len(), channels.len())

@@ -86,9 +86,18 @@ impl<E: Entropy> Server<E> {
 
     /// Every nonce that the five-tuple of an allocation that is over was given up to now is dead.
     pub(super) fn bury_nonces(&mut self, now: Now, gone: &Allocation) {
-        let through = gone.transactions.next_nonce().max(now.tick());
+        let through = gone.transactions.next_nonce();
+        self.bury_nonces_of(now, gone.five_tuple, through);
+        if let Some(awaited) = gone.mobility.next {
+            self.bury_nonces_of(now, awaited, through);
+        }
+    }
+
+    /// Every nonce that `left` was given up to now, or up to `through`, is dead: an allocation that goes on elsewhere has
+    /// it no longer.
+    pub(super) fn bury_nonces_of(&mut self, now: Now, left: FiveTuple, through: Tick) {
         self.dead.expire(now.tick(), self.config.challenger.nonce_lifetime);
-        self.dead.bury(gone.five_tuple, through);
+        self.dead.bury(left, through.max(now.tick()));
     }
 
     /// When the next nonce for `from` is minted: now, or as soon after the dead ones as it may be.
@@ -142,14 +151,21 @@ impl Transactions {
             self.nonce = issued;
             self.accepted.clear();
         }
-        if !self.accepted.contains(&transaction) {
-            debug_assert!(self.accepted.len() < limits::TRANSACTIONS_PER_NONCE_MAX, "judged before");
-            self.accepted.push(transaction);
+        // A client that moves shows its ticket under the first nonce of its new five-tuple, which nobody here has judged:
+        // one that is older than the nonce in use is dead from here on, and so is one that has no room left.
+        if issued < self.nonce || self.accepted.contains(&transaction) {
+            return;
         }
+        if self.accepted.len() >= limits::TRANSACTIONS_PER_NONCE_MAX {
+            self.dead_through = self.dead_through.max(Some(self.nonce));
+            self.accepted = Vec::new();
+            return;
+        }
+        self.accepted.push(transaction);
     }
 
     /// The earliest moment whose nonce would be accepted.
-    fn next_nonce(&self) -> Tick {
+    pub(super) fn next_nonce(&self) -> Tick {
         self.dead_through.map_or(self.nonce, just_after).max(self.nonce)
     }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use crate::proto::auth::challenge::Refusal;
 use crate::proto::auth::integrity_key::OFFERED;
+use crate::proto::auth::ticket::Ticket;
 use crate::proto::types::Entropy;
 use crate::proto::types::Family;
 use crate::proto::types::FiveTuple;
@@ -76,6 +77,7 @@ pub(super) struct Grant {
     pub(super) additional: Option<RelayAddr>,
     /// The family that a dual allocation did not get, and why.
     pub(super) address_error: Option<(Family, ErrorCode)>,
+    pub(super) ticket: Option<Ticket>,
 }
 
 /// A request that is well understood and refused: always answered.
@@ -161,6 +163,7 @@ impl<E: Entropy> Server<E> {
             },
             additional_relayed_address: grant.additional,
             address_error: grant.address_error,
+            mobility_ticket: grant.ticket.as_ref().map(|ticket| &ticket.0[..]),
         };
         let signature =
             asker.signature.as_ref().map(|(key, algorithm)| Signature { key, algorithm: *algorithm });

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use crate::proto::auth::challenge;
 use crate::proto::auth::challenge::Greeting;
 use crate::proto::auth::challenge::Refusal;
+use crate::proto::auth::ticket::Tickets;
 use crate::proto::peers::OwnRelays;
 use crate::proto::types::ClientAddr;
 use crate::proto::types::Deadline;
@@ -67,6 +68,7 @@ pub struct Server<E> {
     pub(super) draining: bool,
     /// Set while what a new peer policy denies is being revoked.
     pub(super) revoking: Option<Revoking>,
+    pub(super) tickets: Tickets,
 }
 
 /// The relayed transport addresses of live allocations, as peers name them.
@@ -140,6 +142,7 @@ impl<E: Entropy> Server<E> {
             user_buckets: UserBuckets::new(config.bandwidth_per_user, hasher()),
             draining: false,
             revoking: None,
+            tickets: Tickets::new(&mut entropy),
             config,
             entropy,
         }
@@ -155,6 +158,8 @@ impl<E: Entropy> Server<E> {
             Input::Command(Command::EndAll) => self.end_all(),
             Input::Command(Command::Drain) => self.drain(),
             Input::Reconfigure(to) => self.reconfigure(*to),
+            Input::RelayDetached { relay, given } => self.relay_detached(now, relay, given),
+            Input::ClientArrived { from } => self.client_arrived(now, from),
         }
         debug_assert!(self.outputs.len() <= limits::OUTPUTS_PER_INPUT_MAX);
     }
@@ -163,7 +168,7 @@ impl<E: Entropy> Server<E> {
     pub fn handle_timeout(&mut self, now: Now) {
         self.answers.expire(now);
         self.dead.expire(now.tick(), self.config.challenger.nonce_lifetime);
-        if self.ending.is_none() && self.revoking.is_some() {
+        if self.ending.is_none() && self.can_revoke() {
             return self.revoke(now);
         }
         for _ in 0..limits::TIMERS_PER_CALL_MAX {
@@ -191,7 +196,7 @@ impl<E: Entropy> Server<E> {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Deadline, Wake)> {
         let ending = self.ending.map(|_| (Deadline::PAST, Wake::Ending));
-        let revoking = self.revoking.as_ref().map(|_| (Deadline::PAST, Wake::Revoking));
+        let revoking = self.can_revoke().then_some((Deadline::PAST, Wake::Revoking));
         let timer = self.timers.next_wake().map(|deadline| (deadline, Wake::Timer));
         let answers = self.answers.next_expiry().map(|deadline| (deadline, Wake::Answers));
         [ending, revoking, timer, answers].into_iter().flatten().min()
@@ -220,7 +225,15 @@ impl<E: Entropy> Server<E> {
             Method::Unknown(_) => return self.event(Event::Discarded),
             _ => {}
         }
-        let session = self.allocations.of(&from).map(|allocation| &allocation.owner);
+        let allocation = self.allocations.of(&from);
+        // On its way from worker to worker: the client asks again, and finds it there.
+        if allocation.is_some_and(|allocation| allocation.mobility.transit.is_some()) {
+            return;
+        }
+        // Who comes with a ticket is judged as where the ticket comes from; a ticket alone proves nothing.
+        let allocation =
+            allocation.or_else(|| self.named_by_ticket(&request).map(|(allocation, _)| allocation));
+        let session = allocation.map(|allocation| &allocation.owner);
         let verdict = challenge::authenticate(
             &self.config.challenger,
             &self.config.credentials,
@@ -258,7 +271,10 @@ impl<E: Entropy> Server<E> {
             Method::ChannelBind => self.channel_bind(now, &asker, &who, &request),
             Method::Binding | Method::Unknown(_) => unreachable!("answered above"),
         }) {
-            Ok(Answer::Now(grant)) => self.succeed(now, &asker, grant),
+            Ok(Answer::Now(grant)) => {
+                self.note_request_from(now, &asker, &request);
+                self.succeed(now, &asker, grant);
+            }
             Ok(Answer::Later) => {}
             Err(reject) => {
                 self.note_refusal(&asker, Some(quota), reject.code);

@@ -61,11 +61,11 @@ pub const RESERVATION_KEPT: Duration = Duration::from_secs(40);
 /// Reserved ports are at most one in so many of the range: they count in nobody's quota.
 pub const RESERVED_PART_OF_PORTS: usize = 4;
 /// Timers that one call of `handle_timeout` works off; the rest is due at once.
-pub const TIMERS_PER_CALL_MAX: usize = 32;
+pub const TIMERS_PER_CALL_MAX: usize = 16;
 
 /// Permissions and channels that one call of `handle_timeout` revokes after a change of the peer policy; each takes two
 /// outputs at most. The rest is due at once.
-pub const REVOCATIONS_PER_CALL_MAX: usize = 64;
+pub const REVOCATIONS_PER_CALL_MAX: usize = 32;
 /// Permissions and channels that one such call looks at; it may go past that by one allocation's.
 pub const REVOCATION_LOOKS_PER_CALL_MAX: usize = 4_096;
 /// Orders of the operator that wait for the control task.
@@ -142,12 +142,14 @@ pub const USER_BUCKETS_KEPT_MAX: usize = 16_384;
 
 const _: () = assert!(OUTPUTS_PER_INPUT_MAX * 2 <= WORKER_COMMANDS_MAX);
 const _: () = assert!(WORKER_COMMANDS_MAX <= REPORTS_MAX);
-const _: () = assert!(TIMERS_PER_CALL_MAX * 6 <= OUTPUTS_PER_INPUT_MAX);
+// Two legs, of each the socket and two copies; and every table hears of a leg's end.
+const _: () = assert!(TIMERS_PER_CALL_MAX * 2 * (3 + 2 * 2) <= OUTPUTS_PER_INPUT_MAX);
 const _: () = assert!(PEERS_PER_REQUEST_MAX * 24 + USERNAME_MAX + REALM_MAX + NONCE_MAX < REQUEST_MAX);
 const _: () = assert!(20 + DISCOVERY_SURPLUS_MAX + 4 + DISCOVERY_PADDING_MAX + 8 <= RESPONSE_MAX);
 const _: () = assert!(RESERVATION_KEPT.as_secs() >= 30 + RELAY_OPEN_DEADLINE.as_secs());
-const _: () = assert!(PEERS_PER_REQUEST_MAX < OUTPUTS_PER_INPUT_MAX);
-const _: () = assert!(REVOCATIONS_PER_CALL_MAX * 2 < OUTPUTS_PER_INPUT_MAX);
+// A leg's owner and two copies of it hear of each.
+const _: () = assert!(PEERS_PER_REQUEST_MAX * 3 + 8 <= OUTPUTS_PER_INPUT_MAX);
+const _: () = assert!(REVOCATIONS_PER_CALL_MAX * 2 * 3 < OUTPUTS_PER_INPUT_MAX);
 const _: () = assert!(PEERS_PER_REQUEST_MAX <= PERMISSIONS_PER_ALLOCATION_MAX);
 const _: () = assert!(CREDENTIAL_CLOCK_LEEWAY.as_secs() < CREDENTIAL_LIFETIME_MAX.as_secs());
 const _: () = assert!(ALLOCATION_LIFETIME_DEFAULT.as_secs() <= ALLOCATION_LIFETIME_MAX_DEFAULT.as_secs());

@@ -109,6 +109,8 @@ pub struct Request<'a> {
     pub peers: PeerAddresses<'a>,
     /// CHANGE-REQUEST, RESPONSE-PORT and PADDING (RFC 5780).
     pub discovery: DiscoveryAttributes,
+    /// MOBILITY-TICKET, of whatever length (RFC 8016 § 3.3); empty where a client asks for a first one.
+    pub mobility_ticket: Option<&'a [u8]>,
 }
 
 impl Request<'_> {

@@ -10,7 +10,7 @@ use super::request::Method;
 use super::request::TransactionId;
 use super::request::UnknownAttributes;
 
-/// Error codes of RFC 8489 § 14.8 and RFC 8656 § 19 that this server gives.
+/// Error codes of RFC 8489 § 14.8, RFC 8656 § 19 and RFC 8016 § 3.4 that this server gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "the names are the standards' reason phrases")]
 pub enum ErrorCode {
@@ -18,6 +18,7 @@ pub enum ErrorCode {
     BadRequest,
     Unauthenticated,
     Forbidden,
+    MobilityForbidden,
     UnknownAttribute,
     AllocationMismatch,
     StaleNonce,
@@ -32,11 +33,12 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, in ascending order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::TryAlternate,
         Self::BadRequest,
         Self::Unauthenticated,
         Self::Forbidden,
+        Self::MobilityForbidden,
         Self::UnknownAttribute,
         Self::AllocationMismatch,
         Self::StaleNonce,
@@ -57,6 +59,7 @@ impl ErrorCode {
             Self::BadRequest => 400,
             Self::Unauthenticated => 401,
             Self::Forbidden => 403,
+            Self::MobilityForbidden => 405,
             Self::UnknownAttribute => 420,
             Self::AllocationMismatch => 437,
             Self::StaleNonce => 438,
@@ -121,6 +124,8 @@ pub struct Response<'a> {
     pub additional_relayed_address: Option<RelayAddr>,
     /// ADDRESS-ERROR-CODE: the family that a dual allocation did not get, and why (RFC 8656 § 18.12).
     pub address_error: Option<(Family, ErrorCode)>,
+    /// MOBILITY-TICKET (RFC 8016 § 3.3).
+    pub mobility_ticket: Option<&'a [u8]>,
 }
 
 impl Response<'_> {
@@ -144,6 +149,7 @@ impl Response<'_> {
             alternate_server: None,
             additional_relayed_address: None,
             address_error: None,
+            mobility_ticket: None,
         }
     }
 }

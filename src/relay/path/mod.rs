@@ -2,4 +2,5 @@
 
 mod sockets;
 
+pub(super) use sockets::Moving;
 pub(super) use sockets::Sockets;

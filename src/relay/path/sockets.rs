@@ -25,6 +25,15 @@ struct Open {
     generation: u32,
     socket: RelaySocket,
     lost: u32,
+    /// Another worker reads it: here it only sends.
+    lent: bool,
+}
+
+/// A relay socket between two workers.
+#[derive(Debug)]
+pub(in crate::relay) struct Moving {
+    socket: RelaySocket,
+    lost: u32,
 }
 
 impl Sockets {
@@ -49,7 +58,55 @@ impl Sockets {
         let socket = RelaySocket::open(bind)?;
         poll.add(&socket, Token::Relay(relay))?;
         let bound = socket.bound();
-        *place = Some(Open { generation: relay.generation, socket, lost: 0 });
+        *place = Some(Open { generation: relay.generation, socket, lost: 0, lent: false });
+        self.open += 1;
+        Ok(bound)
+    }
+
+    /// Gives the socket of `relay` away. With `keep` it can still send from here, if a descriptor can be had; answers
+    /// whether it can.
+    pub(in crate::relay) fn detach(
+        &mut self,
+        poll: &Poll,
+        relay: RelayId,
+        keep: bool,
+    ) -> io::Result<(Moving, bool)> {
+        let place = self.places.get_mut(relay.index as usize).ok_or(io::ErrorKind::NotFound)?;
+        let open = place.as_mut().filter(|open| open.generation == relay.generation && !open.lent);
+        let open = open.ok_or(io::ErrorKind::NotFound)?;
+        poll.remove(&open.socket)?;
+        open.lent = true;
+        if keep && let Ok(socket) = open.socket.try_clone() {
+            return Ok((Moving { socket, lost: open.lost }, true));
+        }
+        let Open { socket, lost, .. } = place.take().ok_or(io::ErrorKind::NotFound)?;
+        self.open -= 1;
+        Ok((Moving { socket, lost }, false))
+    }
+
+    /// Takes over what another worker gave away, and watches it. What was kept of it here goes.
+    pub(in crate::relay) fn attach(
+        &mut self,
+        poll: &Poll,
+        relay: RelayId,
+        moving: Moving,
+    ) -> io::Result<RelayAddr> {
+        if relay.index >= limits::ALLOCATIONS_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "relay index beyond the limit"));
+        }
+        self.close(relay);
+        let index = relay.index as usize;
+        if self.places.len() <= index {
+            self.places.resize_with(index + 1, || None);
+        }
+        let place = &mut self.places[index];
+        if place.is_some() {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the relay's place is taken"));
+        }
+        let Moving { socket, lost } = moving;
+        poll.add(&socket, Token::Relay(relay))?;
+        let bound = socket.bound();
+        *place = Some(Open { generation: relay.generation, socket, lost, lent: false });
         self.open += 1;
         Ok(bound)
     }
@@ -82,7 +139,7 @@ impl Sockets {
         max: usize,
     ) -> Result<(Arrived, u32), Errno> {
         let open = self.places.get_mut(relay.index as usize).and_then(Option::as_mut);
-        let Some(open) = open.filter(|open| open.generation == relay.generation) else {
+        let Some(open) = open.filter(|open| open.generation == relay.generation && !open.lent) else {
             return Err(Errno::AGAIN);
         };
         let arrived = batch.receive(&open.socket, max)?;
@@ -136,6 +193,49 @@ mod tests {
         let error = sockets.open(&poll, relay(limits::ALLOCATIONS_MAX, 0), any()).expect_err("beyond");
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         assert_eq!(sockets.len(), 1);
+    }
+
+    #[test]
+    fn a_socket_moves_with_what_waits_in_it_and_the_one_kept_only_sends() {
+        let (old_poll, mut old) = (Poll::new().expect("an epoll"), Sockets::default());
+        let (new_poll, mut new) = (Poll::new().expect("an epoll"), Sockets::default());
+        let bound = old.open(&old_poll, relay(3, 1), any()).expect("opened");
+        let peer = std::net::UdpSocket::bind(ANY).expect("a socket");
+        peer.send_to(b"early", bound.socket()).expect("sent");
+
+        let (moving, kept) = old.detach(&old_poll, relay(3, 1), true).expect("given away");
+        assert!(kept);
+        assert!(old.detach(&old_poll, relay(3, 1), true).is_err(), "it is not here to be given");
+        assert!(old.find(relay(3, 1)).is_some());
+        assert_eq!(old.receive(relay(3, 1), &mut Batch::new(1), 1), Err(Errno::AGAIN), "a late event");
+        assert_eq!(new.attach(&new_poll, relay(3, 1), moving).expect("taken over"), bound);
+
+        let mut events = crate::net::Events::new(4);
+        old_poll.wait(&mut events, Some(std::time::Duration::ZERO)).expect("waits");
+        assert_eq!(events.len(), 0, "only one of the two is woken");
+        new_poll.wait(&mut events, Some(std::time::Duration::ZERO)).expect("waits");
+        assert_eq!(events.token(0), Some(Token::Relay(relay(3, 1))));
+        let mut batch = Batch::new(1);
+        assert_eq!(new.receive(relay(3, 1), &mut batch, 1).expect("it waited").0.places, 0..1);
+
+        new.close(relay(3, 1));
+        let taken = new.open(&new_poll, relay(4, 1), bound).expect_err("the other still has the port");
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+        old.close(relay(3, 1));
+        new.open(&new_poll, relay(4, 1), bound).expect("the port is free");
+    }
+
+    #[test]
+    fn a_socket_that_comes_home_takes_the_place_of_the_one_kept() {
+        let (poll, mut sockets) = (Poll::new().expect("an epoll"), Sockets::default());
+        let bound = sockets.open(&poll, relay(3, 1), any()).expect("opened");
+        let (moving, _) = sockets.detach(&poll, relay(3, 1), true).expect("given away");
+        assert_eq!(sockets.attach(&poll, relay(3, 1), moving).expect("taken over"), bound);
+        assert_eq!(sockets.len(), 1);
+        assert!(sockets.detach(&poll, relay(3, 2), false).is_err(), "another generation");
+        drop(sockets.detach(&poll, relay(3, 1), false).expect("given away"));
+        assert_eq!(sockets.len(), 0);
+        sockets.open(&poll, relay(4, 1), bound).expect("the port is free");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod errors;
 mod flush;
+mod moves;
 mod obey;
 mod slot;
 
@@ -161,6 +162,7 @@ impl<'s> Worker<'s> {
         for place in arrived.places {
             self.judge_client(tick, index, place);
         }
+        self.tell_arrivals();
         self.flush();
         self.obey();
         full

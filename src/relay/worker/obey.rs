@@ -55,10 +55,12 @@ impl Worker<'_> {
                 let key = slot.challenger.nonce_key.clone();
                 slot.challenger.nonce_key = key.with_username_anonymity(username_anonymity);
             }
+            ToWorker::Detach { relay, keep } => self.detach(relay, keep),
+            ToWorker::Attach { parcel, next } => self.attach(*parcel, next),
         }
     }
 
-    fn report(&mut self, report: Report) {
+    pub(super) fn report(&mut self, report: Report) {
         // Room was there when the command was taken, and nothing else pushes; without a reader it does not matter.
         let refused = self.slot.reports.push(report).is_err();
         debug_assert!(!refused || self.slot.reports.is_abandoned(), "a report without room");

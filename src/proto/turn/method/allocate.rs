@@ -1,5 +1,7 @@
 //! Allocate (RFC 8656 § 7.2).
 
+use std::net::IpAddr;
+
 use crate::proto::auth::credential::Authenticated;
 use crate::proto::media::Counters;
 use crate::proto::turn::allocation::Allocation;
@@ -8,6 +10,7 @@ use crate::proto::turn::allocation::State;
 use crate::proto::turn::channel::Channels;
 use crate::proto::turn::legs::Leg;
 use crate::proto::turn::legs::Legs;
+use crate::proto::turn::mobility::Mobility;
 use crate::proto::turn::permission::Permissions;
 use crate::proto::turn::ports::Wish;
 use crate::proto::turn::replay::Transactions;
@@ -23,6 +26,7 @@ use crate::proto::types::Now;
 use crate::proto::wire::ErrorCode;
 use crate::proto::wire::Request;
 
+use super::mobility::wants_mobility;
 use super::token;
 
 /// Protocol number of UDP.
@@ -57,16 +61,9 @@ impl<E: Entropy> Server<E> {
         if let Some(code) = self.refusal_while_draining(&asker.from) {
             return Err(code.into());
         }
-        // The quota is step 10; it stands before anything is taken from the pool.
+        let mobile = wants_mobility(request, self.config.mobility)?;
         let source = Self::source(asker.from.client);
-        if self.per_user.is_reached(&who.quota) || self.per_address.is_reached(&source) {
-            return Err(ErrorCode::AllocationQuotaReached.into());
-        }
-        // Not somebody's quota but the server's own capacity: 508.
-        let total = usize::try_from(self.config.allocations_total).unwrap_or(usize::MAX);
-        if total != 0 && self.allocations.len() >= total {
-            return Err(ErrorCode::InsufficientCapacity.into());
-        }
+        self.check_quotas(&who, &source)?;
         let places = self.places(now, request, wish)?;
         let default = self.config.lifetime_default;
         let mut lifetime = Lifetime::granted(request.lifetime, default, self.config.lifetime_max);
@@ -97,16 +94,31 @@ impl<E: Entropy> Server<E> {
                 unwanted: None,
                 refused: places.refused,
                 wish: places.wish,
+                mobile,
             })),
             permissions: Permissions::new(self.hasher.clone()),
             channels: Channels::new(self.hasher.clone()),
             carried: Counters::default(),
             transactions: Transactions::new(),
+            mobility: Mobility::default(),
         });
         for relay in relays.into_iter().flatten() {
             self.open(now, relay);
         }
         Ok(Answer::Later)
+    }
+
+    /// The quota is step 10; it stands before anything is taken from the pool.
+    fn check_quotas(&self, who: &Authenticated, source: &IpAddr) -> Result<(), ErrorCode> {
+        if self.per_user.is_reached(&who.quota) || self.per_address.is_reached(source) {
+            return Err(ErrorCode::AllocationQuotaReached);
+        }
+        // Not somebody's quota but the server's own capacity: 508.
+        let total = usize::try_from(self.config.allocations_total).unwrap_or(usize::MAX);
+        if total != 0 && self.allocations.len() >= total {
+            return Err(ErrorCode::InsufficientCapacity);
+        }
+        Ok(())
     }
 
     /// Draws or redeems the ports: steps 5 to 9.

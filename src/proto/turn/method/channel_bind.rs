@@ -2,7 +2,6 @@
 
 use crate::proto::auth::credential::Authenticated;
 use crate::proto::media::TableChange;
-use crate::proto::turn::Output;
 use crate::proto::turn::channel::CannotBind;
 use crate::proto::turn::reply::Answer;
 use crate::proto::turn::reply::Asker;
@@ -53,13 +52,12 @@ impl<E: Entropy> Server<E> {
         if !allocation.permissions.have_room(now.tick(), &[peer.ip()], permissions_max) {
             return Err(ErrorCode::InsufficientCapacity.into());
         }
-        let worker = allocation.worker;
         allocation.channels.bind(channel, peer, until);
         allocation.permissions.install(peer.ip(), permitted_until);
         let permit = TableChange::Permit { relay, peer: peer.ip(), until: permitted_until };
-        self.outputs.push_back(Output::Table { worker, change: permit });
+        self.change_table(relay, &permit);
         let bind = TableChange::Bind { relay, channel, peer, until };
-        self.outputs.push_back(Output::Table { worker, change: bind });
+        self.change_table(relay, &bind);
         Ok(Answer::Now(Grant::default()))
     }
 }

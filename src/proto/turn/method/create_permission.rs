@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use crate::proto::auth::credential::Authenticated;
 use crate::proto::media::TableChange;
-use crate::proto::turn::Output;
 use crate::proto::turn::reply::Answer;
 use crate::proto::turn::reply::Asker;
 use crate::proto::turn::reply::Grant;
@@ -46,12 +45,14 @@ impl<E: Entropy> Server<E> {
         if !allocation.permissions.have_room(now.tick(), &peers, max) {
             return Err(ErrorCode::InsufficientCapacity.into());
         }
-        let worker = allocation.worker;
+        let mut permitted = Vec::with_capacity(peers.len());
         for peer in peers {
             let Some(relay) = allocation.leg_to(now, Family::of(peer)).map(|leg| leg.relay) else { continue };
             allocation.permissions.install(peer, until);
-            let change = TableChange::Permit { relay, peer, until };
-            self.outputs.push_back(Output::Table { worker, change });
+            permitted.push((relay, peer));
+        }
+        for (relay, peer) in permitted {
+            self.change_table(relay, &TableChange::Permit { relay, peer, until });
         }
         Ok(Answer::Now(Grant::default()))
     }

@@ -3,6 +3,7 @@
 mod allocate;
 mod channel_bind;
 mod create_permission;
+mod mobility;
 mod refresh;
 mod token;
 
@@ -14,6 +15,8 @@ use super::allocation::Allocation;
 use super::allocation::Allocations;
 use super::reply::Asker;
 use super::reply::Reject;
+
+pub(super) use mobility::awaited_source;
 
 /// The live allocation that a request speaks of. RFC 8656 § 5: 437 where there is none, 441 for another user's; 401 once
 /// the stored key no longer suffices.

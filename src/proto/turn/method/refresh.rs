@@ -14,11 +14,13 @@ use crate::proto::types::Entropy;
 use crate::proto::types::Family;
 use crate::proto::types::Lifetime;
 use crate::proto::types::Now;
+use crate::proto::types::RelayId;
 use crate::proto::wire::ErrorCode;
 use crate::proto::wire::Request;
 
 use super::is_owner;
 use super::live_allocation;
+use super::token;
 
 impl<E: Entropy> Server<E> {
     pub(in crate::proto::turn) fn refresh(
@@ -29,14 +31,30 @@ impl<E: Entropy> Server<E> {
         request: &Request<'_>,
     ) -> Result<Answer, Reject> {
         self.adopt_token(now, asker, who);
-        if request.lifetime == Some(Lifetime::ZERO) {
-            return self.release(now, asker, who, request);
+        if request.mobility_ticket.is_some() {
+            return self.refresh_with_ticket(now, asker, who, request);
         }
+        if request.lifetime == Some(Lifetime::ZERO) {
+            let relay = self.allocations.of(&asker.from).ok_or(ErrorCode::AllocationMismatch)?.relay;
+            return self.release(now, asker, who, request, relay);
+        }
+        let relay = live_allocation(&mut self.allocations, now, asker, who)?.relay;
+        let lifetime = self.extend_legs(now, request, relay)?;
+        Ok(Answer::Now(Grant { lifetime: Some(lifetime), ..Grant::default() }))
+    }
+
+    /// Lets the legs that the request means, of the live allocation `relay`, go on. Answers for how long.
+    pub(super) fn extend_legs(
+        &mut self,
+        now: Now,
+        request: &Request<'_>,
+        relay: RelayId,
+    ) -> Result<Lifetime, Reject> {
         let (default, max) = (self.config.lifetime_default, self.config.lifetime_max);
         let lifetime = Lifetime::granted(request.lifetime, default, max);
-        let lifetime = self.within_token(now, asker, lifetime);
+        let allocation = self.allocations.named(relay).ok_or(ErrorCode::AllocationMismatch)?;
+        let lifetime = token::within(now, allocation, lifetime);
         let until = now.after(lifetime.as_duration());
-        let allocation = live_allocation(&mut self.allocations, now, asker, who)?;
         // Without a family the request means all that is there (RFC 8656 § 8.1).
         let relays = match request.requested_family {
             None => [Family::V4, Family::V6].map(|family| Some(allocation.leg_to(now, family)?.relay)),
@@ -45,19 +63,20 @@ impl<E: Entropy> Server<E> {
         for relay in relays.into_iter().flatten() {
             self.extend(relay, until);
         }
-        Ok(Answer::Now(Grant { lifetime: Some(lifetime), ..Grant::default() }))
+        Ok(lifetime)
     }
 
     /// LIFETIME 0 deletes the allocation, or one of its two relayed addresses. The answer leaves when the ports are
     /// closed.
-    fn release(
+    pub(super) fn release(
         &mut self,
         now: Now,
         asker: &Asker,
         who: &Authenticated,
         request: &Request<'_>,
+        relay: RelayId,
     ) -> Result<Answer, Reject> {
-        let Some(allocation) = self.allocations.of(&asker.from) else {
+        let Some(allocation) = self.allocations.named(relay) else {
             return Err(ErrorCode::AllocationMismatch.into());
         };
         if !is_owner(allocation, who) {

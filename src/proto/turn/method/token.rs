@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::proto::auth::credential::Authenticated;
+use crate::proto::turn::allocation::Allocation;
 use crate::proto::turn::allocation::State;
 use crate::proto::turn::reply::Asker;
 use crate::proto::turn::server::Server;
@@ -41,20 +42,13 @@ impl<E: Entropy> Server<E> {
         owner.token = who.token;
         allocation.session_ends = session_ends;
     }
+}
 
-    /// `lifetime`, but no longer than the token of the allocation from this five-tuple.
-    pub(in crate::proto::turn) fn within_token(
-        &self,
-        now: Now,
-        asker: &Asker,
-        lifetime: Lifetime,
-    ) -> Lifetime {
-        match self.allocations.of(&asker.from) {
-            Some(allocation) if allocation.owner.token.is_some() => {
-                until(now, allocation.session_ends, lifetime)
-            }
-            _ => lifetime,
-        }
+/// `lifetime`, but no longer than the token of `allocation`.
+pub(super) fn within(now: Now, allocation: &Allocation, lifetime: Lifetime) -> Lifetime {
+    match allocation.owner.token {
+        Some(_) => until(now, allocation.session_ends, lifetime),
+        None => lifetime,
     }
 }
 

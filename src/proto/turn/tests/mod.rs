@@ -9,6 +9,7 @@ mod drain;
 mod dual;
 mod exhaustion;
 mod long_call;
+mod mobility;
 mod negotiation;
 mod opening;
 mod reconfigure;
@@ -87,6 +88,14 @@ struct World {
     hold_closes: bool,
     /// How the worker meets an order for an IPv6 socket, if not like one for IPv4.
     opens_v6: Option<Opens>,
+    /// Whose listener the next message comes to.
+    worker: WorkerId,
+    /// What workers were told to give, take over and close: at which worker.
+    told: Vec<(&'static str, WorkerId)>,
+    /// Sockets are given away, and taken over, unless this is set.
+    hold_moves: bool,
+    /// What a worker reports of a socket that it gives away.
+    carried: Counters,
 }
 
 impl World {
@@ -140,6 +149,7 @@ impl World {
             permissions_per_allocation: limits::PERMISSIONS_PER_ALLOCATION_MAX,
             channels_per_allocation: limits::CHANNELS_PER_ALLOCATION_MAX,
             alternate_servers: Vec::new(),
+            mobility: false,
         };
         change(&mut config);
         Self {
@@ -154,6 +164,10 @@ impl World {
             events: Vec::new(),
             hold_closes: false,
             opens_v6: None,
+            worker: WorkerId(0),
+            told: Vec::new(),
+            hold_moves: false,
+            carried: Counters::default(),
         }
     }
 
@@ -183,8 +197,9 @@ impl World {
             match output {
                 Output::Reply { to, bytes, .. } => self.replies.push((to, bytes)),
                 Output::OpenRelay { relay, bind, .. } => reports.extend(self.meet_open(relay, bind)),
-                Output::CloseRelay { relay, .. } => {
+                Output::CloseRelay { worker, relay } => {
                     self.closed.push(relay);
+                    self.told.push(("close", worker));
                     if !self.hold_closes {
                         reports.push(Input::RelayClosed { relay, counters: Counters::default() });
                     }
@@ -192,6 +207,20 @@ impl World {
                 Output::Table { change, .. } | Output::TableOfAll { change } => self.changes.push(change),
                 Output::Event(event) => self.events.push(event),
                 Output::Announce { .. } => {}
+                Output::DetachRelay { worker, relay, keep } => {
+                    self.told.push((if keep { "lend" } else { "give" }, worker));
+                    if !self.hold_moves {
+                        reports.push(Input::RelayDetached { relay, given: Some((self.carried, keep)) });
+                    }
+                }
+                Output::AttachRelay { worker, relay, .. } => {
+                    self.told.push(("take", worker));
+                    let bound =
+                        self.opened.iter().find(|(opened, _)| *opened == relay).expect("it was opened").1;
+                    if !self.hold_moves {
+                        reports.push(Input::RelayOpened { relay, bound });
+                    }
+                }
             }
         }
         for report in reports {
@@ -222,7 +251,7 @@ impl World {
     /// Sends a datagram and answers what came back to the same five-tuple, if anything did.
     fn send(&mut self, from: FiveTuple, bytes: &[u8]) -> Option<Box<[u8]>> {
         self.replies.clear();
-        self.input(Input::Message { worker: WorkerId(0), from, dialect: Dialect::Rfc8656, bytes });
+        self.input(Input::Message { worker: self.worker, from, dialect: Dialect::Rfc8656, bytes });
         let mut mine = self.replies.iter().filter(|(to, _)| *to == from).map(|(_, bytes)| bytes.clone());
         let reply = mine.next();
         assert!(mine.next().is_none(), "one request, one answer");
@@ -261,6 +290,7 @@ struct Told {
     additional: Option<SocketAddr>,
     /// The family byte and the code of an ADDRESS-ERROR-CODE.
     address_error: Option<(u8, u16)>,
+    ticket: Option<Vec<u8>>,
 }
 
 impl Client {
@@ -385,6 +415,7 @@ fn told(reply: &[u8]) -> Told {
         unknown: answer.unknown_attributes.as_slice().to_vec(),
         additional: answer.additional_relayed_address.map(|address| address.socket()),
         address_error: answer.address_error.map(|(family, code)| (family.code(), code)),
+        ticket: answer.mobility_ticket.map(<[u8]>::to_vec),
     }
 }
 

@@ -23,10 +23,11 @@ fn live_part(world: &World) -> Reconfiguration {
         session_lifetime_max: config.session_lifetime_max,
         allocations_per_user: config.allocations_per_user,
         allocations_per_address: config.allocations_per_address,
+        mobility: config.mobility,
     }
 }
 
-fn reconfigure(world: &mut World, change: impl FnOnce(&mut Reconfiguration)) {
+pub(super) fn reconfigure(world: &mut World, change: impl FnOnce(&mut Reconfiguration)) {
     let mut to = live_part(world);
     change(&mut to);
     world.changes.clear();

@@ -231,3 +231,34 @@ fn a_token_negotiates_the_integrity_of_its_answers_like_a_password() {
     assert_eq!(answer.integrity.algorithm(), Some(Algorithm::Sha256));
     assert!(answer.success && answer.integrity.verify(&holder.client.key));
 }
+
+#[test]
+fn whoever_shares_a_key_id_moves_nobody_elses_allocation_and_whoever_moves_keeps_to_its_token() {
+    let mut world = world();
+    world.server.config.mobility = true;
+    let show = |holder: &mut Holder, world: &mut World, ticket: &[u8]| {
+        holder.ask(world, Method::Refresh, |writer| {
+            writer.attribute(attribute::MOBILITY_TICKET, ticket);
+            writer.attribute(attribute::LIFETIME, &3_600_u32.to_be_bytes());
+        })
+    };
+    let mut holder = Holder::new(&world, 1, "old", 1_000);
+    let told = holder.ask(&mut world, Method::Allocate, |writer| {
+        udp(writer);
+        writer.attribute(attribute::MOBILITY_TICKET, b"");
+    });
+    let ticket = told.ticket.expect("a ticket");
+    for kid in ["old", "new"] {
+        let mut other = Holder::new(&world, 2, kid, 3_600);
+        assert_eq!(show(&mut other, &mut world, &ticket).code, 441, "{kid}");
+    }
+    let elsewhere = Holder::new(&world, 3, "old", 1_000).client.from;
+    let nonce = world.server.config.challenger.nonce_key.mint(world.now().tick(), &elsewhere).0.to_vec();
+    (holder.client.from, holder.client.nonce) = (elsewhere, nonce);
+    let told = show(&mut holder, &mut world, &ticket);
+    assert_eq!((told.code, told.lifetime), (0, Some(1_000)), "no longer than its token");
+    // Where it is now it goes on under a newer token, and its ticket with it.
+    let mut newer = Holder::new(&world, 4, "new", 2_000).at(&holder);
+    let told = show(&mut newer, &mut world, &told.ticket.expect("a ticket"));
+    assert_eq!((told.code, told.lifetime, told.ticket.is_some()), (0, Some(2_000), true));
+}

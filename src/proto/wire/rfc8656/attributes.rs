@@ -1,4 +1,4 @@
-//! Attribute types (RFC 8489 § 18.3, RFC 8656 § 18) and the values that several messages share: addresses and
+//! Attribute types (RFC 8489 § 18.3, RFC 8656 § 18, RFC 8016 § 3.3) and the values that several messages share: addresses and
 //! fixed-size fields.
 
 use std::net::IpAddr;
@@ -82,6 +82,8 @@ pub const RESPONSE_ORIGIN: u16 = 0x802B;
 pub const OTHER_ADDRESS: u16 = 0x802C;
 /// THIRD-PARTY-AUTHORIZATION (RFC 7635 § 6.1).
 pub const THIRD_PARTY_AUTHORIZATION: u16 = 0x802E;
+/// MOBILITY-TICKET (RFC 8016 § 3.3).
+pub const MOBILITY_TICKET: u16 = 0x8030;
 
 /// The comprehension-required types that are understood, some of them only to be passed over where they make no
 /// sense: bit `n` stands for type `n`.

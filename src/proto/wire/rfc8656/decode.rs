@@ -152,6 +152,7 @@ impl<'a> RequestReader<'a> {
             attribute::CHANNEL_NUMBER => {
                 set(&mut request.channel_number, attribute::read_u16_and_reserved(value))
             }
+            attribute::MOBILITY_TICKET => set(&mut request.mobility_ticket, Some(value)),
             _ => return None,
         };
         Some(good)
@@ -207,6 +208,7 @@ fn empty_request<'a>(frame: &Frame<'a>) -> Request<'a> {
         channel_number: None,
         peers: PeerAddresses { attributes: &[], transaction: frame.transaction, count: 0 },
         discovery: DiscoveryAttributes::default(),
+        mobility_ticket: None,
     }
 }
 
@@ -268,6 +270,8 @@ pub struct Answer<'a> {
     pub additional_relayed_address: Option<RelayAddr>,
     /// ADDRESS-ERROR-CODE: the family that a dual allocation did not get, and why.
     pub address_error: Option<(Family, u16)>,
+    /// MOBILITY-TICKET.
+    pub mobility_ticket: Option<&'a [u8]>,
 }
 
 /// Reads one success or error response that fills `datagram`.
@@ -339,6 +343,7 @@ impl<'a> Answer<'a> {
                 let family = value.first().and_then(|code| Family::from_code(*code));
                 set(&mut self.address_error, family.zip(attribute::read_error_code(value)))
             }
+            attribute::MOBILITY_TICKET => set(&mut self.mobility_ticket, Some(value)),
             _ => true,
         }
     }
@@ -367,6 +372,7 @@ fn empty_answer<'a>(frame: &Frame<'a>) -> Answer<'a> {
         third_party: None,
         additional_relayed_address: None,
         address_error: None,
+        mobility_ticket: None,
     }
 }
 

@@ -59,6 +59,9 @@ pub fn encode_response(
     if let Some(token) = response.reservation_token {
         writer.attribute(attribute::RESERVATION_TOKEN, &token);
     }
+    if let Some(ticket) = response.mobility_ticket {
+        writer.attribute(attribute::MOBILITY_TICKET, ticket);
+    }
     if let Some(mapped) = response.mapped_address {
         writer.xor_address(attribute::XOR_MAPPED_ADDRESS, mapped);
     }

@@ -1,0 +1,108 @@
+//! What an allocation keeps of its moves (RFC 8016).
+//!
+//! ```text
+//! settled ── Refresh with ticket ──► awaited at the new five-tuple ── data comes from there ──► settled there
+//!    │                                  ▲    │ (the old one is heard and sent to)
+//!    │ the new five-tuple               │    └ a newer Refresh with ticket: awaited elsewhere
+//!    │ is another worker's              │
+//!    └───► in transit: Detach, Attach ──┘  the old worker keeps a copy of each socket, which only sends
+//! ```
+
+use crate::proto::types::FiveTuple;
+use crate::proto::types::Lifetime;
+use crate::proto::types::WorkerId;
+
+use super::reply::Asker;
+
+/// What an allocation keeps of its moves.
+#[derive(Debug, Default)]
+pub(super) struct Mobility {
+    /// The number of the ticket that was given out last: it alone is good. 0 for none.
+    pub(super) ticket: u64,
+    /// Where the client is awaited.
+    pub(super) next: Option<FiveTuple>,
+    /// Set while its sockets are on the way from one worker to another.
+    pub(super) transit: Option<Box<Transit>>,
+}
+
+/// The way from one worker to another.
+#[derive(Debug)]
+pub(super) struct Transit {
+    /// Who waits for the answer.
+    pub(super) asker: Asker,
+    pub(super) lifetime: Lifetime,
+    /// The worker that gives the sockets away.
+    pub(super) giver: WorkerId,
+    /// Sockets that have not arrived.
+    pub(super) outstanding: usize,
+    /// One of them was lost.
+    pub(super) lost: bool,
+    /// Its client is there already.
+    pub(super) arrived: bool,
+}
+
+/// The workers that have a copy of a relay socket besides the one that reads it, and so must close it too.
+#[derive(Debug, Default)]
+pub(super) struct Copies {
+    at: [Option<WorkerId>; 2],
+    /// Copies that a worker was told to close, and has not.
+    closing: u8,
+}
+
+impl Copies {
+    /// There is one at `worker`.
+    pub(super) fn add(&mut self, worker: WorkerId) {
+        if self.at.contains(&Some(worker)) {
+            return;
+        }
+        let free = self.at.iter_mut().find(|place| place.is_none());
+        debug_assert!(free.is_some(), "the old five-tuple's worker, and the giver of a transit");
+        if let Some(free) = free {
+            *free = Some(worker);
+        }
+    }
+
+    /// There is none at `worker` any more, without a word from it.
+    pub(super) fn remove(&mut self, worker: WorkerId) {
+        self.at.iter_mut().filter(|place| **place == Some(worker)).for_each(|place| *place = None);
+    }
+
+    /// Where there are copies.
+    pub(super) fn workers(&self) -> impl Iterator<Item = WorkerId> + use<> {
+        self.at.into_iter().flatten()
+    }
+
+    /// Every worker that has one is told to close it: which?
+    pub(super) fn close(&mut self) -> impl Iterator<Item = WorkerId> + use<> {
+        let at = std::mem::take(&mut self.at).into_iter().flatten();
+        self.closing += u8::try_from(at.clone().count()).expect("at most two");
+        at
+    }
+
+    /// A worker closed what it had. Answers whether that leaves another to be closed, so that this was not the last.
+    pub(super) fn one_closed(&mut self) -> bool {
+        let more = self.closing > 0;
+        self.closing = self.closing.saturating_sub(1);
+        more
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_copy_is_closed_once_and_counted_once() {
+        let mut copies = Copies::default();
+        copies.add(WorkerId(1));
+        copies.add(WorkerId(2));
+        copies.add(WorkerId(1));
+        copies.remove(WorkerId(2));
+        copies.add(WorkerId(3));
+        assert_eq!(copies.workers().collect::<Vec<_>>(), [WorkerId(1), WorkerId(3)]);
+        assert_eq!(copies.close().count(), 2);
+        assert_eq!((copies.workers().count(), copies.close().count()), (0, 0));
+        // Two copies, and the socket itself.
+        assert_eq!([copies.one_closed(), copies.one_closed(), copies.one_closed()], [true, true, false]);
+    }
+}
