@@ -286,6 +286,29 @@ fn an_address_whose_quota_is_used_up_takes_in_nobody_who_moves() {
 }
 
 #[test]
+fn an_address_where_a_client_is_awaited_no_longer_has_its_quota_back() {
+    let mut world = World::with(|config| {
+        config.mobility = true;
+        config.allocations_per_address = 1;
+    });
+    let (_, mut ticket) = mobile(&mut world);
+    let at = |world: &World, name: &str, last: u8, port: u16| {
+        let mut client = Client::named(world, port, name, "password");
+        let address = SocketAddr::from(([198, 51, 100, last], port));
+        client.from.client = crate::proto::types::ClientAddr::new(address);
+        let nonce = world.server.config.challenger.nonce_key.mint(world.now().tick(), &client.from).0;
+        client.nonce = nonce.to_vec();
+        client
+    };
+    for last in [9, 10] {
+        let told = at(&world, "alice", last, 1).show(&mut world, &ticket, None);
+        ticket = told.ticket.expect("a ticket");
+    }
+    assert_eq!(at(&world, "bob", 10, 2).allocate(&mut world).code, 486);
+    assert_eq!(at(&world, "bob", 9, 2).allocate(&mut world).code, 0);
+}
+
+#[test]
 fn lifetime_0_with_a_ticket_ends_the_allocation_from_afar() {
     let mut world = world();
     let (_, ticket) = mobile(&mut world);
@@ -475,6 +498,11 @@ mod between_workers {
         assert_eq!(new.try_show(&mut world, &ticket, None), None);
         assert_eq!(old.ask(&mut world, Method::Refresh, |_| {}), None);
         assert_eq!(new.try_show(&mut world, &ticket, None), None);
+        assert_eq!(
+            Client::alice(&world, 3).show(&mut world, &ticket, None).code,
+            437,
+            "it is used up already"
+        );
         world.hold_closes = true;
         world.input(Input::Command(Command::EndAll));
         world.pass(1);

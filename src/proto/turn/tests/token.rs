@@ -262,3 +262,31 @@ fn whoever_shares_a_key_id_moves_nobody_elses_allocation_and_whoever_moves_keeps
     let told = show(&mut newer, &mut world, &told.ticket.expect("a ticket"));
     assert_eq!((told.code, told.lifetime, told.ticket.is_some()), (0, Some(2_000), true));
 }
+
+#[test]
+fn a_ticket_given_to_another_key_id_moves_nothing_until_it_is_renewed_in_place() {
+    let mut world = world();
+    world.server.config.mobility = true;
+    let show = |holder: &mut Holder, world: &mut World, ticket: &[u8]| {
+        holder.ask(world, Method::Refresh, |writer| {
+            writer.attribute(attribute::MOBILITY_TICKET, ticket);
+        })
+    };
+    let mut older = Holder::new(&world, 1, "old", 1_000);
+    let told = older.ask(&mut world, Method::Allocate, |writer| {
+        udp(writer);
+        writer.attribute(attribute::MOBILITY_TICKET, b"");
+    });
+    let ticket = told.ticket.expect("a ticket");
+    let mut holder = Holder::new(&world, 2, "new", 2_000).at(&older);
+    assert_eq!(holder.refresh(&mut world, 600).code, 0, "adopted, without a new ticket");
+    let home = (holder.client.from, holder.client.nonce.clone());
+    let elsewhere = Holder::new(&world, 3, "old", 1_000).client.from;
+    let nonce = world.server.config.challenger.nonce_key.mint(world.now().tick(), &elsewhere).0.to_vec();
+    (holder.client.from, holder.client.nonce) = (elsewhere, nonce.clone());
+    assert_eq!(show(&mut holder, &mut world, &ticket).code, 441);
+    (holder.client.from, holder.client.nonce) = home;
+    let newer = show(&mut holder, &mut world, &ticket).ticket.expect("a ticket of the new key id");
+    (holder.client.from, holder.client.nonce) = (elsewhere, nonce);
+    assert_eq!(show(&mut holder, &mut world, &newer).code, 0);
+}
