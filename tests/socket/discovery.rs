@@ -114,6 +114,7 @@ fn each_answer_leaves_from_the_address_that_was_asked_for_whichever_worker_gives
     assert!(busy > 1, "one worker alone gave all answers");
 }
 
+// proves rfc5780:5-1
 #[test]
 fn listeners_on_every_address_serve_all_corners() {
     let corners = Corners::find();
@@ -121,6 +122,7 @@ fn listeners_on_every_address_serve_all_corners() {
     every_change_from_every_corner(&corners, &plane);
 }
 
+// proves rfc5780:7.5-1
 #[test]
 fn a_response_port_is_heard_at_that_port_of_the_same_address() {
     let corners = Corners::find();
@@ -136,6 +138,7 @@ fn a_response_port_is_heard_at_that_port_of_the_same_address() {
     assert!(client.hears_nothing());
 }
 
+// proves rfc5780:6.1-13
 #[test]
 fn padding_comes_back_and_makes_no_answer_longer_than_its_limit() {
     let corners = Corners::find();
@@ -148,6 +151,7 @@ fn padding_comes_back_and_makes_no_answer_longer_than_its_limit() {
     }
 }
 
+// proves rfc5780:6-4, rfc5780:6-5
 #[test]
 fn without_two_addresses_nothing_is_changed_and_nothing_added() {
     let plane = Plane::start(1, &["127.0.0.1:0"]);

@@ -189,6 +189,7 @@ mod tests {
         answered.code.map(ErrorCode::number)
     }
 
+    // proves rfc5780:6-4, rfc5780:6-5, rfc5780:6.1-2, rfc5780:7.4-1
     #[test]
     fn without_discovery_an_answer_is_an_address_and_its_attributes_are_unknown() {
         let off = Discovery::default();
@@ -210,6 +211,7 @@ mod tests {
         assert_eq!(code(&answered), Some(420));
     }
 
+    // proves rfc5780:6.1-1, rfc5780:6.1-11, rfc5780:6.1-12, rfc5780:7.1-1
     #[test]
     fn an_answer_tells_origin_and_other_address_unasked() {
         let (answered, message) = asked(&both_families(), &v4(), &request(&[]));
@@ -226,6 +228,7 @@ mod tests {
         assert_eq!(kinds(&message)[0], 0x0020);
     }
 
+    // proves rfc5780:6.1-8, rfc5780:6.1-9, rfc5780:6.1-10, rfc5780:6.1-12
     #[test]
     fn a_change_request_moves_the_origin_and_not_the_other_address() {
         for (flags, server) in
@@ -242,6 +245,7 @@ mod tests {
         }
     }
 
+    // proves rfc5780:6.1-18, rfc5780:7.5-1, rfc5780:7.5-3
     #[test]
     fn a_response_port_changes_the_port_and_never_the_address() {
         let datagram = request(&[(0x0027, &[0x12, 0x34, 0, 0])]);
@@ -251,6 +255,7 @@ mod tests {
         assert_eq!((code(&answered), answered.to), (Some(400), v4()));
     }
 
+    // proves rfc5780:6.1-15, rfc5780:7.5-2
     #[test]
     fn padding_and_response_port_together_are_refused() {
         let datagram = request(&[(0x0026, &[0; 4]), (0x0027, &[0x12, 0x34, 0, 0])]);
@@ -258,6 +263,7 @@ mod tests {
         assert_eq!((code(&answered), answered.to, kinds(&message)), (Some(400), v4(), vec![0x0009]));
     }
 
+    // proves rfc5780:6.1-14, rfc5780:7.6-1, rfc5780:7.6-2, rfc5780:10-1
     #[test]
     fn padding_is_answered_by_no_more_of_it_up_to_a_limit() {
         for (sent, told) in [(0, 0), (1, 1), (100, 100), (1_500, 1_500), (1_501, 1_500), (60_000, 1_500)] {
@@ -284,6 +290,7 @@ mod tests {
     }
 
     proptest! {
+        // proves rfc5780:6.1-17
         #[test]
         fn no_request_makes_an_answer_that_amplifies_or_reflects(
             ipv6 in any::<bool>(),
@@ -304,8 +311,9 @@ mod tests {
                 .collect();
             let borrowed: Vec<_> = values.iter().map(|(kind, value)| (*kind, &value[..])).collect();
             let datagram = request(&borrowed);
-            let (answered, _) = asked(&both_families(), &from, &datagram);
+            let (answered, message) = asked(&both_families(), &from, &datagram);
             prop_assert!(answered.len <= datagram.len() + DISCOVERY_SURPLUS_MAX);
+            prop_assert!(!kinds(&message).contains(&attribute::ALTERNATE_SERVER));
             prop_assert_eq!(answered.to.client.ip(), from.client.ip());
         }
     }

@@ -127,6 +127,7 @@ mod tests {
 
     const MAPPED: [u8; 12] = [0, 1, 0, 8, 0, 1, 0x9C, 0x40, 198, 51, 100, 9];
 
+    // proves rfc5780:3-1
     #[test]
     fn the_answer_holds_the_address_in_the_clear() {
         let (answered, message) = asked(&Discovery::default(), &request(&[]));
@@ -154,6 +155,7 @@ mod tests {
         assert_eq!(message[20..], [0, 9, 0, 4, 0, 0, 4, 20, 0, 10, 0, 4, 0, 3, 0, 3], "one type, twice");
     }
 
+    // proves rfc5780:3-1
     #[test]
     fn a_response_address_is_refused_by_name_and_nothing_goes_there() {
         let wanted = [0, 2, 0, 8, 0, 1, 0, 53, 203, 0, 113, 99];

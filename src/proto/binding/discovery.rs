@@ -156,6 +156,7 @@ mod tests {
         ServerAddr::new(text.parse().expect("a literal"))
     }
 
+    // proves rfc5780:6.1-3, rfc5780:6.1-4, rfc5780:6.1-5, rfc5780:6.1-6, rfc5780:6.1-7
     #[test]
     fn table_1_of_rfc_5780_holds_in_every_corner() {
         let quartet = Quartet::new(same("192.0.2.1:3478"), same("192.0.2.2:3479")).expect("sound");
@@ -192,6 +193,7 @@ mod tests {
         assert!(discovery.at(server("203.0.113.7:13478")).is_none(), "packets name the inside");
     }
 
+    // proves rfc5780:6-1
     #[test]
     fn what_is_no_quartet_is_refused() {
         for (primary, alternate) in [

@@ -75,6 +75,7 @@ mod tests {
         taken
     }
 
+    // proves rfc5780:7.2-1
     #[test]
     fn flags_stand_in_the_bits_of_the_drawing() {
         let change = |flags| Change::read(&[0, 0, 0, flags]);

@@ -150,6 +150,33 @@ fn a_client_with_an_allocation_may_discover_too() {
     assert_eq!(told(reply).mapped, Some(alice.from.client.socket()));
 }
 
+// proves rfc5780:7-1
+#[test]
+fn the_attributes_of_discovery_mean_nothing_outside_binding() {
+    let far =
+        Endpoint { bind: peer("203.0.113.8:3479").socket(), external: peer("203.0.113.8:3479").socket() };
+    let near = testing::five_tuple(1).server.socket();
+    let near = Endpoint { bind: near, external: near };
+    let mut world = World::with(|config| {
+        config.challenger.discovery = Discovery::new(Quartet::new(near, far));
+    });
+    let mut alice = Client::alice(&world, 1);
+    for (kind, value) in [
+        (attribute::CHANGE_REQUEST, &[0, 0, 0, 6][..]),
+        (attribute::RESPONSE_PORT, &[0, 9, 0, 0]),
+        (attribute::PADDING, &[0; 8]),
+    ] {
+        let request = alice.request(Method::Allocate, |writer| {
+            udp(writer);
+            writer.attribute(kind, value);
+        });
+        let reply = world.send(alice.from, &request).expect("an answer, where the request came from");
+        assert_eq!(told(&reply).code, 420, "{kind:#06x}");
+        let named = decode_response(&reply).expect("a message").unknown_attributes;
+        assert_eq!(named.as_slice(), [kind]);
+    }
+}
+
 #[test]
 fn what_is_no_request_and_what_has_an_unknown_method_is_discarded() {
     let mut world = World::new();
