@@ -5,6 +5,7 @@ use crate::proto::auth::credential::mint;
 use crate::proto::binding::Endpoint;
 use crate::proto::binding::Quartet;
 
+// proves rfc8489:6.3.1-3, rfc8489:16.1.2-1
 #[test]
 fn without_credentials_there_is_a_challenge_and_no_state() {
     let mut world = World::new();
