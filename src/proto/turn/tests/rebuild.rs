@@ -186,6 +186,15 @@ fn release(writer: &mut MessageWriter<'_>) {
     writer.attribute(attribute::LIFETIME, &[0; 4]);
 }
 
+/// More than one step tells.
+fn permit_many(world: &mut World, alice: &mut Client) {
+    for block in 0..8 {
+        let peers = (0..limits::PEERS_PER_REQUEST_MAX).map(|number| format!("8.8.{block}.{number}:1"));
+        let peers: Vec<_> = peers.collect();
+        assert_eq!(alice.permit(world, &peers.iter().map(String::as_str).collect::<Vec<_>>()).code, 0);
+    }
+}
+
 #[test]
 fn permissions_channels_times_and_buckets_are_what_they_were_and_only_its_own() {
     let rate = Rate::new(1_000_000, Duration::from_secs(1));
@@ -405,12 +414,7 @@ fn a_second_panic_begins_the_telling_anew() {
     let mut world = World::new();
     let mut alice = Client::alice(&world, 1);
     alice.allocate(&mut world);
-    // More than one step takes.
-    for block in 0..8 {
-        let peers: Vec<_> =
-            (0..limits::PEERS_PER_REQUEST_MAX).map(|n| format!("8.8.{block}.{n}:1")).collect();
-        assert_eq!(alice.permit(&mut world, &peers.iter().map(String::as_str).collect::<Vec<_>>()).code, 0);
-    }
+    permit_many(&mut world, &mut alice);
     let before = world.tables.at(W0, world.now().tick());
     world.panics(W0, 1);
     world.server.handle_timeout(world.now());
@@ -474,9 +478,13 @@ fn what_a_new_policy_denies_is_revoked_after_the_telling_and_stays_revoked() {
     alice.allocate(&mut world);
     alice.permit(&mut world, &["8.8.8.8:1", "9.9.9.9:1"]);
     alice.bind(&mut world, 0x4000, "8.8.8.8:1");
+    permit_many(&mut world, &mut alice);
     world.panics(W0, 1);
+    // What is left of the telling was noted down before the policy changed.
+    world.server.handle_timeout(world.now());
+    world.drain();
     reconfigure::reconfigure(&mut world, |to| {
-        let deny = vec!["8.8.8.8/32".parse().expect("a rule")];
+        let deny = vec!["8.8.0.0/16".parse().expect("a rule")];
         to.policy = Arc::new(PolicyBuilder { deny, ..PolicyBuilder::default() }.build());
     });
     world.settle();
