@@ -10,11 +10,13 @@ use rustix::event::Timespec;
 use rustix::event::poll;
 use rustix::io::Errno;
 
+use crate::proto::media::Counters;
 use crate::proto::turn::Command;
 use crate::proto::turn::Event;
 use crate::proto::turn::Input;
 use crate::proto::turn::Server;
 use crate::proto::types::Dialect;
+use crate::proto::types::RelayId;
 use crate::proto::types::WorkerId;
 use crate::relay::Handle;
 use crate::relay::Report;
@@ -30,6 +32,7 @@ use super::execute::Workers;
 use super::execute::open_failure;
 use super::leave::Leave;
 use super::leave::Stage;
+use super::panics::Panics;
 use super::view::ControlView;
 use super::view::Ports;
 
@@ -56,6 +59,7 @@ pub struct Control {
     stage: Stage,
     /// What the operator wants; without a sender, nothing.
     orders: Option<Receiver<Order>>,
+    panics: Panics,
 }
 
 /// How the control task came to its end.
@@ -65,6 +69,9 @@ pub enum Ended {
     Asked,
     /// A worker thread ended by itself, which is a bug.
     WorkerGone(WorkerId),
+    /// Workers panicked more often than
+    /// [`WORKER_PANICS_MAX`](crate::proto::types::limits::WORKER_PANICS_MAX) allows.
+    PanicsTooMany,
 }
 
 impl Control {
@@ -87,6 +94,7 @@ impl Control {
             sink,
             stage: Stage::Serving,
             orders: None,
+            panics: Panics::default(),
         }
     }
 
@@ -112,6 +120,9 @@ impl Control {
             let turn = self.turn();
             if let Some(worker) = self.worker_gone() {
                 return Ok(Ended::WorkerGone(worker));
+            }
+            if self.panics.are_too_many() {
+                return Ok(Ended::PanicsTooMany);
             }
             if self.has_left(leave) {
                 return Ok(Ended::Asked);
@@ -200,20 +211,25 @@ impl Control {
             return false;
         };
         self.workers.settle(worker);
-        // A relay socket whose move ends with this report, unless another worker is to take it over.
-        let (relay, mut stays) = match &report {
-            Report::Opened { relay, .. } | Report::Failed { relay, .. } => (*relay, true),
-            Report::Closed { relay, .. } => (*relay, false),
-            Report::Detached { relay, parcel } => (*relay, parcel.is_err()),
-        };
-        let input = match report {
-            Report::Opened { relay, bound } => Input::RelayOpened { relay, bound },
-            Report::Failed { relay, error } => Input::RelayFailed { relay, why: open_failure(&error) },
-            Report::Closed { relay, counters } => Input::RelayClosed { relay, counters },
+        let id = worker_id(worker);
+        // With it a relay socket whose move ends with this report, unless another worker is to take it over.
+        let (relay, mut stays, input) = match report {
+            Report::Opened { relay, bound } => (relay, true, Input::RelayOpened { relay, bound }),
+            Report::Failed { relay, error } => {
+                (relay, true, Input::RelayFailed { relay, why: open_failure(&error) })
+            }
+            Report::Closed { relay, counters } => {
+                (relay, false, Input::RelayClosed { worker: id, relay, counters })
+            }
             Report::Detached { relay, parcel } => {
+                let stays = parcel.is_err();
                 let given = parcel.as_ref().ok().map(|parcel| (parcel.counters(), parcel.kept()));
                 self.workers.hold(parcel.ok());
-                Input::RelayDetached { relay, given }
+                (relay, stays, Input::RelayDetached { relay, given })
+            }
+            Report::Restarted { epoch, carried } => {
+                self.worker_restarted(id, epoch, carried);
+                return true;
             }
         };
         self.input(input);
@@ -224,12 +240,26 @@ impl Control {
         true
     }
 
+    /// Its panic is known here only when everything that it reported before has been taken.
+    fn worker_restarted(&mut self, worker: WorkerId, epoch: u32, carried: Box<[(RelayId, Counters)]>) {
+        for _ in 0..self.workers.restarted(worker, epoch) {
+            self.panics.note(self.clock.now());
+        }
+        self.input(Input::WorkerRestarted { worker, epoch, carried });
+    }
+
     fn take_live(&mut self, worker: usize) -> bool {
+        if self.server.is_rebuilding(worker_id(worker)) {
+            return false;
+        }
         let request = self.workers.handles()[worker].live.pop();
         self.take_request(worker, request)
     }
 
     fn take_fresh(&mut self, worker: usize) -> bool {
+        if self.server.is_rebuilding(worker_id(worker)) {
+            return false;
+        }
         let request = self.workers.handles()[worker].fresh.pop();
         self.take_request(worker, request)
     }
@@ -240,9 +270,8 @@ impl Control {
             self.input(Input::ClientArrived { from: request.from });
             return true;
         }
-        let worker = WorkerId(u16::try_from(worker).expect("at most WORKERS_MAX workers"));
         self.input(Input::Message {
-            worker,
+            worker: worker_id(worker),
             from: request.from,
             dialect: Dialect::Rfc8656,
             bytes: &request.bytes,
@@ -277,7 +306,7 @@ impl Control {
 
     fn worker_gone(&mut self) -> Option<WorkerId> {
         let gone = self.workers.handles().iter().position(Handle::is_finished)?;
-        Some(WorkerId(u16::try_from(gone).expect("at most WORKERS_MAX workers")))
+        Some(worker_id(gone))
     }
 
     /// Waits for a worker, the next deadline, or the order to leave.
@@ -301,6 +330,10 @@ impl Control {
         self.wake.drain();
         Ok(())
     }
+}
+
+fn worker_id(index: usize) -> WorkerId {
+    WorkerId(u16::try_from(index).expect("at most WORKERS_MAX workers"))
 }
 
 /// Waits until somebody wrote the eventfd, or `pause` is over.

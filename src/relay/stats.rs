@@ -36,6 +36,11 @@ pub struct Stats {
     pub wakeups: Counter,
     /// Batches of datagrams.
     pub batches: Counter,
+    /// Times that the worker panicked, and was started anew.
+    pub panics: Counter,
+    /// What it shall fall over.
+    #[cfg(feature = "fault-injection")]
+    pub fault: super::fault::Fault,
     ended: Counter,
     drops: [Counter; DropReason::ALL.len()],
     error_answers: [Counter; ErrorCode::ALL.len()],
@@ -57,6 +62,9 @@ impl Default for Stats {
             relay_sockets: Counter::default(),
             wakeups: Counter::default(),
             batches: Counter::default(),
+            panics: Counter::default(),
+            #[cfg(feature = "fault-injection")]
+            fault: super::fault::Fault::default(),
             ended: Counter::default(),
             drops: std::array::from_fn(|_| Counter::default()),
             error_answers: std::array::from_fn(|_| Counter::default()),
