@@ -168,3 +168,33 @@ fn what_is_too_long_for_the_link_is_fragmented_unless_it_must_not_be_and_then_co
     });
     apart.join().expect("the test went well");
 }
+
+#[test]
+fn what_is_too_long_for_the_link_comes_whole_also_between_the_families() {
+    let apart = std::thread::spawn(|| {
+        if !observe::own_network(1_500) {
+            return;
+        }
+        let mut plane = Plane::start(1, &BOTH);
+        let long = vec![7; 2_000];
+        for (listener, of_peer) in &COMBINATIONS[1..] {
+            let (client, peer) = ends(&plane, *listener, of_peer);
+            let unbound = far_end(&plane, peer.address().ip());
+            let allocation = plane.open(&client, peer.address());
+            client.send(&message::channel_data(CHANNEL, &long));
+            assert_eq!(peer.receive_from(), (long.clone(), allocation.relayed));
+            client.send(&message::send_whole(unbound.address(), &long));
+            assert_eq!(
+                unbound.receive_from(),
+                (long.clone(), allocation.relayed),
+                "DONT-FRAGMENT is ignored"
+            );
+            peer.send_to(&long, allocation.relayed);
+            assert_eq!(client.receive(), message::channel_data(CHANNEL, &long));
+            unbound.send_to(&long, allocation.relayed);
+            assert_eq!(message::data_indication(&client.receive(), unbound.address()), Some(&long[..]));
+            plane.drops(allocation.worker, DropReason::LinkMtu, 0);
+        }
+    });
+    apart.join().expect("the test went well");
+}

@@ -29,6 +29,7 @@ use crate::proto::wire::Method;
 use crate::proto::wire::Request;
 
 use super::is_owner;
+use super::refuse_tunnelled;
 
 /// RFC 8016 § 3.1.2: whether an Allocate asks for a ticket. 405 where mobility is off, 400 if it brings one.
 pub(super) fn wants_mobility(request: &Request<'_>, allowed: bool) -> Result<bool, Reject> {
@@ -92,6 +93,7 @@ impl<E: Entropy> Server<E> {
         if self.allocations.of(&asker.from).is_some() {
             return Err(ErrorCode::AllocationMismatch.into());
         }
+        refuse_tunnelled(asker)?;
         if request.lifetime == Some(Lifetime::ZERO) {
             return self.release(now, asker, who, request, relay);
         }

@@ -1,6 +1,7 @@
 //! Allocate, as a client meets it.
 
 use super::*;
+use crate::proto::types::ClientAddr;
 
 #[test]
 fn an_allocation_is_answered_with_its_address_and_the_client_s_own() {
@@ -215,4 +216,71 @@ fn the_event_tells_user_address_and_lifetime() {
         _ => None,
     });
     assert_eq!(made, Some(("alice".into(), told.relayed.expect("an address"), 600)));
+}
+
+#[test]
+fn a_lifetime_asked_for_is_granted_between_the_default_and_the_ceiling() {
+    let mut world = World::new();
+    let asked = [None, Some(0), Some(1), Some(600), Some(1_200), Some(3_600), Some(u32::MAX)];
+    let mut granted = |(number, asked): (u16, Option<u32>)| {
+        let mut client = Client::alice(&world, number);
+        let told = client.ask(&mut world, Method::Allocate, |writer| {
+            udp(writer);
+            if let Some(seconds) = asked {
+                writer.attribute(attribute::LIFETIME, &seconds.to_be_bytes());
+            }
+        });
+        told.expect("an answer").lifetime.expect("a lifetime")
+    };
+    assert_eq!(
+        [0, 1, 2, 3, 4, 5, 6].map(|at| granted((at, asked[usize::from(at)]))),
+        [600, 600, 600, 600, 1_200, 3_600, 3_600]
+    );
+    world.pass(600);
+    assert_eq!(world.server.occupancy().live, 3, "each ends when it was told");
+    world.pass(600);
+    assert_eq!(world.server.occupancy().live, 2);
+    world.pass(2_400);
+    assert_eq!(world.server.occupancy().live, 0);
+}
+
+#[test]
+fn bits_that_are_reserved_for_the_future_are_ignored() {
+    let mut world = World::new();
+    let mut alice = Client::alice(&world, 1);
+    let told = alice.ask(&mut world, Method::Allocate, |writer| {
+        writer
+            .attribute(attribute::REQUESTED_TRANSPORT, &[17, 0xFF, 0xFF, 0xFF])
+            .attribute(attribute::REQUESTED_ADDRESS_FAMILY, &[2, 0xFF, 0xFF, 0xFF])
+            .attribute(attribute::EVEN_PORT, &[0x7F]);
+    });
+    let told = told.expect("an answer");
+    let relayed = told.relayed.expect("an address");
+    assert!(relayed.is_ipv6() && relayed.port().is_multiple_of(2));
+    assert_eq!(told.token, None, "the R bit was not set");
+    let told = alice.ask(&mut world, Method::ChannelBind, |writer| {
+        writer
+            .attribute(attribute::CHANNEL_NUMBER, &[0x40, 0, 0xFF, 0xFF])
+            .peer(peer("[2001:4860:4860::8888]:53"));
+    });
+    assert_eq!(told.expect("an answer").code, 0);
+}
+
+#[test]
+fn the_end_of_a_tunnel_gets_no_allocation() {
+    let mut world = World::new();
+    for (address, code) in [
+        ("[2001:0:4136:e378:8000:63bf:3fff:fdd2]:5000", 403),
+        ("[2002:808:808::1]:5000", 403),
+        ("[2003::1]:5000", 0),
+    ] {
+        let mut alice = Client::alice(&world, 1);
+        alice.from.client = ClientAddr::new(address.parse().expect("an address"));
+        let key = &world.server.config.challenger.nonce_key;
+        alice.nonce = key.mint(world.now().tick(), &alice.from).0.to_vec();
+        assert_eq!(alice.allocate(&mut world).code, code, "{address}");
+        let after = if code == 0 { 0 } else { 437 };
+        assert_eq!(alice.bind(&mut world, 0x4000, "8.8.8.8:53").code, after, "{address}");
+    }
+    assert_eq!(world.server.occupancy().allocations, 1);
 }

@@ -192,3 +192,32 @@ fn transaction(number: u8) -> TransactionId {
     id[..4].copy_from_slice(&0x2112_A442_u32.to_be_bytes());
     TransactionId(id)
 }
+
+#[test]
+fn the_product_is_told_to_whoever_proved_a_credential_and_in_allocate_and_refresh_alone() {
+    let mut world = World::new();
+    let mut alice = Client::alice(&world, 1);
+    let mut told = |method, right: bool| {
+        let request = alice.request(method, |writer| {
+            udp(writer);
+            if right {
+                writer.peer(peer("8.8.8.8:53")).attribute(attribute::CHANNEL_NUMBER, &channel_value(0x4000));
+            } else {
+                writer.attribute(0x7F01, &[]);
+            }
+        });
+        let reply = world.send(alice.from, &request).expect("an answer");
+        let answer = decode_response(&reply).expect("a message");
+        assert_eq!(answer.success, right, "{method:?}");
+        answer.software.is_some()
+    };
+    for (method, expected) in [
+        (Method::Allocate, true),
+        (Method::Refresh, true),
+        (Method::CreatePermission, false),
+        (Method::ChannelBind, false),
+    ] {
+        assert_eq!(told(method, true), expected, "{method:?}");
+        assert_eq!(told(method, false), expected, "{method:?}");
+    }
+}

@@ -96,3 +96,33 @@ fn of_our_own_address_only_a_live_relay_can_be_bound() {
     bob.refresh(&mut world, Some(0));
     assert_eq!(alice.bind(&mut world, 0x4000, &relayed).code, 403);
 }
+
+#[test]
+fn binding_again_makes_it_ten_minutes_from_then() {
+    let (mut world, mut alice) = ready();
+    alice.bind(&mut world, 0x4000, "8.8.8.8:53");
+    world.pass(500);
+    assert_eq!(alice.bind(&mut world, 0x4000, "8.8.8.8:53").code, 0);
+    let ends = world.changes.iter().filter_map(|change| match change {
+        TableChange::Bind { until, .. } => Some(until.as_millis() / 1_000),
+        _ => None,
+    });
+    assert_eq!(ends.collect::<Vec<_>>(), [700, 1_200]);
+}
+
+#[test]
+fn when_a_channel_is_over_for_five_minutes_its_number_and_peer_are_free_for_others() {
+    let (mut world, mut alice) = ready();
+    alice.refresh(&mut world, Some(3_600));
+    alice.bind(&mut world, 0x4000, "8.8.8.8:53");
+    world.pass(599 + 300);
+    assert_eq!(
+        alice.bind(&mut world, 0x4000, "8.8.8.8:54").code,
+        400,
+        "the standard has clients wait so long"
+    );
+    assert_eq!(alice.bind(&mut world, 0x4001, "8.8.8.8:53").code, 400);
+    world.pass(1);
+    assert_eq!(alice.bind(&mut world, 0x4000, "8.8.8.8:54").code, 0);
+    assert_eq!(alice.bind(&mut world, 0x4001, "8.8.8.8:53").code, 0);
+}

@@ -72,3 +72,16 @@ fn the_number_of_permissions_is_bounded() {
     world.pass(301);
     assert_eq!(alice.permit(&mut world, &["8.9.0.0:1"]).code, 0);
 }
+
+#[test]
+fn each_of_the_two_requests_renews_a_permission_made_by_the_other() {
+    let mut world = World::new();
+    let mut alice = Client::alice(&world, 1);
+    alice.allocate(&mut world);
+    alice.permit(&mut world, &["8.8.8.8:0"]);
+    world.pass(100);
+    assert_eq!(alice.bind(&mut world, 0x4000, "8.8.8.8:53").code, 0);
+    world.pass(100);
+    assert_eq!(alice.permit(&mut world, &["8.8.8.8:0"]).code, 0);
+    assert_eq!(permits(&world), [100, 200, 300].map(|from| (ip("8.8.8.8"), from + 300)));
+}

@@ -639,3 +639,18 @@ mod between_workers {
         assert!(!world.server.is_reconfiguring());
     }
 }
+
+#[test]
+fn nobody_moves_to_the_end_of_a_tunnel() {
+    let mut world = world();
+    let (mut alice, ticket) = mobile(&mut world);
+    for address in ["[2001:0:808:808::1]:5000", "[2002:808:808::1]:5000"] {
+        let mut afar = Client::alice(&world, 2);
+        afar.from.client = crate::proto::types::ClientAddr::new(address.parse().expect("an address"));
+        let key = &world.server.config.challenger.nonce_key;
+        afar.nonce = key.mint(world.now().tick(), &afar.from).0.to_vec();
+        assert_eq!(afar.show(&mut world, &ticket, None).code, 403, "{address}");
+    }
+    assert_eq!(alice.refresh(&mut world, None).code, 0, "it stays where it is");
+    assert_eq!(Client::alice(&world, 3).show(&mut world, &ticket, None).code, 0, "the ticket is still good");
+}
