@@ -422,6 +422,7 @@ mod tests {
         }
     }
 
+    // proves rfc8656:7.2-35
     #[test]
     fn defaults_are_those_of_the_limits() {
         let built = settings(SECRET, &machine());
@@ -466,5 +467,14 @@ mod tests {
         assert_eq!(workers(0, 0), 1);
         assert_eq!(workers(0, u16::MAX), limits::WORKERS_MAX);
         assert_eq!(workers(2, 64), 2);
+    }
+
+    // proves rfc8656:5-17, rfc8656:7.2-31
+    #[test]
+    fn the_default_ports_are_dynamic_ones_and_the_default_listener_has_the_port_of_the_standard() {
+        let built = settings(SECRET, &machine());
+        assert!((49_152..=65_535).contains(built.ports.start()) && built.ports.start() < built.ports.end());
+        assert!((49_152..=65_535).contains(built.ports.end()));
+        assert!(built.listen_udp.iter().all(|listener| listener.bind.port() == 3_478));
     }
 }

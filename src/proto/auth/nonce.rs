@@ -254,6 +254,7 @@ mod tests {
         Tick::from_millis(seconds * 1_000)
     }
 
+    // proves rfc8656:5-9
     #[test]
     fn a_nonce_begins_with_the_cookie_and_the_features_that_hold() {
         let from = five_tuple(1);
@@ -276,6 +277,7 @@ mod tests {
         }
     }
 
+    // proves rfc8656:5-8
     #[test]
     fn a_nonce_lives_for_its_lifetime_counted_from_its_millisecond() {
         let (key, from) = (key(), five_tuple(1));
@@ -345,6 +347,7 @@ mod tests {
         assert_ne!(key().mint(at(5), &from), key().mint(at(5), &mapped));
     }
 
+    // proves rfc8656:5-7
     #[test]
     fn nonces_of_many_sources_and_moments_are_distinct_and_vary_in_64_bits() {
         let key = key();

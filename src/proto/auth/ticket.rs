@@ -191,6 +191,7 @@ mod tests {
         }
     }
 
+    // proves rfc8016:3.3-1
     #[test]
     fn every_flipped_bit_is_noticed_in_the_text_and_in_what_it_stands_for() {
         let (tickets, ticket) = written();
@@ -222,6 +223,7 @@ mod tests {
         assert_eq!(tickets(3).read(&ticket.0), None);
     }
 
+    // proves rfc8016:3.3-1
     #[test]
     fn two_tickets_of_the_same_allocation_differ_and_do_not_show_whose_they_are() {
         let (mut tickets, _) = written();

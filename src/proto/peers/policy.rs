@@ -488,6 +488,7 @@ mod tests {
         assert!(allows(&closed(&["127.0.0.0/8"], &[]), "127.0.0.1:1"), "as specific as the built-in line");
     }
 
+    // proves rfc8656:21.4-1, rfc8656:21.4-2
     #[test]
     fn nothing_is_sent_into_a_tunnel_unless_an_allow_names_it() {
         for peer in ["[2002:808:808::1]:53", "[2001:0:808:808::f7f7:f7f7]:53"] {

@@ -75,6 +75,7 @@ mod tests {
         class
     }
 
+    // proves rfc8656:12-2
     #[test]
     fn the_first_byte_splits_the_space() {
         for first in 0..=255 {
@@ -109,6 +110,7 @@ mod tests {
         }
     }
 
+    // proves rfc8656:5-15
     #[test]
     fn a_binding_request_without_a_cookie_is_classic_unless_there_is_an_allocation() {
         let mut message = stun(0x00, 0x01);

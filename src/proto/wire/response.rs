@@ -158,6 +158,7 @@ impl Response<'_> {
 mod tests {
     use super::*;
 
+    // proves rfc8656:19-1
     #[test]
     fn codes_ascend_and_are_found_by_their_number() {
         assert!(ErrorCode::ALL.is_sorted());

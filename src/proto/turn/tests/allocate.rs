@@ -3,6 +3,7 @@
 use super::*;
 use crate::proto::types::ClientAddr;
 
+// proves rfc8656:6-4, rfc8656:7.2-14, rfc8656:7.2-36, rfc8656:7.2-37
 #[test]
 fn an_allocation_is_answered_with_its_address_and_the_client_s_own() {
     let mut world = World::new();
@@ -45,6 +46,7 @@ fn the_table_is_in_place_before_the_client_hears_of_it() {
     assert_eq!(kinds, ["table", "table of all", "reply"]);
 }
 
+// proves rfc8656:5-20, rfc8656:7.2-38
 #[test]
 fn a_retransmitted_allocate_gets_the_same_bytes_and_nothing_twice() {
     let mut world = World::new();
@@ -57,6 +59,7 @@ fn a_retransmitted_allocate_gets_the_same_bytes_and_nothing_twice() {
     assert_eq!(world.opened.len(), 1);
 }
 
+// proves rfc8656:7.2-4
 #[test]
 fn another_allocate_on_the_five_tuple_is_a_mismatch() {
     let mut world = World::new();
@@ -72,6 +75,7 @@ fn another_allocate_on_the_five_tuple_is_a_mismatch() {
     assert_eq!(world.server.occupancy().allocations, 1);
 }
 
+// proves rfc8656:7.2-5, rfc8656:7.2-6, rfc8656:18.8-1
 #[test]
 fn the_transport_must_be_named_and_be_udp() {
     let mut world = World::new();
@@ -90,6 +94,7 @@ fn the_transport_must_be_named_and_be_udp() {
     assert_eq!(code(Some(&[132, 0, 0, 0])), 442);
 }
 
+// proves rfc8656:7.2-11, rfc8656:7.2-12, rfc8656:7.2-13, rfc8656:7.2-14, rfc8656:18.6-1
 #[test]
 fn families_are_chosen_refused_and_defaulted() {
     let mut world = World::new();
@@ -111,6 +116,7 @@ fn families_are_chosen_refused_and_defaulted() {
     assert_eq!(Client::alice(&v6_only, 1).allocate(&mut v6_only).code, 440, "IPv4 is the default");
 }
 
+// proves rfc8656:7.2-7
 #[test]
 fn what_is_not_understood_is_named() {
     let mut world = World::new();
@@ -130,6 +136,7 @@ fn what_is_not_understood_is_named() {
     assert_eq!(told.code, 0, "DONT-FRAGMENT is understood");
 }
 
+// proves rfc8656:7.2-8, rfc8656:7.2-10, rfc8656:7.2-15
 #[test]
 fn contradictions_are_bad_requests() {
     let mut world = World::new();
@@ -165,6 +172,7 @@ fn contradictions_are_bad_requests() {
     assert_eq!(world.server.occupancy().allocations, 0);
 }
 
+// proves rfc8656:7.2-27, rfc8656:7.2-30
 #[test]
 fn an_even_port_pair_is_claimed_with_its_token_once() {
     let mut world = World::new();
@@ -191,6 +199,7 @@ fn an_even_port_pair_is_claimed_with_its_token_once() {
     assert_eq!(claim(&mut world, 3).code, 508);
 }
 
+// proves rfc8656:7.2-26
 #[test]
 fn an_even_port_without_reservation_takes_one_port() {
     let mut world = World::new();
@@ -218,6 +227,7 @@ fn the_event_tells_user_address_and_lifetime() {
     assert_eq!(made, Some(("alice".into(), told.relayed.expect("an address"), 600)));
 }
 
+// proves rfc8656:7.2-34, rfc8656:18.2-1
 #[test]
 fn a_lifetime_asked_for_is_granted_between_the_default_and_the_ceiling() {
     let mut world = World::new();
@@ -244,6 +254,7 @@ fn a_lifetime_asked_for_is_granted_between_the_default_and_the_ceiling() {
     assert_eq!(world.server.occupancy().live, 0);
 }
 
+// proves rfc8656:18.1-1, rfc8656:18.6-2, rfc8656:18.7-1, rfc8656:18.8-2
 #[test]
 fn bits_that_are_reserved_for_the_future_are_ignored() {
     let mut world = World::new();
@@ -266,6 +277,7 @@ fn bits_that_are_reserved_for_the_future_are_ignored() {
     assert_eq!(told.expect("an answer").code, 0);
 }
 
+// proves rfc8656:21.4-1, rfc8656:21.4-2
 #[test]
 fn the_end_of_a_tunnel_gets_no_allocation() {
     let mut world = World::new();

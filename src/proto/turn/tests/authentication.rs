@@ -5,6 +5,7 @@ use crate::proto::auth::credential::mint;
 use crate::proto::binding::Endpoint;
 use crate::proto::binding::Quartet;
 
+// proves rfc8656:5-2, rfc8656:5-12, rfc8656:7.2-2
 #[test]
 fn without_credentials_there_is_a_challenge_and_no_state() {
     let mut world = World::new();
@@ -25,6 +26,7 @@ fn without_credentials_there_is_a_challenge_and_no_state() {
     );
 }
 
+// proves rfc8656:7.2-2, rfc8656:7.2-3
 #[test]
 fn a_wrong_password_and_an_unknown_user_get_answers_of_one_shape() {
     let mut world = World::new();
@@ -38,6 +40,7 @@ fn a_wrong_password_and_an_unknown_user_get_answers_of_one_shape() {
     assert!(world.opened.is_empty());
 }
 
+// proves rfc8656:5-8
 #[test]
 fn a_nonce_that_has_grown_old_is_stale_for_every_method_and_the_client_carries_on() {
     let mut world = World::with(|config| config.challenger.nonce_lifetime = Duration::from_secs(60));
@@ -54,6 +57,7 @@ fn a_nonce_that_has_grown_old_is_stale_for_every_method_and_the_client_carries_o
     assert_eq!(alice.refresh(&mut world, None).code, 0);
 }
 
+// proves rfc8656:5-10, rfc8656:21.2.1-1
 #[test]
 fn another_user_on_the_allocation_s_five_tuple_has_wrong_credentials() {
     let mut world = World::new();
@@ -177,6 +181,7 @@ fn the_attributes_of_discovery_mean_nothing_outside_binding() {
     }
 }
 
+// proves rfc8656:5-1, rfc8656:12-2
 #[test]
 fn what_is_no_request_and_what_has_an_unknown_method_is_discarded() {
     let mut world = World::new();
@@ -193,6 +198,7 @@ fn transaction(number: u8) -> TransactionId {
     TransactionId(id)
 }
 
+// proves rfc8656:5-12
 #[test]
 fn the_product_is_told_to_whoever_proved_a_credential_and_in_allocate_and_refresh_alone() {
     let mut world = World::new();

@@ -51,6 +51,7 @@ impl World {
     }
 }
 
+// proves rfc8016:3.4-1
 #[test]
 fn without_the_attribute_there_is_no_ticket_and_where_mobility_is_off_there_is_405() {
     let mut open = world();
@@ -640,6 +641,7 @@ mod between_workers {
     }
 }
 
+// proves rfc8656:21.4-1, rfc8656:21.4-2
 #[test]
 fn nobody_moves_to_the_end_of_a_tunnel() {
     let mut world = world();

@@ -92,6 +92,7 @@ impl Holder {
     }
 }
 
+// proves rfc7635:6.1-1
 #[test]
 fn a_stranger_is_told_where_a_token_would_help_and_a_stale_nonce_is_not() {
     let mut world = world();
@@ -108,6 +109,7 @@ fn a_stranger_is_told_where_a_token_would_help_and_a_stale_nonce_is_not() {
     assert_eq!((answer.error_code, answer.third_party), (Some(438), None));
 }
 
+// proves rfc8656:7.2-3
 #[test]
 fn a_token_carries_a_call_whose_other_requests_need_it_no_more() {
     let mut world = world();
@@ -203,6 +205,7 @@ fn a_step_of_the_wall_clock_ends_no_token_s_call() {
     }
 }
 
+// proves rfc7635:12-1
 #[test]
 fn a_server_that_takes_no_tokens_does_not_understand_them() {
     let mut world = World::new();

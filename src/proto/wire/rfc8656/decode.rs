@@ -464,6 +464,7 @@ mod tests {
         }
     }
 
+    // proves rfc8656:18.2-1, rfc8656:18.10-1
     #[test]
     fn every_field_is_found() {
         let bytes = request(|writer| {
@@ -506,6 +507,7 @@ mod tests {
         assert!(read.unknown.is_empty());
     }
 
+    // proves rfc8656:18.9-1, rfc8656:18.10-1
     #[test]
     fn a_bad_value_is_noted_and_its_field_empty() {
         let too_long = [b'x'; 764];

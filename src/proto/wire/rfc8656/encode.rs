@@ -312,6 +312,7 @@ mod tests {
         }
     }
 
+    // proves rfc8656:18.5-1
     #[test]
     fn a_success_comes_back_as_it_was() {
         let key = MacKey::new(b"key");
@@ -332,6 +333,7 @@ mod tests {
         }
     }
 
+    // proves rfc8656:18.12-1, rfc8656:18.12-2
     #[test]
     fn a_dual_allocation_s_two_addresses_stand_in_order_and_a_missing_one_is_named_with_its_family() {
         let v4 = RelayAddr::new("203.0.113.7:50001".parse().unwrap());
@@ -355,6 +357,7 @@ mod tests {
         assert_eq!(read.additional_relayed_address, None);
     }
 
+    // proves rfc8656:18-2
     #[test]
     fn unknown_attributes_stand_in_order_and_are_padded() {
         let mut response =
@@ -395,6 +398,7 @@ mod tests {
         }
     }
 
+    // proves rfc8656:19-1
     #[test]
     fn every_error_code_comes_back() {
         for code in ErrorCode::ALL {

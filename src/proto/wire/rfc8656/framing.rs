@@ -273,6 +273,7 @@ mod tests {
         Ok(kinds)
     }
 
+    // proves rfc8656:17-1
     #[test]
     fn type_bits_round_trip_for_every_method_and_class() {
         let classes =
