@@ -453,6 +453,28 @@ mod tests {
         assert_eq!(built.listen_udp.len(), 2);
     }
 
+    // proves rfc8489:9.2.2-2, rfc8489:14.3-1, rfc8489:14.4-1, rfc8489:14.4-2, rfc8489:14.9-2
+    #[test]
+    fn realm_names_and_passwords_are_built_as_clients_spell_them() {
+        let typed = "realm = \"cafe\u{301}\"\n[auth]\nusers = { \"rene\u{301}\" = \"pa\u{3000}ss\" }";
+        let built = settings(typed, &machine());
+        assert_eq!(&*built.realm, "caf\u{e9}");
+        assert_eq!(&*built.credentials.realm, "caf\u{e9}", "what keys and hashes are made of");
+        let [(name, password)] = &built.credentials.users[..] else { panic!("one user") };
+        assert_eq!(name.as_bytes(), "ren\u{e9}".as_bytes());
+        assert_eq!(password.expose(), b"pa ss");
+    }
+
+    // proves rfc8489:14.9-1
+    #[test]
+    fn a_realm_has_fewer_than_128_characters() {
+        let errors = |len: usize| {
+            let text = format!("realm = \"{}\"\n{SECRET}", "\u{e9}".repeat(len));
+            config::load("a.toml", &text, &config::source::Nowhere).report.count(config::Severity::Error)
+        };
+        assert_eq!((errors(127), errors(128)), (0, 1));
+    }
+
     #[test]
     fn settings_shown_for_debugging_show_no_secret() {
         let shown = format!(

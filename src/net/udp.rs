@@ -399,6 +399,7 @@ mod tests {
         assert!(shares.iter().all(|share| *share > 0), "{shares:?}");
     }
 
+    // proves rfc8489:6.3.1.2-1
     #[test]
     fn a_wildcard_listener_knows_where_a_datagram_was_sent_to_and_answers_from_there() {
         for (wildcard, home, destination) in

@@ -25,6 +25,7 @@ fn sound() -> Folder {
     Folder::new().with("a.toml", SOUND)
 }
 
+// proves rfc8489:8.1-1
 #[test]
 fn a_sound_file_shows_listeners_keys_and_limits_but_no_secret() {
     let folder = sound();

@@ -339,6 +339,7 @@ fn disagreement_an_attribute_behind_fingerprint() {
     assert_eq!(decode_request(&bytes).err(), Some(Malformed::Fingerprint));
 }
 
+// proves rfc8489:14.6-3
 #[test]
 fn disagreement_a_truncated_sha256() {
     let bytes = request(|writer| _ = writer.attribute(attributes::MESSAGE_INTEGRITY_SHA256, &[7; 16]));

@@ -67,6 +67,7 @@ fn sha256_key() -> MacKey {
     MacKey::new(&Sha256::digest(LONG_TERM_KEY_TEXT))
 }
 
+// proves rfc8489:14-5, rfc8489:14.7-2
 #[test]
 fn request() {
     let bytes = bytes(REQUEST);
@@ -84,6 +85,7 @@ fn request() {
     assert!(!read.auth.integrity.verify(&md5_key()));
 }
 
+// proves rfc8489:14.2-1, rfc8489:14.5-1, rfc8489:14.7-2
 #[test]
 fn responses() {
     for (vector, mapped) in
@@ -111,6 +113,7 @@ fn request_with_long_term_credentials() {
     assert!(!read.auth.integrity.verify(&sha256_key()));
 }
 
+// proves rfc8489:14.6-4, rfc8489:B.1-1
 #[test]
 fn request_with_userhash_and_sha256() {
     let bytes = bytes(SHA256);
@@ -126,6 +129,7 @@ fn request_with_userhash_and_sha256() {
 }
 
 /// §§ 2.1–2.3 pad with spaces and we with zeros, so there the padding, and therefore MAC and CRC, differ.
+// proves rfc8489:14-1, rfc8489:14-2, rfc8489:14-3, rfc8489:14-4, rfc8489:B.1-1
 #[test]
 fn the_writer_makes_the_same_bytes() {
     for (vector, key) in [(LONG_TERM, md5_key()), (SHA256, sha256_key())] {

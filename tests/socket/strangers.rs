@@ -22,6 +22,7 @@ fn client_of(plane: &Plane, listener: usize) -> Client {
     Client::new(server.ip(), server)
 }
 
+// proves rfc8489:5-6, rfc8489:6.3.1.1-7, rfc8489:6.3.1.2-1
 #[test]
 fn the_worker_itself_answers_a_binding_request() {
     let plane = Plane::start(1, &["127.0.0.1:0", "[::1]:0"]);
@@ -114,6 +115,7 @@ fn a_flood_of_strangers_does_not_displace_the_requests_of_live_allocations() {
     assert_eq!((&live.bytes[..], live.from), (&binding[..], request.from));
 }
 
+// proves rfc8489:6.3-1, rfc8489:6.3.2-2
 #[test]
 fn what_is_no_message_is_dropped_and_counted_without_an_answer() {
     let plane = Plane::start(1, &["127.0.0.1:0"]);

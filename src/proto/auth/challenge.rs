@@ -501,6 +501,7 @@ mod tests {
     const STRANGER: (u16, bool, Option<Algorithm>) = (401, true, None);
     const BAD: (u16, bool, Option<Algorithm>) = (400, false, None);
 
+    // proves rfc8489:9.2.4-33
     // proves rfc8656:5-2
     #[test]
     fn a_right_request_passes_and_is_answered_with_sha1() {
@@ -509,6 +510,7 @@ mod tests {
         assert_eq!(algorithm, Algorithm::Sha1);
     }
 
+    // proves rfc8489:9.2.4-32
     #[test]
     fn a_negotiated_algorithm_makes_the_key_and_has_the_answer_signed_with_sha256() {
         let sha256 = negotiated(alice(), SHA256_CHOSEN, sha256_key("alice", "hunter2"));
@@ -519,6 +521,7 @@ mod tests {
         assert_eq!(refusal(&wrong_key), STRANGER);
     }
 
+    // proves rfc8489:9.2.4-14, rfc8489:9.2.4-33
     #[test]
     fn sha256_integrity_without_negotiation_uses_the_md5_key_and_is_answered_with_sha1() {
         let plan = Plan { sha256: true, ..alice() };
@@ -544,6 +547,7 @@ mod tests {
         );
     }
 
+    // proves rfc8489:9.2.4-2
     #[test]
     fn the_checks_come_in_the_order_of_the_standard() {
         let everything_wrong = Plan {
@@ -576,6 +580,7 @@ mod tests {
         assert!(judge(&Plan { nonce: alice().nonce, ..right_realm }).is_ok());
     }
 
+    // proves rfc8489:9.2.4-12
     #[test]
     fn each_missing_attribute_alone_is_a_bad_request() {
         for plan in [
@@ -587,6 +592,7 @@ mod tests {
         }
     }
 
+    // proves rfc8489:9.2.4-15
     #[test]
     fn an_offer_that_does_not_fit_is_a_bad_request() {
         let right = negotiated(alice(), SHA256_CHOSEN, sha256_key("alice", "hunter2"));
@@ -603,6 +609,7 @@ mod tests {
         }
     }
 
+    // proves rfc8489:9.2.4-31
     #[test]
     fn an_old_nonce_gets_a_438_signed_as_an_answer_would_be() {
         let signature = |plan: &Plan, seconds| {
@@ -625,6 +632,7 @@ mod tests {
         assert_eq!(refusal(&plan), (438, true, Some(Algorithm::Sha256)));
     }
 
+    // proves rfc8489:9.2.4-9, rfc8489:9.2.4-16
     #[test]
     fn a_userhash_stands_for_a_static_name() {
         let plan = Plan { username: None, userhash: Some(userhash(b"alice", b"example.org")), ..alice() };
@@ -697,6 +705,7 @@ mod tests {
         attributes(message).into_iter().map(|(number, _)| number).collect()
     }
 
+    // proves rfc8489:6.3.1.1-7, rfc8489:12-1, rfc8489:12-6, rfc8489:12-7, rfc8489:14.7-1
     #[test]
     fn a_binding_request_gets_its_address_and_nothing_else() {
         let bare = RequestBuilder::new(BINDING).bytes();
@@ -716,6 +725,7 @@ mod tests {
         assert_eq!(numbers(&answer), [0x0020, 0x8028]);
     }
 
+    // proves rfc8489:12-8
     #[test]
     fn a_binding_request_of_rfc_3489_is_answered_in_its_own_words() {
         let mut classic = RequestBuilder::new(BINDING).bytes();
@@ -727,6 +737,7 @@ mod tests {
         assert_eq!(greet(&five_tuple(1), &other), Err(Greeting::Malformed));
     }
 
+    // proves rfc8489:12-2
     #[test]
     fn a_binding_request_is_never_authenticated() {
         let signed = RequestBuilder::new(BINDING).attribute(USERNAME, b"someone").sha1(b"some key").bytes();
@@ -734,6 +745,7 @@ mod tests {
         assert_eq!((answer.len(), code), (32, None));
     }
 
+    // proves rfc8489:6.3-4, rfc8489:6.3.1-1, rfc8489:6.3.1.1-4
     #[test]
     fn an_unknown_attribute_in_a_binding_request_is_named_in_a_420() {
         let odd = RequestBuilder::new(BINDING).attribute(0x7001, b"").attribute(0xC001, b"").bytes();
@@ -743,6 +755,7 @@ mod tests {
         assert_eq!(attribute(&answer, 0x000A).expect("UNKNOWN-ATTRIBUTES"), [0x70, 0x01]);
     }
 
+    // proves rfc8489:9.2.4-3, rfc8489:9.2.4-4, rfc8489:9.2.4-5, rfc8489:9.2.4-7, rfc8489:9.2.4-11
     #[test]
     fn a_stranger_gets_a_challenge_as_small_as_it_can_be() {
         for method in [0x0003, 0x0004, 0x0008, 0x0009] {
@@ -798,6 +811,23 @@ mod tests {
         );
     }
 
+    // proves rfc8489:6.1-5
+    #[test]
+    fn with_a_realm_of_ascii_the_longest_challenge_fits_a_packet_of_576_bytes() {
+        use crate::proto::types::limits::SERVER_NAME_MAX;
+        let challenger = Challenger {
+            realm: "r".repeat(127).into(),
+            third_party: Some("n".repeat(SERVER_NAME_MAX).into()),
+            ..challenger()
+        };
+        let mut out = [0; RESPONSE_MAX];
+        let asked = RequestBuilder::new(ALLOCATE).fingerprint().bytes();
+        let greeting = challenger.greet(at(5).tick(), &five_tuple(1), &asked, &mut out);
+        let Greeting::Answer { len, .. } = greeting else { panic!("{greeting:?}") };
+        let integrity = 36;
+        assert!(20 + 8 + len + integrity <= 576, "{len} bytes");
+    }
+
     #[test]
     fn the_nonce_of_a_challenge_is_good_for_its_five_tuple() {
         let (answer, _) = greet(&five_tuple(1), &RequestBuilder::new(ALLOCATE).bytes()).expect("an answer");
@@ -819,6 +849,7 @@ mod tests {
         }
     }
 
+    // proves rfc8489:9.2.4-2, rfc8489:9.2.4-28, rfc8489:9.2.4-30
     #[test]
     fn a_foreign_nonce_gets_an_unsigned_438_with_a_good_one() {
         let plan = Plan { nonce: Some(b"obMatJos2AAABnot one of ours".to_vec()), ..alice() };
@@ -830,6 +861,7 @@ mod tests {
         assert!(judge_at(5, &Plan { nonce: attribute(&answer, NONCE), ..plan }, None).is_ok());
     }
 
+    // proves rfc8489:9.2.4-12, rfc8489:9.2.4-13
     #[test]
     fn an_incomplete_signed_request_gets_a_bare_400() {
         for plan in [
@@ -845,6 +877,7 @@ mod tests {
         }
     }
 
+    // proves rfc8489:7-1
     // proves rfc8656:5-14
     #[test]
     fn an_answer_has_a_fingerprint_if_the_request_had_one() {
@@ -853,15 +886,19 @@ mod tests {
         assert_eq!(numbers(&answer).last(), Some(&0x8028));
     }
 
+    // proves rfc8489:6.3-1, rfc8489:6.3.2-2
     #[test]
     fn what_is_no_request_of_ours_is_not_answered() {
         let unknown_method = RequestBuilder::new(0x000B).bytes();
         let signed = RequestBuilder::new(0x000B).sha1(b"key").bytes();
         let indication = RequestBuilder::new(0x0016).bytes();
+        let keep_alive = RequestBuilder::new(0x0011).bytes();
         let answer = RequestBuilder::new(0x0101).bytes();
         let mut cut = RequestBuilder::new(ALLOCATE).attribute(USERNAME, b"alice").bytes();
         cut.truncate(25);
-        for datagram in [unknown_method, signed, indication, answer, cut, Vec::new(), vec![0x40; 64]] {
+        for datagram in
+            [unknown_method, signed, indication, keep_alive, answer, cut, Vec::new(), vec![0x40; 64]]
+        {
             assert_eq!(greet(&five_tuple(1), &datagram), Err(Greeting::Malformed), "{datagram:02x?}");
         }
     }

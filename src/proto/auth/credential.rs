@@ -23,6 +23,7 @@ use crate::proto::types::QuotaIdentity;
 use crate::proto::types::Secret;
 use crate::proto::types::Username;
 use crate::proto::types::limits::CREDENTIAL_CLOCK_LEEWAY;
+use crate::proto::types::limits::USERNAME_MAX;
 use crate::proto::wire::AuthAttributes;
 use crate::proto::wire::rfc8656::integrity::MacKey;
 
@@ -198,7 +199,7 @@ impl Credentials {
             return Some(user.authenticated(algorithm));
         }
         let (Presented::Name(name), Some(key)) = (presented, limited_key) else { return None };
-        let (expires_unix, user) = split_limited_name(name)?;
+        let (expires_unix, user) = split_limited_name(name).filter(|_| name.len() <= USERNAME_MAX)?;
         self.in_time(unix, expires_unix).then(|| Authenticated {
             username: Username::new(name),
             quota: QuotaIdentity::new(user),
@@ -406,6 +407,7 @@ mod tests {
         (outcome, tried)
     }
 
+    // proves rfc8489:9.2-5
     #[test]
     fn a_minted_credential_is_that_of_an_independent_computation() {
         // printf 1433895918:ninefingers | openssl dgst -sha1 -hmac north -binary | base64
@@ -455,6 +457,18 @@ mod tests {
     }
 
     #[test]
+    fn a_name_longer_than_the_standard_allows_is_nobody_s_after_the_same_work() {
+        let limited = credentials(&[("alice", "a")], &["one"]);
+        let name = |len: usize| format!("{NOW}:{}", "e".repeat(len - format!("{NOW}:").len()));
+        let judge = |len| judge(&limited, Presented::Name(name(len).as_bytes()), &[1]);
+        let (known, tried) = judge(USERNAME_MAX);
+        assert!(known.is_some());
+        let (too_long, tried_too) = judge(USERNAME_MAX + 1);
+        assert!(too_long.is_none());
+        assert_eq!(tried, tried_too);
+    }
+
+    #[test]
     fn a_secret_lets_no_userhash_in() {
         let both = credentials(&[("alice", "a")], &["one"]);
         let hash = *b"1700000000:abcdefghijklmnopqrstu";
@@ -494,6 +508,7 @@ mod tests {
         assert_eq!(fixed.expires_unix, None);
     }
 
+    // proves rfc8489:9.2.4-9
     #[test]
     fn a_userhash_resolves_to_the_static_name() {
         let static_only = credentials(&[("alice", "a"), ("bob", "b"), ("carol", "c")], &[]);
@@ -505,6 +520,7 @@ mod tests {
         assert!(judge(&static_only, Presented::Hash(&userhash(b"alice", b"other")), &[0]).0.is_none());
     }
 
+    // proves rfc8489:9.2.4-10
     #[test]
     fn anonymity_may_be_announced_only_where_each_userhash_can_be_resolved() {
         assert!(credentials(&[("alice", "a")], &[]).resolves_userhash());

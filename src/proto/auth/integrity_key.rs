@@ -71,12 +71,14 @@ fn digest<D: Digest>(username: &[u8], realm: &[u8], password: &[u8]) -> sha2::di
 mod tests {
     use super::*;
 
+    // proves rfc8489:9.2.2-1
     #[test]
     fn the_md5_key_is_that_of_the_example_in_rfc_8489() {
         let key = digest::<Md5>(b"user", b"realm", b"pass");
         assert_eq!(hex(&key), "8493fbc53ba582fb4c044c456bdc40eb");
     }
 
+    // proves rfc8489:18.5.1.2-1
     #[test]
     fn the_sha256_key_is_that_of_the_same_text() {
         // printf user:realm:pass | sha256sum
@@ -84,6 +86,7 @@ mod tests {
         assert_eq!(hex(&key), SHA256_OF_USER_REALM_PASS);
     }
 
+    // proves rfc8489:14.4-3
     #[test]
     fn the_userhash_is_that_of_the_test_vector_in_rfc_8489_b_1() {
         let username = "\u{30DE}\u{30C8}\u{30EA}\u{30C3}\u{30AF}\u{30B9}";
@@ -91,6 +94,7 @@ mod tests {
         assert_eq!(hex(&hash), "4a3cf38fef6992bda952c6780417da0f24819415569e60b205c46e41407f1704");
     }
 
+    // proves rfc8489:18.5-1
     #[test]
     fn only_the_offered_algorithms_are_known_and_only_without_parameters() {
         let known = |number, parameters| PasswordAlgorithm::from_attribute(number, parameters);
@@ -102,6 +106,14 @@ mod tests {
         for entry in OFFERED.chunks(4) {
             assert!(known(u16::from_be_bytes([entry[0], entry[1]]), b"").is_some());
         }
+    }
+
+    // proves rfc8489:18.5.1.1-1
+    #[test]
+    fn sha256_is_offered_in_front_of_md5() {
+        let numbers: Vec<_> =
+            OFFERED.chunks(4).map(|entry| u16::from_be_bytes([entry[0], entry[1]])).collect();
+        assert_eq!(numbers, [2, 1], "a client takes the first that it knows");
     }
 
     fn hex(bytes: &[u8]) -> String {

@@ -254,7 +254,7 @@ mod tests {
         Tick::from_millis(seconds * 1_000)
     }
 
-    // proves rfc8656:5-9
+    // proves rfc8489:9.2-1, rfc8489:9.2-2, rfc8489:9.2.4-8, rfc8489:9.2.4-10, rfc8489:14.10-1
     #[test]
     fn a_nonce_begins_with_the_cookie_and_the_features_that_hold() {
         let from = five_tuple(1);
@@ -266,6 +266,7 @@ mod tests {
         assert_ne!(plain[13..], anonymous[13..], "the MAC covers the features");
     }
 
+    // proves rfc8489:9.2-2
     #[test]
     fn features_are_read_from_any_nonce_that_has_the_cookie() {
         let both = SecurityFeatures::PASSWORD_ALGORITHMS.union(SecurityFeatures::USERNAME_ANONYMITY);
@@ -277,6 +278,7 @@ mod tests {
         }
     }
 
+    // proves rfc8489:9.2.4-27, rfc8489:16-2
     // proves rfc8656:5-8
     #[test]
     fn a_nonce_lives_for_its_lifetime_counted_from_its_millisecond() {
@@ -316,6 +318,7 @@ mod tests {
         assert_eq!(judged, NonceAge::Fresh { issued });
     }
 
+    // proves rfc8489:9.2.1-1, rfc8489:9.2.4-6, rfc8489:16-2
     #[test]
     fn a_nonce_is_foreign_to_every_other_five_tuple_key_and_feature_set() {
         let (key, from) = (key(), five_tuple(1));
@@ -347,6 +350,7 @@ mod tests {
         assert_ne!(key().mint(at(5), &from), key().mint(at(5), &mapped));
     }
 
+    // proves rfc8489:9.2.4-6
     // proves rfc8656:5-7
     #[test]
     fn nonces_of_many_sources_and_moments_are_distinct_and_vary_in_64_bits() {

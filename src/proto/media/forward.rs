@@ -560,6 +560,7 @@ mod tests {
         arrive_as_data(&table, 800, OVER_V4, "203.0.113.2:2000", b"x");
     }
 
+    // proves rfc8489:5-4
     #[test]
     fn transaction_ids_do_not_repeat() {
         let table = world(false);
@@ -570,6 +571,7 @@ mod tests {
         assert_eq!(halves.len(), 2_000, "each part of an id changes");
     }
 
+    // proves rfc8489:6.1-6
     #[test]
     fn what_does_not_fit_a_datagram_with_its_header_is_too_large() {
         let mut table = world(false);

@@ -453,6 +453,26 @@ mod tests {
         given::<Table>();
     }
 
+    // proves rfc8489:5-4, rfc8489:5-5
+    #[test]
+    fn each_bit_of_a_transaction_id_is_a_coin_and_every_seed_tosses_another() {
+        const DRAWS: u32 = 4_096;
+        let draw = |seeds| {
+            let transactions = Transactions::new(seeds);
+            (0..DRAWS).map(|_| transactions.fresh().0).collect::<Vec<_>>()
+        };
+        let ids = draw([1, 2, 3, 4]);
+        for bit in 32..128 {
+            let ones = ids.iter().filter(|id| id[bit / 8] >> (bit % 8) & 1 == 1).count();
+            // Six standard deviations of that many coins.
+            assert!(ones.abs_diff(2_048) < 192, "bit {bit}: {ones} of {DRAWS}");
+        }
+        for seeds in [[0, 2, 3, 4], [1, 0, 3, 4], [1, 2, 0, 4], [1, 2, 3, 0]] {
+            let others = draw(seeds);
+            assert!(ids.iter().zip(&others).all(|(id, other)| id[4..] != other[4..]), "{seeds:?}");
+        }
+    }
+
     #[test]
     fn a_removed_allocation_keeps_its_counters_until_it_is_forgotten() {
         let mut table = with(relay(5, 1));

@@ -11,6 +11,15 @@ use super::Event;
 use super::Server;
 use super::allocation::Phase;
 
+/// The other servers that a client is told of (RFC 8489 § 10).
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Elsewhere {
+    /// One of the client's family.
+    pub(super) first: Option<SocketAddr>,
+    /// One of the other family, and only beside the first.
+    pub(super) other_family: Option<SocketAddr>,
+}
+
 impl<E: Entropy> Server<E> {
     /// Makes no new allocation from here on. Those whose socket is still being opened will not come to life.
     pub(super) fn drain(&mut self) {
@@ -34,15 +43,19 @@ impl<E: Entropy> Server<E> {
     /// What a new allocation for `from` is refused with: 300 where there is an alternate server of the client's family
     /// (RFC 8489 § 10), else 508.
     pub(super) fn refusal_while_draining(&self, from: &FiveTuple) -> Option<ErrorCode> {
-        self.draining.then(|| match self.alternate_server(from) {
+        self.draining.then(|| match self.elsewhere(from).first {
             Some(_) => ErrorCode::TryAlternate,
             None => ErrorCode::InsufficientCapacity,
         })
     }
 
     /// Where a client that talks to us like `from` may go instead.
-    pub(super) fn alternate_server(&self, from: &FiveTuple) -> Option<SocketAddr> {
+    pub(super) fn elsewhere(&self, from: &FiveTuple) -> Elsewhere {
         let is_v4 = from.client.ip().is_ipv4();
-        self.config.alternate_servers.iter().copied().find(|server| server.is_ipv4() == is_v4)
+        let of_family = |is_v4| {
+            self.config.alternate_servers.iter().copied().find(move |server| server.is_ipv4() == is_v4)
+        };
+        let first = of_family(is_v4);
+        Elsewhere { first, other_family: first.and_then(|_| of_family(!is_v4)) }
     }
 }

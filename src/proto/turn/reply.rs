@@ -28,6 +28,7 @@ use crate::proto::wire::rfc8656::integrity::Signature;
 use super::Event;
 use super::Output;
 use super::Server;
+use super::drain::Elsewhere;
 use super::retransmit::Key;
 
 /// The bare product name: what a client may know, and an attacker cannot use (RFC 8656 § 21.1.6).
@@ -143,6 +144,10 @@ impl<E: Entropy> Server<E> {
         let challenge = matches!(code, Some(ErrorCode::Unauthenticated | ErrorCode::StaleNonce));
         // RFC 8656 § 5: SHOULD be in Allocate and Refresh answers; a stranger does not learn it.
         let told = matches!(asker.method, Method::Allocate | Method::Refresh) && asker.signature.is_some();
+        let elsewhere = match code {
+            Some(ErrorCode::TryAlternate) => self.elsewhere(&asker.from),
+            _ => Elsewhere::default(),
+        };
         let response = Response {
             method: asker.method,
             transaction: asker.transaction,
@@ -157,13 +162,11 @@ impl<E: Entropy> Server<E> {
             password_algorithms: challenge.then_some(&OFFERED),
             software: told.then_some(SOFTWARE),
             third_party: challenger.third_party_for(outcome),
-            alternate_server: match code {
-                Some(ErrorCode::TryAlternate) => self.alternate_server(&asker.from),
-                _ => None,
-            },
+            alternate_server: elsewhere.first,
             additional_relayed_address: grant.additional,
             address_error: grant.address_error,
             mobility_ticket: grant.ticket.as_ref().map(|ticket| &ticket.0[..]),
+            additional_alternate_server: elsewhere.other_family,
         };
         let signature =
             asker.signature.as_ref().map(|(key, algorithm)| Signature { key, algorithm: *algorithm });

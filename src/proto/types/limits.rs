@@ -80,6 +80,8 @@ pub const REQUEST_MAX: usize = 8_192;
 pub const RESPONSE_MAX: usize = 1_664;
 /// USERNAME in bytes (RFC 8489 § 14.3).
 pub const USERNAME_MAX: usize = 508;
+/// USERNAME in bytes that a request may hold: RFC 5389 allowed so much. A name above [`USERNAME_MAX`] is nobody's.
+pub const USERNAME_READ_MAX: usize = 763;
 /// REALM in bytes: fewer than 128 characters of at most 6 bytes (RFC 8489 § 14.9).
 pub const REALM_MAX: usize = 763;
 /// NONCE in bytes: fewer than 128 characters of at most 6 bytes (RFC 8489 § 14.10).
@@ -144,7 +146,7 @@ const _: () = assert!(OUTPUTS_PER_INPUT_MAX * 2 <= WORKER_COMMANDS_MAX);
 const _: () = assert!(WORKER_COMMANDS_MAX <= REPORTS_MAX);
 // Two legs, of each the socket and two copies; and every table hears of a leg's end.
 const _: () = assert!(TIMERS_PER_CALL_MAX * 2 * (3 + 2 * 2) <= OUTPUTS_PER_INPUT_MAX);
-const _: () = assert!(PEERS_PER_REQUEST_MAX * 24 + USERNAME_MAX + REALM_MAX + NONCE_MAX < REQUEST_MAX);
+const _: () = assert!(PEERS_PER_REQUEST_MAX * 24 + USERNAME_READ_MAX + REALM_MAX + NONCE_MAX < REQUEST_MAX);
 const _: () = assert!(20 + DISCOVERY_SURPLUS_MAX + 4 + DISCOVERY_PADDING_MAX + 8 <= RESPONSE_MAX);
 const _: () = assert!(RESERVATION_KEPT.as_secs() >= 30 + RELAY_OPEN_DEADLINE.as_secs());
 // A leg's owner and two copies of it hear of each.

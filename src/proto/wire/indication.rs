@@ -228,6 +228,7 @@ mod tests {
         assert_eq!(refused(SEND, write), Some(Refused::Incomplete));
     }
 
+    // proves rfc8489:6.3.2-1
     #[test]
     fn an_unknown_required_attribute_refuses_it_wherever_it_stands() {
         let address = peer("192.0.2.1:7");
@@ -264,6 +265,7 @@ mod tests {
         assert_eq!(decode_send(&fingerprint).err(), Some(Refused::Malformed(Malformed::Fingerprint)));
     }
 
+    // proves rfc8489:6.1-1, rfc8489:6.1-2
     #[test]
     fn the_data_header_ends_where_the_headroom_ends() {
         for (address, header_len) in [("192.0.2.1:7", 36), ("[2001:db8::1]:7", 48)] {

@@ -124,7 +124,7 @@ impl Request<'_> {
 /// The attributes of the long-term credential mechanism (RFC 8489 § 9.2).
 #[derive(Clone, Copy, Debug)]
 pub struct AuthAttributes<'a> {
-    /// USERNAME, at most [`crate::proto::types::limits::USERNAME_MAX`] bytes.
+    /// USERNAME, at most [`crate::proto::types::limits::USERNAME_READ_MAX`] bytes.
     pub username: Option<&'a [u8]>,
     /// USERHASH.
     pub userhash: Option<&'a [u8; 32]>,

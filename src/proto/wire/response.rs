@@ -126,6 +126,8 @@ pub struct Response<'a> {
     pub address_error: Option<(Family, ErrorCode)>,
     /// MOBILITY-TICKET (RFC 8016 § 3.3).
     pub mobility_ticket: Option<&'a [u8]>,
+    /// A second ALTERNATE-SERVER, of the other family, behind [`Self::alternate_server`].
+    pub additional_alternate_server: Option<SocketAddr>,
 }
 
 impl Response<'_> {
@@ -150,6 +152,7 @@ impl Response<'_> {
             additional_relayed_address: None,
             address_error: None,
             mobility_ticket: None,
+            additional_alternate_server: None,
         }
     }
 }

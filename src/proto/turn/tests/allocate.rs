@@ -46,6 +46,7 @@ fn the_table_is_in_place_before_the_client_hears_of_it() {
     assert_eq!(kinds, ["table", "table of all", "reply"]);
 }
 
+// proves rfc8489:6.3.1-2
 // proves rfc8656:5-20, rfc8656:7.2-38
 #[test]
 fn a_retransmitted_allocate_gets_the_same_bytes_and_nothing_twice() {
@@ -116,6 +117,7 @@ fn families_are_chosen_refused_and_defaulted() {
     assert_eq!(Client::alice(&v6_only, 1).allocate(&mut v6_only).code, 440, "IPv4 is the default");
 }
 
+// proves rfc8489:6.3.1-1, rfc8489:6.3.1.1-4
 // proves rfc8656:7.2-7
 #[test]
 fn what_is_not_understood_is_named() {

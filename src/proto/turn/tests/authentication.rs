@@ -5,7 +5,8 @@ use crate::proto::auth::credential::mint;
 use crate::proto::binding::Endpoint;
 use crate::proto::binding::Quartet;
 
-// proves rfc8656:5-2, rfc8656:5-12, rfc8656:7.2-2
+// proves rfc8489:6.3.1-3, rfc8489:16.1.2-1
+// proves rfc8656:5-2, rfc8656:5-9, rfc8656:7.2-2
 #[test]
 fn without_credentials_there_is_a_challenge_and_no_state() {
     let mut world = World::new();

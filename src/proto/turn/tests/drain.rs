@@ -53,6 +53,7 @@ fn live_allocations_go_on_and_no_new_one_is_made() {
     assert_eq!(world.ends(), [EndReason::Released]);
 }
 
+// proves rfc8489:10-1, rfc8489:10-2, rfc8489:14.8-5
 // proves rfc8656:7.2-23
 #[test]
 fn clients_are_sent_to_the_alternate_server_of_their_family() {
@@ -71,6 +72,38 @@ fn clients_are_sent_to_the_alternate_server_of_their_family() {
     }
 }
 
+// proves rfc8489:10-3, rfc8489:10-4, rfc8489:14.8-7
+#[test]
+fn behind_the_server_of_its_own_family_a_client_is_told_one_of_the_other() {
+    let (v4, v6) = (servers(&[V4])[0], servers(&[V6])[0]);
+    for (alternates, first, second) in [
+        (&[V4, V6][..], Some(v4), Some(v6)),
+        (&[V6, V4], Some(v4), Some(v6)),
+        (&[V4], Some(v4), None),
+        (&[V6], None, None),
+    ] {
+        let mut world = draining(alternates);
+        let mut alice = Client::alice(&world, 1);
+        let request = alice.request(Method::Allocate, udp);
+        let reply = world.send(alice.from, &request).expect("an answer");
+        let answer = decode_response(&reply).expect("a message");
+        assert_eq!((answer.alternate_server, answer.additional_alternate_server), (first, second));
+        assert!(answer.integrity.verify(&alice.key));
+    }
+}
+
+// proves rfc8489:12-3
+#[test]
+fn binding_is_answered_on_a_draining_server_too() {
+    let mut world = draining(&[V4]);
+    let mut buffer = [0; 64];
+    let id = TransactionId::with_cookie([1; 12]);
+    let len = MessageWriter::request(&mut buffer, Method::Binding, id).finish().expect("room");
+    let from = testing::five_tuple(1);
+    let reply = world.send(from, &buffer[..len]).expect("an answer");
+    assert_eq!((told(&reply).code, told(&reply).mapped), (0, Some(from.client.socket())));
+}
+
 #[test]
 fn nobody_is_sent_elsewhere_while_the_server_serves() {
     let mut world = World::with(|config| {
@@ -83,6 +116,7 @@ fn nobody_is_sent_elsewhere_while_the_server_serves() {
     assert_eq!(refusal(&mut world, &mut late), (508, None));
 }
 
+// proves rfc8489:14.8-5, rfc8489:14.8-6
 #[test]
 fn whoever_has_not_proved_a_credential_learns_of_no_other_server() {
     let mut world = draining(&[V4]);

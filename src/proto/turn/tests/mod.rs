@@ -14,6 +14,7 @@ mod negotiation;
 mod opening;
 mod reconfigure;
 mod refresh;
+mod refusals;
 mod replay;
 mod reservation;
 mod token;

@@ -50,6 +50,7 @@ fn signed(client: &Client, reply: &[u8]) -> (u16, Option<Algorithm>) {
     (told(reply).code, algorithm)
 }
 
+// proves rfc8489:6.3.1.1-5, rfc8489:9.2.4-32
 #[test]
 fn a_negotiated_session_is_answered_with_sha256_from_its_first_success_to_its_last_error() {
     let mut world = World::with(|config| config.challenger.nonce_lifetime = Duration::from_secs(60));
@@ -83,6 +84,7 @@ fn a_negotiated_session_is_answered_with_sha256_from_its_first_success_to_its_la
     assert_eq!(signed(&alice, &reply), (0, sha256), "the answer that waits for the port");
 }
 
+// proves rfc8489:6.3.1.1-5, rfc8489:9.2.4-33
 #[test]
 fn a_client_that_negotiates_nothing_is_answered_with_sha1() {
     let mut world = World::new();
@@ -95,6 +97,7 @@ fn a_client_that_negotiates_nothing_is_answered_with_sha1() {
 }
 
 /// Whoever sits in the path takes SHA-256 out of the offer; the client signs what it was shown, and the server sees it.
+// proves rfc8489:9.2.4-15
 #[test]
 fn an_offer_that_was_tampered_with_is_a_bad_request_and_nothing_is_allocated() {
     let mut world = World::new();
@@ -117,6 +120,7 @@ fn an_offer_that_was_tampered_with_is_a_bad_request_and_nothing_is_allocated() {
 }
 
 /// To hide the offer, the nonce must be changed too, for its cookie announces it.
+// proves rfc8489:9.2.1-1
 #[test]
 fn a_nonce_whose_features_were_taken_away_is_none_of_ours() {
     let mut world = World::new();
@@ -154,6 +158,7 @@ fn a_session_cannot_be_bid_down_after_its_allocate() {
     assert_eq!(told(&reply).code, 0);
 }
 
+// proves rfc8489:9.2.4-9
 #[test]
 fn a_userhash_names_a_static_user_for_a_whole_session() {
     let mut world = World::new();

@@ -42,6 +42,7 @@ fn is_stale(world: &mut World, client: &Client, bytes: &[u8]) {
     assert_eq!((world.opened.len(), world.changes.len()), (opened, changes));
 }
 
+// proves rfc8489:6.3.1-2, rfc8489:6.3.1-3, rfc8489:16-2
 #[test]
 fn within_forty_seconds_the_same_bytes_come_back_and_after_them_nothing() {
     let mut world = World::new();

@@ -271,6 +271,7 @@ mod tests {
     const TRANSACTION: TransactionId =
         TransactionId::with_cookie(*b"\xb7\xe7\xa7\x01\xbc\x34\xd6\x86\xfa\x87\xdf\xae");
 
+    // proves rfc8489:14.2-1
     // proves rfc8656:18.3-1, rfc8656:18.5-1
     #[test]
     fn addresses_stand_as_in_rfc_5769() {
@@ -293,6 +294,7 @@ mod tests {
         }
     }
 
+    // proves rfc8489:14.1-1, rfc8489:14.1-2
     #[test]
     fn an_address_of_another_length_or_family_is_none() {
         let v4 = xor_address("192.0.2.1:1".parse().unwrap(), TRANSACTION);
@@ -321,6 +323,20 @@ mod tests {
                 let mut value = value.to_vec();
                 value[1] = family;
                 assert_eq!(read_xor_address(&value, TRANSACTION), None, "family {family}");
+            }
+        }
+    }
+
+    // proves rfc8489:14.1-3, rfc8489:14.1-4
+    #[test]
+    fn the_first_byte_of_an_address_is_written_as_zero_and_not_looked_at() {
+        for text in ["192.0.2.1:1", "[2001:db8::1]:1"] {
+            let address: SocketAddr = text.parse().unwrap();
+            let mut value = xor_address(address, TRANSACTION).as_slice().to_vec();
+            assert_eq!(value[0], 0);
+            for first in [1, 0x80, 0xFF] {
+                value[0] = first;
+                assert_eq!(read_xor_address(&value, TRANSACTION), Some(address), "{first:#04x}");
             }
         }
     }
@@ -358,6 +374,7 @@ mod tests {
         assert_eq!(read_u8_and_reserved(&[17, 9, 9, 9]), Some(17));
     }
 
+    // proves rfc8489:14.12-1
     #[test]
     fn password_algorithm_counts_its_parameters() {
         assert_eq!(read_password_algorithm(&[0, 2, 0, 0]), Some((2, &[][..])));

@@ -11,7 +11,7 @@ use crate::proto::types::limits::ACCESS_TOKEN_MAX;
 use crate::proto::types::limits::NONCE_MAX;
 use crate::proto::types::limits::PEERS_PER_REQUEST_MAX;
 use crate::proto::types::limits::REALM_MAX;
-use crate::proto::types::limits::USERNAME_MAX;
+use crate::proto::types::limits::USERNAME_READ_MAX;
 use crate::proto::wire::AuthAttributes;
 use crate::proto::wire::DiscoveryAttributes;
 use crate::proto::wire::Malformed;
@@ -97,7 +97,7 @@ impl<'a> RequestReader<'a> {
         let value = attribute.value;
         let auth = &mut self.request.auth;
         let good = match attribute.kind {
-            attribute::USERNAME => set(&mut auth.username, at_most(value, USERNAME_MAX)),
+            attribute::USERNAME => set(&mut auth.username, at_most(value, USERNAME_READ_MAX)),
             attribute::USERHASH => set(&mut auth.userhash, value.as_array()),
             attribute::REALM => set(&mut auth.realm, at_most(value, REALM_MAX)),
             attribute::NONCE => set(&mut auth.nonce, at_most(value, NONCE_MAX)),
@@ -272,6 +272,8 @@ pub struct Answer<'a> {
     pub address_error: Option<(Family, u16)>,
     /// MOBILITY-TICKET.
     pub mobility_ticket: Option<&'a [u8]>,
+    /// The second ALTERNATE-SERVER.
+    pub additional_alternate_server: Option<SocketAddr>,
 }
 
 /// Reads one success or error response that fills `datagram`.
@@ -293,6 +295,9 @@ pub fn decode_response(datagram: &[u8]) -> Result<Answer<'_>, Malformed> {
             continue;
         }
         if !seen.first(kind) {
+            if kind == attribute::ALTERNATE_SERVER && answer.additional_alternate_server.is_none() {
+                answer.additional_alternate_server = attribute::read_address(attribute.value);
+            }
             if kind == attribute::XOR_RELAYED_ADDRESS && answer.additional_relayed_address.is_none() {
                 let additional = attribute::read_xor_address(attribute.value, answer.transaction);
                 answer.additional_relayed_address = additional.map(RelayAddr::new);
@@ -373,6 +378,7 @@ fn empty_answer<'a>(frame: &Frame<'a>) -> Answer<'a> {
         additional_relayed_address: None,
         address_error: None,
         mobility_ticket: None,
+        additional_alternate_server: None,
     }
 }
 
@@ -507,12 +513,13 @@ mod tests {
         assert!(read.unknown.is_empty());
     }
 
+    // proves rfc8489:14.6-1, rfc8489:14.6-2, rfc8489:14.6-3
     // proves rfc8656:18.9-1, rfc8656:18.10-1
     #[test]
     fn a_bad_value_is_noted_and_its_field_empty() {
         let too_long = [b'x'; 764];
         let bad: [(u16, &[u8]); 22] = [
-            (attribute::USERNAME, &too_long[..509]),
+            (attribute::USERNAME, &too_long),
             (attribute::USERHASH, &too_long[..31]),
             (attribute::USERHASH, &too_long[..33]),
             (attribute::REALM, &too_long),
@@ -552,22 +559,24 @@ mod tests {
         }
     }
 
+    // proves rfc8489:14.3-2
     #[test]
     fn values_at_their_limit_are_good() {
         let long = [b'x'; 763];
         let bytes = request(|writer| {
             writer
-                .attribute(attribute::USERNAME, &long[..508])
+                .attribute(attribute::USERNAME, &long)
                 .attribute(attribute::REALM, &long)
                 .attribute(attribute::NONCE, &long);
         });
         let read = decode_request(&bytes).unwrap();
         assert_eq!(read.bad_attribute, None);
-        assert_eq!(read.auth.username.map(<[u8]>::len), Some(508));
+        assert_eq!(read.auth.username.map(<[u8]>::len), Some(763));
         assert_eq!(read.auth.realm.map(<[u8]>::len), Some(763));
         assert_eq!(read.auth.nonce.map(<[u8]>::len), Some(763));
     }
 
+    // proves rfc8489:14-6, rfc8489:14-7
     #[test]
     fn the_first_of_several_counts_even_if_it_is_bad() {
         let bytes = request(|writer| {
@@ -602,6 +611,7 @@ mod tests {
         );
     }
 
+    // proves rfc8489:6.3-4, rfc8489:18.3-1
     #[test]
     fn unknown_required_types_are_listed_once_in_order_and_optional_ones_passed_over() {
         let bytes = request(|writer| {
@@ -614,6 +624,7 @@ mod tests {
         assert_eq!(read.bad_attribute, None);
     }
 
+    // proves rfc8489:6.3-5
     #[test]
     fn known_attributes_that_make_no_sense_in_a_request_are_passed_over() {
         let bytes = request(|writer| {
@@ -625,6 +636,7 @@ mod tests {
         assert!(read.unknown.is_empty() && read.bad_attribute.is_none());
     }
 
+    // proves rfc8489:9-1, rfc8489:9-2
     #[test]
     fn what_an_attacker_appends_to_a_signed_request_does_not_count() {
         let key = MacKey::new(b"key");
@@ -658,6 +670,7 @@ mod tests {
         assert_eq!(read.bad_attribute, Some(attribute::MESSAGE_INTEGRITY));
     }
 
+    // proves rfc8489:9.2.4-22
     #[test]
     fn sha256_behind_sha1_is_seen_and_decides() {
         let key = MacKey::new(b"key");

@@ -80,8 +80,8 @@ pub fn encode_response(
     if let Some(server_name) = response.third_party {
         writer.attribute(attribute::THIRD_PARTY_AUTHORIZATION, server_name);
     }
-    if let Some(server) = response.alternate_server {
-        writer.address(attribute::ALTERNATE_SERVER, server);
+    for server in response.alternate_server.iter().chain(&response.additional_alternate_server) {
+        writer.address(attribute::ALTERNATE_SERVER, *server);
     }
     if let Some(signature) = signature {
         writer.integrity(signature);
@@ -283,6 +283,7 @@ mod tests {
         response
     }
 
+    // proves rfc8489:5-3, rfc8489:14-1, rfc8489:14-4, rfc8489:14.11-1
     #[test]
     fn a_challenge_byte_by_byte() {
         let mut out = [0xAA; 200];
@@ -312,6 +313,7 @@ mod tests {
         }
     }
 
+    // proves rfc8489:5-6, rfc8489:5-7
     // proves rfc8656:18.5-1
     #[test]
     fn a_success_comes_back_as_it_was() {
@@ -357,6 +359,7 @@ mod tests {
         assert_eq!(read.additional_relayed_address, None);
     }
 
+    // proves rfc8489:6.3.1.1-4, rfc8489:14.13-1
     // proves rfc8656:18-2
     #[test]
     fn unknown_attributes_stand_in_order_and_are_padded() {
@@ -373,6 +376,7 @@ mod tests {
         assert_eq!(read.unknown_attributes, response.unknown_attributes);
     }
 
+    // proves rfc8489:14.15-1
     #[test]
     fn an_alternate_server_stands_as_it_is_and_is_covered_by_the_integrity() {
         let key = MacKey::new(b"key");
@@ -398,7 +402,7 @@ mod tests {
         }
     }
 
-    // proves rfc8656:19-1
+    // proves rfc8489:6.3.1.1-2, rfc8489:14.8-1, rfc8489:14.8-2, rfc8489:14.8-3, rfc8489:14.8-4
     #[test]
     fn every_error_code_comes_back() {
         for code in ErrorCode::ALL {
@@ -408,6 +412,9 @@ mod tests {
             let read = decode_response(&out[..len]).unwrap();
             assert_eq!((read.success, read.error_code), (false, Some(code.number())));
             assert_eq!(read.method, Method::Unknown(0xFFF));
+            let (class, number) = ((code.number() / 100) as u8, (code.number() % 100) as u8);
+            assert!((3..=6).contains(&class));
+            assert_eq!(out[20..len], [0, 9, 0, 4, 0, 0, class, number], "no reason phrase");
         }
     }
 
@@ -437,6 +444,7 @@ mod tests {
         assert_eq!(writer.attribute(0x8022, b"").finish(), Err(Malformed::NoRoom));
     }
 
+    // proves rfc8489:14.5-1
     #[test]
     fn integrity_and_fingerprint_cover_the_length_field_of_their_own_end() {
         let key = MacKey::new(b"key");

@@ -273,6 +273,7 @@ mod tests {
         Ok(kinds)
     }
 
+    // proves rfc8489:5-1, rfc8489:5-2, rfc8489:6.3.1.1-1
     // proves rfc8656:17-1
     #[test]
     fn type_bits_round_trip_for_every_method_and_class() {
@@ -289,6 +290,7 @@ mod tests {
         assert_eq!(message_type(MessageClass::Indication, 0x006), 0x0016);
     }
 
+    // proves rfc8489:5-1, rfc8489:5-3, rfc8489:5-7, rfc8489:5-8, rfc8489:6.3-1
     #[test]
     fn every_rule_of_the_header_has_its_own_name() {
         let good = message(&[0x80, 0x22, 0, 0]);
@@ -314,6 +316,7 @@ mod tests {
         assert_eq!(broken(2, 0xFF), Some(Malformed::Truncated));
     }
 
+    // proves rfc8489:14-2, rfc8489:14-3
     #[test]
     fn an_attribute_may_not_run_past_the_end() {
         assert_eq!(kinds(&message(&[0x80, 0x22, 0, 4, 1, 2, 3, 4])), Ok(vec![0x8022]));
@@ -328,6 +331,7 @@ mod tests {
         assert_eq!(kinds(&message(&[0x80, 0x22, 0xFF, 0xFF])), Err(Malformed::AttributeOverrun));
     }
 
+    // proves rfc8489:9-1, rfc8489:9-2
     #[test]
     fn nothing_behind_an_integrity_attribute_counts_save_sha256_behind_sha1() {
         let of = |list: &[u16]| {
@@ -347,6 +351,7 @@ mod tests {
         assert_eq!(kinds(&bytes), Err(Malformed::AttributeOverrun));
     }
 
+    // proves rfc8489:6.3-2, rfc8489:14.7-3
     #[test]
     fn fingerprint_is_right_and_last_or_the_message_is_none() {
         let mut bytes = message(&[0x80, 0x22, 0, 0, 0x80, 0x28, 0, 4, 0, 0, 0, 0]);

@@ -179,6 +179,7 @@ mod tests {
         message
     }
 
+    // proves rfc8489:14.5-1, rfc8489:14.6-4
     #[test]
     fn each_attribute_verifies_with_the_length_field_of_its_own_end() {
         let key = MacKey::new(b"key");
@@ -188,6 +189,7 @@ mod tests {
         assert!(Presented::new(&message, Some(20), Some(44)).verify(&key));
     }
 
+    // proves rfc8489:9.2.4-22
     #[test]
     fn sha256_decides_where_both_are_there() {
         let key = MacKey::new(b"key");
