@@ -422,7 +422,6 @@ mod tests {
         }
     }
 
-    // proves rfc8656:7.2-35
     #[test]
     fn defaults_are_those_of_the_limits() {
         let built = settings(SECRET, &machine());
@@ -491,12 +490,13 @@ mod tests {
         assert_eq!(workers(2, 64), 2);
     }
 
-    // proves rfc8656:5-17, rfc8656:7.2-31
+    // proves rfc8656:5-8, rfc8656:5-17, rfc8656:7.2-31, rfc8656:7.2-35
     #[test]
-    fn the_default_ports_are_dynamic_ones_and_the_default_listener_has_the_port_of_the_standard() {
+    fn default_ports_and_lifetimes_are_those_that_the_standard_recommends() {
         let built = settings(SECRET, &machine());
         assert!((49_152..=65_535).contains(built.ports.start()) && built.ports.start() < built.ports.end());
         assert!((49_152..=65_535).contains(built.ports.end()));
         assert!(built.listen_udp.iter().all(|listener| listener.bind.port() == 3_478));
+        assert!(built.lifetime_max.as_secs() <= 3_600 && built.nonce_lifetime.as_secs() <= 3_600);
     }
 }

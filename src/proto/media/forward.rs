@@ -975,6 +975,24 @@ mod tests {
         assert_eq!(arrive(&table, 500, OVER_V4, "203.0.113.1:9", b"yo"), Err(DropReason::PermissionExpired));
     }
 
+    // proves rfc8656:6-6, rfc8656:7.2-24
+    #[test]
+    fn a_new_allocation_on_the_five_tuple_and_port_of_an_old_one_has_nothing_of_it() {
+        let (mut table, v4, newer) = (world(false), client(CLIENT_OF_V4), relay(3, 8));
+        table.apply(TableChange::Remove { relay: OVER_V4 });
+        table.apply(insert(newer, v4, "198.51.100.1:50000", 1_000));
+        for (datagram, reason) in [
+            (channel_data(0x4000, b"hi"), DropReason::NoChannel),
+            (send("203.0.113.1:9", b"hi"), DropReason::NoPermission),
+        ] {
+            let verdict = from_client(&table, at(0), &v4, IpHeader::default(), &datagram);
+            assert_eq!(verdict, dropped(reason));
+        }
+        for from in ["203.0.113.2:2000", "203.0.113.1:9"] {
+            assert_eq!(arrive_at(&table, newer, from), Err(DropReason::NoPermission));
+        }
+    }
+
     // proves rfc8656:11.2-2, rfc8656:11.2-6, rfc8656:12.6-1, rfc8656:12.6-2, rfc8656:12.6-4
     #[test]
     fn what_is_not_whole_not_bound_or_not_allowed_goes_nowhere() {

@@ -97,6 +97,7 @@ mod tests {
         assert_eq!(of(&stun(0x01, 0x13)), Class::Answer);
     }
 
+    // proves rfc8656:5-15
     #[test]
     fn a_stun_header_is_whole_and_has_the_cookie() {
         let message = stun(0x00, 0x03);
@@ -110,7 +111,6 @@ mod tests {
         }
     }
 
-    // proves rfc8656:5-15
     #[test]
     fn a_binding_request_without_a_cookie_is_classic_unless_there_is_an_allocation() {
         let mut message = stun(0x00, 0x01);

@@ -58,7 +58,7 @@ fn a_nonce_that_has_grown_old_is_stale_for_every_method_and_the_client_carries_o
     assert_eq!(alice.refresh(&mut world, None).code, 0);
 }
 
-// proves rfc8656:5-10, rfc8656:21.2.1-1
+// proves rfc8656:5-10
 #[test]
 fn another_user_on_the_allocation_s_five_tuple_has_wrong_credentials() {
     let mut world = World::new();

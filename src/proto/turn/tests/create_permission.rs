@@ -91,3 +91,22 @@ fn each_of_the_two_requests_renews_a_permission_made_by_the_other() {
     assert_eq!(alice.permit(&mut world, &["8.8.8.8:0"]).code, 0);
     assert_eq!(permits(&world), [100, 200, 300].map(|from| (ip("8.8.8.8"), from + 300)));
 }
+
+// proves rfc8656:21.2.1-1
+#[test]
+fn who_does_not_know_the_password_makes_no_permission() {
+    let mut world = World::new();
+    let mut alice = Client::alice(&world, 1);
+    alice.allocate(&mut world);
+    let mut guessing = Client { transactions: 900, ..Client::named(&world, 1, "alice", "guessed") };
+    let by_permission = guessing.request(Method::CreatePermission, |writer| {
+        writer.peer(peer("8.8.8.8:53"));
+    });
+    let by_channel = guessing.request(Method::ChannelBind, |writer| {
+        writer.peer(peer("8.8.8.8:53")).attribute(attribute::CHANNEL_NUMBER, &channel_value(0x4000));
+    });
+    for request in [by_permission, by_channel] {
+        assert_eq!(told(&world.send(alice.from, &request).expect("an answer")).code, 401);
+    }
+    assert_eq!(permits(&world), []);
+}
