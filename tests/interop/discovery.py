@@ -77,13 +77,16 @@ def without_a_nat():
         for what, option in (("mapping", "-m"), ("filtering", "-f")):
             for padding in ([], ["-P"]):
                 verdict, text = natdiscovery("127.0.0.1", option, *padding, "-L", "127.0.0.1")
+                # proves rfc5780:5-1, rfc5780:6-1
                 check(verdict == "Endpoint Independent", f"{what} {padding} without a NAT: {text}")
                 check("No NAT!" in text, f"natdiscovery sees that there is no NAT: {text}")
                 proved(f"natdiscovery {option} {' '.join(padding)}: no NAT, {what} endpoint-independent")
         _, text = natdiscovery("127.0.0.1", "-t", "-T", "1", "-L", "127.0.0.1")
+        # proves rfc5780:7.5-1
         check("RFC 5780 response 2" in text, f"natdiscovery -t is answered at its other port: {text}")
         proved("natdiscovery -t: RESPONSE-PORT is answered at the other port")
         verdict = classic("127.0.0.1")
+        # proves rfc5780:3-1, rfc8489:12-8
         check(verdict == "Open", f"Debian's stun sees no NAT: {verdict}")
         proved("Debian's stun (RFC 3489): Open")
 

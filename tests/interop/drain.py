@@ -100,6 +100,7 @@ def newcomers(server, v4, v6):
             continue
         with server.client(host) as late:
             got = refusal(late)
+            # proves rfc8489:10-1, rfc8489:10-2, rfc8489:14.8-7
             check(got == expected, f"a newcomer on {host} gets {expected}, not {got}")
 
 

@@ -16,7 +16,7 @@ use super::allocation::Phase;
 pub(super) struct Elsewhere {
     /// One of the client's family.
     pub(super) first: Option<SocketAddr>,
-    /// One of the other family, and only beside the first.
+    /// One of the other family, told behind the first and never alone.
     pub(super) other_family: Option<SocketAddr>,
 }
 
@@ -55,7 +55,6 @@ impl<E: Entropy> Server<E> {
         let of_family = |is_v4| {
             self.config.alternate_servers.iter().copied().find(move |server| server.is_ipv4() == is_v4)
         };
-        let first = of_family(is_v4);
-        Elsewhere { first, other_family: first.and_then(|_| of_family(!is_v4)) }
+        Elsewhere { first: of_family(is_v4), other_family: of_family(!is_v4) }
     }
 }
