@@ -380,6 +380,11 @@ mod tests {
         assert_eq!(read_password_algorithm(&[0, 2, 0, 0]), Some((2, &[][..])));
         assert_eq!(read_password_algorithm(&[0, 9, 0, 2, 7, 8]), Some((9, &[7, 8][..])));
         assert_eq!(read_password_algorithm(&[0, 9, 0, 2, 7, 8, 0, 0]), Some((9, &[7, 8][..])));
+        assert_eq!(
+            read_password_algorithm(&[0, 9, 0, 2, 7, 8, 1, 0xFF]),
+            Some((9, &[7, 8][..])),
+            "any padding"
+        );
         for bad in [&[][..], &[0, 2, 0], &[0, 2, 0, 1], &[0, 2, 0, 0, 0, 0, 0, 0], &[0, 2, 0xFF, 0xFF]] {
             assert_eq!(read_password_algorithm(bad), None, "{bad:?}");
         }
