@@ -772,7 +772,7 @@ mod tests {
         }
     }
 
-    // proves rfc7635:6.1-1, rfc7635:12-1
+    // proves rfc7635:4-1, rfc7635:6.1-1, rfc7635:12-1
     #[test]
     fn where_tokens_are_taken_a_401_names_this_server_and_no_other_answer_does() {
         let greet = |datagram: &[u8]| {
