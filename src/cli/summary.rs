@@ -197,6 +197,7 @@ mod tests {
         Summary { settings: &settings, warnings: &[], trial: Some(&secret), unix: 1_800_000_000 }.to_string()
     }
 
+    // proves rfc8656:4.1-2
     #[test]
     fn a_web_page_is_told_the_external_address_of_the_listener() {
         for (text, url) in [

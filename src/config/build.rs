@@ -489,4 +489,39 @@ mod tests {
         assert_eq!(workers(0, u16::MAX), limits::WORKERS_MAX);
         assert_eq!(workers(2, 64), 2);
     }
+
+    // proves rfc8656:5-8, rfc8656:5-17, rfc8656:7.2-31, rfc8656:7.2-35
+    #[test]
+    fn default_ports_and_lifetimes_are_those_that_the_standard_recommends() {
+        let built = settings(SECRET, &machine());
+        assert!((49_152..=65_535).contains(built.ports.start()) && built.ports.start() < built.ports.end());
+        assert!((49_152..=65_535).contains(built.ports.end()));
+        assert!(built.listen_udp.iter().all(|listener| listener.bind.port() == 3_478));
+        assert!(built.lifetime_max.as_secs() <= 3_600 && built.nonce_lifetime.as_secs() <= 3_600);
+    }
+
+    // proves rfc7635:4.1.2-1
+    #[test]
+    fn the_keys_of_access_tokens_come_with_their_ids_and_algorithms() {
+        use crate::proto::auth::token::TokenAlgorithm;
+        use crate::proto::auth::token::TokenGrant;
+        use crate::proto::auth::token::TokenKey;
+        let text = "[auth]\nserver_name = \"turn.example.net\"\noauth = [\
+            { kid = \"a\", key = \"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\", algorithm = \"A256GCM\" },\
+            { kid = \"b\", key = \"AgICAgICAgICAgICAgICAg==\", algorithm = \"A128GCM\" }]\n";
+        let tokens = settings(text, &machine()).credentials.tokens;
+        assert_eq!(&*tokens.server_name, "turn.example.net");
+        let grant = TokenGrant { mac_key: &[9; 20], issued_unix: 1, lifetime_s: 2 };
+        let sealed = |key: &TokenKey| key.seal("turn.example.net", [0; 12], &grant);
+        let named = |kid: &str, algorithm, secret: &[u8]| {
+            TokenKey::new(Username::new(kid.as_bytes()), algorithm, &Secret::new(secret), 0..=u64::MAX)
+                .expect("of the right length")
+        };
+        let a = named("a", TokenAlgorithm::A256Gcm, &[1; 32]);
+        let b = named("b", TokenAlgorithm::A128Gcm, &[2; 16]);
+        for (built, expected) in tokens.keys.iter().zip([&a, &b]) {
+            assert_eq!((built.kid(), sealed(built)), (expected.kid(), sealed(expected)));
+        }
+        assert_eq!(tokens.keys.len(), 2);
+    }
 }

@@ -23,6 +23,7 @@ fn check(folder: &str, name: &str) -> Ran {
     run(&here().join(folder), &["check", &format!("{name}.toml")])
 }
 
+// proves rfc8656:5-8, rfc8656:7.2-32
 #[test]
 fn each_broken_configuration_is_told_its_line_and_its_cure() {
     let names = names("broken");

@@ -71,6 +71,7 @@ fn the_name_holds_expiry_and_user_and_the_password_fits() {
     assert_eq!(object["ttl_s"], 1_800);
 }
 
+// proves rfc8656:4.1-2
 #[test]
 fn ice_servers_can_be_pasted() {
     let array = json(&mint(&["--user", "alice", "--format", "ice-servers", "--host", "turn.example.net"]));

@@ -176,6 +176,7 @@ def tokens(server):
         answer = allocate(client, mac_key, token("long", mac_key, now, 120))
         granted = struct.unpack("!I", answer.attributes[stun.LIFETIME])[0]
         check(100 <= granted <= 120, f"no allocation outlives its token: {granted} s")
+    # proves rfc7635:4.1.2-1, rfc7635:7-2, rfc7635:7-6, rfc7635:7-7, rfc7635:9-2
     proved("a token lets in, and not with one wrong bit or one byte less")
 
 

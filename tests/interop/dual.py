@@ -69,6 +69,7 @@ def lives_and_halves(server, host, peers, first, second):
         client.permit(HOSTS[4], HOSTS[6])
         for family, number in ((4, 0x4000), (6, 0x4001)):
             both_ways(client, peers[family], relayed[family], number)
+        # proves rfc8656:5-16, rfc8656:7.2-20
         proved(f"a client at {host} talks over both relayed addresses, by Send and by channel, both ways")
 
         check(client.refresh(0, first) == 0, "one half is given back")
@@ -92,6 +93,7 @@ def lives_and_halves(server, host, peers, first, second):
         check(is_free(relayed[second]), "then its port is free too")
         code = refusal(client.refresh, 600)
         check(code in (437, 438), f"and the allocation is over: {code}")
+        # proves rfc8656:8.1-2, rfc8656:8.1-3, rfc8656:8.2-1, rfc8656:10.2-5, rfc8656:12.2-2
         proved(f"IPv{first} given back alone: port free, 443, and IPv{second} goes on until it is given back itself")
 
 
@@ -104,6 +106,7 @@ def one_family_only():
         check(len(relayed) == 1 and errors == [(6, 440)], f"one address and the error of the other: {relayed}, {errors}")
         client.permit("127.0.0.1")
         both_ways(client, peer, relayed[0], 0x4000)
+    # proves rfc8656:7.2-19
     proved("without an IPv6 relay address: success with IPv4, ADDRESS-ERROR-CODE with IPv6 and 440")
 
 
@@ -119,11 +122,13 @@ def pairs(server):
             check(refusal(clients.enter_context(server.client()).redeem, token) == 508, "a token is good once")
         other.permit("127.0.0.1")
         both_ways(other, peer, other.relayed, 0x4000)
+        # proves rfc8656:7.2-25, rfc8656:7.2-26, rfc8656:7.2-27, rfc8656:7.2-30
         proved(f"{PAIRS} pairs of ports, each upper one redeemed from another five-tuple, and it carries")
         (host, even), token = one_more = clients.enter_context(server.client()).allocate_pair()
         with bound(host, even + 1):
             code = refusal(clients.enter_context(server.client()).redeem, token)
         check(code == 508, f"{one_more}: a reserved port that another program took gets 508, not {code}")
+        # proves rfc8656:7.2-9
         proved("a reserved port that another program took meanwhile gets 508, and no other port is given for it")
 
 

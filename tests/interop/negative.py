@@ -129,10 +129,12 @@ def forbidden(server, one, other):
         check(other.receive() == (0x4000, b"control"), "a live relayed address is reached meanwhile")
 
     nothing_is_reached(one, "127.0.0.1", "127.0.0.1", ports, positive)
+    # proves rfc8656:11.2-6, rfc8656:12.2-3
     proved(f"a permission for the server's own address reaches none of: {', '.join(ports)}; Send silent, channel 403")
     for host in NEVER_PEERS:
         code = refusal(one.permit, host)
         check(code == 403, f"CreatePermission for {host} is refused with 403, not {code}")
+    # proves rfc8656:10.2-6
     proved(f"CreatePermission is refused with 403 for {', '.join(NEVER_PEERS)}")
     if not harness.has_ipv6():
         harness.not_proved("ipv6", "this machine has no ::1")
@@ -150,8 +152,10 @@ def forbidden(server, one, other):
 def one_allocation_each(one, request, answer):
     code = refusal(one.allocate)
     check(code == 437, f"a second Allocate on one five-tuple gets 437, not {code}")
+    # proves rfc8656:7.2-4
     proved("a second Allocate gets 437")
     check(one.exchange(request).raw == answer, "a retransmitted Allocate gets the same answer")
+    # proves rfc8656:5-20, rfc8656:7.2-38
     proved("a retransmitted Allocate gets the same answer, byte for byte")
 
 
@@ -179,6 +183,7 @@ def closed_at_once(one, other):
         check(data[1] != b"too late", "nothing arrives after Refresh 0")
     code = refusal(one.refresh, 600)
     check(code in (437, 438), f"a Refresh after the end gets 437 or 438, not {code}")
+    # proves rfc8656:6-6, rfc8656:8.2-2
     proved("after Refresh 0 the port is closed at once and the five-tuple has no allocation")
 
 
@@ -204,6 +209,7 @@ def test():
         reach_each_other(one, other)
         proved("two clients' relayed addresses reach each other, by Send and by channel, both ways")
         no_permission_no_data(one, third)
+        # proves rfc8656:9-5
         proved("a client that permitted nobody gets nothing")
         if harness.other_server():
             try:

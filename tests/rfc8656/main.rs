@@ -61,6 +61,7 @@ fn by_stun_rs(bytes: &[u8]) -> stun_rs::StunMessage {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
+    // proves rfc8656:18-1
     #[test]
     fn they_read_our_allocate(
         id in any::<[u8; 12]>(), lifetime in any::<u32>(), v6 in any::<bool>(), reserve in any::<bool>(),
@@ -129,6 +130,7 @@ proptest! {
         prop_assert_eq!(read.bad_attribute, None);
     }
 
+    // proves rfc8656:18-1
     #[test]
     fn we_read_the_requests_of_turn_types(
         id in any::<[u8; 12]>(), lifetime in any::<u32>(), reserve in any::<bool>(), token in any::<u64>(),

@@ -70,6 +70,7 @@ fn closing_what_was_never_opened_is_reported_with_nothing_carried() {
     }
 }
 
+// proves rfc8656:6-6
 #[test]
 fn after_close_neither_the_old_peer_nor_the_old_client_gets_through_to_the_successor() {
     let mut plane = Plane::start(1, &["127.0.0.1:0"]);

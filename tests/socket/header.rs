@@ -26,6 +26,7 @@ fn ends(plane: &Plane, listener: usize, of_peer: &str) -> (Client, Client) {
     (client, far_end(plane, of_peer.parse().expect("a literal")))
 }
 
+// proves rfc8656:5-16, rfc8656:13.1-1, rfc8656:13.3-1, rfc8656:14-3, rfc8656:14-5
 #[test]
 fn hop_limit_dscp_and_ecn_go_over_to_the_other_side_in_all_four_combinations_both_ways() {
     let mut plane = Plane::start(1, &BOTH);
@@ -71,6 +72,7 @@ fn fields_of_one_batch_do_not_mix() {
     }
 }
 
+// proves rfc8656:13.2-2, rfc8656:21.1.7-1
 #[test]
 fn what_has_used_up_its_hop_limit_goes_no_further_and_is_counted_but_the_server_still_answers() {
     let mut plane = Plane::start(1, &BOTH);
@@ -96,6 +98,7 @@ fn what_has_used_up_its_hop_limit_goes_no_further_and_is_counted_but_the_server_
     }
 }
 
+// proves rfc8656:14-2, rfc8656:14-7
 #[test]
 fn df_is_set_for_dont_fragment_alone_and_order_is_kept() {
     // Nobody else sends to these.
@@ -131,6 +134,7 @@ fn df_is_set_for_dont_fragment_alone_and_order_is_kept() {
     }
 }
 
+// proves rfc8656:13.1-3, rfc8656:13.2-6, rfc8656:13.3-4
 #[test]
 fn between_other_families_dont_fragment_is_ignored() {
     let mut plane = Plane::start(1, &BOTH);
@@ -142,6 +146,7 @@ fn between_other_families_dont_fragment_is_ignored() {
     }
 }
 
+// proves rfc8656:14-2, rfc8656:14-8
 #[test]
 fn what_is_too_long_for_the_link_is_fragmented_unless_it_must_not_be_and_then_counted() {
     // A thread of its own, because it does not come back from the network it moves to.
@@ -165,6 +170,37 @@ fn what_is_too_long_for_the_link_is_fragmented_unless_it_must_not_be_and_then_co
         assert_eq!(client.receive(), message::channel_data(CHANNEL, &long));
         plane.drops(allocation.worker, DropReason::LinkMtu, 1);
         assert!(peer.hears_nothing() && client.hears_nothing());
+    });
+    apart.join().expect("the test went well");
+}
+
+// proves rfc8656:13-2, rfc8656:13.1-2, rfc8656:13.2-5, rfc8656:13.3-3
+#[test]
+fn what_is_too_long_for_the_link_comes_whole_also_between_the_families() {
+    let apart = std::thread::spawn(|| {
+        if !observe::own_network(1_500) {
+            return;
+        }
+        let mut plane = Plane::start(1, &BOTH);
+        let long = vec![7; 2_000];
+        for (listener, of_peer) in &COMBINATIONS[1..] {
+            let (client, peer) = ends(&plane, *listener, of_peer);
+            let unbound = far_end(&plane, peer.address().ip());
+            let allocation = plane.open(&client, peer.address());
+            client.send(&message::channel_data(CHANNEL, &long));
+            assert_eq!(peer.receive_from(), (long.clone(), allocation.relayed));
+            client.send(&message::send_whole(unbound.address(), &long));
+            assert_eq!(
+                unbound.receive_from(),
+                (long.clone(), allocation.relayed),
+                "DONT-FRAGMENT is ignored"
+            );
+            peer.send_to(&long, allocation.relayed);
+            assert_eq!(client.receive(), message::channel_data(CHANNEL, &long));
+            unbound.send_to(&long, allocation.relayed);
+            assert_eq!(message::data_indication(&client.receive(), unbound.address()), Some(&long[..]));
+            plane.drops(allocation.worker, DropReason::LinkMtu, 0);
+        }
     });
     apart.join().expect("the test went well");
 }

@@ -31,6 +31,7 @@ fn client_of(plane: &Plane, listener: usize) -> Client {
     Client::new(server.ip(), server)
 }
 
+// proves rfc8656:11.5-5, rfc8656:11.5-6, rfc8656:12.5-2
 #[test]
 fn a_closed_port_of_a_peer_is_told_in_all_four_combinations_and_what_is_alive_goes_on() {
     let mut plane = Plane::start(1, &BOTH);
@@ -110,6 +111,7 @@ fn forge(socket: &Socket, kind: u8, code: u8, mtu: u32, allocation: &Allocation,
     assert_eq!(socket.send_to(&packet, &router.into()).expect("sent"), packet.len());
 }
 
+// proves rfc8656:11.5-1, rfc8656:11.5-3, rfc8656:11.5-4, rfc8656:18.13-2
 #[test]
 fn errors_of_routers_are_told_by_type_with_their_mtu_to_whom_a_permission_names_and_to_nobody_else() {
     let mut plane = Plane::start(1, &BOTH);

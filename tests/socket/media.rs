@@ -29,6 +29,7 @@ fn payload(len: usize, seed: usize) -> Vec<u8> {
     (0..len).map(|at| (at * 31 + seed * 7) as u8).collect()
 }
 
+// proves rfc8656:5-18, rfc8656:12.5-5, rfc8656:12.6-6, rfc8656:12.6-7
 #[test]
 fn channel_data_travels_both_ways_byte_for_byte_and_is_counted() {
     let mut plane = Plane::start(2, &["127.0.0.1:0", "[::1]:0"]);
@@ -78,6 +79,7 @@ fn closes_with(plane: &mut Plane, allocation: &Allocation, to_peer: (u64, u64), 
     assert_eq!(counters, expected);
 }
 
+// proves rfc8656:5-3, rfc8656:11.2-7, rfc8656:11.3-4
 #[test]
 fn indications_travel_both_ways_where_no_channel_is_bound() {
     let mut plane = Plane::start(1, &["127.0.0.1:0", "[::1]:0"]);
@@ -127,6 +129,7 @@ fn a_burst_of_256_packets_to_one_relay_port_arrives_whole_and_in_order() {
     }
 }
 
+// proves rfc8656:11.3-4, rfc8656:12.5-5
 #[test]
 fn media_of_a_wildcard_listener_leaves_from_the_address_that_the_client_uses() {
     let mut plane = Plane::start(1, &["0.0.0.0:0"]);
@@ -140,6 +143,7 @@ fn media_of_a_wildcard_listener_leaves_from_the_address_that_the_client_uses() {
     assert_eq!(client.receive(), message::channel_data(CHANNEL, b"from afar"));
 }
 
+// proves rfc8656:9-5, rfc8656:11.2-4
 #[test]
 fn a_stranger_is_not_let_through_to_a_client_nor_a_client_to_a_stranger() {
     let mut plane = Plane::start(1, &["127.0.0.1:0"]);

@@ -79,6 +79,7 @@ fn numbers(client: &Client) -> Vec<u32> {
     heard
 }
 
+// proves rfc8016:3-1, rfc8016:3.2.2-12
 #[test]
 fn an_allocation_moves_from_worker_to_worker_under_traffic_and_nothing_is_lost() {
     let mut plane = Plane::start(2, &["127.0.0.1:0"]);

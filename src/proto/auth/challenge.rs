@@ -502,6 +502,7 @@ mod tests {
     const BAD: (u16, bool, Option<Algorithm>) = (400, false, None);
 
     // proves rfc8489:9.2.4-33
+    // proves rfc8656:5-2
     #[test]
     fn a_right_request_passes_and_is_answered_with_sha1() {
         let (client, algorithm) = judge(&alice()).expect("alice");
@@ -654,6 +655,7 @@ mod tests {
         assert!(judge_at(late, &hashed, Some(&session)).is_ok(), "by its userhash too");
     }
 
+    // proves rfc8656:6-2, rfc8656:6-3
     #[test]
     fn a_session_is_judged_by_its_stored_key_alone() {
         let mut session = SessionKey::from(judge(&alice()).expect("alice").0);
@@ -770,6 +772,7 @@ mod tests {
         }
     }
 
+    // proves rfc7635:4-1, rfc7635:6.1-1, rfc7635:12-1
     #[test]
     fn where_tokens_are_taken_a_401_names_this_server_and_no_other_answer_does() {
         let greet = |datagram: &[u8]| {
@@ -875,6 +878,7 @@ mod tests {
     }
 
     // proves rfc8489:7-1
+    // proves rfc8656:5-14
     #[test]
     fn an_answer_has_a_fingerprint_if_the_request_had_one() {
         let (answer, _) =
@@ -904,6 +908,19 @@ mod tests {
         let mut out = [0; 31];
         let bare = RequestBuilder::new(BINDING).bytes();
         assert_eq!(challenger().greet(at(5).tick(), &five_tuple(1), &bare, &mut out), Greeting::Malformed);
+    }
+
+    // proves rfc8656:12-2
+    #[test]
+    fn what_begins_with_an_octet_of_another_protocol_or_of_nobody_is_not_answered() {
+        for first in 4..=255 {
+            for mut datagram in [RequestBuilder::new(ALLOCATE).bytes(), RequestBuilder::new(BINDING).bytes()]
+            {
+                datagram[0] = first;
+                let answer = greet(&five_tuple(1), &datagram);
+                assert_eq!(answer, Err(Greeting::Malformed), "{first:#04x}");
+            }
+        }
     }
 
     proptest! {

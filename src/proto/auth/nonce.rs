@@ -279,6 +279,7 @@ mod tests {
     }
 
     // proves rfc8489:9.2.4-27, rfc8489:16-2
+    // proves rfc8656:5-8
     #[test]
     fn a_nonce_lives_for_its_lifetime_counted_from_its_millisecond() {
         let (key, from) = (key(), five_tuple(1));
@@ -350,6 +351,7 @@ mod tests {
     }
 
     // proves rfc8489:9.2.4-6
+    // proves rfc8656:5-7
     #[test]
     fn nonces_of_many_sources_and_moments_are_distinct_and_vary_in_64_bits() {
         let key = key();

@@ -182,6 +182,7 @@ mod tests {
         assert!(ticket.0.is_ascii());
     }
 
+    // proves rfc8016:3.2.2-6, rfc8016:5-3
     #[test]
     fn a_ticket_is_of_one_user_alone() {
         let (tickets, ticket) = written();
@@ -191,6 +192,7 @@ mod tests {
         }
     }
 
+    // proves rfc8016:3.3-1, rfc8016:5-1
     #[test]
     fn every_flipped_bit_is_noticed_in_the_text_and_in_what_it_stands_for() {
         let (tickets, ticket) = written();
@@ -216,12 +218,14 @@ mod tests {
         assert_eq!(tickets.read(&[&ticket.0[..], b"A"].concat()), None);
     }
 
+    // proves rfc8016:5-1, rfc8016:5-2
     #[test]
     fn the_ticket_of_another_process_is_noise() {
         let (_, ticket) = written();
         assert_eq!(tickets(3).read(&ticket.0), None);
     }
 
+    // proves rfc8016:3.2.2-8, rfc8016:3.3-1, rfc8016:5-2
     #[test]
     fn two_tickets_of_the_same_allocation_differ_and_do_not_show_whose_they_are() {
         let (mut tickets, _) = written();

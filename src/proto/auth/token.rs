@@ -173,13 +173,13 @@ impl<'a> TokenGrant<'a> {
     }
 
     /// Until when the token carries an allocation, in seconds since 1970-01-01 UTC: never longer than its lifetime from
-    /// now. `None` if it is over, or out of step with this clock (RFC 7635 § 7: the token is good while
-    /// lifetime + delta > |now - timestamp|).
+    /// now. `None` if it is over, or out of step with this clock (RFC 7635 §§ 7 and 9: what is left of the token is
+    /// lifetime + delta - |now - timestamp|).
     fn expires_unix(&self, unix: u64) -> Option<u64> {
         let lifetime_s = u64::from(self.lifetime_s);
         let span_s = lifetime_s + TOKEN_CLOCK_LEEWAY.as_secs();
-        let expires = self.issued_unix.saturating_add(span_s).min(unix.saturating_add(lifetime_s));
-        (span_s > unix.abs_diff(self.issued_unix) && expires > unix).then_some(expires)
+        let left_s = span_s.checked_sub(unix.abs_diff(self.issued_unix))?.min(lifetime_s);
+        (left_s > 0).then(|| unix.saturating_add(left_s))
     }
 }
 
@@ -374,6 +374,7 @@ mod tests {
         decode_request(&message).expect("a request").auth.integrity.verify(key)
     }
 
+    // proves rfc7635:4.1.1-3, rfc7635:6.2-1, rfc7635:6.2-2, rfc7635:A-1
     #[test]
     fn the_sample_tokens_of_rfc_7635_are_read_and_written() {
         let long_term = b"HGkj32KJGiuy098sdfaqbNjOiaz71923";
@@ -405,6 +406,7 @@ mod tests {
         }
     }
 
+    // proves rfc7635:5-1, rfc7635:6.2-2, rfc7635:7-4
     #[test]
     fn a_good_token_gives_its_key_its_end_and_an_identity_of_its_own() {
         let tokens = tokens(vec![north()]);
@@ -420,6 +422,7 @@ mod tests {
         assert_ne!(other.hash, bearer.hash);
     }
 
+    // proves rfc7635:4.1.1-3, rfc7635:7-2
     #[test]
     fn one_wrong_bit_anywhere_and_the_token_is_refused() {
         for algorithm in [TokenAlgorithm::A128Gcm, TokenAlgorithm::A256Gcm] {
@@ -475,6 +478,7 @@ mod tests {
         assert_eq!(TokenGrant::read(&block), None, "a key that reaches into the timestamp");
     }
 
+    // proves rfc7635:6.2-4, rfc7635:7-1
     #[test]
     fn another_key_key_id_or_server_name_opens_nothing() {
         let token = sealed(&GRANT);
@@ -503,6 +507,7 @@ mod tests {
         assert!(tokens.judge(UNIX, b"north", b"rubbish", LIFETIME_MAX_S, |_| true).is_none());
     }
 
+    // proves rfc7635:7-7
     #[test]
     fn the_right_token_without_its_mac_key_proves_nothing() {
         let tokens = tokens(vec![north()]);
@@ -510,6 +515,7 @@ mod tests {
         assert!(tokens.judge(UNIX, b"north", &token, LIFETIME_MAX_S, |_| false).is_none());
     }
 
+    // proves rfc7635:7-5, rfc7635:7-6, rfc7635:9-2, rfc7635:9-3, rfc7635:9-4
     #[test]
     fn a_token_is_good_for_its_lifetime_and_five_seconds_to_either_side() {
         let tokens = tokens(vec![north()]);
@@ -518,7 +524,9 @@ mod tests {
         assert_eq!(expires(UNIX), Some(UNIX + 3_600), "never longer than its lifetime from now");
         assert_eq!(expires(UNIX + 3_604), Some(UNIX + 3_605));
         assert_eq!(expires(UNIX + 3_605), None);
-        assert_eq!(expires(UNIX - 3_604), Some(UNIX - 4));
+        assert_eq!(expires(UNIX - 5), Some(UNIX + 3_595), "ours may be slow by so much");
+        assert_eq!(expires(UNIX - 6), Some(UNIX + 3_593), "lifetime + delta - |now - timestamp|");
+        assert_eq!(expires(UNIX - 3_604), Some(UNIX - 3_603));
         assert_eq!(expires(UNIX - 3_605), None);
         assert_eq!(expires(0), None);
         assert_eq!(expires(u64::MAX), None);
@@ -546,6 +554,7 @@ mod tests {
         }
     }
 
+    // proves rfc7635:4.1.1-3
     #[test]
     fn a_key_of_the_wrong_length_is_none() {
         for (algorithm, len) in [(TokenAlgorithm::A128Gcm, 32), (TokenAlgorithm::A256Gcm, 16)] {

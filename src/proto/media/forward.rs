@@ -250,6 +250,7 @@ mod tests {
     }
 
     /// Every verdict on a client's datagram: when, whose, what, verdict.
+    // proves rfc8656:5-11, rfc8656:9-7, rfc8656:11.2-4, rfc8656:12-4, rfc8656:12-5
     #[test]
     fn each_datagram_of_a_client_gets_its_verdict() {
         use DropReason::*;
@@ -430,6 +431,7 @@ mod tests {
         }
     }
 
+    // proves rfc8656:9-3, rfc8656:12.6-5
     #[test]
     fn strict_permissions_end_while_the_channel_goes_on() {
         let table = world(true);
@@ -509,6 +511,7 @@ mod tests {
         transaction
     }
 
+    // proves rfc8656:9-5, rfc8656:9-6, rfc8656:11.3-1, rfc8656:11.3-2, rfc8656:12.5-1
     #[test]
     fn each_datagram_of_a_peer_gets_its_verdict() {
         use DropReason::*;
@@ -535,6 +538,7 @@ mod tests {
         }
     }
 
+    // proves rfc8656:11.3-3, rfc8656:11.3-4, rfc8656:18.4-1
     #[test]
     fn without_a_channel_to_exactly_this_port_data_comes_as_an_indication() {
         let table = world(false);
@@ -706,6 +710,7 @@ mod tests {
         shown(&table, OVER_V4, "10.0.0.5:50002", "10.0.0.5:50002");
     }
 
+    // proves rfc8656:5-23
     #[test]
     fn what_is_more_than_the_bandwidth_is_dropped_for_its_reason_both_ways_and_not_counted() {
         // 25,000 bytes pass at once: 25 packets of 1,000 with their headers.
@@ -835,6 +840,7 @@ mod tests {
         table
     }
 
+    // proves rfc8656:6-5
     #[test]
     fn of_two_relayed_addresses_the_peer_s_family_chooses() {
         let table = dual();
@@ -886,6 +892,7 @@ mod tests {
         }
     }
 
+    // proves rfc8656:8.1-2, rfc8656:8.1-3
     #[test]
     fn one_of_two_relayed_addresses_goes_alone_whichever_it_is() {
         let (v4, v6) = (channel_data(0x4000, b"x"), channel_data(0x4001, b"x"));
@@ -932,6 +939,79 @@ mod tests {
             12,
             "no channel any more"
         );
+    }
+
+    // proves rfc8656:12.6-5
+    #[test]
+    fn a_channel_that_is_used_to_its_last_moment_ends_at_its_end() {
+        for strict in [false, true] {
+            let (table, v4) = (world(strict), client(CLIENT_OF_V4));
+            let end = if strict { 500 } else { 800 };
+            let datagram = channel_data(0x4000, b"hi");
+            for millis in (0..end).step_by(50).chain([end - 1]) {
+                let verdict = from_client(&table, at(millis), &v4, IpHeader::default(), &datagram);
+                assert_eq!(verdict, sent(OVER_V4, "203.0.113.2:2000", b"hi"));
+                assert!(arrive(&table, millis, OVER_V4, "203.0.113.2:2000", b"yo").is_ok());
+            }
+            let reason = if strict { DropReason::PermissionExpired } else { DropReason::ChannelExpired };
+            let verdict = from_client(&table, at(end), &v4, IpHeader::default(), &datagram);
+            assert_eq!(verdict, dropped(reason), "strict: {strict}");
+            let back = arrive(&table, end, OVER_V4, "203.0.113.2:2000", b"yo");
+            assert_eq!(back, Err(DropReason::PermissionExpired));
+        }
+    }
+
+    // proves rfc8656:9-4, rfc8656:11.2-5
+    #[test]
+    fn a_permission_that_is_used_to_its_last_moment_ends_at_its_end() {
+        let (table, v4, datagram) = (world(false), client(CLIENT_OF_V4), send("203.0.113.1:9", b"hi"));
+        for millis in (0..500).step_by(50).chain([499]) {
+            let verdict = from_client(&table, at(millis), &v4, IpHeader::default(), &datagram);
+            assert_eq!(verdict, sent(OVER_V4, "203.0.113.1:9", b"hi"));
+            arrive_as_data(&table, millis, OVER_V4, "203.0.113.1:9", b"yo");
+        }
+        let verdict = from_client(&table, at(500), &v4, IpHeader::default(), &datagram);
+        assert_eq!(verdict, dropped(DropReason::PermissionExpired));
+        assert_eq!(arrive(&table, 500, OVER_V4, "203.0.113.1:9", b"yo"), Err(DropReason::PermissionExpired));
+    }
+
+    // proves rfc8656:6-6, rfc8656:7.2-24
+    #[test]
+    fn a_new_allocation_on_the_five_tuple_and_port_of_an_old_one_has_nothing_of_it() {
+        let (mut table, v4, newer) = (world(false), client(CLIENT_OF_V4), relay(3, 8));
+        table.apply(TableChange::Remove { relay: OVER_V4 });
+        table.apply(insert(newer, v4, "198.51.100.1:50000", 1_000));
+        for (datagram, reason) in [
+            (channel_data(0x4000, b"hi"), DropReason::NoChannel),
+            (send("203.0.113.1:9", b"hi"), DropReason::NoPermission),
+        ] {
+            let verdict = from_client(&table, at(0), &v4, IpHeader::default(), &datagram);
+            assert_eq!(verdict, dropped(reason));
+        }
+        for from in ["203.0.113.2:2000", "203.0.113.1:9"] {
+            assert_eq!(arrive_at(&table, newer, from), Err(DropReason::NoPermission));
+        }
+    }
+
+    // proves rfc8656:11.2-2, rfc8656:11.2-6, rfc8656:12.6-1, rfc8656:12.6-2, rfc8656:12.6-4
+    #[test]
+    fn what_is_not_whole_not_bound_or_not_allowed_goes_nowhere() {
+        let (table, v4) = (world(false), client(CLIENT_OF_V4));
+        let peer_alone = stun(0x0016, TRANSACTION, &xor_peer(TRANSACTION, peer("203.0.113.1:9")));
+        let data_alone = stun(0x0016, TRANSACTION, &attribute(0x0013, b"x"));
+        for (datagram, reason) in [
+            (peer_alone, DropReason::BadSend),
+            (data_alone, DropReason::BadSend),
+            (send("203.0.113.66:53", b"x"), DropReason::ForbiddenPeer),
+            (vec![0x50, 0, 0, 0], DropReason::NoChannel),
+            (vec![0x7F, 0xFF, 0, 0], DropReason::Malformed),
+            (vec![0x40, 0, 0, 3, 1, 2], DropReason::Malformed),
+            (channel_data(0x4ABC, b"x"), DropReason::NoChannel),
+        ] {
+            let verdict = from_client(&table, at(0), &v4, IpHeader::default(), &datagram);
+            assert_eq!(verdict, dropped(reason), "{datagram:02x?}");
+        }
+        assert_eq!(table.counters(OVER_V4), Some(Counters::default()));
     }
 
     proptest! {

@@ -185,6 +185,7 @@ mod tests {
         }
     }
 
+    // proves rfc8016:3.2.2-9, rfc8016:3.2.2-10, rfc8016:3.2.2-12
     #[test]
     fn the_old_five_tuple_is_served_until_data_comes_from_the_new_one() {
         let mut table = with_client(1);
@@ -220,6 +221,7 @@ mod tests {
         assert!(table.is_empty());
     }
 
+    // proves rfc8016:3-1, rfc8016:3.2.2-9, rfc8016:3.2.2-10
     #[test]
     fn an_entry_goes_along_with_its_channels_and_counters() {
         let (mut old, mut new) = (with_client(1), table(false));
@@ -352,5 +354,13 @@ mod tests {
         assert_eq!(told(&table), ARRIVALS_MAX);
         come(&table);
         assert_eq!(told(&table), 1);
+    }
+
+    // proves rfc8016:3.2.2-14
+    #[test]
+    fn data_from_where_nobody_is_awaited_goes_nowhere() {
+        let table = with_client(1);
+        assert!(is_heard(&table, 1) && !is_heard(&table, 2));
+        assert_eq!((sent_to(&table), table.take_arrival()), (client(1), None));
     }
 }

@@ -62,6 +62,7 @@ mod tests {
         Some((client, out[..len].to_vec()))
     }
 
+    // proves rfc8656:11.5-3, rfc8656:11.5-4, rfc8656:11.5-6, rfc8656:12.5-2
     #[test]
     fn the_owner_of_the_relayed_address_hears_of_it_by_address_whatever_the_port() {
         for (to, icmp) in [("203.0.113.1:9", [3, 3]), ("203.0.113.1:65535", [11, 0])] {
@@ -81,6 +82,7 @@ mod tests {
         assert!(message.ends_with(&[0x80, 0x04, 0, 8, 0, 0, 2, 0, 0, 0, 5, 0]));
     }
 
+    // proves rfc8656:11.5-2, rfc8656:11.5-4
     #[test]
     fn without_a_live_permission_or_allocation_nobody_hears_of_it() {
         let cases = [
@@ -98,6 +100,7 @@ mod tests {
         }
     }
 
+    // proves rfc8656:11.5-1
     #[test]
     fn other_types_than_the_standards_are_not_told() {
         for kind in 0..=u8::MAX {

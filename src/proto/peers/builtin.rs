@@ -3,7 +3,8 @@
 //!
 //! Two departures from the registries, both to the safe side. Anycast addresses of services of the nearest
 //! network (192.0.0.9, 192.0.0.10, 2001:1::1 to 2001:1::3: PCP, TURN, SRP) are called globally reachable there,
-//! but lead into the operator's own network. Teredo, which is neither reachable nor not, is denied whole.
+//! but lead into the operator's own network. Teredo and 6to4, which are neither reachable nor not, are denied whole:
+//! a relay that sends into a tunnel can be made to send to itself (RFC 8656 § 21.4).
 
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
@@ -61,11 +62,13 @@ pub(super) const BUILTINS: &[Builtin] = &[
     v6([0x100, 0, 0, 0, 0, 0, 0, 0], 64, Kind::Soft, "discard-only, RFC 6666"),
     v6([0x100, 0, 0, 1, 0, 0, 0, 0], 64, Kind::Soft, "dummy prefix, RFC 9780"),
     v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 23, Kind::Soft, "IETF protocol assignments, RFC 2928"),
+    v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 32, Kind::Hard, "Teredo, RFC 8656 § 21.4"),
     v6([0x2001, 3, 0, 0, 0, 0, 0, 0], 32, Kind::Reachable, "AMT, RFC 7450"),
     v6([0x2001, 4, 0x112, 0, 0, 0, 0, 0], 48, Kind::Reachable, "AS112, RFC 7535"),
     v6([0x2001, 0x20, 0, 0, 0, 0, 0, 0], 28, Kind::Reachable, "ORCHIDv2, RFC 7343"),
     v6([0x2001, 0x30, 0, 0, 0, 0, 0, 0], 28, Kind::Reachable, "drone remote ID, RFC 9374"),
     v6([0x2001, 0xDB8, 0, 0, 0, 0, 0, 0], 32, Kind::Soft, "documentation, RFC 3849"),
+    v6([0x2002, 0, 0, 0, 0, 0, 0, 0], 16, Kind::Hard, "6to4, RFC 8656 § 21.4"),
     v6([0x3FFF, 0, 0, 0, 0, 0, 0, 0], 20, Kind::Soft, "documentation, RFC 9637"),
     v6([0x5F00, 0, 0, 0, 0, 0, 0, 0], 16, Kind::Soft, "segment routing SIDs, RFC 9602"),
     v6([0xFC00, 0, 0, 0, 0, 0, 0, 0], 7, Kind::Soft, "unique local, RFC 4193"),

@@ -36,6 +36,13 @@ pub fn embedded_ipv4(ip: IpAddr) -> [Option<Ipv4Addr>; 2] {
     [by_prefix, is_isatap(bits).then(|| low_32(bits))]
 }
 
+/// Whether `ip` is the end of a tunnel that anybody may send through: Teredo or 6to4. Who comes from there may be
+/// anybody, and what goes there may come back (RFC 8656 § 21.4).
+#[must_use]
+pub fn is_tunnelled(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if [TEREDO, SIX_TO_FOUR].into_iter().any(|prefix| is_within(ip.to_bits(), prefix)))
+}
+
 fn is_within(bits: u128, (network, prefix_len): (Ipv6Addr, u32)) -> bool {
     (bits ^ network.to_bits()) >> (128 - prefix_len) == 0
 }
@@ -93,6 +100,22 @@ mod tests {
         // The example of RFC 4380: server 65.54.227.120, client 192.0.2.45, port 40000.
         let both = [Some("65.54.227.120".to_owned()), Some("192.0.2.45".to_owned())];
         assert_eq!(embedded("2001:0:4136:e378:8000:63bf:3fff:fdd2"), both);
+    }
+
+    #[test]
+    fn teredo_and_6to4_are_tunnels_and_their_neighbours_are_none() {
+        for (text, expected) in [
+            ("2001::", true),
+            ("2001:0:ffff:ffff:ffff:ffff:ffff:ffff", true),
+            ("2001:1::", false),
+            ("2002::", true),
+            ("2002:ffff:ffff:ffff:ffff:ffff:ffff:ffff", true),
+            ("2003::", false),
+            ("::ffff:32.1.0.0", false),
+            ("32.1.0.0", false),
+        ] {
+            assert_eq!(is_tunnelled(text.parse().expect("an address")), expected, "{text}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod rule;
 mod spans;
 
 pub use canonical::embedded_ipv4;
+pub use canonical::is_tunnelled;
 pub use policy::OwnRelays;
 pub use policy::PeerPolicy;
 pub use policy::PolicyBuilder;

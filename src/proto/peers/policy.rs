@@ -8,7 +8,7 @@
 //! 3. Of the built-in lines the most specific speaks; the machine's own addresses are built-in denials of one
 //!    address. An `allow` at least as specific as that line beats it, a less specific one does not.
 //! 4. Where nothing speaks, [`Unlisted`] decides. With [`Unlisted::None`] only the hard built-in lines count:
-//!    loopback, this network, link-local, metadata, multicast, broadcast, own addresses.
+//!    loopback, this network, link-local, metadata, multicast, broadcast, Teredo, 6to4, own addresses.
 //! 5. An IPv6 address is judged so for itself and, by IPv4's rules, for each IPv4 address inside it; one refusal
 //!    is enough.
 
@@ -406,12 +406,11 @@ mod tests {
     }
 
     #[test]
-    fn public_addresses_are_reached_also_through_nat64_and_6to4() {
+    fn public_addresses_are_reached_also_through_nat64() {
         for peer in [
             "8.8.8.8:53",
             "[2600::2]:53",
             "[64:ff9b::808:808]:53",
-            "[2002:808:808::1]:53",
             "[2001:20::1]:53",
             "[2001:4:112::1]:53",
             "[2600::5efe:808:808]:53",
@@ -487,6 +486,22 @@ mod tests {
             assert!(!allows(&policy, peer), "{peer}");
         }
         assert!(allows(&closed(&["127.0.0.0/8"], &[]), "127.0.0.1:1"), "as specific as the built-in line");
+    }
+
+    // proves rfc8656:21.4-1, rfc8656:21.4-2
+    #[test]
+    fn nothing_is_sent_into_a_tunnel_unless_an_allow_names_it() {
+        for peer in ["[2002:808:808::1]:53", "[2001:0:808:808::f7f7:f7f7]:53"] {
+            for policy in [public(&[], &[]), public(&["::/0"], &[]), closed(&["::/0", "0.0.0.0/0"], &[])] {
+                assert!(!allows(&policy, peer), "{peer}");
+                assert!(!policy.allows_some_port(ip(peer.split(['[', ']']).nth(1).expect("an address"))));
+            }
+            assert!(allows(&public(&["2002::/16", "2001::/32"], &[]), peer), "{peer}");
+        }
+        assert!(
+            !allows(&public(&["2002::/16"], &[]), "[2002:a00:1::1]:53"),
+            "what is inside is judged all the same"
+        );
     }
 
     #[test]

@@ -216,6 +216,7 @@ mod tests {
         Now { since_start: Duration::from_secs(seconds), unix: 0 }
     }
 
+    // proves rfc8656:6-1
     #[test]
     fn all_ports_are_drawn_once_and_then_none() {
         let mut pool = PortPool::new(&(50_000..=50_099));
@@ -263,6 +264,7 @@ mod tests {
         assert_eq!(pool.draw(later, Wish::Any, &mut dice), Some(50_001));
     }
 
+    // proves rfc8656:7.2-28
     #[test]
     fn a_reservation_is_kept_for_the_standard_s_thirty_seconds_at_least() {
         let mut pool = PortPool::new(&(50_000..=50_001));
@@ -296,6 +298,7 @@ mod tests {
         assert_eq!(pool.census(), PortCensus { free: 1, used: 1, ..PortCensus::default() });
     }
 
+    // proves rfc8656:7.2-26
     #[test]
     fn an_even_wish_takes_no_odd_port() {
         let mut pool = PortPool::new(&(50_001..=50_001));
@@ -332,6 +335,7 @@ mod tests {
         }
     }
 
+    // proves rfc8656:7.2-33
     #[test]
     fn ports_spread_over_the_range() {
         let mut pool = PortPool::new(&(50_000..=59_999));

@@ -54,6 +54,7 @@ mod tests {
         message
     }
 
+    // proves rfc8656:12.4-1
     #[test]
     fn data_comes_back_in_place() {
         for (number, data) in [(0x4000, &b""[..]), (0x4001, b"a"), (0x4FFF, b"abcd"), (0x4ABC, &[7; 1200])] {
@@ -70,6 +71,7 @@ mod tests {
         assert_eq!(decode(&message).unwrap().1.len(), 65_535);
     }
 
+    // proves rfc8656:12.5-4
     #[test]
     fn up_to_three_bytes_of_padding_of_any_value_are_accepted_and_not_data() {
         let mut message = message(0x4000, b"hello");
@@ -81,6 +83,7 @@ mod tests {
         assert_eq!(decode(&message), Err(Malformed::TrailingBytes));
     }
 
+    // proves rfc8656:12.6-2
     #[test]
     fn a_length_beyond_the_datagram_is_truncated() {
         let message = message(0x4000, b"hello");
@@ -90,6 +93,7 @@ mod tests {
         assert_eq!(decode(&[0x40, 0x00, 0xFF, 0xFF]), Err(Malformed::Truncated));
     }
 
+    // proves rfc8656:12.6-1
     #[test]
     fn a_number_outside_the_range_is_no_channel() {
         for number in [0x0000, 0x3FFF, 0x7FFF, 0x8000, 0xFFFF_u16] {

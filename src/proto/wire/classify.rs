@@ -75,6 +75,7 @@ mod tests {
         class
     }
 
+    // proves rfc8656:12-2
     #[test]
     fn the_first_byte_splits_the_space() {
         for first in 0..=255 {
@@ -96,6 +97,7 @@ mod tests {
         assert_eq!(of(&stun(0x01, 0x13)), Class::Answer);
     }
 
+    // proves rfc8656:5-15
     #[test]
     fn a_stun_header_is_whole_and_has_the_cookie() {
         let message = stun(0x00, 0x03);

@@ -83,6 +83,7 @@ mod tests {
         PeerAddr::new(text.parse().unwrap())
     }
 
+    // proves rfc8656:11.5-5, rfc8656:18.13-1, rfc8656:18.13-2
     #[test]
     fn the_indication_is_laid_out_as_drawn_and_fits() {
         let icmp = Icmp { kind: 3, code: 4, data: 0x0000_05DC };
@@ -97,6 +98,7 @@ mod tests {
         }
     }
 
+    // proves rfc8656:18.13-2, rfc8656:18.13-3
     #[test]
     fn only_an_mtu_is_told_beside_type_and_code() {
         let told = |family, kind, code| {

@@ -189,6 +189,7 @@ mod tests {
         }
     }
 
+    // proves rfc8656:11.2-3
     #[test]
     fn data_may_be_empty_and_the_first_of_several_counts() {
         let bytes = indication(SEND, |writer| {
@@ -202,6 +203,7 @@ mod tests {
         assert_eq!((send.peer, send.data, send.dont_fragment), (peer("192.0.2.1:7"), &b""[..], false));
     }
 
+    // proves rfc8656:11.2-1, rfc8656:11.2-2
     #[test]
     fn what_is_missing_or_malformed_refuses_it() {
         let address = peer("192.0.2.1:7");
@@ -244,6 +246,7 @@ mod tests {
         }
     }
 
+    // proves rfc8656:17-1
     #[test]
     fn other_messages_are_refused_by_name() {
         let whole = |writer: &mut MessageWriter<'_>| {

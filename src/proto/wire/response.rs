@@ -169,4 +169,21 @@ mod tests {
         }
         assert_eq!(ErrorCode::from_number(404), None);
     }
+
+    // proves rfc8656:19-1
+    #[test]
+    fn codes_have_the_numbers_of_the_standard() {
+        for (code, number) in [
+            (ErrorCode::Forbidden, 403),
+            (ErrorCode::AllocationMismatch, 437),
+            (ErrorCode::AddressFamilyNotSupported, 440),
+            (ErrorCode::WrongCredentials, 441),
+            (ErrorCode::UnsupportedTransportProtocol, 442),
+            (ErrorCode::PeerAddressFamilyMismatch, 443),
+            (ErrorCode::AllocationQuotaReached, 486),
+            (ErrorCode::InsufficientCapacity, 508),
+        ] {
+            assert_eq!(code.number(), number);
+        }
+    }
 }

@@ -27,6 +27,7 @@ use crate::proto::wire::ErrorCode;
 use crate::proto::wire::Request;
 
 use super::mobility::wants_mobility;
+use super::refuse_tunnelled;
 use super::token;
 
 /// Protocol number of UDP.
@@ -58,6 +59,7 @@ impl<E: Entropy> Server<E> {
             };
         }
         let wish = check_request(request)?;
+        refuse_tunnelled(asker)?;
         if let Some(code) = self.refusal_while_draining(&asker.from) {
             return Err(code.into());
         }

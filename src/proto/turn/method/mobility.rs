@@ -30,13 +30,14 @@ use crate::proto::wire::Method;
 use crate::proto::wire::Request;
 
 use super::is_owner;
+use super::refuse_tunnelled;
 
-/// RFC 8016 § 3.1.2: whether an Allocate asks for a ticket. 405 where mobility is off, 400 if it brings one.
+/// RFC 8016 § 3.1.2: whether an Allocate asks for a ticket. 400 if it brings one, 405 where mobility is off.
 pub(super) fn wants_mobility(request: &Request<'_>, allowed: bool) -> Result<bool, Reject> {
     match request.mobility_ticket {
         None => Ok(false),
-        Some(_) if !allowed => Err(ErrorCode::MobilityForbidden.into()),
         Some(ticket) if !ticket.is_empty() => Err(ErrorCode::BadRequest.into()),
+        Some(_) if !allowed => Err(ErrorCode::MobilityForbidden.into()),
         Some(_) => Ok(true),
     }
 }
@@ -69,7 +70,8 @@ impl<E: Entropy> Server<E> {
         if !self.config.mobility {
             return Err(ErrorCode::MobilityForbidden.into());
         }
-        if request.mobility_ticket.is_some_and(<[u8]>::is_empty) {
+        // RFC 8016 § 3.2.2: 400 for what this process did not write, 437 for what names no allocation any more.
+        if request.mobility_ticket.and_then(|ticket| self.tickets.read(ticket)).is_none() {
             return Err(ErrorCode::BadRequest.into());
         }
         let (allocation, claims) = self.named_by_ticket(request).ok_or(ErrorCode::AllocationMismatch)?;
@@ -93,6 +95,7 @@ impl<E: Entropy> Server<E> {
         if self.allocations.of(&asker.from).is_some() {
             return Err(ErrorCode::AllocationMismatch.into());
         }
+        refuse_tunnelled(asker)?;
         if request.lifetime == Some(Lifetime::ZERO) {
             return self.release(now, asker, who, request, relay);
         }

@@ -8,6 +8,7 @@ mod refresh;
 mod token;
 
 use crate::proto::auth::credential::Authenticated;
+use crate::proto::peers::is_tunnelled;
 use crate::proto::types::Now;
 use crate::proto::wire::ErrorCode;
 
@@ -36,6 +37,11 @@ fn live_allocation<'a>(
         return Err(ErrorCode::Unauthenticated.into());
     }
     if allocation.is_live(now) { Ok(allocation) } else { Err(ErrorCode::AllocationMismatch.into()) }
+}
+
+/// RFC 8656 § 21.4: nothing is granted to the end of a tunnel, through which what is sent there may come back.
+fn refuse_tunnelled(asker: &Asker) -> Result<(), Reject> {
+    if is_tunnelled(asker.from.client.ip()) { Err(ErrorCode::Forbidden.into()) } else { Ok(()) }
 }
 
 /// Whether the USERNAME is the owner's, and the token where there is one: those who share a key id are not one user.

@@ -1,7 +1,9 @@
 //! Allocate, as a client meets it.
 
 use super::*;
+use crate::proto::types::ClientAddr;
 
+// proves rfc8656:6-4, rfc8656:7.2-14, rfc8656:7.2-36, rfc8656:7.2-37
 #[test]
 fn an_allocation_is_answered_with_its_address_and_the_client_s_own() {
     let mut world = World::new();
@@ -45,6 +47,7 @@ fn the_table_is_in_place_before_the_client_hears_of_it() {
 }
 
 // proves rfc8489:6.3.1-2
+// proves rfc8656:5-20, rfc8656:7.2-38
 #[test]
 fn a_retransmitted_allocate_gets_the_same_bytes_and_nothing_twice() {
     let mut world = World::new();
@@ -57,6 +60,7 @@ fn a_retransmitted_allocate_gets_the_same_bytes_and_nothing_twice() {
     assert_eq!(world.opened.len(), 1);
 }
 
+// proves rfc8656:7.2-4
 #[test]
 fn another_allocate_on_the_five_tuple_is_a_mismatch() {
     let mut world = World::new();
@@ -72,6 +76,7 @@ fn another_allocate_on_the_five_tuple_is_a_mismatch() {
     assert_eq!(world.server.occupancy().allocations, 1);
 }
 
+// proves rfc8656:7.2-5, rfc8656:7.2-6, rfc8656:18.8-1
 #[test]
 fn the_transport_must_be_named_and_be_udp() {
     let mut world = World::new();
@@ -90,6 +95,7 @@ fn the_transport_must_be_named_and_be_udp() {
     assert_eq!(code(Some(&[132, 0, 0, 0])), 442);
 }
 
+// proves rfc8656:7.2-11, rfc8656:7.2-12, rfc8656:7.2-13, rfc8656:7.2-14, rfc8656:18.6-1
 #[test]
 fn families_are_chosen_refused_and_defaulted() {
     let mut world = World::new();
@@ -112,6 +118,7 @@ fn families_are_chosen_refused_and_defaulted() {
 }
 
 // proves rfc8489:6.3.1-1, rfc8489:6.3.1.1-4
+// proves rfc8656:7.2-7
 #[test]
 fn what_is_not_understood_is_named() {
     let mut world = World::new();
@@ -131,6 +138,7 @@ fn what_is_not_understood_is_named() {
     assert_eq!(told.code, 0, "DONT-FRAGMENT is understood");
 }
 
+// proves rfc8656:7.2-8, rfc8656:7.2-10, rfc8656:7.2-15
 #[test]
 fn contradictions_are_bad_requests() {
     let mut world = World::new();
@@ -166,6 +174,7 @@ fn contradictions_are_bad_requests() {
     assert_eq!(world.server.occupancy().allocations, 0);
 }
 
+// proves rfc8656:7.2-27, rfc8656:7.2-30
 #[test]
 fn an_even_port_pair_is_claimed_with_its_token_once() {
     let mut world = World::new();
@@ -192,6 +201,7 @@ fn an_even_port_pair_is_claimed_with_its_token_once() {
     assert_eq!(claim(&mut world, 3).code, 508);
 }
 
+// proves rfc8656:7.2-26
 #[test]
 fn an_even_port_without_reservation_takes_one_port() {
     let mut world = World::new();
@@ -217,4 +227,74 @@ fn the_event_tells_user_address_and_lifetime() {
         _ => None,
     });
     assert_eq!(made, Some(("alice".into(), told.relayed.expect("an address"), 600)));
+}
+
+// proves rfc8656:7.2-34, rfc8656:18.2-1
+#[test]
+fn a_lifetime_asked_for_is_granted_between_the_default_and_the_ceiling() {
+    let mut world = World::new();
+    let asked = [None, Some(0), Some(1), Some(600), Some(1_200), Some(3_600), Some(u32::MAX)];
+    let mut granted = |(number, asked): (u16, Option<u32>)| {
+        let mut client = Client::alice(&world, number);
+        let told = client.ask(&mut world, Method::Allocate, |writer| {
+            udp(writer);
+            if let Some(seconds) = asked {
+                writer.attribute(attribute::LIFETIME, &seconds.to_be_bytes());
+            }
+        });
+        told.expect("an answer").lifetime.expect("a lifetime")
+    };
+    assert_eq!(
+        [0, 1, 2, 3, 4, 5, 6].map(|at| granted((at, asked[usize::from(at)]))),
+        [600, 600, 600, 600, 1_200, 3_600, 3_600]
+    );
+    world.pass(600);
+    assert_eq!(world.server.occupancy().live, 3, "each ends when it was told");
+    world.pass(600);
+    assert_eq!(world.server.occupancy().live, 2);
+    world.pass(2_400);
+    assert_eq!(world.server.occupancy().live, 0);
+}
+
+// proves rfc8656:18.1-1, rfc8656:18.6-2, rfc8656:18.7-1, rfc8656:18.8-2
+#[test]
+fn bits_that_are_reserved_for_the_future_are_ignored() {
+    let mut world = World::new();
+    let mut alice = Client::alice(&world, 1);
+    let told = alice.ask(&mut world, Method::Allocate, |writer| {
+        writer
+            .attribute(attribute::REQUESTED_TRANSPORT, &[17, 0xFF, 0xFF, 0xFF])
+            .attribute(attribute::REQUESTED_ADDRESS_FAMILY, &[2, 0xFF, 0xFF, 0xFF])
+            .attribute(attribute::EVEN_PORT, &[0x7F]);
+    });
+    let told = told.expect("an answer");
+    let relayed = told.relayed.expect("an address");
+    assert!(relayed.is_ipv6() && relayed.port().is_multiple_of(2));
+    assert_eq!(told.token, None, "the R bit was not set");
+    let told = alice.ask(&mut world, Method::ChannelBind, |writer| {
+        writer
+            .attribute(attribute::CHANNEL_NUMBER, &[0x40, 0, 0xFF, 0xFF])
+            .peer(peer("[2001:4860:4860::8888]:53"));
+    });
+    assert_eq!(told.expect("an answer").code, 0);
+}
+
+// proves rfc8656:21.4-1, rfc8656:21.4-2
+#[test]
+fn the_end_of_a_tunnel_gets_no_allocation() {
+    let mut world = World::new();
+    for (address, code) in [
+        ("[2001:0:4136:e378:8000:63bf:3fff:fdd2]:5000", 403),
+        ("[2002:808:808::1]:5000", 403),
+        ("[2003::1]:5000", 0),
+    ] {
+        let mut alice = Client::alice(&world, 1);
+        alice.from.client = ClientAddr::new(address.parse().expect("an address"));
+        let key = &world.server.config.challenger.nonce_key;
+        alice.nonce = key.mint(world.now().tick(), &alice.from).0.to_vec();
+        assert_eq!(alice.allocate(&mut world).code, code, "{address}");
+        let after = if code == 0 { 0 } else { 437 };
+        assert_eq!(alice.bind(&mut world, 0x4000, "8.8.8.8:53").code, after, "{address}");
+    }
+    assert_eq!(world.server.occupancy().allocations, 1);
 }

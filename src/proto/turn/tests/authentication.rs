@@ -6,6 +6,7 @@ use crate::proto::binding::Endpoint;
 use crate::proto::binding::Quartet;
 
 // proves rfc8489:6.3.1-3, rfc8489:16.1.2-1
+// proves rfc8656:5-2, rfc8656:5-9, rfc8656:7.2-2
 #[test]
 fn without_credentials_there_is_a_challenge_and_no_state() {
     let mut world = World::new();
@@ -26,6 +27,7 @@ fn without_credentials_there_is_a_challenge_and_no_state() {
     );
 }
 
+// proves rfc8656:7.2-2, rfc8656:7.2-3
 #[test]
 fn a_wrong_password_and_an_unknown_user_get_answers_of_one_shape() {
     let mut world = World::new();
@@ -39,6 +41,7 @@ fn a_wrong_password_and_an_unknown_user_get_answers_of_one_shape() {
     assert!(world.opened.is_empty());
 }
 
+// proves rfc8656:5-8
 #[test]
 fn a_nonce_that_has_grown_old_is_stale_for_every_method_and_the_client_carries_on() {
     let mut world = World::with(|config| config.challenger.nonce_lifetime = Duration::from_secs(60));
@@ -55,6 +58,7 @@ fn a_nonce_that_has_grown_old_is_stale_for_every_method_and_the_client_carries_o
     assert_eq!(alice.refresh(&mut world, None).code, 0);
 }
 
+// proves rfc8656:5-10
 #[test]
 fn another_user_on_the_allocation_s_five_tuple_has_wrong_credentials() {
     let mut world = World::new();
@@ -178,6 +182,7 @@ fn the_attributes_of_discovery_mean_nothing_outside_binding() {
     }
 }
 
+// proves rfc8656:5-1, rfc8656:12-2
 #[test]
 fn what_is_no_request_and_what_has_an_unknown_method_is_discarded() {
     let mut world = World::new();
@@ -192,4 +197,34 @@ fn transaction(number: u8) -> TransactionId {
     let mut id = [number; 16];
     id[..4].copy_from_slice(&0x2112_A442_u32.to_be_bytes());
     TransactionId(id)
+}
+
+// proves rfc8656:5-12
+#[test]
+fn the_product_is_told_to_whoever_proved_a_credential_and_in_allocate_and_refresh_alone() {
+    let mut world = World::new();
+    let mut alice = Client::alice(&world, 1);
+    let mut told = |method, right: bool| {
+        let request = alice.request(method, |writer| {
+            udp(writer);
+            if right {
+                writer.peer(peer("8.8.8.8:53")).attribute(attribute::CHANNEL_NUMBER, &channel_value(0x4000));
+            } else {
+                writer.attribute(0x7F01, &[]);
+            }
+        });
+        let reply = world.send(alice.from, &request).expect("an answer");
+        let answer = decode_response(&reply).expect("a message");
+        assert_eq!(answer.success, right, "{method:?}");
+        answer.software.is_some()
+    };
+    for (method, expected) in [
+        (Method::Allocate, true),
+        (Method::Refresh, true),
+        (Method::CreatePermission, false),
+        (Method::ChannelBind, false),
+    ] {
+        assert_eq!(told(method, true), expected, "{method:?}");
+        assert_eq!(told(method, false), expected, "{method:?}");
+    }
 }

@@ -26,6 +26,7 @@ fn granted(world: &World) -> Vec<Bandwidth> {
     world.changes.iter().filter_map(of).collect()
 }
 
+// proves rfc8656:5-21
 #[test]
 fn each_allocation_gets_its_own_rate_and_all_of_a_user_get_one_bucket() {
     let mut world = limited();

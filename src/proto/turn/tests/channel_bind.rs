@@ -9,6 +9,7 @@ fn ready() -> (World, Client) {
     (world, alice)
 }
 
+// proves rfc8656:12-7, rfc8656:12.2-5
 #[test]
 fn a_channel_is_bound_for_ten_minutes_and_its_peer_permitted_for_five() {
     let (mut world, mut alice) = ready();
@@ -27,6 +28,7 @@ fn a_channel_is_bound_for_ten_minutes_and_its_peer_permitted_for_five() {
     assert!(world.changes.iter().any(permitted));
 }
 
+// proves rfc8656:12-1, rfc8656:12.2-1
 #[test]
 fn numbers_outside_the_range_and_missing_parts_are_bad_requests() {
     let (mut world, mut alice) = ready();
@@ -58,6 +60,7 @@ fn numbers_outside_the_range_and_missing_parts_are_bad_requests() {
     }
 }
 
+// proves rfc8656:12-1
 #[test]
 fn the_range_of_rfc_5766_is_granted_where_the_operator_says_so() {
     let mut world = World::with(|config| config.channel_number_max = ChannelNumber::MAX_RFC5766);
@@ -68,6 +71,7 @@ fn the_range_of_rfc_5766_is_granted_where_the_operator_says_so() {
     assert_eq!(alice.bind(&mut world, 0x7FFF, "8.8.8.8:55").code, 400);
 }
 
+// proves rfc8656:12-6, rfc8656:12.2-1
 #[test]
 fn a_number_and_a_peer_belong_to_each_other() {
     let (mut world, mut alice) = ready();
@@ -78,6 +82,7 @@ fn a_number_and_a_peer_belong_to_each_other() {
     assert_eq!(alice.bind(&mut world, 0x4001, "8.8.8.8:54").code, 0);
 }
 
+// proves rfc8656:12.2-2, rfc8656:12.2-3
 #[test]
 fn forbidden_peers_and_other_families_are_refused() {
     let (mut world, mut alice) = ready();
@@ -95,4 +100,36 @@ fn of_our_own_address_only_a_live_relay_can_be_bound() {
     assert_eq!(alice.bind(&mut world, 0x4000, &relayed).code, 0);
     bob.refresh(&mut world, Some(0));
     assert_eq!(alice.bind(&mut world, 0x4000, &relayed).code, 403);
+}
+
+// proves rfc8656:12-7
+#[test]
+fn binding_again_makes_it_ten_minutes_from_then() {
+    let (mut world, mut alice) = ready();
+    alice.bind(&mut world, 0x4000, "8.8.8.8:53");
+    world.pass(500);
+    assert_eq!(alice.bind(&mut world, 0x4000, "8.8.8.8:53").code, 0);
+    let ends = world.changes.iter().filter_map(|change| match change {
+        TableChange::Bind { until, .. } => Some(until.as_millis() / 1_000),
+        _ => None,
+    });
+    assert_eq!(ends.collect::<Vec<_>>(), [700, 1_200]);
+}
+
+// proves rfc8656:12-8
+#[test]
+fn when_a_channel_is_over_for_five_minutes_its_number_and_peer_are_free_for_others() {
+    let (mut world, mut alice) = ready();
+    alice.refresh(&mut world, Some(3_600));
+    alice.bind(&mut world, 0x4000, "8.8.8.8:53");
+    world.pass(599 + 300);
+    assert_eq!(
+        alice.bind(&mut world, 0x4000, "8.8.8.8:54").code,
+        400,
+        "the standard has clients wait so long"
+    );
+    assert_eq!(alice.bind(&mut world, 0x4001, "8.8.8.8:53").code, 400);
+    world.pass(1);
+    assert_eq!(alice.bind(&mut world, 0x4000, "8.8.8.8:54").code, 0);
+    assert_eq!(alice.bind(&mut world, 0x4001, "8.8.8.8:53").code, 0);
 }

@@ -10,6 +10,7 @@ fn permits(world: &World) -> Vec<(std::net::IpAddr, u64)> {
     world.changes.iter().filter_map(permit).collect()
 }
 
+// proves rfc8656:9-1, rfc8656:9-3, rfc8656:10.2-2, rfc8656:10.2-7
 #[test]
 fn several_peers_are_permitted_for_five_minutes_whatever_the_port() {
     let mut world = World::new();
@@ -19,6 +20,7 @@ fn several_peers_are_permitted_for_five_minutes_whatever_the_port() {
     assert_eq!(permits(&world), [(ip("8.8.4.4"), 400), (ip("8.8.8.8"), 400)]);
 }
 
+// proves rfc8656:10.2-1, rfc8656:10.2-3
 #[test]
 fn no_peer_is_a_bad_request() {
     let mut world = World::new();
@@ -27,6 +29,7 @@ fn no_peer_is_a_bad_request() {
     assert_eq!(alice.permit(&mut world, &[]).code, 400);
 }
 
+// proves rfc8656:10.2-3, rfc8656:10.2-5, rfc8656:10.2-6
 #[test]
 fn one_bad_peer_spoils_the_whole_request() {
     let mut world = World::new();
@@ -50,12 +53,14 @@ fn the_server_s_own_relay_address_can_be_permitted_because_a_live_port_may_be_th
     assert_eq!(alice.permit(&mut world, &["203.0.113.7:1"]).code, 0);
 }
 
+// proves rfc8656:5-11
 #[test]
 fn without_an_allocation_there_is_nothing_to_permit() {
     let mut world = World::new();
     assert_eq!(Client::alice(&world, 1).permit(&mut world, &["8.8.8.8:1"]).code, 437);
 }
 
+// proves rfc8656:10.2-4
 #[test]
 fn the_number_of_permissions_is_bounded() {
     let mut world = World::new();
@@ -71,4 +76,37 @@ fn the_number_of_permissions_is_bounded() {
     assert_eq!(alice.permit(&mut world, &["8.8.0.0:1"]).code, 0, "a refresh needs no room");
     world.pass(301);
     assert_eq!(alice.permit(&mut world, &["8.9.0.0:1"]).code, 0);
+}
+
+// proves rfc8656:9-2
+#[test]
+fn each_of_the_two_requests_renews_a_permission_made_by_the_other() {
+    let mut world = World::new();
+    let mut alice = Client::alice(&world, 1);
+    alice.allocate(&mut world);
+    alice.permit(&mut world, &["8.8.8.8:0"]);
+    world.pass(100);
+    assert_eq!(alice.bind(&mut world, 0x4000, "8.8.8.8:53").code, 0);
+    world.pass(100);
+    assert_eq!(alice.permit(&mut world, &["8.8.8.8:0"]).code, 0);
+    assert_eq!(permits(&world), [100, 200, 300].map(|from| (ip("8.8.8.8"), from + 300)));
+}
+
+// proves rfc8656:21.2.1-1
+#[test]
+fn who_does_not_know_the_password_makes_no_permission() {
+    let mut world = World::new();
+    let mut alice = Client::alice(&world, 1);
+    alice.allocate(&mut world);
+    let mut guessing = Client { transactions: 900, ..Client::named(&world, 1, "alice", "guessed") };
+    let by_permission = guessing.request(Method::CreatePermission, |writer| {
+        writer.peer(peer("8.8.8.8:53"));
+    });
+    let by_channel = guessing.request(Method::ChannelBind, |writer| {
+        writer.peer(peer("8.8.8.8:53")).attribute(attribute::CHANNEL_NUMBER, &channel_value(0x4000));
+    });
+    for request in [by_permission, by_channel] {
+        assert_eq!(told(&world.send(alice.from, &request).expect("an answer")).code, 401);
+    }
+    assert_eq!(permits(&world), []);
 }

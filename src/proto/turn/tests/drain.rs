@@ -54,6 +54,7 @@ fn live_allocations_go_on_and_no_new_one_is_made() {
 }
 
 // proves rfc8489:10-1, rfc8489:10-2, rfc8489:14.8-5
+// proves rfc8656:7.2-23
 #[test]
 fn clients_are_sent_to_the_alternate_server_of_their_family() {
     let (v4, v6) = (servers(&[V4])[0], servers(&[V6])[0]);

@@ -84,6 +84,7 @@ fn codes(world: &World, client: &Client) -> Vec<u16> {
     world.replies.iter().map(|(_, reply)| client.read(reply).code).collect()
 }
 
+// proves rfc8656:7.2-20
 #[test]
 fn one_request_gets_one_address_of_each_family_and_counts_as_one_allocation() {
     let mut world = World::with(|config| config.allocations_per_user = 1);
@@ -133,6 +134,7 @@ fn the_answer_waits_for_both_and_a_repetition_is_absorbed_meanwhile() {
     }
 }
 
+// proves rfc8656:7.2-19
 #[test]
 fn where_one_cannot_be_opened_the_other_is_a_success_that_names_the_missing_family() {
     for (why, expected) in
@@ -177,6 +179,7 @@ fn where_neither_can_be_opened_it_is_an_error_and_leaves_no_trace() {
     }
 }
 
+// proves rfc8656:7.2-13, rfc8656:7.2-18, rfc8656:7.2-19
 #[test]
 fn families_and_ports_that_are_not_there_are_told_as_the_standard_orders_them() {
     let allocate = |change: &dyn Fn(&mut Config)| {
@@ -197,6 +200,7 @@ fn families_and_ports_that_are_not_there_are_told_as_the_standard_orders_them() 
     assert_eq!(world.server.allocations.slots(), 3, "what was refused gave its names back");
 }
 
+// proves rfc8656:7.2-8, rfc8656:7.2-10, rfc8656:7.2-15, rfc8656:7.2-17, rfc8656:18.11-1
 #[test]
 fn what_the_standard_forbids_beside_the_additional_family_is_a_bad_request() {
     let mut world = World::new();
@@ -287,6 +291,7 @@ fn a_release_between_the_two_sockets_closes_both() {
     assert_eq!(world.ends(), []);
 }
 
+// proves rfc8656:8.1-2, rfc8656:8.1-3, rfc8656:8.2-1
 #[test]
 fn one_half_is_given_back_and_the_other_lives_on_whichever_it_is() {
     for (given, kept, given_peer, kept_peer, at) in
@@ -375,6 +380,7 @@ fn a_half_on_its_way_out_is_answered_to_whoever_waits_for_it() {
     assert_eq!(used(&world), [0, 0]);
 }
 
+// proves rfc8656:8.1-1
 #[test]
 fn each_family_has_its_own_time_and_a_refresh_without_one_means_both() {
     let (mut world, mut alice) = dual();
@@ -461,6 +467,7 @@ fn reports_about_an_earlier_use_of_either_name_hit_nothing() {
 }
 
 /// Many lives in which the worker fails, is late or is slow at random: in the end every port is accounted for.
+// proves rfc8656:6-1
 #[test]
 fn whatever_the_worker_does_every_port_comes_back_once() {
     use crate::proto::types::Entropy;

@@ -2,6 +2,7 @@
 
 use super::*;
 
+// proves rfc8656:5-21, rfc8656:5-22, rfc8656:7.2-21, rfc8656:7.2-22
 #[test]
 fn a_user_s_quota_is_reached_and_comes_back() {
     let mut world = World::with(|config| config.allocations_per_user = 2);
@@ -15,6 +16,7 @@ fn a_user_s_quota_is_reached_and_comes_back() {
     assert_eq!(third.allocate(&mut world).code, 0);
 }
 
+// proves rfc8656:7.2-22
 #[test]
 fn a_new_time_limited_name_of_the_same_user_is_the_same_user() {
     use crate::proto::auth::credential::mint;
@@ -90,6 +92,7 @@ fn the_permissions_of_one_allocation_are_as_many_as_configured() {
     assert_eq!(alice.permit(&mut world, &["8.8.8.3:1"]).code, 0);
 }
 
+// proves rfc8656:12.2-4
 #[test]
 fn the_channels_of_one_allocation_are_as_many_as_configured() {
     let mut world = World::with(|config| config.channels_per_allocation = 2);
@@ -106,6 +109,7 @@ fn the_channels_of_one_allocation_are_as_many_as_configured() {
     assert_eq!(alice.bind(&mut world, 0x4002, "8.8.8.3:1").code, 0, "numbers are free again after their tie");
 }
 
+// proves rfc8656:6-1
 #[test]
 fn every_port_is_used_and_then_there_is_no_capacity() {
     let mut world = World::with(|config| config.ports = 50_000..=50_031);
@@ -142,6 +146,7 @@ fn leaving_ends_them_all_in_bounded_steps() {
     assert_eq!(world.server.poll_timeout().filter(|(_, wake)| *wake == Wake::Ending), None);
 }
 
+// proves rfc8656:6-6
 #[test]
 fn when_all_has_expired_nothing_is_left() {
     let mut world = World::new();

@@ -51,6 +51,7 @@ impl World {
     }
 }
 
+// proves rfc8016:3.1.2-1, rfc8016:3.1.2-2, rfc8016:3.1.2-3, rfc8016:3.4-1
 #[test]
 fn without_the_attribute_there_is_no_ticket_and_where_mobility_is_off_there_is_405() {
     let mut open = world();
@@ -60,9 +61,12 @@ fn without_the_attribute_there_is_no_ticket_and_where_mobility_is_off_there_is_4
     let mut bob = Client::named(&off, 2, "bob", "password");
     let told = bob.ask(&mut off, Method::Allocate, |writer| with_ticket(writer, b"")).expect("an answer");
     assert_eq!((told.code, off.allocations()), (405, 0));
+    let told = bob.ask(&mut off, Method::Allocate, |writer| with_ticket(writer, b"x")).expect("an answer");
+    assert_eq!((told.code, off.allocations()), (400, 0));
     assert_eq!(alice.show(&mut off, &ticket, None).code, 405);
 }
 
+// proves rfc8016:3.1.2-2, rfc8016:3.2.2-4
 #[test]
 fn an_allocate_that_brings_a_ticket_and_a_refresh_that_brings_none_get_400() {
     let mut world = world();
@@ -73,6 +77,7 @@ fn an_allocate_that_brings_a_ticket_and_a_refresh_that_brings_none_get_400() {
     assert_eq!(alice.show(&mut world, b"", None).code, 400);
 }
 
+// proves rfc8016:3-1, rfc8016:3.2.2-2, rfc8016:3.2.2-7, rfc8016:3.2.2-8, rfc8016:3.2.2-12
 #[test]
 fn both_five_tuples_are_the_clients_until_data_comes_from_the_new_one() {
     let mut world = world();
@@ -97,6 +102,7 @@ fn both_five_tuples_are_the_clients_until_data_comes_from_the_new_one() {
     assert_eq!(world.allocations(), 0);
 }
 
+// proves rfc8016:3.2.2-9, rfc8016:3.2.2-10
 #[test]
 fn a_client_that_only_listens_arrives_with_its_next_request() {
     let mut world = world();
@@ -110,6 +116,7 @@ fn a_client_that_only_listens_arrives_with_its_next_request() {
     assert!(world.changes.contains(&TableChange::Settle { relay: world.opened[0].0 }));
 }
 
+// proves rfc8016:3.2.2-3, rfc8016:3.2.2-13
 #[test]
 fn a_refresh_that_comes_again_gets_the_same_answer_and_a_used_ticket_none() {
     let mut world = world();
@@ -125,6 +132,7 @@ fn a_refresh_that_comes_again_gets_the_same_answer_and_a_used_ticket_none() {
     assert_eq!(Client::alice(&world, 3).show(&mut world, &ticket, None).code, 437);
 }
 
+// proves rfc8016:3.2.2-6, rfc8016:5-3, rfc8016:5-4
 #[test]
 fn a_stolen_ticket_is_worth_nothing_without_the_users_password() {
     let mut world = world();
@@ -143,8 +151,9 @@ fn a_stolen_ticket_is_worth_nothing_without_the_users_password() {
     assert_eq!(Client::alice(&world, 4).show(&mut world, &ticket, None).code, 0, "it was not used up");
 }
 
+// proves rfc8016:3.2.2-4, rfc8016:5-1
 #[test]
-fn a_ticket_that_we_did_not_write_gets_437() {
+fn a_ticket_that_we_did_not_write_gets_400() {
     let mut world = world();
     let (mut alice, ticket) = mobile(&mut world);
     let mut other = World::with(|config| config.mobility = true);
@@ -154,11 +163,12 @@ fn a_ticket_that_we_did_not_write_gets_437() {
     let mut flipped = ticket.clone();
     flipped[20] ^= 1;
     for bad in [&of_another_process[..], &flipped, &ticket[1..], b"x"] {
-        assert_eq!(new.show(&mut world, bad, None).code, 437);
+        assert_eq!(new.show(&mut world, bad, None).code, 400);
     }
     assert_eq!(alice.refresh(&mut world, None).code, 0);
 }
 
+// proves rfc8016:3.2.2-3
 #[test]
 fn the_ticket_of_an_allocation_that_is_over_does_not_open_its_successor() {
     let mut world = world();
@@ -187,6 +197,7 @@ fn an_allocation_that_is_being_opened_cannot_be_moved() {
     assert_eq!(Client::alice(&world, 2).show(&mut world, &ticket.0, None).code, 437);
 }
 
+// proves rfc8016:3.2.2-5
 #[test]
 fn a_five_tuple_with_an_allocation_of_its_own_takes_no_other() {
     let mut world = world();
@@ -359,6 +370,7 @@ fn with_the_move_every_nonce_of_the_old_five_tuple_dies_and_nothing_captured_the
     assert_eq!((new.refresh(&mut world, None).code, world.allocations()), (0, 2));
 }
 
+// proves rfc8016:3.2.2-12
 #[test]
 fn where_a_client_was_awaited_in_vain_nonces_die_too() {
     let mut world = world();
@@ -390,6 +402,7 @@ fn a_first_nonce_no_newer_than_the_allocations_newest_costs_a_438_and_no_more() 
     }
 }
 
+// proves rfc8016:3.2.2-1
 #[test]
 fn mobility_that_a_reload_turns_off_takes_no_more_moves() {
     let mut world = world();
@@ -553,6 +566,7 @@ mod between_workers {
         (alice, told.ticket.expect("a ticket was asked for"), [world.opened[0].0, world.opened[1].0])
     }
 
+    // proves rfc8016:3.2.2-7, rfc8016:3.2.2-12
     #[test]
     fn both_addresses_of_a_dual_allocation_go_along() {
         let mut world = world();
@@ -638,4 +652,46 @@ mod between_workers {
         assert_eq!(world.changes.iter().filter(|change| **change == forbid).count(), 2);
         assert!(!world.server.is_reconfiguring());
     }
+}
+
+// proves rfc8656:21.4-1, rfc8656:21.4-2
+#[test]
+fn nobody_moves_to_the_end_of_a_tunnel() {
+    let mut world = world();
+    let (mut alice, ticket) = mobile(&mut world);
+    for address in ["[2001:0:808:808::1]:5000", "[2002:808:808::1]:5000"] {
+        let mut afar = Client::alice(&world, 2);
+        afar.from.client = crate::proto::types::ClientAddr::new(address.parse().expect("an address"));
+        let key = &world.server.config.challenger.nonce_key;
+        afar.nonce = key.mint(world.now().tick(), &afar.from).0.to_vec();
+        assert_eq!(afar.show(&mut world, &ticket, None).code, 403, "{address}");
+    }
+    assert_eq!(alice.refresh(&mut world, None).code, 0, "it stays where it is");
+    assert_eq!(Client::alice(&world, 3).show(&mut world, &ticket, None).code, 0, "the ticket is still good");
+}
+
+// proves rfc8016:3.2.2-13, rfc8016:3.2.2-15
+#[test]
+fn a_refresh_that_comes_again_is_known_for_thirty_seconds() {
+    let mut world = world();
+    let (_, ticket) = mobile(&mut world);
+    let mut new = Client::alice(&world, 2);
+    let request = new.request(Method::Refresh, |writer| {
+        writer.attribute(attribute::MOBILITY_TICKET, &ticket);
+    });
+    let first = world.send(new.from, &request);
+    world.pass(30);
+    assert_eq!(world.send(new.from, &request), first);
+}
+
+// proves rfc8016:3.1.2-3, rfc8016:3.1.2-4, rfc8016:3.3-1, rfc8016:4-1
+#[test]
+fn a_ticket_is_short_enough_for_any_path() {
+    let mut world = world();
+    let told = Client::alice(&world, 1).ask(&mut world, Method::Allocate, |writer| {
+        udp(writer);
+        writer.attribute(0x8030, b"");
+    });
+    let ticket = told.and_then(|told| told.ticket).expect("a ticket was asked for");
+    assert_eq!(ticket.len(), 32, "a response with it stays below 548 bytes");
 }

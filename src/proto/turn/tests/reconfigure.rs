@@ -117,6 +117,7 @@ fn while_both_secrets_stand_both_are_good() {
     assert_eq!(minted(&world, 2, ANOTHER_SECRET).allocate(&mut world).code, 0);
 }
 
+// proves rfc8656:6-2, rfc8656:6-3
 #[test]
 fn a_user_that_is_removed_keeps_the_call_and_gets_no_other() {
     let mut world = World::new();

@@ -2,6 +2,7 @@
 
 use super::*;
 
+// proves rfc8656:8.2-3, rfc8656:8.2-4, rfc8656:8.2-5
 #[test]
 fn a_refresh_counts_from_now_and_is_capped() {
     let mut world = World::new();
@@ -19,6 +20,7 @@ fn a_refresh_counts_from_now_and_is_capped() {
     assert_eq!(world.server.occupancy().live, 0);
 }
 
+// proves rfc8656:8.2-3, rfc8656:8.2-4
 #[test]
 fn a_shorter_lifetime_ends_it_sooner() {
     let mut world = World::new();
@@ -57,6 +59,7 @@ fn an_expired_allocation_frees_its_port_and_tells_why() {
     assert_eq!(alice.refresh(&mut world, None).code, 437);
 }
 
+// proves rfc8656:8.2-2, rfc8656:8.2-5
 #[test]
 fn lifetime_zero_is_answered_when_the_port_is_closed() {
     let mut world = World::new();
@@ -90,6 +93,7 @@ fn a_repeated_release_gets_the_same_answer_after_the_allocation_is_gone() {
     assert_eq!(world.send(alice.from, &release), Some(first));
 }
 
+// proves rfc8656:8.2-1
 #[test]
 fn a_family_that_is_not_the_allocation_s_is_a_mismatch() {
     let mut world = World::new();
@@ -106,6 +110,7 @@ fn a_family_that_is_not_the_allocation_s_is_a_mismatch() {
     assert_eq!(world.server.occupancy().live, 1);
 }
 
+// proves rfc8656:5-11
 #[test]
 fn nothing_to_refresh_is_a_mismatch() {
     let mut world = World::new();

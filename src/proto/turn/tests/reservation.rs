@@ -27,6 +27,7 @@ fn claim(world: &mut World, number: u16, token: [u8; 8]) -> Told {
     Client::alice(world, number).ask(world, Method::Allocate, with_token(token)).expect("an answer")
 }
 
+// proves rfc8656:7.2-25
 #[test]
 fn a_token_is_good_from_any_five_tuple_user_and_worker() {
     let mut world = World::new();
@@ -56,6 +57,7 @@ fn a_token_of_an_ipv6_pair_stands_for_an_ipv6_port() {
     assert_eq!((second.ip(), second.port()), (first.ip(), first.port() + 1));
 }
 
+// proves rfc8656:7.2-9, rfc8656:7.2-28, rfc8656:7.2-29
 #[test]
 fn a_token_outlives_thirty_seconds_from_its_answer_and_the_allocation_that_made_it() {
     let mut world = World::new();
@@ -88,6 +90,7 @@ fn a_reserved_port_that_somebody_else_took_meanwhile_is_not_replaced_by_another(
     assert_eq!(claim(&mut world, 2, token).code, 508, "the token is used up");
 }
 
+// proves rfc8656:7.2-26, rfc8656:7.2-27
 #[test]
 fn another_port_for_one_that_was_taken_is_even_too_and_its_neighbour_reserved() {
     for reserve in [false, true] {
@@ -144,6 +147,7 @@ fn a_pair_given_back_before_it_was_open_keeps_no_port() {
     assert_eq!((ports.used, ports.reserved), (0, 0));
 }
 
+// proves rfc8656:7.2-16
 #[test]
 fn reservations_cannot_use_up_the_ports_of_others() {
     let mut world = World::with(|config| {

@@ -92,6 +92,7 @@ impl Holder {
     }
 }
 
+// proves rfc7635:4-1, rfc7635:6.1-1
 #[test]
 fn a_stranger_is_told_where_a_token_would_help_and_a_stale_nonce_is_not() {
     let mut world = world();
@@ -108,6 +109,7 @@ fn a_stranger_is_told_where_a_token_would_help_and_a_stale_nonce_is_not() {
     assert_eq!((answer.error_code, answer.third_party), (Some(438), None));
 }
 
+// proves rfc7635:4.1-1, rfc7635:7-1, rfc7635:7-4, rfc8656:7.2-3
 #[test]
 fn a_token_carries_a_call_whose_other_requests_need_it_no_more() {
     let mut world = world();
@@ -121,6 +123,7 @@ fn a_token_carries_a_call_whose_other_requests_need_it_no_more() {
     assert_eq!(Client::alice(&world, 2).allocate(&mut world).code, 0, "a password is as good as ever");
 }
 
+// proves rfc7635:7-2
 #[test]
 fn one_wrong_bit_in_the_token_and_there_is_no_allocation() {
     let mut world = world();
@@ -134,6 +137,7 @@ fn one_wrong_bit_in_the_token_and_there_is_no_allocation() {
     assert!(world.opened.is_empty());
 }
 
+// proves rfc7635:7-1, rfc7635:7-2, rfc7635:7-6
 #[test]
 fn an_expired_token_and_one_of_another_key_id_are_refused() {
     let mut world = world();
@@ -145,6 +149,7 @@ fn an_expired_token_and_one_of_another_key_id_are_refused() {
     assert_eq!(late.refused(&mut world), 401);
 }
 
+// proves rfc7635:9-2
 #[test]
 fn no_lifetime_reaches_beyond_the_token_and_the_call_ends_with_it() {
     let mut world = world();
@@ -161,6 +166,7 @@ fn no_lifetime_reaches_beyond_the_token_and_the_call_ends_with_it() {
     assert_eq!(short.allocate(&mut world).lifetime, Some(30), "shorter than any default");
 }
 
+// proves rfc7635:9-5
 #[test]
 fn a_newer_token_even_of_a_newer_key_carries_the_call_on_and_counts_for_the_same() {
     let mut world = world();
@@ -203,6 +209,7 @@ fn a_step_of_the_wall_clock_ends_no_token_s_call() {
     }
 }
 
+// proves rfc7635:7-9, rfc7635:12-1
 #[test]
 fn a_server_that_takes_no_tokens_does_not_understand_them() {
     let mut world = World::new();
@@ -215,6 +222,7 @@ fn a_server_that_takes_no_tokens_does_not_understand_them() {
     assert_eq!((told.code, told.unknown), (420, vec![ACCESS_TOKEN]));
 }
 
+// proves rfc7635:5-1, rfc7635:7-8
 #[test]
 fn a_token_negotiates_the_integrity_of_its_answers_like_a_password() {
     let mut world = world();
@@ -289,4 +297,26 @@ fn a_ticket_given_to_another_key_id_moves_nothing_until_it_is_renewed_in_place()
     let newer = show(&mut holder, &mut world, &ticket).ticket.expect("a ticket of the new key id");
     (holder.client.from, holder.client.nonce) = (elsewhere, nonce);
     assert_eq!(show(&mut holder, &mut world, &newer).code, 0);
+}
+
+// proves rfc7635:7-7
+#[test]
+fn a_good_token_without_the_key_in_it_gets_401() {
+    let mut world = world();
+    let mut thief = Holder::new(&world, 1, "old", 3_600);
+    thief.client.key = MacKey::new(b"whatever the thief thinks");
+    assert_eq!(thief.refused(&mut world), 401);
+    assert!(world.opened.is_empty());
+}
+
+// proves rfc7635:9-1
+#[test]
+fn one_token_is_good_for_several_allocations() {
+    let mut world = world();
+    let mut first = Holder::new(&world, 1, "old", 3_600);
+    assert_eq!(first.allocate(&mut world).code, 0);
+    let elsewhere = Client::named(&world, 2, "old", "");
+    let client = Client { from: elsewhere.from, nonce: elsewhere.nonce, ..first.client.clone() };
+    let mut second = Holder { client, token: first.token };
+    assert_eq!((second.allocate(&mut world).code, world.opened.len()), (0, 2));
 }

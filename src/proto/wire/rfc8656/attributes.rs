@@ -272,6 +272,7 @@ mod tests {
         TransactionId::with_cookie(*b"\xb7\xe7\xa7\x01\xbc\x34\xd6\x86\xfa\x87\xdf\xae");
 
     // proves rfc8489:14.2-1
+    // proves rfc8656:18.3-1, rfc8656:18.5-1
     #[test]
     fn addresses_stand_as_in_rfc_5769() {
         let v4 = xor_address("192.0.2.1:32853".parse().unwrap(), TRANSACTION);

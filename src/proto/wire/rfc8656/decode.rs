@@ -470,6 +470,7 @@ mod tests {
         }
     }
 
+    // proves rfc8656:18.2-1, rfc8656:18.10-1
     #[test]
     fn every_field_is_found() {
         let bytes = request(|writer| {
@@ -513,6 +514,7 @@ mod tests {
     }
 
     // proves rfc8489:14.6-1, rfc8489:14.6-2, rfc8489:14.6-3
+    // proves rfc8656:18.9-1, rfc8656:18.10-1
     #[test]
     fn a_bad_value_is_noted_and_its_field_empty() {
         let too_long = [b'x'; 764];

@@ -314,6 +314,7 @@ mod tests {
     }
 
     // proves rfc8489:5-6, rfc8489:5-7
+    // proves rfc8656:18.5-1
     #[test]
     fn a_success_comes_back_as_it_was() {
         let key = MacKey::new(b"key");
@@ -334,6 +335,7 @@ mod tests {
         }
     }
 
+    // proves rfc8656:18.12-1, rfc8656:18.12-2
     #[test]
     fn a_dual_allocation_s_two_addresses_stand_in_order_and_a_missing_one_is_named_with_its_family() {
         let v4 = RelayAddr::new("203.0.113.7:50001".parse().unwrap());
@@ -358,6 +360,7 @@ mod tests {
     }
 
     // proves rfc8489:6.3.1.1-4, rfc8489:14.13-1
+    // proves rfc8656:18-2
     #[test]
     fn unknown_attributes_stand_in_order_and_are_padded() {
         let mut response =

@@ -274,6 +274,7 @@ mod tests {
     }
 
     // proves rfc8489:5-1, rfc8489:5-2, rfc8489:6.3.1.1-1
+    // proves rfc8656:17-1
     #[test]
     fn type_bits_round_trip_for_every_method_and_class() {
         let classes =
