@@ -24,6 +24,7 @@ use super::ops::Login;
 use super::ops::NonceUse;
 use super::ops::Odd;
 use super::ops::Op;
+use super::ops::PasswordUse;
 use super::ops::TicketUse;
 use super::ops::Wait;
 use super::reference::Effect;
@@ -204,8 +205,8 @@ impl Driver {
         };
         let noise = || Nonce { text: b"noise".to_vec(), client, issued: None, anonymous: false };
         let nonce = nonce.cloned().unwrap_or_else(noise);
-        let (name, password) = name_and_password(login.user, login.password);
-        let who = Who { user: login.user, name, password, which: login.password };
+        let wants = self.wants(body);
+        let who = self.who(client, login, &wants);
         self.transactions += 1;
         let asked = Asked {
             client,
@@ -213,11 +214,28 @@ impl Driver {
             who: Some(who),
             nonce: Some(nonce),
             odd: login.odd,
-            wants: self.wants(body),
+            wants,
         };
         let bytes = asked.bytes();
         self.sent.push((asked.clone(), bytes.clone()));
         self.request(&asked, &bytes).map(|_| ())
+    }
+
+    /// Whose name and password a client uses.
+    fn who(&self, client: usize, login: Login, wants: &Wants) -> Who {
+        let about = self.reference.by_ticket(wants).or_else(|| self.reference.at(client));
+        let owner = about.map(|at| &self.reference.allocations[at].who);
+        let user = login.user.unwrap_or_else(|| owner.map_or([0, 0, 1, 2, 0, 3][client], |owner| owner.user));
+        let which = match login.password {
+            PasswordUse::Right => match owner.filter(|owner| owner.user == user) {
+                Some(owner) => owner.which,
+                None => self.reference.password_of(user),
+            },
+            PasswordUse::Of(which) => which,
+            PasswordUse::Wrong => 2,
+        };
+        let (name, password) = name_and_password(user, which);
+        Who { user, name, password, which }
     }
 
     fn naked(&mut self, client: usize) -> Result<(), String> {
@@ -229,7 +247,8 @@ impl Driver {
     }
 
     fn burst(&mut self, client: usize, user: usize, count: usize) -> Result<(), String> {
-        let login = Login { user, password: 0, nonce: NonceUse::Last, odd: Odd::No };
+        let login =
+            Login { user: Some(user), password: PasswordUse::Right, nonce: NonceUse::Last, odd: Odd::No };
         let body = Body::Refresh { lifetime: None, family: None, ticket: TicketUse::No };
         (0..count).try_for_each(|_| self.ask(client, login, &body))
     }

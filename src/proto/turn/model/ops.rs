@@ -1,7 +1,5 @@
 //! What can happen to the server: each [`Op`] is eight bytes, so that a fuzzer's bytes are a history.
 
-use super::setup::PEERS;
-
 /// Bytes of one operation.
 pub const OP_LEN: usize = 8;
 
@@ -93,14 +91,25 @@ pub enum Op {
 /// As whom a request is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Login {
-    /// Which user.
-    pub user: usize,
-    /// Which of the user's passwords; 2 is a wrong one.
-    pub password: usize,
+    /// Which user; `None` for the one whose allocation it is about, or who is at home there.
+    pub user: Option<usize>,
+    /// Under which password.
+    pub password: PasswordUse,
     /// Under which nonce.
     pub nonce: NonceUse,
     /// What else is wrong.
     pub odd: Odd,
+}
+
+/// Which password a request is signed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasswordUse {
+    /// That of the allocation, or the one that is good now.
+    Right,
+    /// One of the two that the user has at different times.
+    Of(usize),
+    /// A wrong one.
+    Wrong,
 }
 
 /// Which nonce a request shows.
@@ -236,8 +245,13 @@ impl Bytes<'_> {
 
 /// Few clients and few users meet often.
 const CLIENT_OFTEN: [usize; 10] = [0, 0, 0, 1, 1, 2, 2, 3, 4, 5];
+/// Most peers may be reached.
+const PEER_OFTEN: [usize; 20] = [0, 0, 0, 1, 1, 2, 2, 3, 3, 7, 7, 5, 5, 6, 8, 9, 10, 4, 11, 12];
 const LIFETIMES: [Option<u32>; 6] = [None, Some(0), Some(1), Some(700), Some(1_200), Some(u32::MAX)];
-const CHANNELS: [u16; 8] = [0x4000, 0x4000, 0x4001, 0x4002, 0x4003, 0x4FFF, 0x5000, 0x3FFF];
+const CHANNELS: [u16; 16] = [
+    0x4000, 0x4000, 0x4000, 0x4000, 0x4001, 0x4001, 0x4001, 0x4002, 0x4002, 0x4002, 0x4003, 0x4003, 0x4003,
+    0x4FFF, 0x5000, 0x3FFF,
+];
 const FAMILIES: [Option<u8>; 6] = [None, None, None, Some(1), Some(2), Some(9)];
 
 impl Op {
@@ -247,35 +261,41 @@ impl Op {
         let mut bytes = Bytes(bytes);
         let kind = bytes.below(64);
         match kind {
-            0..=9 => Self::ask(&mut bytes, Body::allocate),
-            10..=17 => Self::ask(&mut bytes, Body::refresh),
-            18..=22 => Self::ask(&mut bytes, Body::permit),
-            23..=29 => Self::ask(&mut bytes, Body::bind),
-            30 => Self::Naked { client: bytes.pick(&CLIENT_OFTEN) },
-            31..=34 => Self::Replay { back: bytes.below(12) },
-            35 => Self::Burst {
+            0..=8 => Self::ask(&mut bytes, Body::allocate),
+            9..=17 => Self::ask(&mut bytes, Body::refresh),
+            18..=24 => Self::ask(&mut bytes, Body::permit),
+            25..=33 => Self::ask(&mut bytes, Body::bind),
+            34 => Self::Naked { client: bytes.pick(&CLIENT_OFTEN) },
+            35..=39 => Self::Replay { back: bytes.below(12) },
+            40 => Self::Burst {
                 client: bytes.pick(&CLIENT_OFTEN),
                 user: bytes.pick(&[0, 0, 0, 1, 2]),
-                count: bytes.pick(&[1, 3, 254, 300]),
+                count: bytes.pick(&[1, 3, 2, 254, 300]),
             },
-            36..=38 => Self::Send { client: bytes.pick(&CLIENT_OFTEN), peer: bytes.below(PEERS) },
-            39..=41 => Self::Data { client: bytes.pick(&CLIENT_OFTEN), channel: bytes.pick(&CHANNELS) },
-            42..=44 => Self::FromPeer { client: bytes.pick(&CLIENT_OFTEN), peer: bytes.below(PEERS) },
-            45..=52 => Self::Wait(Wait::decode(&mut bytes)),
-            53 => Self::SetWallClock(bytes.pick(&[60, -60, 4_000, -4_000, 90_000, -90_000])),
-            54 | 55 => Self::Fail {
+            41 | 42 => Self::Send { client: bytes.pick(&CLIENT_OFTEN), peer: bytes.pick(&PEER_OFTEN) },
+            43..=45 => Self::Data { client: bytes.pick(&CLIENT_OFTEN), channel: bytes.pick(&CHANNELS) },
+            46 | 47 => Self::FromPeer { client: bytes.pick(&CLIENT_OFTEN), peer: bytes.pick(&PEER_OFTEN) },
+            48..=53 => Self::Wait(Wait::decode(&mut bytes)),
+            54 => Self::SetWallClock(bytes.pick(&[60, -60, 4_000, -4_000, 90_000, -90_000])),
+            55 | 56 => Self::Fail {
                 worker: bytes.below(3),
-                times: bytes.pick(&[1, 1, 2, 17]),
-                how: bytes.pick(&[Failure::Taken, Failure::NoRoom, Failure::AddressGone, Failure::Other]),
+                times: bytes.pick(&[1, 1, 1, 2, 17]),
+                how: bytes.pick(&[
+                    Failure::Taken,
+                    Failure::Taken,
+                    Failure::NoRoom,
+                    Failure::AddressGone,
+                    Failure::Other,
+                ]),
             },
-            56 | 57 => Self::Hold { worker: bytes.below(3) },
+            57 => Self::Hold { worker: bytes.below(3) },
             58..=60 => {
                 Self::Deliver { worker: bytes.below(3), count: bytes.pick(&[None, None, Some(1), Some(2)]) }
             }
             61 | 62 => Self::Reconfigure(Change::decode(&mut bytes)),
-            _ => match bytes.below(8) {
-                6 => Self::Drain,
-                7 => Self::EndAll,
+            _ => match bytes.below(32) {
+                31 => Self::Drain,
+                30 => Self::EndAll,
                 _ => Self::Wait(Wait::Millis(250)),
             },
         }
@@ -286,17 +306,25 @@ impl Op {
         let who = bytes.next();
         let odd = bytes.next();
         let login = Login {
-            user: [0, 0, 0, 0, 1, 1, 2, 2, 3, 4, 5, 0, 0, 0, 1, 2][usize::from(who & 15)],
-            password: [0, 0, 0, 0, 0, 1, 2, 0][usize::from(who >> 5)],
-            nonce: match odd & 31 {
-                29 => NonceUse::First,
-                30 => NonceUse::Foreign,
-                31 => NonceUse::Noise,
+            user: match who & 15 {
+                0..=11 => None,
+                user => Some(usize::from(user - 10) % 6),
+            },
+            password: match who >> 4 {
+                13 => PasswordUse::Of(0),
+                14 => PasswordUse::Of(1),
+                15 => PasswordUse::Wrong,
+                _ => PasswordUse::Right,
+            },
+            nonce: match odd & 63 {
+                60 | 61 => NonceUse::First,
+                62 => NonceUse::Foreign,
+                63 => NonceUse::Noise,
                 _ => NonceUse::Last,
             },
-            odd: match odd >> 5 {
-                7 if odd & 3 == 1 => Odd::Unknown,
-                7 if odd & 3 == 2 => Odd::Bad,
+            odd: match odd >> 6 {
+                3 if odd & 15 == 1 => Odd::Unknown,
+                3 if odd & 15 == 2 => Odd::Bad,
                 _ => Odd::No,
             },
         };
@@ -326,8 +354,8 @@ impl Body {
         let last = bytes.next();
         Self::Allocate {
             transport: match first >> 4 {
-                14 => None,
-                15 => Some(6),
+                14 if first & 15 == 0 => None,
+                15 if first & 15 == 0 => Some(6),
                 _ => Some(17),
             },
             lifetime: LIFETIMES[usize::from(last & 7) % LIFETIMES.len()],
@@ -338,20 +366,21 @@ impl Body {
             dont_fragment: first & 16 != 0,
             ticket: match last >> 4 {
                 15 => TicketUse::Noise,
-                8..=14 => TicketUse::Empty,
+                5..=14 => TicketUse::Empty,
                 _ => TicketUse::No,
             },
         }
     }
 
     fn refresh(bytes: &mut Bytes<'_>) -> Self {
-        let family = if bytes.rarely(3) { bytes.pick(&FAMILIES[2..]) } else { None };
-        let lifetime = bytes.pick(&LIFETIMES);
+        let family = if bytes.rarely(4) { bytes.pick(&FAMILIES[2..]) } else { None };
+        let lifetime =
+            bytes.pick(&[None, None, Some(0), Some(1), Some(1), Some(700), Some(1_200), Some(u32::MAX)]);
         let ticket = match bytes.below(16) {
-            0..=8 => TicketUse::No,
-            9 => TicketUse::Empty,
-            10 => TicketUse::Noise,
-            back @ 11..=14 => TicketUse::Given(if back == 14 { 1 } else { 0 }),
+            0..=7 => TicketUse::No,
+            8 => TicketUse::Empty,
+            9 => TicketUse::Noise,
+            10..=13 => TicketUse::Given(0),
             back => TicketUse::Given(back - 13),
         };
         Self::Refresh { lifetime, family, ticket }
@@ -359,12 +388,12 @@ impl Body {
 
     fn permit(bytes: &mut Bytes<'_>) -> Self {
         let count = bytes.pick(&[1, 1, 1, 2, 3, 0]);
-        Self::Permit { peers: (0..count).map(|_| bytes.below(PEERS)).collect() }
+        Self::Permit { peers: (0..count).map(|_| bytes.pick(&PEER_OFTEN)).collect() }
     }
 
     fn bind(bytes: &mut Bytes<'_>) -> Self {
         let channel = bytes.pick(&CHANNELS);
-        let peer = bytes.below(PEERS);
+        let peer = bytes.pick(&PEER_OFTEN);
         match bytes.below(16) {
             14 => Self::Bind { channel: None, peer: Some(peer) },
             15 => Self::Bind { channel: Some(channel), peer: None },
@@ -377,7 +406,9 @@ impl Wait {
     fn decode(bytes: &mut Bytes<'_>) -> Self {
         match bytes.below(4) {
             0 => Self::Millis(bytes.pick(&[1, 250, 1_000, 2_250, 30_000, 40_000, 60_000])),
-            1 => Self::Millis(bytes.pick(&[100_000, 299_000, 400_000, 600_000, 3_600_000, 20_000_000])),
+            1 => Self::Millis(
+                bytes.pick(&[50_000, 100_000, 150_000, 299_000, 400_000, 600_000, 3_600_000, 20_000_000]),
+            ),
             _ => Self::Edge { skip: bytes.below(6), off: bytes.pick(&[-1, 0, 1, 250, -250, 0]) },
         }
     }
@@ -386,10 +417,10 @@ impl Wait {
 impl Change {
     fn decode(bytes: &mut Bytes<'_>) -> Self {
         Self {
-            credentials: bytes.pick(&[0, 0, 1, 2, 3]),
-            policy: bytes.below(4),
+            credentials: bytes.pick(&[0, 0, 0, 1, 2, 3]),
+            policy: bytes.pick(&[0, 0, 1, 2, 3]),
             times: bytes.below(2),
-            quotas: (bytes.pick(&[0, 0, 1, 3]), bytes.pick(&[0, 0, 1, 3])),
+            quotas: (bytes.pick(&[0, 0, 0, 1, 3]), bytes.pick(&[0, 0, 0, 1, 3])),
             mobility: !bytes.rarely(4),
         }
     }

@@ -53,3 +53,33 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn zz_trace() {
+    let seed: u64 = std::env::var("SEED").unwrap().parse().unwrap();
+    let (setup, ops) = decode(&bytes_of(seed));
+    eprintln!("{setup:?}");
+    let mut driver = Driver::new(&setup);
+    for op in &ops {
+        let n = driver.reference.coverage.codes.len();
+        driver.play(op).unwrap();
+        eprintln!(
+            "{} {op:?} -> {:?} {:?}",
+            driver.world.now_ms,
+            &driver.reference.coverage.codes[n..],
+            driver
+                .reference
+                .allocations
+                .iter()
+                .map(|a| (
+                    a.home,
+                    &a.who.name,
+                    match a.phase {
+                        super::reference::Phase::Live => "live",
+                        _ => "-",
+                    }
+                ))
+                .collect::<Vec<_>>()
+        );
+    }
+}

@@ -298,6 +298,13 @@ impl Reference {
             && expires <= now.unix + CREDENTIAL_LIFETIME_S + 300
     }
 
+    /// Which of a user's passwords is good now, if any is.
+    pub(super) fn password_of(&self, user: usize) -> usize {
+        let (alice, bob, secrets) = GOOD[self.now_good.credentials];
+        let good = if user < STATIC.len() { [alice, bob][user] } else { secrets.first().copied() };
+        good.unwrap_or(0)
+    }
+
     /// Whether a port of this address could be reached.
     pub(super) fn may_permit(&self, peer: IpAddr) -> bool {
         let denied = DENIALS[self.now_good.policy].iter().any(|rule| rule.parse() == Ok(peer));

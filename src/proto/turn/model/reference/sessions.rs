@@ -19,7 +19,7 @@ impl Reference {
     }
 
     /// The live allocation whose last ticket this is.
-    pub(super) fn by_ticket(&self, wants: &Wants) -> Option<usize> {
+    pub(in crate::proto::turn::model) fn by_ticket(&self, wants: &Wants) -> Option<usize> {
         let Wants::Refresh { ticket: Some(ticket), .. } = wants else { return None };
         let is_its = |it: &Allocation| it.ticket.as_ref() == Some(ticket) && matches!(it.phase, Phase::Live);
         self.allocations.iter().position(is_its).filter(|_| self.now_good.mobility)
