@@ -448,6 +448,11 @@ impl Driver {
             if self.reference.allocations.iter().any(|it| it.next == Some(client)) {
                 continue;
             }
+            if self.reference.at(client).is_none() {
+                self.send(client, self.peer(0))?;
+                self.data(client, 0x4000)?;
+                continue;
+            }
             (0..PEERS).try_for_each(|peer| self.send(client, self.peer(peer)))?;
             (0x4000..0x4004).try_for_each(|channel| self.data(client, channel))?;
         }

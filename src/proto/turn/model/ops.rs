@@ -244,7 +244,7 @@ impl Bytes<'_> {
 }
 
 /// Few clients and few users meet often.
-const CLIENT_OFTEN: [usize; 10] = [0, 0, 0, 1, 1, 2, 2, 3, 4, 5];
+const CLIENT_OFTEN: [usize; 16] = [0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 4, 5];
 /// Most peers may be reached.
 const PEER_OFTEN: [usize; 20] = [0, 0, 0, 1, 1, 2, 2, 3, 3, 7, 7, 5, 5, 6, 8, 9, 10, 4, 11, 12];
 const LIFETIMES: [Option<u32>; 6] = [None, Some(0), Some(1), Some(700), Some(1_200), Some(u32::MAX)];
@@ -404,12 +404,14 @@ impl Body {
 
 impl Wait {
     fn decode(bytes: &mut Bytes<'_>) -> Self {
-        match bytes.below(4) {
-            0 => Self::Millis(bytes.pick(&[1, 250, 1_000, 2_250, 30_000, 40_000, 60_000])),
-            1 => Self::Millis(
-                bytes.pick(&[50_000, 100_000, 150_000, 299_000, 400_000, 600_000, 3_600_000, 20_000_000]),
-            ),
-            _ => Self::Edge { skip: bytes.below(6), off: bytes.pick(&[-1, 0, 1, 250, -250, 0]) },
+        match bytes.below(16) {
+            0..=3 => Self::Millis(bytes.pick(&[1, 250, 1_000, 2_250, 30_000, 40_000, 60_000])),
+            4..=6 => Self::Millis(bytes.pick(&[50_000, 100_000, 150_000, 290_000])),
+            7 => Self::Millis(bytes.pick(&[400_000, 600_000, 3_600_000, 20_000_000])),
+            _ => Self::Edge {
+                skip: bytes.pick(&[0, 0, 0, 1, 1, 2, 3, 5]),
+                off: bytes.pick(&[-1, 0, 1, 250, -250, 0]),
+            },
         }
     }
 }

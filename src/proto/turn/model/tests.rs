@@ -9,7 +9,7 @@ use crate::proto::turn::testing::Dice;
 use crate::proto::types::Entropy;
 
 /// Histories of the fixed seeds.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 300;
 
 fn an_op() -> impl Strategy<Value = Op> {
     any::<[u8; ops::OP_LEN]>().prop_map(|bytes| Op::decode(&bytes))
