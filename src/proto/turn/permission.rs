@@ -37,9 +37,11 @@ impl Permissions {
         self.until.len() + peers.iter().filter(|peer| !self.until.contains_key(*peer)).count()
     }
 
-    /// Installs or refreshes a permission.
+    /// Installs or refreshes a permission. The later end counts, as it does in the tables of workers: what was granted
+    /// under a configuration with longer permissions is not forgotten before it is over there.
     pub(super) fn install(&mut self, peer: IpAddr, until: Deadline) {
-        self.until.insert(peer, until);
+        let end = self.until.entry(peer).or_insert(until);
+        *end = until.max(*end);
     }
 
     /// How many are remembered, their time over or not.

@@ -1,4 +1,4 @@
-//! Random histories.
+//! Random histories: of fixed seeds, and of fresh ones.
 
 use std::collections::BTreeSet;
 
@@ -19,11 +19,32 @@ fn a_setup() -> impl Strategy<Value = Setup> {
     any::<[u8; SETUP_LEN]>().prop_map(|bytes| Setup::decode(&bytes))
 }
 
-/// The bytes of a seed's history.
-fn bytes_of(seed: u64) -> Vec<u8> {
+/// The history of a seed.
+fn history(seed: u64) -> (Setup, Vec<Op>) {
     let mut bytes = vec![0; SETUP_LEN + 150 * ops::OP_LEN];
     Dice::new(seed).fill_secret(&mut bytes);
-    bytes
+    decode(&bytes)
+}
+
+/// What goes wrong, in the shortest history that is found by leaving operations out.
+fn shortest(setup: &Setup, ops: &[Op]) -> String {
+    let mut ops = ops.to_vec();
+    let mut violation = run(setup, &ops).expect_err("it goes wrong");
+    let mut chunk = ops.len();
+    while chunk > 0 {
+        let mut at = 0;
+        while at < ops.len() {
+            let mut fewer = ops.clone();
+            fewer.drain(at..ops.len().min(at + chunk));
+            match run(setup, &fewer) {
+                Err(other) => (ops, violation) = (fewer, other),
+                Ok(_) => at += chunk,
+            }
+        }
+        chunk /= 2;
+    }
+    let lines: Vec<_> = ops.iter().enumerate().map(|(step, op)| format!("{step:3} {op:?}")).collect();
+    format!("{violation}\n{setup:?}\n{}", lines.join("\n"))
 }
 
 #[test]
@@ -31,8 +52,8 @@ fn fixed_histories_bring_about_everything() {
     let mut all = Report::default();
     let mut answers = BTreeSet::new();
     for seed in 1..=SEEDS {
-        let report =
-            run_bytes(&bytes_of(seed)).unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
+        let (setup, ops) = history(seed);
+        let Ok(report) = run(&setup, &ops) else { panic!("seed {seed}: {}", shortest(&setup, &ops)) };
         answers.extend(report.answers);
         all.repeated += report.repeated;
         all.dropped += report.dropped;
@@ -51,35 +72,5 @@ proptest! {
         if let Err(violation) = run(&setup, &ops) {
             prop_assert!(false, "{violation}");
         }
-    }
-}
-
-#[test]
-fn zz_trace() {
-    let seed: u64 = std::env::var("SEED").unwrap().parse().unwrap();
-    let (setup, ops) = decode(&bytes_of(seed));
-    eprintln!("{setup:?}");
-    let mut driver = Driver::new(&setup);
-    for op in &ops {
-        let n = driver.reference.coverage.codes.len();
-        driver.play(op).unwrap();
-        eprintln!(
-            "{} {op:?} -> {:?} {:?}",
-            driver.world.now_ms,
-            &driver.reference.coverage.codes[n..],
-            driver
-                .reference
-                .allocations
-                .iter()
-                .map(|a| (
-                    a.home,
-                    &a.who.name,
-                    match a.phase {
-                        super::reference::Phase::Live => "live",
-                        _ => "-",
-                    }
-                ))
-                .collect::<Vec<_>>()
-        );
     }
 }
