@@ -43,6 +43,12 @@ impl Reference {
         let now_ms = now.tick().as_millis();
         let at = self.at(asked.client);
         if at.is_some_and(|at| self.allocations[at].transit.is_some()) {
+            // A worker that does not have the allocation yet takes its client for a stranger, where that needs no state.
+            let unproved =
+                asked.who.is_none() || matches!(self.judge_nonce(now_ms, asked), Presented::Foreign);
+            if unproved && !said.replies.is_empty() {
+                return self.refused(asked, said, &[401, 438]);
+            }
             self.coverage.dropped += 1;
             return said.nothing_left().map(|()| Effect::Nothing);
         }
