@@ -376,6 +376,7 @@ impl Reference {
     /// Keeps the port beside that of `leg`.
     pub(super) fn reserve(&mut self, now_ms: u64, leg: &Leg) -> (bool, u16) {
         let (over_v6, port) = (leg.over_v6, leg.port + 1);
+        self.reserved.retain(|it| it.until > now_ms);
         self.reserved.push(Reserved { over_v6, port, token: None, until: now_ms + 40_000 });
         (over_v6, port)
     }
