@@ -82,7 +82,7 @@ impl Driver {
             Op::Burst { client, user, count } => self.burst(*client, *user, *count)?,
             Op::Send { client, peer } => self.send(*client, self.peer(*peer))?,
             Op::Data { client, channel } => self.data(*client, *channel)?,
-            Op::FromPeer { client, peer } => self.from_peer(*client, self.peer(*peer))?,
+            Op::FromPeer { client, peer } => self.peer_sends(*client, self.peer(*peer))?,
             Op::Wait(Wait::Millis(millis)) => self.wait_until(self.world.now_ms + millis)?,
             Op::Wait(Wait::Edge { skip, off }) => {
                 let edges = self.reference.edges(self.world.now_ms);
@@ -265,7 +265,7 @@ impl Driver {
     }
 
     fn request(&mut self, asked: &Asked, bytes: &[u8]) -> Result<Effect, String> {
-        let mut said = match self.world.from_client(asked.client, bytes, IpHeader::default())? {
+        let mut said = match self.world.client_sends(asked.client, bytes, IpHeader::default())? {
             Heard::Asked(said) => said,
             Heard::Greeted(bytes) => {
                 let worker = id(self.world.worker_of(asked.client));
@@ -363,17 +363,17 @@ impl Driver {
 
     pub(super) fn send(&mut self, client: usize, peer: PeerAddr) -> Result<(), String> {
         let fate = self.reference.send(self.world.now_ms, client, peer);
-        self.to_peer(client, &send_indication(peer, b"a word"), &fate)
+        self.expect_data(client, &send_indication(peer, b"a word"), &fate)
     }
 
     pub(super) fn data(&mut self, client: usize, channel: u16) -> Result<(), String> {
         let fate = self.reference.data(self.world.now_ms, client, channel);
-        self.to_peer(client, &channel_data(channel, b"a word"), &fate)
+        self.expect_data(client, &channel_data(channel, b"a word"), &fate)
     }
 
-    fn to_peer(&mut self, client: usize, bytes: &[u8], fate: &Fate) -> Result<(), String> {
+    fn expect_data(&mut self, client: usize, bytes: &[u8], fate: &Fate) -> Result<(), String> {
         let arrived = IpHeader { hop_limit: Some(64), ..IpHeader::default() };
-        let passed = match self.world.from_client(client, bytes, arrived)? {
+        let passed = match self.world.client_sends(client, bytes, arrived)? {
             Heard::ToPeer { relay, peer, data, header }
                 if data == b"a word" && header.hop_limit == Some(63) =>
             {
@@ -405,23 +405,23 @@ impl Driver {
         Ok(())
     }
 
-    fn from_peer(&mut self, client: usize, peer: PeerAddr) -> Result<(), String> {
+    fn peer_sends(&mut self, client: usize, peer: PeerAddr) -> Result<(), String> {
         match self.reference.at(client) {
             Some(at) => (0..self.reference.allocations[at].legs.len())
-                .try_for_each(|leg| self.from_peer_to(at, leg, peer)),
+                .try_for_each(|leg| self.peer_sends_to(at, leg, peer)),
             None => Ok(()),
         }
     }
 
     /// A peer sends to one relayed address.
-    pub(super) fn from_peer_to(&mut self, at: usize, leg: usize, peer: PeerAddr) -> Result<(), String> {
+    pub(super) fn peer_sends_to(&mut self, at: usize, leg: usize, peer: PeerAddr) -> Result<(), String> {
         let allocation = &self.reference.allocations[at];
         if allocation.transit.is_some() {
             return Ok(());
         }
         let (worker, relay) = (allocation.worker, allocation.legs[leg].relay);
-        let expected = self.reference.from_peer(self.world.now_ms, at, leg, peer);
-        let got = self.world.from_peer(worker, relay, peer, b"yes?").ok();
+        let expected = self.reference.peer_sends(self.world.now_ms, at, leg, peer);
+        let got = self.world.peer_sends(worker, relay, peer, b"yes?").ok();
         let got = got.map(|(to, frame)| (to, framing_of(&frame, peer)));
         let well = match (&expected, &got) {
             (None, None) => true,
@@ -443,7 +443,7 @@ impl Driver {
         for peer in (0..PEERS).map(|peer| self.peer(peer)).collect::<Vec<_>>() {
             for at in 0..self.reference.allocations.len() {
                 (0..self.reference.allocations[at].legs.len())
-                    .try_for_each(|leg| self.from_peer_to(at, leg, peer))?;
+                    .try_for_each(|leg| self.peer_sends_to(at, leg, peer))?;
             }
         }
         for client in 0..CLIENTS {

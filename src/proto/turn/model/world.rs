@@ -204,7 +204,7 @@ impl World {
     }
 
     /// A datagram of a client.
-    pub(super) fn from_client(
+    pub(super) fn client_sends(
         &mut self,
         client: usize,
         bytes: &[u8],
@@ -236,7 +236,7 @@ impl World {
     }
 
     /// A datagram of a peer to a relayed address, read by `worker`: what its client is sent.
-    pub(super) fn from_peer(
+    pub(super) fn peer_sends(
         &self,
         worker: usize,
         relay: RelayId,

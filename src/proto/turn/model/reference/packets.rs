@@ -48,7 +48,7 @@ impl Reference {
 
     /// Data of a peer for a relayed address: the client that gets it, and the channel that it comes by. `None` if it
     /// stays; nothing is said of a relayed address that changes workers.
-    pub(in crate::proto::turn::model) fn from_peer(
+    pub(in crate::proto::turn::model) fn peer_sends(
         &self,
         now_ms: u64,
         at: usize,
