@@ -54,13 +54,21 @@ pub(super) struct Channel {
     until: Deadline,
 }
 
+/// How long an address is permitted.
+#[derive(Clone, Copy, Debug)]
+struct Permitted {
+    until: Deadline,
+    /// How long it would be without any channel.
+    by_itself: Option<Deadline>,
+}
+
 /// A clone draws from the same buckets.
 #[derive(Clone, Debug)]
 pub(super) struct Allocation {
     new: NewAllocation,
     /// Removed by control: kept only for its counters.
     removed: bool,
-    permitted: HashMap<IpAddr, Deadline, RandomState>,
+    permitted: HashMap<IpAddr, Permitted, RandomState>,
     channels: HashMap<ChannelNumber, Channel, RandomState>,
     /// The same channels by their peer: neither map names what the other does not.
     channel_of_peer: HashMap<PeerAddr, ChannelNumber, RandomState>,
@@ -115,8 +123,8 @@ impl Allocation {
         if peer.family() != self.family() {
             return Err(DropReason::PeerFamily);
         }
-        let until = self.permitted.get(&peer.ip()).ok_or(DropReason::NoPermission)?;
-        if until.is_due(tick) { Err(DropReason::PermissionExpired) } else { Ok(()) }
+        let permitted = self.permitted.get(&peer.ip()).ok_or(DropReason::NoPermission)?;
+        if permitted.until.is_due(tick) { Err(DropReason::PermissionExpired) } else { Ok(()) }
     }
 
     /// Takes a datagram with `data_len` bytes of application data from the buckets that this allocation draws from.
@@ -167,6 +175,23 @@ impl Allocation {
         }
     }
 
+    /// What is permitted, and what is bound, their time over or not.
+    #[cfg(any(test, feature = "internals"))]
+    pub(super) fn inspect(&self) -> super::Entry {
+        let [settled, awaited] = self.path.all();
+        let bound =
+            |(number, channel): (&ChannelNumber, &Channel)| (number.get(), channel.peer, channel.until);
+        super::Entry {
+            relay: self.new.relay,
+            removed: self.removed,
+            settled: settled.unwrap_or(self.new.five_tuple),
+            awaited,
+            until: self.new.until,
+            permitted: self.permitted.iter().map(|(peer, permitted)| (*peer, permitted.until)).collect(),
+            channels: self.channels.iter().map(bound).collect(),
+        }
+    }
+
     pub(super) fn path_mut(&mut self) -> &mut Path {
         &mut self.path
     }
@@ -182,11 +207,22 @@ impl Allocation {
 
     /// What was granted is not taken back: the later end counts.
     pub(super) fn permit(&mut self, peer: IpAddr, until: Deadline) {
+        let permitted = self.permit_at_least(peer, until);
+        permitted.by_itself = permitted.by_itself.max(Some(until));
+    }
+
+    /// Permits an address for the sake of a channel: no longer than that is bound.
+    pub(super) fn keep_permitted(&mut self, peer: IpAddr, until: Deadline) {
+        self.permit_at_least(peer, until);
+    }
+
+    fn permit_at_least(&mut self, peer: IpAddr, until: Deadline) -> &mut Permitted {
         if self.permitted.len() >= PERMITTED_MAX && !self.permitted.contains_key(&peer) {
             self.sweep_permitted();
         }
-        let end = self.permitted.entry(peer).or_insert(until);
-        *end = until.max(*end);
+        let permitted = self.permitted.entry(peer).or_insert(Permitted { until, by_itself: None });
+        permitted.until = until.max(permitted.until);
+        permitted
     }
 
     /// Binds `number` and `peer` to each other and to nobody else, or lets their binding go on. Control sees
@@ -223,11 +259,24 @@ impl Allocation {
         self.permitted.remove(&peer);
     }
 
-    /// Ends a channel. Its peer's address stays permitted as long as it was.
-    pub(super) fn unbind(&mut self, number: ChannelNumber) {
-        if let Some(channel) = self.channels.remove(&number) {
-            self.channel_of_peer.remove(&channel.peer);
+    /// Ends a channel. Its peer's address stays permitted as long as something else permits it: a permission, or
+    /// another channel to it unless `strict`.
+    pub(super) fn unbind(&mut self, number: ChannelNumber, strict: bool) {
+        let Some(channel) = self.forget_channel(number) else { return };
+        let ip = channel.peer.ip();
+        let Some(permitted) = self.permitted.get_mut(&ip) else { return };
+        let others = self.channels.values().filter(|other| !strict && other.peer.ip() == ip);
+        match others.map(|other| other.until).max().max(permitted.by_itself) {
+            Some(until) => permitted.until = until.min(permitted.until),
+            None => drop(self.permitted.remove(&ip)),
         }
+    }
+
+    /// Drops a channel whose number is another's now.
+    pub(super) fn forget_channel(&mut self, number: ChannelNumber) -> Option<Channel> {
+        let channel = self.channels.remove(&number)?;
+        self.channel_of_peer.remove(&channel.peer);
+        Some(channel)
     }
 
     /// Lets each channel count as judged by the policy of this number, which is not the one in force.
@@ -248,10 +297,10 @@ impl Allocation {
     /// Forgets addresses whose time is over. No clock is needed to tell which: control admits at most
     /// `PERMITTED_LIVE_MAX` at a time, so of more than that the ones that end first have ended.
     fn sweep_permitted(&mut self) {
-        let mut ends: Vec<Deadline> = self.permitted.values().copied().collect();
+        let mut ends: Vec<Deadline> = self.permitted.values().map(|permitted| permitted.until).collect();
         let Some(last_over) = ends.len().checked_sub(PERMITTED_LIVE_MAX + 1) else { return };
         let (_, &mut last_over, _) = ends.select_nth_unstable(last_over);
-        self.permitted.retain(|_, until| *until > last_over);
+        self.permitted.retain(|_, permitted| permitted.until > last_over);
     }
 }
 

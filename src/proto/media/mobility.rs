@@ -36,14 +36,19 @@ impl Table {
     }
 
     /// Takes the entry of `relay` along, with what it counted. With `keep` a copy stays, which counts from nothing:
-    /// the client's packets that still come here are judged by it. `None` if `relay` is not here.
+    /// the client's packets that still come here from its old five-tuple are judged by it. Where it was awaited here it is
+    /// no more. `None` if `relay` is not here.
     pub fn export(&mut self, relay: RelayId, keep: bool) -> Option<Carried> {
         self.of_relay(relay)?;
         let place = self.allocations.get_mut(relay.index as usize)?;
         if keep {
-            let allocation = place.as_ref()?;
+            let allocation = place.as_mut()?;
+            let over = allocation.path_mut().await_nowhere();
             let carried = allocation.clone();
             allocation.set_counters(Counters::default());
+            if let Some(over) = over {
+                self.drop_key(&over, relay.index);
+            }
             return Some(Carried(carried));
         }
         let allocation = place.take()?;
@@ -269,6 +274,17 @@ mod tests {
             new.import(old.export(RELAY, true).expect("it is here"), client(2));
             assert_eq!((is_heard(&new, 2), is_heard(&old, 1)), (reached, true));
         }
+    }
+
+    #[test]
+    fn who_is_awaited_elsewhere_is_awaited_here_no_more() {
+        let (mut old, mut new) = (with_client(1), table(false));
+        old.apply(TableChange::Await { relay: RELAY, next: client(2) });
+        new.import(old.export(RELAY, true).expect("it is here"), client(3));
+        assert!(is_heard(&old, 1) && !is_heard(&old, 2) && !is_heard(&new, 2));
+        // The five-tuple is free for another allocation, which takes nothing from this one.
+        old.apply(insert(relay(9, 1), client(2), "198.51.100.1:50009", 1_000));
+        assert!(is_heard(&old, 1));
     }
 
     #[test]

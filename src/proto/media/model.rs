@@ -53,7 +53,8 @@ struct Allocation {
     over_v6: bool,
     until: Deadline,
     removed: bool,
-    grants: Vec<(IpAddr, Deadline)>,
+    /// And whether for the sake of a channel.
+    grants: Vec<(IpAddr, Deadline, bool)>,
     bindings: Vec<(u16, PeerAddr, Deadline)>,
     counters: Counters,
 }
@@ -106,7 +107,7 @@ impl Model {
             }
             TableChange::Permit { relay, peer, until } => {
                 if let Some(allocation) = self.of(*relay) {
-                    allocation.grants.push((*peer, *until));
+                    allocation.grants.push((*peer, *until, false));
                 }
             }
             TableChange::Bind { relay, channel, peer, until } => {
@@ -124,7 +125,7 @@ impl Model {
                 allocation.bindings.retain(|(n, p, _)| *n != number && p != peer);
                 allocation.bindings.push((number, *peer, going_on.map_or(*until, |end| end.max(*until))));
                 if !strict {
-                    allocation.grants.push((peer.ip(), *until));
+                    allocation.grants.push((peer.ip(), *until, true));
                 }
             }
             TableChange::Remove { relay } => {
@@ -141,12 +142,12 @@ impl Model {
             TableChange::Policy(to) => self.other_policy = **to == *policy(&OTHER_DENIALS),
             TableChange::Forbid { relay, peer } => {
                 if let Some(allocation) = self.of(*relay) {
-                    allocation.grants.retain(|(ip, _)| ip != peer);
+                    allocation.grants.retain(|(ip, ..)| ip != peer);
                 }
             }
             TableChange::Unbind { relay, channel } => {
                 if let Some(allocation) = self.of(*relay) {
-                    allocation.bindings.retain(|(number, _, _)| *number != channel.get());
+                    allocation.unbind(channel.get(), strict);
                 }
             }
             TableChange::Await { .. } | TableChange::Settle { .. } => {
@@ -226,6 +227,20 @@ impl Model {
 }
 
 impl Allocation {
+    /// For the sake of a channel its peer's address is permitted as long as one to it is bound.
+    fn unbind(&mut self, number: u16, strict: bool) {
+        let Some(at) = self.bindings.iter().position(|(n, _, _)| *n == number) else { return };
+        let ip = self.bindings.remove(at).1.ip();
+        let of = |grants: &[(IpAddr, Deadline, bool)]| {
+            grants.iter().filter(|grant| grant.0 == ip).map(|grant| grant.1).max()
+        };
+        let Some(before) = of(&self.grants) else { return };
+        self.grants.retain(|grant| grant.0 != ip || !grant.2);
+        let others = self.bindings.iter().filter(|(_, peer, _)| !strict && peer.ip() == ip);
+        let others = others.map(|(_, _, until)| (ip, before.min(*until), true)).collect::<Vec<_>>();
+        self.grants.extend(others);
+    }
+
     fn alive(&self, tick: Tick) -> Result<(), DropReason> {
         if self.until.is_due(tick) { Err(DropReason::AllocationExpired) } else { Ok(()) }
     }
@@ -234,8 +249,8 @@ impl Allocation {
         if peer.ip().is_ipv6() != self.over_v6 {
             return Err(DropReason::PeerFamily);
         }
-        let grants: Vec<_> = self.grants.iter().filter(|(ip, _)| *ip == peer.ip()).collect();
-        match grants.iter().any(|(_, until)| !until.is_due(tick)) {
+        let grants: Vec<_> = self.grants.iter().filter(|(ip, ..)| *ip == peer.ip()).collect();
+        match grants.iter().any(|(_, until, _)| !until.is_due(tick)) {
             true => Ok(()),
             false if grants.is_empty() => Err(DropReason::NoPermission),
             false => Err(DropReason::PermissionExpired),

@@ -51,6 +51,12 @@ impl Path {
         before.filter(|before| Some(*before) != self.awaited)
     }
 
+    /// Awaits the client nowhere: answers the five-tuple that is its own no longer.
+    pub(super) fn await_nowhere(&mut self) -> Option<FiveTuple> {
+        self.arrived.set(false);
+        self.awaited.take()
+    }
+
     /// The awaited five-tuple is the only one: answers the one that is over.
     pub(super) fn settle(&mut self) -> Option<FiveTuple> {
         self.arrived.set(false);

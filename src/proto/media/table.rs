@@ -239,6 +239,12 @@ impl Table {
         self.transactions.fresh()
     }
 
+    /// The relayed addresses of the whole server that are live, as far as this table was told.
+    #[cfg(any(test, feature = "internals"))]
+    pub(crate) fn own_relays(&self) -> Vec<SocketAddr> {
+        self.own_relays.0.iter().copied().collect()
+    }
+
     pub(super) fn any_generation(&self, index: u32) -> Option<&Allocation> {
         self.allocations.get(index as usize)?.as_deref()
     }
@@ -288,7 +294,7 @@ impl Table {
         let strict_permissions = self.strict_permissions;
         let Some(other) = self.of_relay(relay).map(|bound| self.other_place(bound)) else { return };
         if let Some(other) = other.and_then(|place| self.allocations[place as usize].as_deref_mut()) {
-            other.unbind(number);
+            other.forget_channel(number);
         }
         let Some(allocation) = self.of_relay_mut(relay) else { return };
         allocation.bind(number, peer, until, judgement);
@@ -296,7 +302,7 @@ impl Table {
         // exist that refresh channels only; with strict permissions theirs end as the standard says, by their
         // own Permit.
         if !strict_permissions {
-            allocation.permit(peer.ip(), until);
+            allocation.keep_permitted(peer.ip(), until);
         }
     }
 
@@ -312,8 +318,9 @@ impl Table {
     }
 
     fn unbind(&mut self, relay: RelayId, number: ChannelNumber) {
+        let strict_permissions = self.strict_permissions;
         if let Some(allocation) = self.of_relay_mut(relay) {
-            allocation.unbind(number);
+            allocation.unbind(number, strict_permissions);
         }
     }
 
@@ -640,7 +647,7 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_that_is_unbound_is_gone_by_number_and_by_peer_and_its_permission_stays() {
+    fn a_channel_that_is_unbound_is_gone_by_number_and_by_peer_and_another_keeps_the_address() {
         let mut table = with(relay(5, 1));
         table.apply(bind(relay(5, 1), 0x4000, "203.0.113.1:9", 1_000));
         table.apply(bind(relay(5, 1), 0x4001, "203.0.113.1:10", 1_000));
@@ -652,6 +659,26 @@ mod tests {
         }
         table.apply(bind(relay(5, 1), 0x4000, "203.0.113.1:9", 1_000));
         assert_eq!(heard(&table, "203.0.113.1:9"), Some("channel"));
+    }
+
+    #[test]
+    fn an_address_is_permitted_for_the_sake_of_a_channel_no_longer_than_that_is_bound() {
+        let mut table = with(relay(5, 1));
+        let (ip, at_peer) = ("203.0.113.1", "203.0.113.1:9");
+        let unbind = || TableChange::Unbind { relay: relay(5, 1), channel: channel(0x4000) };
+        table.apply(bind(relay(5, 1), 0x4000, at_peer, 1_000));
+        table.apply(unbind());
+        assert_eq!((reached(&table, 0x4000, at_peer), heard(&table, at_peer)), ((false, false), None));
+        // A permission stays, and so does what was forbidden.
+        table.apply(permit(relay(5, 1), ip, 10));
+        table.apply(bind(relay(5, 1), 0x4000, at_peer, 1_000));
+        table.apply(unbind());
+        assert_eq!(heard(&table, at_peer), Some("indication"));
+        table.apply(bind(relay(5, 1), 0x4000, at_peer, 1_000));
+        table.apply(bind(relay(5, 1), 0x4001, "203.0.113.1:10", 1_000));
+        table.apply(TableChange::Forbid { relay: relay(5, 1), peer: ip.parse().unwrap() });
+        table.apply(unbind());
+        assert_eq!(heard(&table, "203.0.113.1:10"), None);
     }
 
     #[test]

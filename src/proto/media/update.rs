@@ -90,7 +90,7 @@ pub enum TableChange {
         /// The peers' address.
         peer: IpAddr,
     },
-    /// A channel is over before its time.
+    /// A channel is over before its time, and its peer's address is permitted no longer for its sake.
     Unbind {
         /// Of which allocation.
         relay: RelayId,

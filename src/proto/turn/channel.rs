@@ -74,10 +74,13 @@ impl Channels {
         self.by_peer.retain(|peer, _| peer.family() != family);
     }
 
-    /// Binds `channel` to `peer`, or goes on with it; the channel itself ends at `until`.
+    /// Binds `channel` to `peer`, or goes on with it; the channel itself ends at `until`, or later if it was granted for
+    /// longer under another configuration.
     pub(super) fn bind(&mut self, channel: ChannelNumber, peer: PeerAddr, until: Deadline) {
         let tie_ms = limits::CHANNEL_TIE_AFTER_EXPIRY.as_millis() as u64;
         let until = Deadline::from_millis(until.as_millis().saturating_add(tie_ms));
+        let before = self.by_number.get(&channel).filter(|tie| tie.peer == peer && !tie.revoked);
+        let until = before.map_or(until, |tie| until.max(tie.until));
         self.by_number.insert(channel, Tie { peer, until, revoked: false });
         self.by_peer.insert(peer, channel);
     }
@@ -85,6 +88,12 @@ impl Channels {
     /// How many numbers are tied.
     pub(super) fn len(&self) -> usize {
         self.by_number.len()
+    }
+
+    /// Each number, its peer, and the end of their tie in milliseconds.
+    #[cfg(any(test, feature = "internals"))]
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u16, PeerAddr, u64)> + '_ {
+        self.by_number.iter().map(|(number, tie)| (number.get(), tie.peer, tie.until.as_millis()))
     }
 
     /// Ends at most `max` channels that live at `tick` and whose peer is `denied`. Number and peer stay tied, for late

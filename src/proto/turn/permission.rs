@@ -37,9 +37,11 @@ impl Permissions {
         self.until.len() + peers.iter().filter(|peer| !self.until.contains_key(*peer)).count()
     }
 
-    /// Installs or refreshes a permission.
+    /// Installs or refreshes a permission. The later end counts, as it does in the tables of workers: what was granted
+    /// under a configuration with longer permissions is not forgotten before it is over there.
     pub(super) fn install(&mut self, peer: IpAddr, until: Deadline) {
-        self.until.insert(peer, until);
+        let end = self.until.entry(peer).or_insert(until);
+        *end = until.max(*end);
     }
 
     /// How many are remembered, their time over or not.
@@ -51,6 +53,12 @@ impl Permissions {
     pub(super) fn live(&self, tick: Tick, family: Family) -> impl Iterator<Item = (IpAddr, Deadline)> {
         let all = self.until.iter().map(|(peer, until)| (*peer, *until));
         all.filter(move |(peer, until)| Family::of(*peer) == family && !until.is_due(tick))
+    }
+
+    /// Each address, and the end of its permission in milliseconds.
+    #[cfg(any(test, feature = "internals"))]
+    pub(super) fn iter(&self) -> impl Iterator<Item = (IpAddr, u64)> + '_ {
+        self.until.iter().map(|(peer, until)| (*peer, until.as_millis()))
     }
 
     /// Takes out at most `max` that live at `tick` and of which `policy` allows no port.

@@ -1,11 +1,16 @@
 //! What the tests of this room share.
 
+#[cfg(test)]
 use std::net::SocketAddr;
 
+#[cfg(test)]
 use crate::proto::types::ClientAddr;
 use crate::proto::types::Entropy;
+#[cfg(test)]
 use crate::proto::types::FiveTuple;
+#[cfg(test)]
 use crate::proto::types::ServerAddr;
+#[cfg(test)]
 use crate::proto::types::Transport;
 
 /// A seeded source of randomness (xorshift64*): good enough to be different, and repeatable.
@@ -31,6 +36,7 @@ impl Entropy for Dice {
 }
 
 /// The five-tuple of the client with this number.
+#[cfg(test)]
 pub(crate) fn five_tuple(client: u16) -> FiveTuple {
     FiveTuple {
         client: ClientAddr::new(SocketAddr::from(([198, 51, 100, 7], 10_000 + client))),

@@ -295,6 +295,35 @@ fn a_port_newly_denied_takes_its_channel_and_leaves_the_address() {
 }
 
 #[test]
+fn what_was_granted_for_longer_than_is_granted_now_is_taken_back_in_full() {
+    let mut world = World::new();
+    let mut alice = Client::alice(&world, 1);
+    alice.allocate(&mut world);
+    alice.permit(&mut world, &["8.8.8.8:1"]);
+    alice.bind(&mut world, 0x4000, "9.9.9.9:1");
+    reconfigure(&mut world, |to| {
+        to.permission_lifetime = Duration::from_secs(10);
+        to.channel_lifetime = Duration::from_secs(10);
+    });
+    walk(&mut world);
+    // Asked for again, both last as long as they did: workers take back nothing by themselves.
+    alice.permit(&mut world, &["8.8.8.8:1"]);
+    alice.bind(&mut world, 0x4000, "9.9.9.9:1");
+    world.pass(20);
+    deny(&mut world, &["8.8.8.8", "9.9.9.9"]);
+    assert_eq!(taken(&world), ["forbid 8.8.8.8", "forbid 9.9.9.9", "unbind 0x4000"]);
+    // Nor is the number anybody else's before the time of the first grant is over.
+    let mut bob = Client::named(&world, 2, "bob", "password");
+    bob.allocate(&mut world);
+    reconfigure(&mut world, |to| to.channel_lifetime = Duration::from_secs(600));
+    bob.bind(&mut world, 0x4001, "8.8.4.4:1");
+    reconfigure(&mut world, |to| to.channel_lifetime = Duration::from_secs(10));
+    bob.bind(&mut world, 0x4001, "8.8.4.4:1");
+    world.pass(400);
+    assert_eq!(bob.bind(&mut world, 0x4001, "8.8.4.5:1").code, 400);
+}
+
+#[test]
 fn what_is_over_is_not_taken_back_nor_is_anything_twice() {
     let mut world = World::new();
     let mut alice = Client::alice(&world, 1);
