@@ -6,13 +6,13 @@ mod bucket;
 mod client;
 mod counters;
 mod external;
-#[cfg(test)]
+#[cfg(any(test, feature = "internals"))]
 mod fixture;
 pub mod forward;
 mod header;
 mod mobility;
-#[cfg(test)]
-mod model;
+#[cfg(any(test, feature = "internals"))]
+pub(crate) mod model;
 mod path;
 pub mod returned;
 mod table;
