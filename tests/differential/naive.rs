@@ -48,7 +48,7 @@ impl<'a> Naive<'a> {
     }
 
     pub(crate) fn is_unaligned(&self) -> bool {
-        self.declared % 4 != 0
+        !self.declared.is_multiple_of(4)
     }
 
     pub(crate) fn has(&self, kind: u16) -> bool {

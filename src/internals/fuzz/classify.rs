@@ -55,7 +55,7 @@ fn expected(datagram: &[u8]) -> Class {
 /// RFC 3489 § 11.1, less what begins like [MS-TURN].
 fn is_classic(datagram: &[u8]) -> bool {
     datagram.len() >= 20
-        && datagram.len() % 4 == 0
+        && datagram.len().is_multiple_of(4)
         && datagram[..2] == [0, 1]
         && usize::from(datagram[2]) * 256 + usize::from(datagram[3]) + 20 == datagram.len()
         && datagram[4..8] != [0x21, 0x12, 0xA4, 0x42]

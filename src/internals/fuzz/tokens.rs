@@ -88,7 +88,7 @@ fn of_nonce(choices: &mut Choices<'_>) {
         _ if !is_genuine => NonceAge::Foreign,
         ..3_600_000 => NonceAge::Fresh { issued },
         // A nonce holds 24 bits of its moment: what is older than they tell is not known again.
-        ..0x0100_0000 => NonceAge::Expired,
+        3_600_000..0x0100_0000 => NonceAge::Expired,
         _ => NonceAge::Foreign,
     };
     assert_eq!(judged, expected, "{:?}", presented.escape_ascii().to_string());
