@@ -228,7 +228,7 @@ const fn is_word(byte: u8) -> bool {
 }
 
 /// The attributes that keep an item out of the shipped program.
-const TEST_ATTRIBUTES: [&str; 3] = ["#[cfg(test)]", "#[cfg(all(test,", "#[test]"];
+const TEST_ATTRIBUTES: [&str; 4] = ["#[cfg(test)]", "#[cfg(all(test,", "#[cfg(any(test,", "#[test]"];
 
 /// Blanks out each of `items`.
 fn blank_items(code: &str, items: &[(usize, usize)]) -> String {

@@ -167,6 +167,23 @@ impl Allocation {
         }
     }
 
+    /// What is permitted, and what is bound, their time over or not.
+    #[cfg(any(test, feature = "internals"))]
+    pub(super) fn inspect(&self) -> super::Entry {
+        let [settled, awaited] = self.path.all();
+        let bound =
+            |(number, channel): (&ChannelNumber, &Channel)| (number.get(), channel.peer, channel.until);
+        super::Entry {
+            relay: self.new.relay,
+            removed: self.removed,
+            settled: settled.unwrap_or(self.new.five_tuple),
+            awaited,
+            until: self.new.until,
+            permitted: self.permitted.iter().map(|(peer, until)| (*peer, *until)).collect(),
+            channels: self.channels.iter().map(bound).collect(),
+        }
+    }
+
     pub(super) fn path_mut(&mut self) -> &mut Path {
         &mut self.path
     }

@@ -10,6 +10,8 @@ mod external;
 mod fixture;
 pub mod forward;
 mod header;
+#[cfg(any(test, feature = "internals"))]
+mod inspect;
 mod mobility;
 #[cfg(any(test, feature = "internals"))]
 pub(crate) mod model;
@@ -23,6 +25,8 @@ pub use bucket::Bandwidth;
 pub use bucket::Bucket;
 pub use counters::Counters;
 pub use external::ExternalAddresses;
+#[cfg(any(test, feature = "internals"))]
+pub(crate) use inspect::Entry;
 pub use mobility::Carried;
 pub use table::Table;
 pub use table::TableConfig;

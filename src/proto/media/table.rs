@@ -231,6 +231,12 @@ impl Table {
         self.transactions.fresh()
     }
 
+    /// The relayed addresses of the whole server that are live, as far as this table was told.
+    #[cfg(any(test, feature = "internals"))]
+    pub(crate) fn own_relays(&self) -> Vec<SocketAddr> {
+        self.own_relays.0.iter().copied().collect()
+    }
+
     pub(super) fn any_generation(&self, index: u32) -> Option<&Allocation> {
         self.allocations.get(index as usize)?.as_deref()
     }

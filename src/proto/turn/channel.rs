@@ -87,6 +87,12 @@ impl Channels {
         self.by_number.len()
     }
 
+    /// Each number, its peer, and the end of their tie in milliseconds.
+    #[cfg(any(test, feature = "internals"))]
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u16, PeerAddr, u64)> + '_ {
+        self.by_number.iter().map(|(number, tie)| (number.get(), tie.peer, tie.until.as_millis()))
+    }
+
     /// Ends at most `max` channels that live at `tick` and whose peer is `denied`. Number and peer stay tied, for late
     /// packets may still be under way.
     pub(super) fn revoke(

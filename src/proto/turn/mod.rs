@@ -11,6 +11,9 @@ mod legs;
 mod lifecycle;
 mod method;
 mod mobility;
+#[cfg(any(test, feature = "internals"))]
+#[doc(hidden)]
+pub mod model;
 mod output;
 mod permission;
 mod ports;
@@ -20,7 +23,7 @@ mod replay;
 mod reply;
 mod retransmit;
 mod server;
-#[cfg(test)]
+#[cfg(any(test, feature = "internals"))]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -47,6 +47,12 @@ impl Permissions {
         self.until.len()
     }
 
+    /// Each address, and the end of its permission in milliseconds.
+    #[cfg(any(test, feature = "internals"))]
+    pub(super) fn iter(&self) -> impl Iterator<Item = (IpAddr, u64)> + '_ {
+        self.until.iter().map(|(peer, until)| (*peer, until.as_millis()))
+    }
+
     /// Takes out at most `max` that live at `tick` and of which `policy` allows no port.
     pub(super) fn take_denied(&mut self, tick: Tick, policy: &PeerPolicy, max: usize) -> Vec<IpAddr> {
         let denied = |(peer, until): (&IpAddr, &Deadline)| {

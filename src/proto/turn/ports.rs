@@ -157,7 +157,16 @@ impl PortPool {
         PortCensus { free, used, reserved, quarantined }
     }
 
-    fn expire(&mut self, tick: Tick) {
+    /// Free ports, reserved ones and those set aside, the last two with their ends in milliseconds.
+    #[cfg(any(test, feature = "internals"))]
+    pub(super) fn lists(&self) -> [Vec<(u16, u64)>; 3] {
+        let free = self.free.iter().map(|port| (*port, 0)).collect();
+        let reserved = self.reserved.iter().map(|kept| (kept.port, kept.until.as_millis())).collect();
+        let quarantined = self.quarantined.iter().map(|(until, port)| (*port, until.as_millis())).collect();
+        [free, reserved, quarantined]
+    }
+
+    pub(super) fn expire(&mut self, tick: Tick) {
         while self.quarantined.front().is_some_and(|(until, _)| until.is_due(tick)) {
             let (_, port) = self.quarantined.pop_front().expect("there is a front");
             self.release(port);

@@ -45,8 +45,14 @@ impl<K: Eq + Hash + Clone> Quota<K> {
         }
     }
 
+    /// How many `whose` has.
+    #[cfg(any(test, feature = "internals"))]
+    pub(super) fn count(&self, whose: &K) -> u32 {
+        self.counts.get(whose).copied().unwrap_or(0)
+    }
+
     /// How many have at least one.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "internals"))]
     pub(super) fn len(&self) -> usize {
         self.counts.len()
     }

@@ -164,6 +164,12 @@ impl Transactions {
         self.accepted.push(transaction);
     }
 
+    /// How many transactions are kept.
+    #[cfg(any(test, feature = "internals"))]
+    pub(super) fn len(&self) -> usize {
+        self.accepted.len()
+    }
+
     /// The earliest moment whose nonce would be accepted.
     pub(super) fn next_nonce(&self) -> Tick {
         self.dead_through.map_or(self.nonce, just_after).max(self.nonce)

@@ -46,7 +46,7 @@ impl<T> Wheel<T> {
     }
 
     /// How many timers are armed.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "internals"))]
     pub(super) const fn len(&self) -> usize {
         self.len
     }
