@@ -16,6 +16,7 @@ mod config;
 mod forward;
 mod greeting;
 mod mend;
+mod messages;
 #[cfg(test)]
 mod replay;
 mod rfc8656;
@@ -42,6 +43,7 @@ pub const TARGETS: &[Target] = &[
     #[cfg(feature = "server")]
     Target { name: "config", body: config::body },
     Target { name: "server", body: server::body },
+    Target { name: "messages", body: messages::body },
 ];
 
 /// Gives `bytes` to the target `name`.
