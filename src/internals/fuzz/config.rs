@@ -12,18 +12,39 @@ use crate::config::Machine;
 use crate::config::SecretFile;
 use crate::config::Severity;
 use crate::config::Source;
+use crate::proto::types::Entropy;
+
+use super::choices::Dice;
 
 /// What every secret holds that lies outside the text: it is never shown, whatever the text says.
 const FETCHED: &str = "fetched-0123456789-fetched";
 /// By this an input marks a secret in the text. Where the mark stands elsewhere as well, it may be shown.
 const MARK: &str = "hushhush";
+/// Slips tried for one text.
+const SLIPS: u32 = 12;
 /// More than any configuration that people write.
 const TEXT_MAX: usize = 16_384;
 
 pub(super) fn body(input: &[u8]) {
-    let input = &input[..input.len().min(TEXT_MAX)];
-    let text = String::from_utf8_lossy(input);
-    let Loaded { report, checked } = config::load("a.toml", &text, &Elsewhere);
+    let text = String::from_utf8_lossy(&input[..input.len().min(TEXT_MAX)]);
+    let shown = judge(&text);
+    if !hides_every_mark(&text) {
+        return;
+    }
+    assert!(!shown.contains(MARK), "a secret is shown:\n{shown}");
+    // One slip of the pen, and the text cannot be understood: its secrets are secrets all the same.
+    let mut dice = Dice(u64::from(crc32fast::hash(text.as_bytes())));
+    for _ in 0..SLIPS {
+        let slipped = slip(&text, &mut dice);
+        let shown = judge(&slipped);
+        let may_show = slipped.parse::<Table>().is_ok() && !hides_every_mark(&slipped);
+        assert!(may_show || !shown.contains(MARK), "a slip shows a secret:\n{slipped}\n\n{shown}");
+    }
+}
+
+/// Loads `text`; answers all that is shown of it.
+fn judge(text: &str) -> String {
+    let Loaded { report, checked } = config::load("a.toml", text, &Elsewhere);
     assert_eq!(checked.is_some(), report.count(Severity::Error) == 0);
     let lines = text.matches('\n').count() + 1;
     for problem in report.problems() {
@@ -41,9 +62,24 @@ pub(super) fn body(input: &[u8]) {
     }
     // The text itself may quote it, in which case it is not the secret that is shown.
     assert!(text.contains(FETCHED) || !shown.contains(FETCHED), "a secret from elsewhere is shown:\n{shown}");
-    if hides_every_mark(&text) {
-        assert!(!shown.contains(MARK), "a secret is shown:\n{shown}");
+    shown
+}
+
+/// `text` with one character taken out, or one more. The mark itself stays whole.
+fn slip(text: &str, dice: &mut Dice) -> String {
+    let mut chars: Vec<_> = text.chars().collect();
+    let len = u32::try_from(chars.len()).expect("a short text");
+    let at = dice.below(len) as usize;
+    match dice.below(2) {
+        0 => _ = chars.remove(at),
+        _ => {
+            let slips = ['"', '\'', '[', ']', '{', '}', '=', ',', '\n', '#', '.', ' '];
+            let which = dice.below(u32::try_from(slips.len()).expect("few"));
+            chars.insert(at, slips[which as usize]);
+        }
     }
+    let slipped: String = chars.into_iter().collect();
+    if slipped.matches(MARK).count() == text.matches(MARK).count() { slipped } else { text.to_owned() }
 }
 
 /// Whether the mark stands in the text, and only in values that are secrets.

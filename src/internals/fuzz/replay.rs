@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use super::TARGETS;
 use super::run;
 
+#[cfg(feature = "server")]
 /// Targets whose body and replay stand elsewhere, and where: the test that replays them, which names its corpus.
 const ELSEWHERE: &[(&str, &str)] = &[("differential", "tests/differential/main.rs")];
 
