@@ -17,5 +17,5 @@ libfuzzer_sys::fuzz_target!(
             }
         }));
     },
-    |bytes: &[u8]| _ = body::body(bytes)
+    |bytes: &[u8]| drop(body::body(bytes))
 );

@@ -21,6 +21,7 @@ pub(crate) enum Class {
     Panic,
 }
 
+#[allow(dead_code, reason = "the fuzz target has no document to compare with")]
 impl Class {
     pub(crate) const ALL: [Self; 16] = [
         Self::BytesBehind,

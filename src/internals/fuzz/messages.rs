@@ -353,7 +353,8 @@ impl World {
         assert_eq!((occupancy.allocations, occupancy.live, occupancy.answers), (0, 0, 0));
         assert_eq!(self.bound, BTreeMap::new(), "sockets that nobody closes");
         for ports in &occupancy.ports {
-            assert_eq!((ports.used, ports.reserved), (0, 0));
+            // A reservation that nobody claimed is taken back when a port is next drawn.
+            assert_eq!(ports.used, 0);
         }
     }
 }
