@@ -22,3 +22,7 @@ pub mod config;
 
 #[cfg(feature = "server")]
 pub mod cli;
+
+#[cfg(any(test, feature = "internals"))]
+#[doc(hidden)]
+pub mod internals;

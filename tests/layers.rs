@@ -95,6 +95,20 @@ const ROOMS: &[Room] = &[
         ],
     },
     Room { name: "cli", may_use: &[EVERYTHING] },
+    // For the programs beside the library.
+    Room {
+        name: "internals",
+        may_use: &[
+            "proto::types",
+            "proto::wire",
+            "proto::peers",
+            "proto::binding",
+            "proto::auth",
+            "proto::media",
+            "proto::turn",
+            "config",
+        ],
+    },
 ];
 
 /// Files that only declare what lies below them.

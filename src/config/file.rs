@@ -230,7 +230,9 @@ fn showable(text: &str, line: Range<usize>) -> usize {
     let line = &text[line];
     let (name, rest) = line.find('=').map_or((line, ""), |equals| line.split_at(equals));
     let path = if section.is_empty() { name.trim().to_owned() } else { format!("{section}.{}", name.trim()) };
-    if find(&path).is_some_and(|key| !key.is_secret()) {
+    // Where a newline was forgotten, the next key and its value stand behind this one's.
+    let another = KEYS.iter().any(|key| key.is_secret() && rest.contains(key.name()));
+    if !another && find(&path).is_some_and(|key| !key.is_secret()) {
         return line.len();
     }
     let first_word = name.split_whitespace().next().unwrap_or("");
@@ -365,6 +367,8 @@ mod tests {
             "[auth.users]\nalice = \"SECRET\"\nlevel = \"SECRET\"\n",
             "[auth]\nusers = { alice = \"SECRET\", bob = 'SECRET' }\nsecrets = [\"\"\"SECRET\"\"\"]\n",
             "auth.secrets = [\"\"\"\nSECRET\"\"\"]\nlog.level = \"info\"\n",
+            "[auth]\nmobility = true\nusers = { a = \"SECRET\" }\n",
+            "[auth]\nserver_name = \"t\"\noauth = [{ key = \"SECRET\" }]\n",
         ];
         for text in sound.map(|text| text.replace("SECRET", secret)) {
             for at in 0..text.len() {

@@ -1,5 +1,5 @@
-//! What the tests of this room share: a small world of addresses, and messages put together by hand from the
-//! standard's drawings, not by the code under test.
+//! What the tests of this room and the fuzz target share: a small world of addresses, and messages put together by hand
+//! from the standard's drawings, not by the code under test.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -43,16 +43,16 @@ pub(super) fn table(strict_permissions: bool) -> Table {
 pub(super) fn policy(deny: &[&str]) -> Arc<PeerPolicy> {
     let policy = PolicyBuilder {
         default: Unlisted::None,
-        allow: vec!["203.0.113.0/24".parse().unwrap(), "2001:db8:1::/48".parse().unwrap()],
-        deny: deny.iter().map(|rule| rule.parse().unwrap()).collect(),
-        own: vec!["198.51.100.1".parse().unwrap()],
-        relay: vec!["198.51.100.1".parse().unwrap()],
+        allow: ["203.0.113.0/24", "2001:db8:1::/48"].map(|rule| rule.parse().expect("a rule")).into(),
+        deny: deny.iter().map(|rule| rule.parse().expect("a rule")).collect(),
+        own: vec!["198.51.100.1".parse().expect("an address")],
+        relay: vec!["198.51.100.1".parse().expect("an address")],
     };
     Arc::new(policy.build())
 }
 
 pub(super) fn socket(text: &str) -> SocketAddr {
-    text.parse().unwrap()
+    text.parse().expect("an address with a port")
 }
 
 pub(super) fn peer(text: &str) -> PeerAddr {
@@ -60,7 +60,7 @@ pub(super) fn peer(text: &str) -> PeerAddr {
 }
 
 pub(super) fn channel(number: u16) -> ChannelNumber {
-    ChannelNumber::new(number).unwrap()
+    ChannelNumber::new(number).expect("a channel number")
 }
 
 pub(super) fn ms(millis: u64) -> Deadline {
@@ -77,7 +77,7 @@ pub(super) fn relay(index: u32, generation: u32) -> RelayId {
 
 pub(super) fn client(port: u16) -> FiveTuple {
     FiveTuple {
-        client: ClientAddr::new(SocketAddr::new("192.0.2.10".parse().unwrap(), port)),
+        client: ClientAddr::new(SocketAddr::new("192.0.2.10".parse().expect("an address"), port)),
         server: ServerAddr::new(socket("198.51.100.1:3478")),
         transport: Transport::Udp,
     }
@@ -94,8 +94,9 @@ pub(super) fn insert(relay: RelayId, five_tuple: FiveTuple, relayed: &str, until
     }))
 }
 
+#[cfg(test)]
 pub(super) fn permit(relay: RelayId, ip: &str, until: u64) -> TableChange {
-    TableChange::Permit { relay, peer: ip.parse().unwrap(), until: ms(until) }
+    TableChange::Permit { relay, peer: ip.parse().expect("an address"), until: ms(until) }
 }
 
 pub(super) fn bind(relay: RelayId, number: u16, to: &str, until: u64) -> TableChange {
@@ -104,19 +105,19 @@ pub(super) fn bind(relay: RelayId, number: u16, to: &str, until: u64) -> TableCh
 
 /// RFC 8656 § 12.4.
 pub(super) fn channel_data(number: u16, data: &[u8]) -> Vec<u8> {
-    let len = u16::try_from(data.len()).unwrap();
+    let len = u16::try_from(data.len()).expect("short data");
     [&number.to_be_bytes()[..], &len.to_be_bytes(), data].concat()
 }
 
 /// A STUN message (RFC 8489 § 5) of `message_type` with `attributes`.
 pub(super) fn stun(message_type: u16, transaction: [u8; 12], attributes: &[u8]) -> Vec<u8> {
-    let len = u16::try_from(attributes.len()).unwrap();
+    let len = u16::try_from(attributes.len()).expect("few attributes");
     [&message_type.to_be_bytes()[..], &len.to_be_bytes(), &COOKIE, &transaction, attributes].concat()
 }
 
 /// An attribute with zero padding (RFC 8489 § 14).
 pub(super) fn attribute(attribute_type: u16, value: &[u8]) -> Vec<u8> {
-    let len = u16::try_from(value.len()).unwrap();
+    let len = u16::try_from(value.len()).expect("a short value");
     let mut bytes = [&attribute_type.to_be_bytes()[..], &len.to_be_bytes(), value].concat();
     bytes.resize(bytes.len().next_multiple_of(4), 0);
     bytes
@@ -145,6 +146,7 @@ pub(super) fn send(to: &str, data: &[u8]) -> Vec<u8> {
 }
 
 /// A Data indication (RFC 8656 § 11.3).
+#[cfg(test)]
 pub(super) fn data_indication(transaction: [u8; 12], from: PeerAddr, data: &[u8]) -> Vec<u8> {
     let attributes = [xor_peer(transaction, from), attribute(0x0013, data)].concat();
     stun(0x0017, transaction, &attributes)

@@ -6,15 +6,15 @@ mod bucket;
 mod client;
 mod counters;
 mod external;
-#[cfg(test)]
+#[cfg(any(test, feature = "internals"))]
 mod fixture;
 pub mod forward;
 mod header;
 #[cfg(any(test, feature = "internals"))]
 mod inspect;
 mod mobility;
-#[cfg(test)]
-mod model;
+#[cfg(any(test, feature = "internals"))]
+pub(crate) mod model;
 mod path;
 pub mod returned;
 mod table;

@@ -1,30 +1,40 @@
 //! The naive reading of RFC 8656 §§ 9–12: lists of everything that was ever said, searched from end to end.
-//! Random histories of changes and packets must lead it and the table to the same verdicts.
+//! Any history of changes and packets must lead it and the table to the same verdicts: random ones here, those of a
+//! fuzzer in `internals::fuzz`.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use proptest::prelude::Just;
-use proptest::prelude::Strategy;
-use proptest::prelude::any;
-use proptest::prelude::prop;
-use proptest::prop_assert_eq;
-use proptest::prop_oneof;
-use proptest::proptest;
-
 use crate::proto::types::Deadline;
+use crate::proto::types::Dialect;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::IpHeader;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayId;
 use crate::proto::types::Tick;
+use crate::proto::wire::channel_data;
+use crate::proto::wire::classify::Class;
+use crate::proto::wire::classify::classify;
+use crate::proto::wire::indication;
+use crate::proto::wire::indication::Refused;
 
 use super::Counters;
 use super::DropReason;
 use super::FromClient;
 use super::FromPeer;
+use super::Table;
 use super::TableChange;
-use super::fixture::*;
+use super::fixture;
+use super::fixture::at;
+use super::fixture::bind;
+use super::fixture::channel;
+use super::fixture::insert;
+use super::fixture::ms;
+use super::fixture::peer;
+use super::fixture::policy;
+use super::fixture::relay;
+use super::fixture::send;
+use super::fixture::socket;
 use super::forward::from_client;
 use super::forward::from_peer;
 
@@ -39,10 +49,13 @@ const PEERS: [&str; 9] = [
     "192.0.2.99:1000",
     "[2001:db8:1::1]:1000",
 ];
-const FORBIDDEN_AT_FIRST: [&str; 2] = ["203.0.113.66:53", "192.0.2.99:1000"];
+/// What the policy forbids of these addresses: one port, or all of them.
+const FORBIDDEN_AT_FIRST: [&str; 2] = ["203.0.113.66:53", "192.0.2.99"];
 /// The denials of another policy, and what it forbids.
 const OTHER_DENIALS: [&str; 2] = ["203.0.113.66:54", "203.0.113.2"];
-const FORBIDDEN_THEN: [&str; 3] = ["203.0.113.66:54", "203.0.113.2:1000", "192.0.2.99:1000"];
+const FORBIDDEN_THEN: [&str; 3] = ["203.0.113.66:54", "203.0.113.2", "192.0.2.99"];
+/// The address of the relay sockets.
+const OWN: &str = "198.51.100.1";
 const OWN_RELAYS: [&str; 2] = ["198.51.100.1:50000", "198.51.100.1:50001"];
 const RELAYED: [&str; 2] = ["198.51.100.1:50000", "[2001:db8:ffff::1]:50000"];
 const CHANNELS: std::ops::Range<u16> = 0x4000..0x4003;
@@ -58,6 +71,9 @@ struct Allocation {
     bindings: Vec<(u16, PeerAddr, Deadline)>,
     counters: Counters,
 }
+
+/// Which relay, to whom, what.
+type ToPeer<'a> = (RelayId, PeerAddr, &'a [u8]);
 
 #[derive(Default)]
 struct Model {
@@ -157,9 +173,48 @@ impl Model {
     }
 
     fn allowed(&self, to: PeerAddr) -> bool {
-        let is_one_of = |list: &[&str]| list.iter().any(|text| peer(text) == to);
+        let (whole, alone) = (to.to_string(), to.ip().to_string());
         let forbidden: &[&str] = if self.other_policy { &FORBIDDEN_THEN } else { &FORBIDDEN_AT_FIRST };
-        if is_one_of(&OWN_RELAYS) { self.own.contains(&to) } else { !is_one_of(forbidden) }
+        if alone == OWN {
+            return self.own.contains(&to);
+        }
+        !forbidden.iter().any(|text| *text == whole || *text == alone)
+    }
+
+    /// What `datagram` of `from` is due, its IP header aside. The decoders are taken at their word: they are judged
+    /// elsewhere.
+    fn verdict<'a>(
+        &mut self,
+        tick: Tick,
+        from: FiveTuple,
+        datagram: &'a [u8],
+    ) -> Result<ToPeer<'a>, FromClient<'a>> {
+        let mut own = self.allocations.iter().filter(|a| a.five_tuple == from && !a.removed).peekable();
+        let known = own.peek().is_some();
+        let alive = own.any(|allocation| allocation.alive(tick).is_ok());
+        let drop = |reason| Err(FromClient::Drop(reason));
+        let (packet, data) = match classify(datagram, known.then_some(Dialect::Rfc8656)) {
+            Class::Unknown => return drop(DropReason::Unclassified),
+            Class::Answer => return drop(DropReason::UnexpectedAnswer),
+            Class::Request if known => return Err(FromClient::LiveRequest),
+            Class::Request | Class::ClassicBinding => return Err(FromClient::StrangerRequest),
+            Class::ChannelData | Class::Indication if !known => return drop(DropReason::NoAllocation),
+            Class::ChannelData | Class::Indication if !alive => return drop(DropReason::AllocationExpired),
+            Class::ChannelData => match channel_data::decode(datagram) {
+                Ok((number, data)) => (Packet::Channel(number.get()), data),
+                Err(_) => return drop(DropReason::Malformed),
+            },
+            Class::Indication => match indication::decode_send(datagram) {
+                Ok(send) => (Packet::Send(send.peer), send.data),
+                Err(Refused::Malformed(_)) => return drop(DropReason::Malformed),
+                Err(Refused::NotSend) => return drop(DropReason::UnknownIndication),
+                Err(_) => return drop(DropReason::BadSend),
+            },
+        };
+        match self.of_client(tick, from, &packet, count(data)) {
+            Ok((relay, peer)) => Ok((relay, peer, data)),
+            Err(reason) => drop(reason),
+        }
     }
 
     fn of_client(
@@ -167,6 +222,7 @@ impl Model {
         tick: Tick,
         from: FiveTuple,
         packet: &Packet,
+        len: u64,
     ) -> Result<(RelayId, PeerAddr), DropReason> {
         let own: Vec<_> = self.allocations.iter().filter(|a| a.five_tuple == from && !a.removed).collect();
         if own.is_empty() {
@@ -198,7 +254,7 @@ impl Model {
         let relay = allocation.relay;
         let allocation = self.of(relay).expect("found above");
         allocation.counters.to_peer_packets += 1;
-        allocation.counters.to_peer_bytes += 2;
+        allocation.counters.to_peer_bytes += len;
         Ok((relay, to))
     }
 
@@ -207,6 +263,7 @@ impl Model {
         tick: Tick,
         relay: RelayId,
         from: PeerAddr,
+        len: u64,
     ) -> Result<(FiveTuple, Option<u16>), DropReason> {
         let allocation = self.of(relay).ok_or(DropReason::StaleRelay)?;
         allocation.alive(tick)?;
@@ -214,7 +271,7 @@ impl Model {
         let live = |(_, p, until): &&(u16, PeerAddr, Deadline)| *p == from && !until.is_due(tick);
         let number = allocation.bindings.iter().find(live).map(|(number, _, _)| *number);
         allocation.counters.to_client_packets += 1;
-        allocation.counters.to_client_bytes += 2;
+        allocation.counters.to_client_bytes += len;
         Ok((allocation.five_tuple, number))
     }
 
@@ -264,131 +321,233 @@ enum Packet {
     Send(PeerAddr),
 }
 
+/// One thing that happens to a table. Relays, clients and peers are few, so that changes and packets meet.
 #[derive(Clone, Debug)]
-enum Step {
+pub(crate) enum Step {
+    /// What [`Table::apply`] carries out; not `Await` or `Settle`.
     Change(TableChange),
+    /// What [`Table::forget`] does.
     Forget(RelayId),
-    FromClient(FiveTuple, Packet),
-    FromPeer(RelayId, PeerAddr),
+    /// A client's datagram.
+    FromClient(FiveTuple, Vec<u8>),
+    /// What a peer sends to a relayed address.
+    FromPeer(RelayId, PeerAddr, Vec<u8>),
+    /// So many milliseconds go by.
     Wait(u64),
 }
 
-fn a_relay() -> impl Strategy<Value = RelayId> {
-    // Mostly the first use of few slots, so that changes and packets meet.
-    (0..2_u32, prop_oneof![4 => Just(1_u32), 1 => 0..3_u32])
-        .prop_map(|(index, generation)| relay(index, generation))
+impl Step {
+    /// A step drawn by `draw`, which answers a number below the one it is given.
+    pub(crate) fn draw(draw: &mut impl FnMut(usize) -> usize) -> Self {
+        match draw(8) {
+            0..=2 => Self::Change(draw_change(draw)),
+            3 => Self::Forget(draw_relay(draw)),
+            4 => Self::FromClient(draw_client(draw), fixture::channel_data(draw_channel(draw), b"hi")),
+            5 => Self::FromClient(draw_client(draw), send(PEERS[draw(PEERS.len())], b"hi")),
+            6 => Self::FromPeer(draw_relay(draw), draw_peer(draw), vec![7; draw(9)]),
+            _ => Self::Wait(draw(9) as u64),
+        }
+    }
 }
 
-fn a_client() -> impl Strategy<Value = FiveTuple> {
-    (0..3_u16).prop_map(client)
+fn draw_change(draw: &mut impl FnMut(usize) -> usize) -> TableChange {
+    let relay = draw_relay(draw);
+    let until = ms(draw(60) as u64);
+    match draw(12) {
+        0 | 1 => insert(relay, draw_client(draw), RELAYED[draw(RELAYED.len())], 30 + until.as_millis()),
+        2 => TableChange::Extend { relay, until },
+        3 | 4 => TableChange::Permit { relay, peer: draw_peer(draw).ip(), until },
+        5..=7 => bind(relay, draw_channel(draw), PEERS[draw(PEERS.len())], until.as_millis()),
+        8 => TableChange::Remove { relay },
+        9 => {
+            let address = socket(OWN_RELAYS[draw(OWN_RELAYS.len())]);
+            TableChange::OwnRelay { address, live: draw(2) == 0 }
+        }
+        10 if draw(2) == 0 => TableChange::Policy(policy(&OTHER_DENIALS)),
+        10 => TableChange::Policy(policy(&FORBIDDEN_AT_FIRST[..1])),
+        _ if draw(2) == 0 => TableChange::Forbid { relay, peer: draw_peer(draw).ip() },
+        _ => TableChange::Unbind { relay, channel: channel(draw_channel(draw)) },
+    }
 }
 
-fn a_peer() -> impl Strategy<Value = PeerAddr> {
-    prop::sample::select(&PEERS[..]).prop_map(peer)
+/// Mostly the first use of few slots, so that changes and packets meet.
+pub(crate) fn draw_relay(draw: &mut impl FnMut(usize) -> usize) -> RelayId {
+    let generation = if draw(4) == 3 { draw(3) } else { 1 };
+    RelayId { index: draw(2) as u32, generation: generation as u32 }
 }
 
-fn an_end() -> impl Strategy<Value = Deadline> {
-    (0..60_u64).prop_map(ms)
+/// One of three clients.
+pub(crate) fn draw_client(draw: &mut impl FnMut(usize) -> usize) -> FiveTuple {
+    fixture::client(draw(3) as u16)
 }
 
-fn a_change() -> impl Strategy<Value = TableChange> {
-    prop_oneof![
-        2 => (a_relay(), a_client(), prop::sample::select(&RELAYED[..]), an_end())
-            .prop_map(|(relay, client, relayed, end)| insert(relay, client, relayed, 30 + end.as_millis())),
-        1 => (a_relay(), an_end()).prop_map(|(relay, until)| TableChange::Extend { relay, until }),
-        4 => (a_relay(), a_peer(), an_end())
-            .prop_map(|(relay, peer, until)| TableChange::Permit { relay, peer: peer.ip(), until }),
-        6 => (a_relay(), CHANNELS, a_peer(), an_end())
-            .prop_map(|(relay, number, to, end)| bind(relay, number, &text(to), end.as_millis())),
-        1 => a_relay().prop_map(|relay| TableChange::Remove { relay }),
-        2 => (prop::sample::select(&OWN_RELAYS[..]), any::<bool>())
-            .prop_map(|(own, live)| TableChange::OwnRelay { address: socket(own), live }),
-        3 => any::<bool>().prop_map(|other| {
-            TableChange::Policy(if other { policy(&OTHER_DENIALS) } else { policy(&FORBIDDEN_AT_FIRST[..1]) })
-        }),
-        1 => (a_relay(), a_peer()).prop_map(|(relay, peer)| TableChange::Forbid { relay, peer: peer.ip() }),
-        1 => (a_relay(), CHANNELS)
-            .prop_map(|(relay, number)| TableChange::Unbind { relay, channel: channel(number) }),
-    ]
+/// One of the peers that the model knows the policy of.
+pub(crate) fn draw_peer(draw: &mut impl FnMut(usize) -> usize) -> PeerAddr {
+    peer(PEERS[draw(PEERS.len())])
 }
 
-fn a_packet() -> impl Strategy<Value = Packet> {
-    prop_oneof![CHANNELS.prop_map(Packet::Channel), a_peer().prop_map(Packet::Send)]
+fn draw_channel(draw: &mut impl FnMut(usize) -> usize) -> u16 {
+    CHANNELS.start + draw(CHANNELS.len()) as u16
 }
 
-fn a_step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        6 => a_change().prop_map(Step::Change),
-        1 => a_relay().prop_map(Step::Forget),
-        6 => (a_client(), a_packet()).prop_map(|(client, packet)| Step::FromClient(client, packet)),
-        6 => (a_relay(), a_peer()).prop_map(|(relay, peer)| Step::FromPeer(relay, peer)),
-        2 => (1..8_u64).prop_map(Step::Wait),
-    ]
+/// Bytes of `data`.
+fn count(data: &[u8]) -> u64 {
+    u64::try_from(data.len()).expect("a datagram's length")
 }
 
-/// The peer as text, which the fixture's makers take.
-fn text(peer: PeerAddr) -> String {
-    peer.to_string()
-}
-
-proptest! {
-    #[test]
-    fn table_and_model_agree(strict in any::<bool>(), dual in any::<bool>(), steps in prop::collection::vec(a_step(), 1..120)) {
-        let mut model = Model { strict, ..Model::default() };
-        let mut table = table(strict);
-        let mut now = 0;
-        // Both slots start with a relayed address: a history without any teaches little.
-        let firsts = [
-            Step::Change(insert(relay(0, 1), client(0), RELAYED[0], 40)),
-            Step::Change(insert(relay(1, 1), client(u16::from(!dual)), RELAYED[1], 40)),
-        ];
-        for step in firsts.into_iter().chain(steps) {
-            match step {
-                Step::Wait(millis) => now += millis,
-                Step::Change(change) => {
-                    model.apply(&change);
-                    table.apply(change);
-                }
-                Step::Forget(relay) => {
-                    let carried = model.counters(relay).unwrap_or_default();
-                    model.allocations.retain(|allocation| allocation.relay != relay);
-                    prop_assert_eq!(table.forget(relay), carried);
-                }
-                Step::FromClient(client, packet) => {
-                    let datagram = match &packet {
-                        Packet::Channel(number) => channel_data(*number, b"hi"),
-                        Packet::Send(peer) => send(&text(*peer), b"hi"),
-                    };
-                    let expected = match model.of_client(at(now), client, &packet) {
-                        Ok((relay, peer)) => FromClient::ToPeer { relay, peer, data: b"hi", header: IpHeader::default() },
-                        Err(reason) => FromClient::Drop(reason),
-                    };
-                    prop_assert_eq!(from_client(&table, at(now), &client, IpHeader::default(), &datagram), expected);
-                }
-                Step::FromPeer(relay, peer) => {
-                    let (mut buffer, payload) = received(b"yo");
-                    let arrived = IpHeader::default();
-                    let verdict = match from_peer(&table, at(now), relay, peer, arrived, &mut buffer, payload) {
-                        FromPeer::Drop(reason) => Err(reason),
-                        FromPeer::ToClient { to, frame, .. } => {
-                            let first = buffer[frame.start];
-                            let number = u16::from_be_bytes([first, buffer[frame.start + 1]]);
-                            Ok((to, (first >= 0x40).then_some(number)))
-                        }
-                    };
-                    prop_assert_eq!(verdict, model.of_peer(at(now), relay, peer));
-                }
+/// Takes table and model through `steps`, from two relayed addresses of one client (`dual`) or of two.
+///
+/// # Panics
+/// At the first step after which they differ.
+pub(crate) fn agree(strict: bool, dual: bool, steps: impl IntoIterator<Item = Step>) {
+    let mut model = Model { strict, ..Model::default() };
+    let mut table = fixture::table(strict);
+    let mut now = 0;
+    // Both slots start with a relayed address: a history without any teaches little.
+    let [first, second] = [relay(0, 1), relay(1, 1)];
+    let firsts = [
+        Step::Change(insert(first, fixture::client(0), RELAYED[0], 40)),
+        Step::Change(insert(second, fixture::client(u16::from(!dual)), RELAYED[1], 40)),
+    ];
+    for step in firsts.into_iter().chain(steps) {
+        match step {
+            Step::Wait(millis) => now += millis,
+            Step::Change(change) => {
+                model.apply(&change);
+                table.apply(change);
             }
-            let live = model.allocations.iter().filter(|allocation| !allocation.removed);
-            let clients: BTreeSet<_> = live.clone().map(|a| a.five_tuple.client.socket().port()).collect();
-            prop_assert_eq!(table.len(), clients.len());
-            prop_assert_eq!(table.iter().count(), live.count());
-            for index in 0..2 {
-                for generation in 0..3 {
-                    let relay = relay(index, generation);
-                    prop_assert_eq!(table.counters(relay), model.counters(relay));
-                }
+            Step::Forget(relay) => {
+                let carried = model.counters(relay).unwrap_or_default();
+                model.allocations.retain(|allocation| allocation.relay != relay);
+                assert_eq!(table.forget(relay), carried);
             }
+            Step::FromClient(client, datagram) => {
+                send_from_client(&table, &mut model, now, client, &datagram)
+            }
+            Step::FromPeer(relay, peer, data) => send_from_peer(&table, &mut model, now, relay, peer, &data),
+        }
+        compare(&table, &model);
+    }
+}
+
+fn send_from_client(table: &Table, model: &mut Model, now: u64, client: FiveTuple, datagram: &[u8]) {
+    let expected = model.verdict(at(now), client, datagram);
+    let verdict = from_client(table, at(now), &client, IpHeader::default(), datagram);
+    let verdict = match verdict {
+        FromClient::ToPeer { relay, peer, data, header: _ } => Ok((relay, peer, data)),
+        other => Err(other),
+    };
+    assert_eq!(verdict, expected, "of {datagram:02x?}");
+}
+
+fn send_from_peer(table: &Table, model: &mut Model, now: u64, relay: RelayId, peer: PeerAddr, data: &[u8]) {
+    let (mut buffer, payload) = fixture::received(data);
+    let verdict = match from_peer(table, at(now), relay, peer, IpHeader::default(), &mut buffer, payload) {
+        FromPeer::Drop(reason) => Err(reason),
+        FromPeer::ToClient { to, frame, .. } => {
+            let frame = &buffer[frame];
+            let number = match channel_data::decode(frame) {
+                Ok((number, carried)) => {
+                    assert_eq!(carried, data);
+                    Some(number.get())
+                }
+                Err(_) => {
+                    assert_eq!(indication::decode_data(frame), Ok((peer, data)));
+                    None
+                }
+            };
+            Ok((to, number))
+        }
+    };
+    assert_eq!(verdict, model.of_peer(at(now), relay, peer, count(data)));
+}
+
+fn compare(table: &Table, model: &Model) {
+    let live = model.allocations.iter().filter(|allocation| !allocation.removed);
+    let clients: BTreeSet<_> = live.clone().map(|a| a.five_tuple.client.socket().port()).collect();
+    assert_eq!(table.len(), clients.len());
+    assert_eq!(table.iter().count(), live.count());
+    for index in 0..2 {
+        for generation in 0..3 {
+            let relay = relay(index, generation);
+            assert_eq!(table.counters(relay), model.counters(relay));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::Just;
+    use proptest::prelude::Strategy;
+    use proptest::prelude::any;
+    use proptest::prelude::prop;
+    use proptest::prop_oneof;
+    use proptest::proptest;
+
+    use super::*;
+
+    fn a_relay() -> impl Strategy<Value = RelayId> {
+        // Mostly the first use of few slots, so that changes and packets meet.
+        (0..2_u32, prop_oneof![4 => Just(1_u32), 1 => 0..3_u32])
+            .prop_map(|(index, generation)| relay(index, generation))
+    }
+
+    fn a_client() -> impl Strategy<Value = FiveTuple> {
+        (0..3_u16).prop_map(fixture::client)
+    }
+
+    fn a_peer() -> impl Strategy<Value = PeerAddr> {
+        prop::sample::select(&PEERS[..]).prop_map(peer)
+    }
+
+    fn an_end() -> impl Strategy<Value = Deadline> {
+        (0..60_u64).prop_map(ms)
+    }
+
+    fn a_change() -> impl Strategy<Value = TableChange> {
+        prop_oneof![
+            2 => (a_relay(), a_client(), prop::sample::select(&RELAYED[..]), an_end())
+                .prop_map(|(relay, client, relayed, end)| insert(relay, client, relayed, 30 + end.as_millis())),
+            1 => (a_relay(), an_end()).prop_map(|(relay, until)| TableChange::Extend { relay, until }),
+            4 => (a_relay(), a_peer(), an_end())
+                .prop_map(|(relay, peer, until)| TableChange::Permit { relay, peer: peer.ip(), until }),
+            6 => (a_relay(), CHANNELS, a_peer(), an_end())
+                .prop_map(|(relay, number, to, end)| bind(relay, number, &to.to_string(), end.as_millis())),
+            1 => a_relay().prop_map(|relay| TableChange::Remove { relay }),
+            2 => (prop::sample::select(&OWN_RELAYS[..]), any::<bool>())
+                .prop_map(|(own, live)| TableChange::OwnRelay { address: socket(own), live }),
+            3 => any::<bool>().prop_map(|other| {
+                TableChange::Policy(if other { policy(&OTHER_DENIALS) } else { policy(&FORBIDDEN_AT_FIRST[..1]) })
+            }),
+            1 => (a_relay(), a_peer()).prop_map(|(relay, peer)| TableChange::Forbid { relay, peer: peer.ip() }),
+            1 => (a_relay(), CHANNELS)
+                .prop_map(|(relay, number)| TableChange::Unbind { relay, channel: channel(number) }),
+        ]
+    }
+
+    fn a_datagram() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            CHANNELS.prop_map(|number| fixture::channel_data(number, b"hi")),
+            a_peer().prop_map(|to| send(&to.to_string(), b"hi")),
+        ]
+    }
+
+    fn a_step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            6 => a_change().prop_map(Step::Change),
+            1 => a_relay().prop_map(Step::Forget),
+            6 => (a_client(), a_datagram()).prop_map(|(client, datagram)| Step::FromClient(client, datagram)),
+            6 => (a_relay(), a_peer()).prop_map(|(relay, peer)| Step::FromPeer(relay, peer, b"yo".to_vec())),
+            2 => (1..8_u64).prop_map(Step::Wait),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn table_and_model_agree(
+            strict in any::<bool>(), dual in any::<bool>(), steps in prop::collection::vec(a_step(), 1..120),
+        ) {
+            agree(strict, dual, steps);
         }
     }
 }
