@@ -65,7 +65,8 @@ def attack_forged_integrity():
                 number = 0
                 for name, (method, attributes, peers) in METHODS.items():
                     right = attacker.request(method, attributes, peers)
-                    macs = [(f"byte {at}", right[:at] + bytes([right[at] ^ 1]) + right[at + 1 :]) for at in range(len(right) - 20, len(right))]
+                    last = range(len(right) - 20, len(right))
+                    macs = [(f"byte {at}", right[:at] + bytes([right[at] ^ 1]) + right[at + 1 :]) for at in last]
                     macs += [("zeros", right[:-20] + bytes(20))]
                     macs += [("no password", attacker.request(method, attributes, peers, key=b""))]
                     wrong = craft.long_term_key(attacker.username, attacker.realm, b"guess")
@@ -187,7 +188,8 @@ def attack_attributes_after_integrity():
         check(answer.kind == craft.SUCCESS, f"a signed Refresh with attributes behind it succeeds, not {answer.code}")
         check(answer.attributes[craft.LIFETIME] == struct.pack("!I", 700), "a LIFETIME behind the integrity is not obeyed")
         of = craft.transaction()
-        raw = attacker.request(craft.CREATE_PERMISSION, peers=[PEER], of=of, behind=[craft.peer("127.0.0.1", 0, of), craft.peer("9.9.9.9", 0, of)])
+        behind = [craft.peer("127.0.0.1", 0, of), craft.peer("9.9.9.9", 0, of)]
+        raw = attacker.request(craft.CREATE_PERMISSION, peers=[PEER], of=of, behind=behind)
         check(attacker.ask(raw).kind == craft.SUCCESS, "CreatePermission")
         attacker.expect(attacker.indication(("9.9.9.9", 9), b"data"), SILENCE, "Send to a peer behind the integrity")
         check(target.counters()['swingbridge_packets_dropped_total{reason="no_permission"}'] == 1, "it has no permission")
@@ -321,6 +323,30 @@ def attack_guessing_users():
             shapes.add(str(shape(answer)))
         check(len(shapes) == 1, f"all answers have one shape: {shapes}")
         proved(f"{len(names)} kinds of wrong credentials: one answer in code, size and attributes")
+
+
+def attack_foreseeing_nonces_ports_and_tokens():
+    """Two servers, a hundred draws each: nothing repeats, nothing is in order, neither foretells the other."""
+    ports, nonces, tokens = [], set(), set()
+    for _ in range(2):
+        with Target(exempt=True) as target:
+            drawn = []
+            for _ in range(100):
+                with target.attacker() as attacker:
+                    answer = attacker.allocate((craft.EVEN_PORT, b"\x80"))
+                    drawn.append(attacker.relayed[0][1])
+                    nonces.add(attacker.nonce)
+                    tokens.add(answer.attributes[craft.RESERVATION_TOKEN])
+                    attacker.end()
+            ports.append(drawn)
+    steps = {after - before for drawn in ports for before, after in zip(drawn, drawn[1:])}
+    check(len(steps) > 150, f"the ports keep no pace: {len(steps)} different steps of 198")
+    check(len(set(ports[0]) & set(ports[1])) < 20, "the second server does not draw the ports of the first")
+    check(len(nonces) == 200 and len(tokens) == 200, "200 nonces and 200 tokens, all distinct")
+    for bit in range(64):
+        ones = sum(int.from_bytes(token) >> bit & 1 for token in tokens)
+        check(40 < ones < 160, f"bit {bit} of the tokens is 1 in {ones} of 200")
+    proved("200 ports, nonces and reservation tokens of two servers: distinct, without order")
 
 
 def attack_names_that_are_programs():

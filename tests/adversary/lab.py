@@ -7,6 +7,7 @@ Needs root, and iproute2; nothing of it outlives the process.
 
 import contextlib
 import ctypes
+import ipaddress
 import os
 import shutil
 import socket
@@ -116,7 +117,8 @@ class LabTarget(Target):
 
 
 def relayed_frames(sniffers, ports):
-    """UDP datagrams from a relay port that the sniffers have seen: (destination, port, payload)."""
+    """UDP datagrams from a relay port that the sniffers have seen: (destination, port, payload). The attacker's own ports
+    are the kernel's choice and may be of the same range."""
     found = []
     for sniffer in sniffers:
         while True:
@@ -126,13 +128,14 @@ def relayed_frames(sniffers, ports):
                 break
             kind = struct.unpack("!H", frame[12:14])[0]
             if kind == ETH_P_IP and frame[23] == 17:
-                at, to = 14 + (frame[14] & 15) * 4, socket.inet_ntop(socket.AF_INET, frame[30:34])
+                at, one, other = 14 + (frame[14] & 15) * 4, frame[26:30], frame[30:34]
             elif kind == ETH_P_IPV6 and frame[20] == 17:
-                at, to = 54, socket.inet_ntop(socket.AF_INET6, frame[38:54])
+                at, one, other = 54, frame[22:38], frame[38:54]
             else:
                 continue
             source, destination = struct.unpack("!HH", frame[at : at + 4])
-            if source in ports:
+            host, to = (str(ipaddress.ip_address(each)) for each in (one, other))
+            if source in ports and host not in (ATTACKER, ATTACKER6):
                 found.append((to, destination, frame[at + 8 :]))
     return found
 

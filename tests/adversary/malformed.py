@@ -73,7 +73,8 @@ def both(make, claim):
                 check(sum(lost.values()) == number, f"{number} silent ones are counted, not {lost}")
                 if is_live:
                     check(attacker.refresh(), "the allocation is what it was")
-                proved(f"{claim}: {len(attacks)} {'live' if is_live else 'stranger'} datagrams, {number} in silence, each counted")
+                who = "live" if is_live else "stranger"
+                proved(f"{claim}: {len(attacks)} {who} datagrams, {number} in silence, each counted")
         target.alive()
 
 
@@ -122,7 +123,7 @@ def attack_attribute_length_lies():
 
 
 def attack_one_byte_changed_anywhere():
-    """Every byte of every kind, changed at random. Ten rounds are some 10,000 datagrams."""
+    """Every byte of every kind, changed at random."""
     roll = suite.dice("one byte")
 
     def make(right):

@@ -30,13 +30,13 @@ def main(names):
         try:
             test()
         except Skip as why:
-            print(f"skipped: {test.__name__}: {why}", flush=True)
+            print(f"skipped: {why}", flush=True)
         except Exception:  # the whole story belongs in the log
             failed += 1
-            print(f"FAILED: {test.__name__} (ADVERSARY_SEED={SEED})", flush=True)
+            print(f"FAILED: {script}::{test.__name__} (ADVERSARY_SEED={SEED})", flush=True)
             traceback.print_exc()
         else:
             print(f"passed: {script}::{test.__name__} {time.monotonic() - began:.1f} s", flush=True)
     if not tests:
-        print("FAILED: not one test ran")
+        print(f"FAILED: {script}: not one test ran")
     sys.exit(1 if failed or not tests else 0)
