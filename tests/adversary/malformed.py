@@ -286,15 +286,11 @@ def attack_channel_data_that_lies():
             attacker.expect(craft.channel_data(number, b"data"), SILENCE, f"channel {number:#06x} that is not bound")
         lost = dropped(before, target.counters())
         check(lost == {"malformed": 5, "no_channel": 4}, f"each is counted: {lost}")
-        with server_stranger(target) as stranger:
+        with target.attacker() as stranger:
             before = target.counters()
             stranger.expect(craft.channel_data(0x4000, b"data"), SILENCE, "somebody else's channel")
             check(dropped(before, target.counters()) == {"no_allocation": 1}, "a channel is its five-tuple's alone")
         proved("ChannelData that lies about its length, or is of no channel of this five-tuple: silence, counted")
-
-
-def server_stranger(target):
-    return target.attacker()
 
 
 def attack_channel_numbers_out_of_range():
@@ -319,7 +315,7 @@ def attack_padding_is_zero():
             attacker.fence()
         seen = [craft.Answer(raw) for raw in attacker.heard]
         check(len(seen) == 8, f"eight came back, not {len(seen)}")
-        with server_stranger(target) as stranger:
+        with target.attacker() as stranger:
             requests = [craft.message(craft.ALLOCATE, of=bytes(12), attributes=[craft.UDP]) for _ in range(2)]
             first, second = (stranger.ask(raw) for raw in requests)
             cut = lambda answer: [each for each in answer.list if each[0] != craft.NONCE]

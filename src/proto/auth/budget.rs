@@ -226,7 +226,7 @@ mod tests {
             };
             for _ in 0..flood {
                 next += 1;
-                ask(1_000 + next % ports, if repeating { 1 << 50 | next % 64 } else { next });
+                ask(1_000 + next % ports, if repeating { (1 << 50) | (next % 64) } else { next });
             }
             if SENT_AT_MS.contains(&at) {
                 for (number, answered) in answered.iter_mut().enumerate().filter(|(_, answered)| !**answered)
