@@ -9,6 +9,7 @@ missing_packages() {
     have stun || echo stun-client
     have nft || echo nftables
     have ip || echo iproute2
+    have valgrind || echo valgrind
     have node || echo nodejs
     have npm || echo npm
     if ! have python3; then

@@ -5,6 +5,7 @@ pub mod challenge;
 pub mod credential;
 pub mod integrity_key;
 pub mod nonce;
+mod repeats;
 pub mod ticket;
 pub mod token;
 

@@ -113,6 +113,12 @@ pub const STRANGER_ANSWERS_PER_SECOND: u64 = 20;
 pub const STRANGER_CREDIT_MAX: u32 = 65_536;
 /// Slots that strangers' addresses share, for each worker.
 pub const STRANGER_SLOTS: usize = 4_096;
+/// Bytes that the burst and the steady answers of an address may be ahead of what it sent: repaid before it gets more.
+pub const STRANGER_FLOOR_DEBT_MAX: u32 = 8_192;
+/// Unanswered requests of strangers that are recognised when they come again, for each worker.
+pub const STRANGER_REPEATS: usize = 65_536;
+/// Bytes by which the answers to requests that came again may run ahead of what was received from their address.
+pub const STRANGER_DEBT_MAX: u32 = 131_072;
 
 /// Worker threads.
 pub const WORKERS_MAX: u16 = 256;

@@ -204,7 +204,7 @@ impl<'s> Worker<'s> {
         let datagram = self.batch.datagram(place);
         let out = &mut self.answers[place * limits::RESPONSE_MAX..][..limits::RESPONSE_MAX];
         match slot.challenger.greet(tick, &from, datagram, out) {
-            Greeting::Answer { len, .. } if !slot.strangers.spend(tick, from.client, datagram.len(), len) => {
+            Greeting::Answer { len, .. } if !slot.strangers.spend(tick, from.client, datagram, len) => {
                 slot.stats.count_drop(DropReason::StrangerBudget);
             }
             Greeting::Answer { len, code, to } => {
