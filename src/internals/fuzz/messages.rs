@@ -81,7 +81,7 @@ pub(super) fn body(input: &[u8]) {
 #[derive(Clone, Copy, Debug)]
 enum Pending {
     Open(RelayId, RelayAddr),
-    Close(RelayId),
+    Close(WorkerId, RelayId),
     Detach(RelayId),
     Attach(RelayId),
 }
@@ -155,7 +155,11 @@ impl World {
                         RelayId { index: u32::from(choices.byte()), generation: u32::from(choices.byte()) };
                     let absent = !self.bound.contains_key(&relay);
                     if absent {
-                        self.input(Input::RelayClosed { relay, counters: Counters::default() });
+                        self.input(Input::RelayClosed {
+                            worker: WorkerId(0),
+                            relay,
+                            counters: Counters::default(),
+                        });
                     }
                 }
                 _ => {}
@@ -252,9 +256,9 @@ impl World {
                 self.bound.remove(&relay);
                 self.input(Input::RelayFailed { relay, why: choices.of(&failures) });
             }
-            Pending::Close(relay) => {
+            Pending::Close(worker, relay) => {
                 self.bound.remove(&relay);
-                self.input(Input::RelayClosed { relay, counters: Counters::default() });
+                self.input(Input::RelayClosed { worker, relay, counters: Counters::default() });
             }
             Pending::Detach(relay) => {
                 let given = well.then(|| (Counters::default(), choices.flag()));
@@ -300,12 +304,15 @@ impl World {
                     assert_eq!(self.bound.insert(relay, bind), None);
                     self.pending.push(Pending::Open(relay, bind));
                 }
-                Output::CloseRelay { relay, .. } => {
+                Output::CloseRelay { worker, relay } => {
                     assert!(self.bound.contains_key(&relay), "{relay:?} is not open");
-                    self.pending.push(Pending::Close(relay));
+                    self.pending.push(Pending::Close(worker, relay));
                 }
                 Output::DetachRelay { relay, .. } => self.pending.push(Pending::Detach(relay)),
                 Output::AttachRelay { relay, .. } => self.pending.push(Pending::Attach(relay)),
+                Output::RebuildWorker { .. } | Output::WorkerRebuilt { .. } => {
+                    unreachable!("no worker panics here")
+                }
                 Output::Table { .. }
                 | Output::TableOfAll { .. }
                 | Output::Event(_)

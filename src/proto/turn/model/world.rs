@@ -188,7 +188,7 @@ impl World {
             Report::Opened { relay, bound } => (Told::Opened(relay), Input::RelayOpened { relay, bound }),
             Report::Failed { relay, why } => (Told::Failed(relay, why), Input::RelayFailed { relay, why }),
             Report::Closed { relay, counters } => {
-                (Told::Closed(relay), Input::RelayClosed { relay, counters })
+                (Told::Closed(relay), Input::RelayClosed { worker: id(worker), relay, counters })
             }
             Report::Detached { relay, parcel } => {
                 let kept = parcel.as_ref().map(|parcel| parcel.kept);
@@ -319,6 +319,9 @@ impl World {
                     return Err(format!("{relay:?} is to be attached, and nobody gave it away"));
                 };
                 self.at(worker)?.attach(relay, parcel, next);
+            }
+            Output::RebuildWorker { worker, .. } | Output::WorkerRebuilt { worker } => {
+                return Err(format!("{worker:?} is told its table again, and no worker panics here"));
             }
         }
         Ok(())
