@@ -40,6 +40,7 @@ const ROOMS: &[Room] = &[
             "proto::media::Bucket",
         ],
     },
+    Room { name: "proto::client", may_use: &["proto::types", "proto::wire", "proto::auth"] },
     // Done: input and output.
     Room { name: "ring", may_use: &[] },
     Room { name: "net", may_use: &["proto::types", "proto::wire"] },

@@ -140,6 +140,15 @@ pub const BANDWIDTH_BURST_MAX: Duration = Duration::from_secs(60);
 /// Users without an allocation whose bandwidth is still remembered; when full the oldest is forgotten.
 pub const USER_BUCKETS_KEPT_MAX: usize = 16_384;
 
+/// Requests that a client of ours has on their way at a time, besides the one that refreshes its allocation.
+pub const CLIENT_TRANSACTIONS_MAX: usize = 8;
+/// Challenges (401, 438) that a client meets for one thing that it asks for.
+pub const CLIENT_CHALLENGES_MAX: u32 = 4;
+/// A client asks again for what it was granted so long before it ends: one request and its repetitions take 39.5 s.
+pub const CLIENT_RENEWAL_MARGIN: Duration = Duration::from_secs(60);
+/// PASSWORD-ALGORITHMS in bytes that a client is ready to echo: many times what a server has to say.
+pub const PASSWORD_ALGORITHMS_MAX: usize = 256;
+
 const _: () = assert!(OUTPUTS_PER_INPUT_MAX * 2 <= WORKER_COMMANDS_MAX);
 const _: () = assert!(WORKER_COMMANDS_MAX <= REPORTS_MAX);
 // Two legs, of each the socket and two copies; and every table hears of a leg's end.
