@@ -1,0 +1,3 @@
+//! The simulation of itself.
+
+use super::*;
