@@ -56,6 +56,8 @@ pub(super) struct Oracle {
     /// The external relayed address that a name stands for.
     named: BTreeMap<RelayId, SocketAddr>,
     tickets: BTreeMap<Vec<u8>, u64>,
+    /// The ticket of an allocation that is yet to be told of: the answer leaves first.
+    first_ticket: Option<(Tuple, Vec<u8>)>,
     /// A policy in force at every worker that has carried out so many commands.
     policy: Option<(Arc<PeerPolicy>, Vec<u64>)>,
     next_policy: Option<Arc<PeerPolicy>>,
@@ -106,6 +108,7 @@ impl Oracle {
             by_tuple: BTreeMap::new(),
             named: BTreeMap::new(),
             tickets: BTreeMap::new(),
+            first_ticket: None,
             policy: None,
             next_policy: None,
             sources: BTreeMap::new(),
@@ -233,6 +236,10 @@ impl Oracle {
         // A second answer grants nothing new.
         let Some(asked) = self.requests.remove(&key) else { return Ok(()) };
         self.answered.insert(key);
+        if asked.method == Method::Allocate {
+            self.first_ticket = answer.mobility_ticket.map(|ticket| (key.0, ticket.to_vec()));
+            return Ok(());
+        }
         let Some(serial) = self.by_tuple.get(&key.0).copied() else { return Ok(()) };
         if let Some(ticket) = answer.mobility_ticket {
             self.tickets.insert(ticket.to_vec(), serial);
@@ -317,6 +324,9 @@ impl Oracle {
         };
         self.allocations.insert(self.made, allocation);
         self.by_tuple.insert(at, self.made);
+        if let Some((_, ticket)) = self.first_ticket.take().filter(|(tuple, _)| *tuple == at) {
+            self.tickets.insert(ticket, self.made);
+        }
         Ok(())
     }
 

@@ -3,12 +3,16 @@
 //! | variable | means |
 //! |---|---|
 //! | `SIM_SEED=n` | this seed alone, and a trace if it fails |
-//! | `SIM_STEPS=n` | steps in all; 1,000,000 if not given |
+//! | `SIM_STEPS=n` | with `SIM_SEED`: steps of its chaos, 20,000 if not given; else steps in all, 1,000,000 if not given |
 //! | `SIM_SEED_BASE=n` | where fresh seeds begin; the shell draws it |
 //! | `SIM_PCAP=file` | with `SIM_SEED`: a capture of what goes in and out at the server |
+//!
+//! It exits with 1 if something happened that must not, or if something did not happen that must.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fs;
+use std::process::ExitCode;
 
 use swingbridge::sim::Coverage;
 use swingbridge::sim::Plan;
@@ -22,32 +26,58 @@ const STEPS: u64 = 1_000_000;
 /// Where fresh seeds begin if nobody says so: the same every time.
 const SEED_BASE: u64 = 1;
 
-#[test]
-fn every_seed_that_found_something_is_clean() {
-    if variable("SIM_SEED").is_some() {
-        return;
-    }
-    let text = include_str!("seeds.txt");
-    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-    for line in lines.filter(|line| !line.is_empty()) {
-        let mut words = line.split_whitespace().map(|word| word.parse().expect("numbers"));
-        let seed = words.next().expect("a seed");
-        simulate(seed, words.next().unwrap_or(STEPS_PER_SEED));
+fn main() -> ExitCode {
+    let done = match variable("SIM_SEED") {
+        Some(seed) => replay(seed),
+        None => known_seeds().and_then(|()| repeats()).and_then(|()| fresh_seeds()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(told) => {
+            println!("{told}");
+            ExitCode::FAILURE
+        }
     }
 }
 
-#[test]
-fn fresh_seeds_are_clean_and_see_everything() {
-    if let Some(seed) = variable("SIM_SEED") {
-        return replay(seed);
+/// Every seed that found something is clean.
+fn known_seeds() -> Result<(), String> {
+    let text = include_str!("seeds.txt");
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    let mut count = 0;
+    for line in lines.filter(|line| !line.is_empty()) {
+        let mut words = line.split_whitespace().map(|word| word.parse().expect("seeds.txt holds numbers"));
+        let seed = words.next().expect("a line that is not empty has a word");
+        simulate(seed, words.next().unwrap_or(STEPS_PER_SEED))?;
+        count += 1;
     }
+    println!("{count} seeds that found something once: clean");
+    Ok(())
+}
+
+/// A seed is the same run twice, and another seed is another run.
+fn repeats() -> Result<(), String> {
+    let digest = |seed| simulate(seed, 5_000).map(|report| report.digest);
+    if digest(7)? != digest(7)? {
+        return Err("seed 7 is not the same run twice".to_owned());
+    }
+    if digest(7)? == digest(8)? {
+        return Err("seeds 7 and 8 are the same run".to_owned());
+    }
+    println!("a seed is the same run twice");
+    Ok(())
+}
+
+/// Fresh seeds are clean, and all that can happen happens.
+fn fresh_seeds() -> Result<(), String> {
     let budget = variable("SIM_STEPS").unwrap_or(STEPS);
     let base = variable("SIM_SEED_BASE").unwrap_or(SEED_BASE);
     let mut coverage = Coverage::default();
-    let mut tallies = std::collections::BTreeMap::new();
+    let mut tallies = BTreeMap::new();
     let (mut steps, mut seed) = (0, base);
+    println!("fresh seeds from {base} on");
     while steps < budget {
-        let report = simulate(seed, STEPS_PER_SEED);
+        let report = simulate(seed, STEPS_PER_SEED)?;
         steps += report.steps;
         coverage.add(&report.coverage);
         for (name, count) in report.tallies {
@@ -56,45 +86,44 @@ fn fresh_seeds_are_clean_and_see_everything() {
         seed = seed.wrapping_add(1);
     }
     println!("seeds {base} to {}: {steps} steps without a violation", seed.wrapping_sub(1));
-    println!("{tallies:?}");
+    tallies.iter().for_each(|(name, count)| println!("  {count:>10} {name}"));
     let missing = coverage.missing();
-    assert!(missing.is_empty() || budget < STEPS, "in {steps} steps these never came about: {missing:#?}");
-}
-
-#[test]
-fn a_seed_is_the_same_run_twice_and_another_seed_is_another() {
-    let digest = |seed| simulate(seed, 5_000).digest;
-    assert_eq!(digest(7), digest(7));
-    assert_ne!(digest(7), digest(8));
-}
-
-fn simulate(seed: u64, steps: u64) -> Report {
-    match run(Plan { seed, steps, capture: false }) {
-        Ok(report) => report,
-        Err(violation) => {
-            let told = run(Plan { seed, steps, capture: true }).expect_err("a seed is the same run twice");
-            panic!("{told}\n\n{}\n\nreplay: SIM_SEED={seed} SIM_STEPS={steps}", violation.what);
-        }
+    if missing.is_empty() {
+        return Ok(());
     }
+    let told = format!("in {steps} steps these never came about: {missing:#?}");
+    if budget < STEPS {
+        println!("{told}");
+        return Ok(());
+    }
+    Err(told)
 }
 
-fn replay(seed: u64) {
-    let steps = variable("SIM_STEPS").unwrap_or(STEPS_PER_SEED);
-    let outcome = run(Plan { seed, steps, capture: true });
-    let (capture, told) = match outcome {
-        Ok(report) => {
-            println!("seed {seed}: {} steps, digest {:016x}, {:?}", report.steps, report.digest, report.tallies);
-            (report.capture, None)
+fn simulate(seed: u64, steps: u64) -> Result<Report, String> {
+    run(Plan { seed, steps, capture: false }).map_err(|violation| {
+        let how = format!("SIM_SEED={seed} SIM_STEPS={steps} tests/run sim");
+        match run(Plan { seed, steps, capture: true }) {
+            Err(told) => format!("{told}\nreplay: {how}"),
+            Ok(_) => format!("{violation}\nand not when run again: {how}"),
         }
-        Err(mut violation) => (violation.capture.take(), Some(violation)),
+    })
+}
+
+fn replay(seed: u64) -> Result<(), String> {
+    let steps = variable("SIM_STEPS").unwrap_or(STEPS_PER_SEED);
+    let (capture, told) = match run(Plan { seed, steps, capture: true }) {
+        Ok(report) => {
+            println!("seed {seed}: {} steps, digest {:016x}", report.steps, report.digest);
+            report.tallies.iter().for_each(|(name, count)| println!("  {count:>10} {name}"));
+            (report.capture, Ok(()))
+        }
+        Err(mut violation) => (violation.capture.take(), Err(violation.to_string())),
     };
     if let (Ok(path), Some(bytes)) = (env::var("SIM_PCAP"), capture) {
-        fs::write(&path, bytes).expect("the capture can be written");
+        fs::write(&path, bytes).map_err(|error| format!("{path}: {error}"))?;
         println!("capture: {path}");
     }
-    if let Some(violation) = told {
-        panic!("{violation}");
-    }
+    told
 }
 
 fn variable(name: &str) -> Option<u64> {
