@@ -208,7 +208,9 @@ impl Control {
 
     fn carry_out(&mut self, sh: &mut Shared, workers: &mut [Worker], output: Output) {
         match output {
-            Output::Reply { worker, to, bytes } => self.push(sh, workers, worker, Command::Reply { to, bytes }),
+            Output::Reply { worker, to, bytes } => {
+                self.push(sh, workers, worker, Command::Reply { to, bytes })
+            }
             Output::OpenRelay { worker, relay, bind } => {
                 self.owe(worker);
                 self.push(sh, workers, worker, Command::Open { relay, bind });
@@ -283,7 +285,11 @@ impl Control {
     }
 
     /// What must hold at any time (RFC 8656 knows no port with two owners) and what bounds memory.
-    pub(super) fn census(&self, range: usize, bound: &std::collections::BTreeMap<SocketAddr, super::shared::Bound>) -> Result<(), String> {
+    pub(super) fn census(
+        &self,
+        range: usize,
+        bound: &std::collections::BTreeMap<SocketAddr, super::shared::Bound>,
+    ) -> Result<(), String> {
         let occupancy = self.server.occupancy();
         for (at, ports) in occupancy.ports.iter().enumerate() {
             if ports.free + ports.used + ports.reserved + ports.quarantined != range {
@@ -294,7 +300,9 @@ impl Control {
         if bound.len() > used {
             return Err(format!("{} relay sockets on {used} ports in use", bound.len()));
         }
-        if occupancy.answers > limits::ANSWERS_KEPT_MAX || occupancy.five_tuples_dead > limits::FIVE_TUPLES_DEAD_MAX {
+        if occupancy.answers > limits::ANSWERS_KEPT_MAX
+            || occupancy.five_tuples_dead > limits::FIVE_TUPLES_DEAD_MAX
+        {
             return Err(format!("{occupancy:?} is beyond the limits"));
         }
         Ok(())

@@ -145,9 +145,9 @@ impl Honest {
             12..16 => self.input(sh, Input::Permit(other.ip())),
             16..18 => self.input(sh, Input::Bind(PeerAddr::new(other))),
             18..24 => self.send(sh, other),
-            24..26 => self.move_on(sh),
-            26 => self.begin_anew(sh),
-            27 => self.input(sh, Input::Release),
+            24..28 => self.move_on(sh),
+            28 => self.begin_anew(sh),
+            29 => self.input(sh, Input::Release),
             _ => self.send(sh, target),
         }
     }
@@ -337,7 +337,9 @@ impl Honest {
         }
         if !sh.oracle.was_sent(self.number, peer.socket(), data) {
             let number = self.number;
-            return sh.violated(|| format!("client {number} got {} bytes that {peer} did not send it", data.len()));
+            return sh.violated(|| {
+                format!("client {number} got {} bytes that {peer} did not send it", data.len())
+            });
         }
         if let Some(Mark { answers: (client, number), .. }) = Mark::read(data)
             && client == self.number

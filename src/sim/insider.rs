@@ -126,7 +126,10 @@ impl Insider {
                     writer.attribute(attribute::REQUESTED_ADDRESS_FAMILY, &[dice.pick(&[2, 2, 3]), 0, 0, 0]);
                 }
                 1 | 2 => {
-                    writer.attribute(attribute::ADDITIONAL_ADDRESS_FAMILY, &[dice.pick(&[1, 2, 2, 2]), 0, 0, 0]);
+                    writer.attribute(
+                        attribute::ADDITIONAL_ADDRESS_FAMILY,
+                        &[dice.pick(&[1, 2, 2, 2]), 0, 0, 0],
+                    );
                 }
                 3 => {
                     writer.attribute(attribute::EVEN_PORT, &[dice.pick(&[0, 0x80])]);
@@ -271,7 +274,8 @@ impl Insider {
     fn burst(&mut self, sh: &mut Shared) {
         for _ in 0..12 {
             self.sent += 1;
-            let mark = Mark { sender: Sender::Client(self.number), number: self.sent, answers: (u16::MAX, 0) };
+            let mark =
+                Mark { sender: Sender::Client(self.number), number: self.sent, answers: (u16::MAX, 0) };
             let data = mark.write(1_200);
             let message = [&[0x40, 0, 0x04, 0xB0][..], &data].concat();
             self.transmit(sh, message);

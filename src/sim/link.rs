@@ -38,7 +38,9 @@ impl Link {
         if dice.chance(self.loss) {
             return [None; 2];
         }
-        let mut copy = || Some(Fate { delay: dice.range(self.delay.0, self.delay.1), corrupt: dice.chance(self.corrupt) });
+        let mut copy = || {
+            Some(Fate { delay: dice.range(self.delay.0, self.delay.1), corrupt: dice.chance(self.corrupt) })
+        };
         let first = copy();
         let second = copy();
         [first, second.filter(|_| dice.chance(self.duplicate))]

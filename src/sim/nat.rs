@@ -126,7 +126,8 @@ mod tests {
 
     fn nat(mapping: Dependence, filtering: Dependence) -> Nat {
         let mut nat = Nat::draw(&mut Dice::new(1), "203.0.113.1".parse().unwrap());
-        (nat.mapping, nat.filtering, nat.preserves_ports, nat.timeout) = (mapping, filtering, false, 30 * SECOND);
+        (nat.mapping, nat.filtering, nat.preserves_ports, nat.timeout) =
+            (mapping, filtering, false, 30 * SECOND);
         nat
     }
 

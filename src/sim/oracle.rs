@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::proto::peers::OwnRelays;
 use crate::proto::peers::PeerPolicy;
@@ -37,9 +38,12 @@ const TUPLES_MAX: usize = 16;
 /// What the oracle must be told of the server's configuration.
 #[derive(Debug)]
 pub(super) struct Rules {
-    pub(super) permission_lifetime: std::time::Duration,
-    pub(super) channel_lifetime: std::time::Duration,
+    pub(super) permission_lifetime: Duration,
+    pub(super) channel_lifetime: Duration,
     pub(super) strict_permissions: bool,
+    /// In force from the start, at every worker.
+    pub(super) policy: Arc<PeerPolicy>,
+    pub(super) workers: usize,
     /// Bound and external form of each relay address.
     pub(super) relays: Vec<(IpAddr, IpAddr)>,
 }
@@ -53,6 +57,7 @@ pub(super) struct Oracle {
     made: u64,
     by_relayed: BTreeMap<SocketAddr, u64>,
     by_tuple: BTreeMap<Tuple, u64>,
+    by_name: BTreeMap<RelayId, u64>,
     /// The external relayed address that a name stands for.
     named: BTreeMap<RelayId, SocketAddr>,
     tickets: BTreeMap<Vec<u8>, u64>,
@@ -63,8 +68,9 @@ pub(super) struct Oracle {
     next_policy: Option<Arc<PeerPolicy>>,
     /// Who sent from a source address, as the server sees it.
     sources: BTreeMap<SocketAddr, BTreeSet<u16>>,
-    /// Who ever had a relayed address.
-    owners: BTreeMap<SocketAddr, BTreeSet<u16>>,
+    /// Where the clients were who ever had a relayed address. Two of them may have been at one place, one after the
+    /// other, behind one NAT: data has no signature, so the one's may then pass by the other's allocation.
+    owners: BTreeMap<SocketAddr, BTreeSet<SocketAddr>>,
     /// Everything that was ever sent to a relayed address, by whom.
     sent: BTreeSet<u64>,
     leaving: bool,
@@ -77,6 +83,7 @@ struct Asked {
     peers: Vec<PeerAddr>,
     channel: Option<u16>,
     family: Option<Family>,
+    by_ticket: bool,
 }
 
 #[derive(Debug)]
@@ -85,6 +92,8 @@ struct Allocation {
     legs: Vec<(SocketAddr, Deadline)>,
     permissions: BTreeMap<IpAddr, Deadline>,
     channels: BTreeMap<u16, (PeerAddr, Deadline)>,
+    /// By how much it may live longer than the client was told: the answer to a move is in whole seconds.
+    grace: Duration,
 }
 
 /// Own relayed addresses as if each lived: whether one does is not the policy's word.
@@ -98,6 +107,7 @@ impl OwnRelays for EveryOwnRelay {
 
 impl Oracle {
     pub(super) fn new(rules: Rules) -> Self {
+        let policy = Some((Arc::clone(&rules.policy), vec![0; rules.workers]));
         Self {
             rules,
             requests: BTreeMap::new(),
@@ -106,10 +116,11 @@ impl Oracle {
             made: 0,
             by_relayed: BTreeMap::new(),
             by_tuple: BTreeMap::new(),
+            by_name: BTreeMap::new(),
             named: BTreeMap::new(),
             tickets: BTreeMap::new(),
             first_ticket: None,
-            policy: None,
+            policy,
             next_policy: None,
             sources: BTreeMap::new(),
             owners: BTreeMap::new(),
@@ -133,13 +144,15 @@ impl Oracle {
     /// Whether `data`, that the client of this number was handed as from `peer`, was sent by that peer to a relayed
     /// address that the client has or had.
     pub(super) fn was_sent(&self, client: u16, peer: SocketAddr, data: &[u8]) -> bool {
-        let mut had = self.owners.iter().filter(|(_, owners)| owners.contains(&client));
-        had.any(|(relayed, _)| self.sent.contains(&print(peer, *relayed, data)))
+        let mut had = self.owners.keys().filter(|relayed| self.owned(client, **relayed));
+        had.any(|relayed| self.sent.contains(&print(peer, *relayed, data)))
     }
 
     /// Whether the client of this number has or had `relayed`.
     pub(super) fn owned(&self, client: u16, relayed: SocketAddr) -> bool {
-        self.owners.get(&relayed).is_some_and(|owners| owners.contains(&client))
+        let was_at =
+            |place: &SocketAddr| self.sources.get(place).is_some_and(|clients| clients.contains(&client));
+        self.owners.get(&relayed).is_some_and(|places| places.iter().any(was_at))
     }
 
     /// As the world names an address of this machine.
@@ -184,6 +197,9 @@ impl Oracle {
                 && is_free
             {
                 allocation.add_tuple(key.0);
+                for (leg, _) in &allocation.legs {
+                    self.owners.entry(*leg).or_default().insert(key.0.0);
+                }
                 self.by_tuple.insert(key.0, *serial);
             }
         }
@@ -194,6 +210,7 @@ impl Oracle {
                 peers: request.peers.iter().collect(),
                 channel: request.channel_number,
                 family: request.requested_family.and_then(Family::from_code),
+                by_ticket: request.mobility_ticket.is_some(),
             },
         );
     }
@@ -249,6 +266,9 @@ impl Oracle {
             Method::Refresh => {
                 let lifetime = answer.lifetime.unwrap_or(Lifetime::ZERO);
                 allocation.extend(tick, lifetime, asked.family);
+                if asked.by_ticket {
+                    allocation.grace = Duration::from_secs(1);
+                }
             }
             Method::CreatePermission => {
                 let until = tick.after(self.rules.permission_lifetime);
@@ -275,14 +295,15 @@ impl Oracle {
         coverage: &mut Coverage,
     ) -> Result<(), String> {
         match event {
-            Event::AllocationMade { five_tuple, relayed, additional, lifetime, .. } => {
+            Event::AllocationMade { relay, five_tuple, relayed, additional, lifetime, .. } => {
+                self.by_name.insert(*relay, self.made + 1);
                 let addresses = [Some(*relayed), *additional];
                 let addresses = addresses.into_iter().flatten().map(|address| address.socket());
                 self.allocation_made(tick, tuple(five_tuple), addresses.collect(), *lifetime)
             }
-            Event::AllocationEnded { relayed, reason, .. } => {
+            Event::AllocationEnded { relay, reason, .. } => {
                 coverage.ended(*reason);
-                self.allocation_ended(tick, relayed.socket(), *reason)
+                self.allocation_ended(tick, *relay, *reason)
             }
             Event::AllocationMoved { to, from, .. } => {
                 if let Some(serial) = self.by_tuple.get(&tuple(from)).copied() {
@@ -309,11 +330,18 @@ impl Oracle {
         self.made += 1;
         let until = tick.after(lifetime.as_duration());
         for address in &addresses {
-            if let Some(other) = self.by_relayed.insert(*address, self.made) {
-                return Err(format!("{address} is given to a second client, the first is {other}"));
+            let other = self.by_relayed.insert(*address, self.made);
+            // One half of a dual allocation may have ended without the other.
+            if let Some(other) = other.and_then(|other| self.allocations.get_mut(&other)) {
+                if other.legs.iter().any(|(leg, until)| leg == address && !until.is_due(tick)) {
+                    return Err(format!(
+                        "{address} is given to a second client; the first is {:?}",
+                        other.tuples
+                    ));
+                }
+                other.legs.retain(|(leg, _)| leg != address);
             }
-            let clients = self.sources.get(&at.0).cloned().unwrap_or_default();
-            self.owners.entry(*address).or_default().extend(clients);
+            self.owners.entry(*address).or_default().insert(at.0);
         }
         let legs = addresses.into_iter().map(|address| (address, until)).collect();
         let allocation = Allocation {
@@ -321,6 +349,7 @@ impl Oracle {
             legs,
             permissions: BTreeMap::new(),
             channels: BTreeMap::new(),
+            grace: Duration::ZERO,
         };
         self.allocations.insert(self.made, allocation);
         self.by_tuple.insert(at, self.made);
@@ -330,20 +359,20 @@ impl Oracle {
         Ok(())
     }
 
-    fn allocation_ended(&mut self, tick: Tick, relayed: SocketAddr, reason: EndReason) -> Result<(), String> {
-        let serial = self.by_relayed.get(&relayed).copied();
+    fn allocation_ended(&mut self, tick: Tick, relay: RelayId, reason: EndReason) -> Result<(), String> {
+        let serial = self.by_name.remove(&relay);
         let gone = serial.and_then(|serial| self.allocations.remove(&serial));
         let Some((serial, gone)) = serial.zip(gone) else {
-            return Err(format!("{relayed} ended twice"));
+            return Err(format!("{relay:?} ended twice"));
         };
         self.by_relayed.retain(|_, each| *each != serial);
         self.by_tuple.retain(|_, each| *each != serial);
         self.tickets.retain(|_, each| *each != serial);
         match reason {
             EndReason::Expired if gone.is_live(tick) => {
-                Err(format!("{relayed} ended before its time: {:?}", gone.legs))
+                Err(format!("{relay:?} ended before its time: {:?}", gone.legs))
             }
-            EndReason::Shutdown if !self.leaving => Err(format!("{relayed} was ended by nobody's order")),
+            EndReason::Shutdown if !self.leaving => Err(format!("{relay:?} was ended by nobody's order")),
             _ => Ok(()),
         }
     }
@@ -404,7 +433,7 @@ impl Oracle {
             return Err(format!("the allocation belongs to {:?}", allocation.tuples));
         }
         let (_, until) = allocation.legs.iter().find(|(leg, _)| leg == relayed).ok_or("that leg is gone")?;
-        if until.is_due(tick) {
+        if Deadline::from_millis(until.as_millis() + allocation.grace.as_millis() as u64).is_due(tick) {
             return Err(format!("it ended at {} ms", until.as_millis()));
         }
         if relayed.is_ipv4() != peer.ip().is_ipv4() {

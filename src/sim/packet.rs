@@ -92,7 +92,9 @@ impl Mark {
 
 /// FNV-1a: enough to notice what nobody did on purpose.
 pub(super) fn digest(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01B3))
+    bytes
+        .iter()
+        .fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01B3))
 }
 
 #[cfg(test)]
@@ -101,7 +103,8 @@ mod tests {
 
     #[test]
     fn a_mark_comes_back_and_one_wrong_bit_is_noticed() {
-        for (sender, len) in [(Sender::Client(7), 0), (Sender::Peer(65_535), 21), (Sender::Client(0), 1_400)] {
+        for (sender, len) in [(Sender::Client(7), 0), (Sender::Peer(65_535), 21), (Sender::Client(0), 1_400)]
+        {
             let mark = Mark { sender, number: 99, answers: (3, 4) };
             let data = mark.write(len);
             assert_eq!(data.len(), len.max(MARK_LEN));

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use super::packet::Mark;
 use super::packet::Packet;
 use super::packet::Sender;
+use super::scenario::RELAY_V4;
+use super::scenario::RELAY_V6;
 use super::shared::Shared;
 
 /// How a peer behaves.
@@ -33,12 +35,17 @@ impl Peer {
 
     /// A datagram reached it.
     pub(super) fn hear(&mut self, sh: &mut Shared, packet: &Packet) {
+        if ![RELAY_V4, RELAY_V6].contains(&packet.from.ip()) {
+            return;
+        }
         sh.tally("data to peers");
         let mark = Mark::read(&packet.payload);
         if !packet.tainted && !packet.payload.is_empty() {
             match mark.map(|mark| mark.sender) {
                 Some(Sender::Client(client)) if sh.oracle.owned(client, packet.from) => {}
-                other => sh.violated(|| format!("peer {} got what {other:?} sent by {}", self.at, packet.from)),
+                other => {
+                    sh.violated(|| format!("peer {} got what {other:?} sent by {}", self.at, packet.from))
+                }
             }
         }
         if self.manner == Manner::Lies && sh.dice.chance(500) {

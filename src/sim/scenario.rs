@@ -108,7 +108,7 @@ impl Scenario {
             send: some(dice, &[0, 0, 10]),
             worker_stall: some(dice, &[0, 0, 2, 6]),
             control_stall: some(dice, &[0, 0, 2, 6]),
-            hand_over: some(dice, &[0, 100]),
+            hand_over: some(dice, &[0, 300]),
             hops: some(dice, &[0, 3]),
         };
         let ending = match dice.number(10) {

@@ -39,8 +39,8 @@ impl Stranger {
             3 => self.send(sh, |dice| allocate(dice)),
             4 => self.send(sh, binding),
             5 => self.scan(sh),
-            6 => self.flood(sh),
-            7 => self.replay(sh),
+            6 if sh.dice.chance(100) => self.flood(sh),
+            6 | 7 => self.replay(sh),
             _ => self.forge(sh),
         }
     }
@@ -129,7 +129,8 @@ impl Stranger {
 fn looks_like_stun(dice: &mut Dice) -> Vec<u8> {
     let len = dice.index(40);
     let declared = if dice.chance(500) { len.next_multiple_of(4) } else { dice.index(60) };
-    let kind = dice.pick(&[0x0001, 0x0003, 0x0004, 0x0008, 0x0009, 0x0016, 0x0017, 0x0103, 0x0113, 0x0FFF_u16]);
+    let kind =
+        dice.pick(&[0x0001, 0x0003, 0x0004, 0x0008, 0x0009, 0x0016, 0x0017, 0x0103, 0x0113, 0x0FFF_u16]);
     let declared = u16::try_from(declared).unwrap_or(0);
     let mut bytes = [kind.to_be_bytes(), declared.to_be_bytes()].concat();
     bytes.extend_from_slice(&[0x21, 0x12, 0xA4, 0x42]);

@@ -160,7 +160,8 @@ impl Worker {
         header: IpHeader,
         tainted: bool,
     ) {
-        let verdict = sh.oracle.may_reach_peer(sh.clock.tick(), (self.number, self.obeyed), relay, from, peer);
+        let verdict =
+            sh.oracle.may_reach_peer(sh.clock.tick(), (self.number, self.obeyed), relay, from, peer);
         sh.judged(verdict);
         let Some(bound) = self.sockets.get(&relay) else { return sh.dropped(DropReason::StaleRelay) };
         let overhead = if peer.ip().is_ipv4() { 28 } else { 48 };

@@ -153,7 +153,9 @@ impl World {
     }
 
     fn reach_relay(&mut self, packet: Packet) {
-        let Some(there) = self.sh.bound.get(&packet.to).copied() else { return self.lose("reached a closed port") };
+        let Some(there) = self.sh.bound.get(&packet.to).copied() else {
+            return self.lose("reached a closed port");
+        };
         let Some(worker) = there.reader.map(usize::from).filter(|worker| !self.waits_for(*worker)) else {
             return self.schedule(WAIT, Next::Arrive(packet));
         };

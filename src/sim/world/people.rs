@@ -43,6 +43,8 @@ impl World {
             permission_lifetime: config.permission_lifetime,
             channel_lifetime: config.channel_lifetime,
             strict_permissions: scenario.strict_permissions,
+            policy: std::sync::Arc::clone(&config.policy),
+            workers: scenario.workers.into(),
             relays: config.relays.iter().map(|relay| (relay.bind, relay.external)).collect(),
         };
         let listeners = scenario::listeners();
@@ -116,7 +118,11 @@ impl World {
         let manners = [Manner::Echoes, Manner::Intrudes, Manner::Lies];
         let at = |ip| SocketAddr::new(ip, 7_000);
         let mut places = vec![(at(v4(1)), Manner::Echoes), (at(v6(1)), Manner::Echoes)];
-        places.extend([(at(v4(2)), Manner::Intrudes), (at(v6(2)), Manner::Intrudes), (at(v4(3)), Manner::Lies)]);
+        places.extend([
+            (at(v4(2)), Manner::Intrudes),
+            (at(v6(2)), Manner::Intrudes),
+            (at(v4(3)), Manner::Lies),
+        ]);
         places.push((scenario::DENIABLE, self.sh.dice.pick(&manners)));
         places.push((scenario::HALF_DENIED, self.sh.dice.pick(&manners)));
         // Behind a NAT of which clients know nothing: it reaches them, and they it once it has.
@@ -189,18 +195,19 @@ impl World {
             Actor::Honest(at) => {
                 self.honest[at].act(&mut self.sh);
                 self.arm(at);
-                if calm { (100, 100) } else { (20, 900) }
+                if calm { (100, 100) } else { (10, 500) }
             }
             Actor::Insider(at) => {
                 if calm {
                     return;
                 }
                 self.insiders[at].act(&mut self.sh);
-                (20, 600)
+                (10, 300)
             }
             Actor::Peer(at) => {
                 self.peers[at].act(&mut self.sh);
-                (200, 4_000)
+                self.call_oneself(at);
+                (50, 1_000)
             }
             Actor::Stranger(at) => {
                 self.strangers[at].act(&mut self.sh, calm);
@@ -218,6 +225,17 @@ impl World {
         // Now and then somebody is away for long.
         let after = if !calm && self.sh.dice.chance(2) { after + 400 * SECOND } else { after };
         self.schedule(after, Next::Act(actor));
+    }
+
+    /// A host behind a NAT writes to the address that the NAT shows for it.
+    fn call_oneself(&mut self, peer: usize) {
+        let at = self.peers[peer].at;
+        let nat = self.hosts.get(&at.ip()).and_then(|host| host.nat);
+        if let Some(nat) = nat.filter(|_| self.sh.dice.chance(20)) {
+            let to = SocketAddr::new(self.nats[nat].external, 20_001);
+            let packet = Packet::new(at, to, b"is this me?".to_vec());
+            self.sh.from_hosts.push(Packet { tainted: true, ..packet });
+        }
     }
 
     /// The operator, or fate.
