@@ -163,7 +163,7 @@ impl Honest {
             wanted: Vec::new(),
             moved: Moved::Not,
             done: false,
-            by_channel: self.number % 2 == 0,
+            by_channel: self.number.is_multiple_of(2),
         };
         self.calm = Some(calm);
     }

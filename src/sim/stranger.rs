@@ -36,7 +36,7 @@ impl Stranger {
             }),
             1 => self.send(sh, looks_like_stun),
             2 => self.send(sh, |dice| [&[0x40, 0x01, 0, 4][..], &dice.bytes(4)].concat()),
-            3 => self.send(sh, |dice| allocate(dice)),
+            3 => self.send(sh, allocate),
             4 => self.send(sh, binding),
             5 => self.scan(sh),
             6 if sh.dice.chance(100) => self.flood(sh),

@@ -71,7 +71,7 @@ impl World {
         self.sh.clock.advance(until);
         self.wake_control_after(0);
         for _ in 0..10_000 {
-            if !self.queue.first_key_value().is_some_and(|((at, _), _)| *at <= until + SECOND) {
+            if self.queue.first_key_value().is_none_or(|((at, _), _)| *at > until + SECOND) {
                 break;
             }
             self.step()?;

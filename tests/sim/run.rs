@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
+use std::panic;
 use std::process::ExitCode;
 
 use swingbridge::sim::Coverage;
@@ -100,12 +101,12 @@ fn fresh_seeds() -> Result<(), String> {
 }
 
 fn simulate(seed: u64, steps: u64) -> Result<Report, String> {
-    run(Plan { seed, steps, capture: false }).map_err(|violation| {
-        let how = format!("SIM_SEED={seed} SIM_STEPS={steps} tests/run sim");
-        match run(Plan { seed, steps, capture: true }) {
-            Err(told) => format!("{told}\nreplay: {how}"),
-            Ok(_) => format!("{violation}\nand not when run again: {how}"),
-        }
+    let how = format!("SIM_SEED={seed} SIM_STEPS={steps} tests/run sim");
+    let ran = panic::catch_unwind(|| run(Plan { seed, steps, capture: false }));
+    let ran = ran.map_err(|_| format!("seed {seed}: a panic, which is a bug\nreplay: {how}"))?;
+    ran.map_err(|violation| match run(Plan { seed, steps, capture: true }) {
+        Err(told) => format!("{told}\nreplay: {how}"),
+        Ok(_) => format!("{violation}\nand not when run again: {how}"),
     })
 }
 
