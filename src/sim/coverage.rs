@@ -108,6 +108,7 @@ const FACTS: &[&str] = &[
     "calm served",
     "calm moved",
     "calm dual",
+    "calm met",
     "data indication",
     "channel data",
     "left empty",

@@ -24,6 +24,7 @@ use super::packet::Mark;
 use super::packet::Packet;
 use super::packet::Sender;
 use super::scenario::PASSWORD;
+use super::scenario::RELAY_V4;
 use super::scenario::SECRET;
 use super::shared::Shared;
 
@@ -57,6 +58,9 @@ pub(super) struct Honest {
     sent: u32,
     echoed: BTreeSet<u32>,
     calm: Option<Calm>,
+    /// Its IPv4 relayed address, and whom it had data from.
+    pub(super) place: Option<SocketAddr>,
+    pub(super) met: BTreeSet<SocketAddr>,
     /// The message that is being read cannot be trusted, so nor can what comes of it.
     tainted: bool,
 }
@@ -93,7 +97,21 @@ impl Honest {
         let client = client(sh, number, &nature);
         let (sent, echoed, tainted) = (0, BTreeSet::new(), false);
         let (armed, calm) = (None, None);
-        Self { number, inner, server, nature, client, armed, targets, sent, echoed, calm, tainted }
+        Self {
+            number,
+            inner,
+            server,
+            nature,
+            client,
+            armed,
+            targets,
+            sent,
+            echoed,
+            calm,
+            place: None,
+            met: BTreeSet::new(),
+            tainted,
+        }
     }
 
     /// A datagram reached it.
@@ -249,10 +267,22 @@ impl Honest {
         self.input(sh, Input::Moved);
     }
 
+    /// Lets other clients of this server reach it.
+    pub(super) fn expect_clients(&mut self, sh: &mut Shared) {
+        self.met.clear();
+        self.input(sh, Input::Permit(RELAY_V4));
+    }
+
+    /// Sends something to another client's relayed address.
+    pub(super) fn call(&mut self, sh: &mut Shared, other: SocketAddr) {
+        self.send(sh, other);
+    }
+
     /// It says nothing more.
     pub(super) fn fall_silent(&mut self) {
         self.armed = Some(Deadline::PAST);
         self.calm = None;
+        self.place = None;
     }
 
     /// As if it had been switched off and on: what it had, nobody looks after.
@@ -276,6 +306,8 @@ impl Honest {
         sh.note(|| format!("client {}: {event:?}", self.number).chars().take(160).collect());
         match &event {
             Event::Allocated(made) => {
+                let places = [Some(made.relayed), made.additional].into_iter().flatten();
+                self.place = places.map(|place| place.socket()).find(SocketAddr::is_ipv4);
                 [Some(made.relayed), made.additional]
                     .into_iter()
                     .flatten()
@@ -341,6 +373,7 @@ impl Honest {
                 format!("client {number} got {} bytes that {peer} did not send it", data.len())
             });
         }
+        self.met.insert(peer.socket());
         if let Some(Mark { answers: (client, number), .. }) = Mark::read(data)
             && client == self.number
         {

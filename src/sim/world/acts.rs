@@ -6,6 +6,9 @@ use super::*;
 /// and quarantine runs out.
 const REST: Micros = 400 * SECOND;
 
+/// Time for a request or for data in the calm.
+const MEETING: Micros = 3 * SECOND;
+
 impl World {
     pub(super) fn play(&mut self, plan: Plan) -> Result<(), String> {
         self.chaos(plan.steps)?;
@@ -99,6 +102,42 @@ impl World {
                 return Err("the world stands still in the calm".to_owned());
             }
         }
+        self.meet()
+    }
+
+    /// Clients of this server reach each other by their relayed addresses, as these are known outside.
+    fn meet(&mut self) -> Result<(), String> {
+        let placed = self.honest.iter().enumerate().filter_map(|(at, honest)| Some((at, honest.place?)));
+        let placed: Vec<(usize, SocketAddr)> = placed.collect();
+        for (at, _) in &placed {
+            self.honest[*at].expect_clients(&mut self.sh);
+            self.arm(*at);
+        }
+        self.settle();
+        self.pass(MEETING)?;
+        let next = placed.iter().cycle().skip(1);
+        for ((at, _), (_, other)) in placed.iter().zip(next.clone()) {
+            self.honest[*at].call(&mut self.sh, *other);
+            self.arm(*at);
+        }
+        self.settle();
+        self.pass(MEETING)?;
+        for ((_, caller), (called, place)) in placed.iter().zip(next) {
+            if !self.honest[*called].met.contains(caller) {
+                return Err(format!("{caller} called {place} in the calm and was not heard"));
+            }
+            self.sh.coverage.fact("calm met");
+        }
+        Ok(())
+    }
+
+    /// Lets everything happen that happens within `span`.
+    fn pass(&mut self, span: Micros) -> Result<(), String> {
+        let until = self.sh.clock.micros() + span;
+        while self.queue.first_key_value().is_some_and(|((at, _), _)| *at <= until) {
+            self.step()?;
+        }
+        self.sh.clock.advance(until);
         Ok(())
     }
 
