@@ -2,6 +2,10 @@
 
 pub mod proto;
 
+#[cfg(any(test, feature = "internals"))]
+#[doc(hidden)]
+pub mod sim;
+
 #[cfg(feature = "server")]
 pub mod ring;
 

@@ -40,6 +40,20 @@ const ROOMS: &[Room] = &[
             "proto::media::Bucket",
         ],
     },
+    Room { name: "proto::client", may_use: &["proto::types", "proto::wire", "proto::auth"] },
+    Room {
+        name: "sim",
+        may_use: &[
+            "proto::types",
+            "proto::wire",
+            "proto::peers",
+            "proto::binding",
+            "proto::auth",
+            "proto::media",
+            "proto::turn",
+            "proto::client",
+        ],
+    },
     // Done: input and output.
     Room { name: "ring", may_use: &[] },
     Room { name: "net", may_use: &["proto::types", "proto::wire"] },
@@ -130,6 +144,7 @@ const BANS: &[Ban] = &[
         paths: PURE,
         instead: "take it as an argument, or do it in a room of the second wing",
     },
+    Ban { module: "sim", paths: PURE, instead: "make it a number of this world" },
     Ban { module: "relay::egress", paths: PURE, instead: "sort bytes here and send them in net" },
     Ban {
         module: "ring",

@@ -15,3 +15,5 @@ pub mod auth;
 pub mod media;
 
 pub mod turn;
+
+pub mod client;

@@ -3,6 +3,8 @@
 //! Each has a relay socket, a name, a port and a time of its own. All else — five-tuple, owner, quota, numbers of
 //! channels — belongs to the allocation.
 
+use std::time::Duration;
+
 use crate::proto::types::Deadline;
 use crate::proto::types::Family;
 use crate::proto::types::Now;
@@ -77,6 +79,14 @@ impl Leg {
 
     pub(super) const fn is_open(&self) -> bool {
         matches!(self.state, LegState::Open { .. })
+    }
+
+    /// How long it will live; `None` unless it is open.
+    pub(super) fn left(&self, now: Now) -> Option<Duration> {
+        match self.state {
+            LegState::Open { until, .. } => Some(until.remaining(now.tick())),
+            _ => None,
+        }
     }
 
     pub(super) const fn is_closing(&self) -> bool {

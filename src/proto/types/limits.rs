@@ -157,6 +157,14 @@ pub const WORKER_PANICS_WINDOW: Duration = Duration::from_secs(60);
 pub const REBUILD_OUTPUTS_PER_CALL_MAX: usize = 128;
 /// Allocations that one such call looks at.
 pub const REBUILD_LOOKS_PER_CALL_MAX: usize = 4_096;
+/// Requests that a client of ours has on their way at a time, besides the one that refreshes its allocation.
+pub const CLIENT_TRANSACTIONS_MAX: usize = 8;
+/// Challenges (401, 438) that a client meets for one thing that it asks for.
+pub const CLIENT_CHALLENGES_MAX: u32 = 4;
+/// A client asks again for what it was granted so long before it ends: one request and its repetitions take 39.5 s.
+pub const CLIENT_RENEWAL_MARGIN: Duration = Duration::from_secs(60);
+/// PASSWORD-ALGORITHMS in bytes that a client is ready to echo: many times what a server has to say.
+pub const PASSWORD_ALGORITHMS_MAX: usize = 256;
 
 const _: () = assert!(OUTPUTS_PER_INPUT_MAX * 2 <= WORKER_COMMANDS_MAX);
 const _: () = assert!(WORKER_COMMANDS_MAX <= REPORTS_MAX);

@@ -257,8 +257,11 @@ impl<E: Entropy> Server<E> {
             self.reject(now, &transit.asker, ErrorCode::ServerError.into());
             return self.end(relay, EndReason::Lost, None);
         }
+        // It was extended when the move began, and the workers may have taken their time.
+        let left = allocation.legs.iter().filter_map(|leg| leg.left(now)).max().unwrap_or_default();
+        let left = Lifetime::from_secs(u32::try_from(left.as_secs()).unwrap_or(u32::MAX));
         let ticket = self.next_ticket(relay);
-        let grant = Grant { lifetime: Some(transit.lifetime), ticket, ..Grant::default() };
+        let grant = Grant { lifetime: Some(transit.lifetime.min(left)), ticket, ..Grant::default() };
         self.succeed(now, &transit.asker, grant);
         if transit.arrived {
             self.client_arrived(now, transit.asker.from);

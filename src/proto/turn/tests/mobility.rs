@@ -628,6 +628,25 @@ mod between_workers {
     }
 
     #[test]
+    fn a_move_that_takes_its_time_is_answered_with_what_is_left_of_it() {
+        let mut world = world();
+        let (_, ticket) = mobile(&mut world);
+        let (relay, bound) = world.opened[0];
+        let mut new = Client::alice(&world, 2);
+        (world.worker, world.hold_moves) = (WorkerId(1), true);
+        assert_eq!(new.try_show(&mut world, &ticket, None), None);
+        world.pass(9);
+        world.input(Input::RelayDetached { relay, given: Some((Counters::default(), true)) });
+        world.replies.clear();
+        world.input(Input::RelayOpened { relay, bound });
+        let told = new.read(&world.replies[0].1);
+        assert_eq!((told.code, told.lifetime), (0, Some(591)));
+        world.arrive(&new);
+        world.pass(591);
+        assert_eq!(world.ends(), [EndReason::Expired], "it is over when the client was told it would be");
+    }
+
+    #[test]
     fn what_a_new_policy_denies_is_taken_back_after_the_move_and_from_every_table() {
         let mut world = world();
         let (mut old, ticket) = mobile(&mut world);

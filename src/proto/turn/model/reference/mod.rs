@@ -52,6 +52,8 @@ pub(super) struct Reference {
     dead: [Option<u64>; CLIENTS],
     answers: Vec<Kept>,
     pub(super) reserved: Vec<Reserved>,
+    /// Every ticket that was handed out.
+    tickets: Vec<Vec<u8>>,
     /// Whether IPv6, port, until.
     pub(super) quarantined: Vec<(bool, u16, u64)>,
     /// What is good, denied and granted now.
@@ -227,6 +229,7 @@ impl Reference {
             dead: [None; CLIENTS],
             answers: Vec::new(),
             reserved: Vec::new(),
+            tickets: Vec::new(),
             quarantined: Vec::new(),
             now_good: Change {
                 credentials: 0,
@@ -396,6 +399,7 @@ impl Reference {
         }
         self.coverage.codes.push((asker.method, expected.code));
         let ticket = answer.mobility_ticket.map(<[u8]>::to_vec);
+        self.tickets.extend(ticket.clone());
         let chosen = Chosen { token: answer.reservation_token, ticket };
         let (client, method, transaction) = (asker.client, asker.method, asker.transaction);
         self.answers.retain(|kept| kept.until > now_ms);

@@ -1,0 +1,31 @@
+//! A TURN client, sans I/O (RFC 8489, RFC 8656, RFC 8016): one [`Input`], then [`Client::poll_output`] until it is dry.
+//!
+//! It speaks in whole messages; whoever owns it carries them, by whichever transport. It keeps what it was granted alive
+//! by itself: the allocation, permissions and channels. What it keeps back is trust: an answer that is not signed with
+//! the key of the request goes nowhere, however right it looks.
+
+mod answer;
+mod challenge;
+#[expect(clippy::module_inception, reason = "the file holds the type that the room is named after")]
+mod client;
+mod config;
+mod event;
+mod message;
+mod peers;
+#[cfg(test)]
+mod tests;
+mod transaction;
+
+pub use client::Client;
+pub use client::Input;
+pub use config::Config;
+pub use config::Credential;
+pub use config::Families;
+pub use config::PortWish;
+pub use config::Proof;
+pub use event::Allocated;
+pub use event::End;
+pub use event::Event;
+pub use event::Failure;
+pub use event::Output;
+pub use transaction::Timing;

@@ -1,0 +1,92 @@
+//! Randomness from a seed (SplitMix64, Steele et al. 2014).
+
+use crate::proto::types::Entropy;
+
+/// A seeded source. Cloned or forked it goes its own way, as repeatable as the first.
+#[derive(Clone, Debug)]
+pub(super) struct Dice(u64);
+
+impl Dice {
+    pub(super) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(super) const fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Of `0..bound`. The bias of at most 2^-32 matters to nobody here.
+    pub(super) const fn number(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    /// Of `low..=high`.
+    pub(super) const fn range(&mut self, low: u64, high: u64) -> u64 {
+        low + self.number(high - low + 1)
+    }
+
+    /// Comes true so many times of 1,000.
+    pub(super) const fn chance(&mut self, permille: u32) -> bool {
+        self.number(1_000) < permille as u64
+    }
+
+    pub(super) fn index(&mut self, len: usize) -> usize {
+        usize::try_from(self.number(len as u64)).unwrap_or(0)
+    }
+
+    /// One of `items`, of which there is at least one.
+    pub(super) fn pick<T: Copy>(&mut self, items: &[T]) -> T {
+        items[self.index(items.len())]
+    }
+
+    pub(super) fn bytes(&mut self, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        self.fill_secret(&mut bytes);
+        bytes
+    }
+
+    pub(super) const fn fork(&mut self) -> Self {
+        Self(self.next())
+    }
+
+    pub(super) fn seeds(&mut self) -> [u64; 4] {
+        [0; 4].map(|_: u64| self.next())
+    }
+}
+
+impl Entropy for Dice {
+    fn fill_secret(&mut self, out: &mut [u8]) {
+        for chunk in out.chunks_mut(8) {
+            chunk.copy_from_slice(&self.next().to_le_bytes()[..chunk.len()]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_is_the_same_run_and_another_is_another() {
+        let drawn = |seed| {
+            let mut dice = Dice::new(seed);
+            [0; 8].map(|_: u64| dice.next())
+        };
+        assert_eq!(drawn(7), drawn(7));
+        assert_ne!(drawn(7), drawn(8));
+        // The published first output of SplitMix64 for seed 0.
+        assert_eq!(Dice::new(0).next(), 0xE220_A839_7B1D_CDAF);
+    }
+
+    #[test]
+    fn ranges_are_closed_and_reached() {
+        let mut dice = Dice::new(1);
+        let drawn: std::collections::BTreeSet<u64> = (0..200).map(|_| dice.range(3, 6)).collect();
+        assert_eq!(drawn.into_iter().collect::<Vec<_>>(), [3, 4, 5, 6]);
+        assert!(!(0..100).any(|_| dice.chance(0)) && (0..100).all(|_| dice.chance(1_000)));
+    }
+}

@@ -1,0 +1,497 @@
+//! What may happen, worked out from the messages alone: requests as they came to the server, and answers as they left.
+//! It looks into no table of the server or of a worker.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::proto::peers::OwnRelays;
+use crate::proto::peers::PeerPolicy;
+use crate::proto::turn::EndReason;
+use crate::proto::turn::Event;
+use crate::proto::turn::Input;
+use crate::proto::turn::Output;
+use crate::proto::types::Deadline;
+use crate::proto::types::Family;
+use crate::proto::types::FiveTuple;
+use crate::proto::types::Lifetime;
+use crate::proto::types::PeerAddr;
+use crate::proto::types::RelayId;
+use crate::proto::types::Tick;
+use crate::proto::wire::ErrorCode;
+use crate::proto::wire::Method;
+use crate::proto::wire::rfc8656::decode::decode_request;
+use crate::proto::wire::rfc8656::decode::decode_response;
+
+use super::coverage::Coverage;
+use super::packet::digest;
+
+/// Client and server address.
+type Tuple = (SocketAddr, SocketAddr);
+
+/// Five-tuples of one allocation that are remembered; a client that moves more often is lost sight of.
+const TUPLES_MAX: usize = 16;
+
+/// What the oracle must be told of the server's configuration.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub(super) permission_lifetime: Duration,
+    pub(super) channel_lifetime: Duration,
+    pub(super) strict_permissions: bool,
+    /// In force from the start, at every worker.
+    pub(super) policy: Arc<PeerPolicy>,
+    pub(super) workers: usize,
+    /// Bound and external form of each relay address.
+    pub(super) relays: Vec<(IpAddr, IpAddr)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Oracle {
+    rules: Rules,
+    requests: BTreeMap<(Tuple, [u8; 16]), Asked>,
+    answered: BTreeSet<(Tuple, [u8; 16])>,
+    allocations: BTreeMap<u64, Allocation>,
+    made: u64,
+    by_relayed: BTreeMap<SocketAddr, u64>,
+    by_tuple: BTreeMap<Tuple, u64>,
+    by_name: BTreeMap<RelayId, u64>,
+    /// The external relayed address that a name stands for.
+    named: BTreeMap<RelayId, SocketAddr>,
+    tickets: BTreeMap<Vec<u8>, u64>,
+    /// The ticket of an allocation that is yet to be told of: the answer leaves first.
+    first_ticket: Option<(Tuple, Vec<u8>)>,
+    /// A policy in force at every worker that has carried out so many commands.
+    policy: Option<(Arc<PeerPolicy>, Vec<u64>)>,
+    next_policy: Option<Arc<PeerPolicy>>,
+    /// Who sent from a source address, as the server sees it.
+    sources: BTreeMap<SocketAddr, BTreeSet<u16>>,
+    /// Where the clients were who ever had a relayed address. Two of them may have been at one place, one after the
+    /// other, behind one NAT: data has no signature, so the one's may then pass by the other's allocation.
+    owners: BTreeMap<SocketAddr, BTreeSet<SocketAddr>>,
+    /// Everything that was ever sent to a relayed address, by whom.
+    sent: BTreeSet<u64>,
+    leaving: bool,
+}
+
+/// What a request asked for.
+#[derive(Debug)]
+struct Asked {
+    method: Method,
+    peers: Vec<PeerAddr>,
+    channel: Option<u16>,
+    family: Option<Family>,
+    by_ticket: bool,
+}
+
+#[derive(Debug)]
+struct Allocation {
+    tuples: Vec<Tuple>,
+    legs: Vec<(SocketAddr, Deadline)>,
+    permissions: BTreeMap<IpAddr, Deadline>,
+    channels: BTreeMap<u16, (PeerAddr, Deadline)>,
+    /// By how much it may live longer than the client was told: the answer to a move is in whole seconds.
+    grace: Duration,
+}
+
+/// Own relayed addresses as if each lived: whether one does is not the policy's word.
+struct EveryOwnRelay;
+
+impl OwnRelays for EveryOwnRelay {
+    fn is_live(&self, _address: SocketAddr) -> bool {
+        true
+    }
+}
+
+impl Oracle {
+    pub(super) fn new(rules: Rules) -> Self {
+        let policy = Some((Arc::clone(&rules.policy), vec![0; rules.workers]));
+        Self {
+            rules,
+            requests: BTreeMap::new(),
+            answered: BTreeSet::new(),
+            allocations: BTreeMap::new(),
+            made: 0,
+            by_relayed: BTreeMap::new(),
+            by_tuple: BTreeMap::new(),
+            by_name: BTreeMap::new(),
+            named: BTreeMap::new(),
+            tickets: BTreeMap::new(),
+            first_ticket: None,
+            policy,
+            next_policy: None,
+            sources: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            sent: BTreeSet::new(),
+            leaving: false,
+        }
+    }
+
+    // What the network says.
+
+    /// The client of this number sends from `source`, as the server sees it.
+    pub(super) fn seen_at(&mut self, source: SocketAddr, client: u16) {
+        self.sources.entry(source).or_default().insert(client);
+    }
+
+    /// `payload` leaves `from` for a relayed address.
+    pub(super) fn sent_to_relay(&mut self, from: SocketAddr, relayed: SocketAddr, payload: &[u8]) {
+        self.sent.insert(print(from, relayed, payload));
+    }
+
+    /// Whether `data`, that the client of this number was handed as from `peer`, was sent by that peer to a relayed
+    /// address that the client has or had.
+    pub(super) fn was_sent(&self, client: u16, peer: SocketAddr, data: &[u8]) -> bool {
+        let mut had = self.owners.keys().filter(|relayed| self.owned(client, **relayed));
+        had.any(|relayed| self.sent.contains(&print(peer, *relayed, data)))
+    }
+
+    /// Whether the client of this number has or had `relayed`.
+    pub(super) fn owned(&self, client: u16, relayed: SocketAddr) -> bool {
+        let was_at =
+            |place: &SocketAddr| self.sources.get(place).is_some_and(|clients| clients.contains(&client));
+        self.owners.get(&relayed).is_some_and(|places| places.iter().any(was_at))
+    }
+
+    /// As the world names an address of this machine.
+    pub(super) fn external(&self, address: SocketAddr) -> SocketAddr {
+        let pair = self.rules.relays.iter().find(|(bind, _)| *bind == address.ip());
+        pair.map_or(address, |(_, external)| SocketAddr::new(*external, address.port()))
+    }
+
+    /// As this machine binds an address of its own.
+    pub(super) fn bound(&self, address: SocketAddr) -> SocketAddr {
+        let pair = self.rules.relays.iter().find(|(_, external)| *external == address.ip());
+        pair.map_or(address, |(bind, _)| SocketAddr::new(*bind, address.port()))
+    }
+
+    // What goes into the server and what comes out.
+
+    pub(super) fn input(&mut self, tick: Tick, input: &Input<'_>) {
+        match input {
+            Input::Message { from, bytes, .. } => self.request(tick, from, bytes),
+            Input::Reconfigure(to) => {
+                self.policy = None;
+                self.next_policy = Some(Arc::clone(&to.policy));
+                self.rules.permission_lifetime = to.permission_lifetime;
+                self.rules.channel_lifetime = to.channel_lifetime;
+            }
+            Input::Command(_) => self.leaving = true,
+            _ => {}
+        }
+    }
+
+    fn request(&mut self, tick: Tick, from: &FiveTuple, bytes: &[u8]) {
+        let Ok(request) = decode_request(bytes) else { return };
+        let key = (tuple(from), request.transaction.0);
+        if self.answered.contains(&key) {
+            return;
+        }
+        // Who shows a ticket may be heard from where it was shown before the answer has left.
+        if let Some(serial) = request.mobility_ticket.and_then(|ticket| self.tickets.get(ticket)) {
+            let elsewhere = self.by_tuple.get(&key.0).and_then(|serial| self.allocations.get(serial));
+            let is_free = elsewhere.is_none_or(|other| !other.is_live(tick));
+            if let Some(allocation) = self.allocations.get_mut(serial)
+                && is_free
+            {
+                allocation.add_tuple(key.0);
+                for (leg, _) in &allocation.legs {
+                    self.owners.entry(*leg).or_default().insert(key.0.0);
+                }
+                self.by_tuple.insert(key.0, *serial);
+            }
+        }
+        self.requests.insert(
+            key,
+            Asked {
+                method: request.method,
+                peers: request.peers.iter().collect(),
+                channel: request.channel_number,
+                family: request.requested_family.and_then(Family::from_code),
+                by_ticket: request.mobility_ticket.is_some(),
+            },
+        );
+    }
+
+    /// Takes in what the server wants done. `pushed` counts what each worker was told so far.
+    pub(super) fn output(
+        &mut self,
+        tick: Tick,
+        output: &Output,
+        pushed: &[u64],
+        coverage: &mut Coverage,
+    ) -> Result<(), String> {
+        match output {
+            Output::Reply { to, bytes, .. } => self.reply(tick, to, bytes, coverage),
+            Output::OpenRelay { relay, bind, .. } => {
+                self.named.insert(*relay, self.external(bind.socket()));
+                Ok(())
+            }
+            Output::Event(event) => self.event(tick, event, pushed, coverage),
+            _ => Ok(()),
+        }
+    }
+
+    fn reply(
+        &mut self,
+        tick: Tick,
+        to: &FiveTuple,
+        bytes: &[u8],
+        coverage: &mut Coverage,
+    ) -> Result<(), String> {
+        let Ok(answer) = decode_response(bytes) else {
+            return Err(format!("an answer that is none: {bytes:02x?}"));
+        };
+        if !answer.success {
+            let code = answer.error_code.and_then(ErrorCode::from_number);
+            coverage.answered(code.ok_or_else(|| format!("error code {:?}", answer.error_code))?);
+            return Ok(());
+        }
+        let key = (tuple(to), answer.transaction.0);
+        // A second answer grants nothing new.
+        let Some(asked) = self.requests.remove(&key) else { return Ok(()) };
+        self.answered.insert(key);
+        if asked.method == Method::Allocate {
+            self.first_ticket = answer.mobility_ticket.map(|ticket| (key.0, ticket.to_vec()));
+            return Ok(());
+        }
+        let Some(serial) = self.by_tuple.get(&key.0).copied() else { return Ok(()) };
+        if let Some(ticket) = answer.mobility_ticket {
+            self.tickets.insert(ticket.to_vec(), serial);
+        }
+        let Some(allocation) = self.allocations.get_mut(&serial) else { return Ok(()) };
+        match asked.method {
+            Method::Refresh => {
+                let lifetime = answer.lifetime.unwrap_or(Lifetime::ZERO);
+                allocation.extend(tick, lifetime, asked.family);
+                if asked.by_ticket {
+                    allocation.grace = Duration::from_secs(1);
+                }
+            }
+            Method::CreatePermission => {
+                let until = tick.after(self.rules.permission_lifetime);
+                allocation.permissions.extend(asked.peers.iter().map(|peer| (peer.ip(), until)));
+            }
+            Method::ChannelBind => {
+                if let (Some(channel), Some(peer)) = (asked.channel, asked.peers.first()) {
+                    let until = tick.after(self.rules.channel_lifetime);
+                    let permitted = tick.after(self.rules.permission_lifetime);
+                    allocation.channels.insert(channel, (*peer, until));
+                    allocation.permissions.insert(peer.ip(), permitted);
+                }
+            }
+            Method::Allocate | Method::Binding | Method::Unknown(_) => {}
+        }
+        Ok(())
+    }
+
+    fn event(
+        &mut self,
+        tick: Tick,
+        event: &Event,
+        pushed: &[u64],
+        coverage: &mut Coverage,
+    ) -> Result<(), String> {
+        match event {
+            Event::AllocationMade { relay, five_tuple, relayed, additional, lifetime, .. } => {
+                self.by_name.insert(*relay, self.made + 1);
+                let addresses = [Some(*relayed), *additional];
+                let addresses = addresses.into_iter().flatten().map(|address| address.socket());
+                self.allocation_made(tick, tuple(five_tuple), addresses.collect(), *lifetime)
+            }
+            Event::AllocationEnded { relay, reason, .. } => {
+                coverage.ended(*reason);
+                self.allocation_ended(tick, *relay, *reason)
+            }
+            Event::AllocationMoved { to, from, .. } => {
+                if let Some(serial) = self.by_tuple.get(&tuple(from)).copied() {
+                    self.by_tuple.remove(&tuple(from));
+                    self.by_tuple.insert(tuple(to), serial);
+                }
+                Ok(())
+            }
+            Event::Reconfigured { .. } => {
+                self.policy = self.next_policy.clone().map(|policy| (policy, pushed.to_vec()));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn allocation_made(
+        &mut self,
+        tick: Tick,
+        at: Tuple,
+        addresses: Vec<SocketAddr>,
+        lifetime: Lifetime,
+    ) -> Result<(), String> {
+        self.made += 1;
+        let until = tick.after(lifetime.as_duration());
+        for address in &addresses {
+            let other = self.by_relayed.insert(*address, self.made);
+            // One half of a dual allocation may have ended without the other.
+            if let Some(other) = other.and_then(|other| self.allocations.get_mut(&other)) {
+                if other.legs.iter().any(|(leg, until)| leg == address && !until.is_due(tick)) {
+                    return Err(format!(
+                        "{address} is given to a second client; the first is {:?}",
+                        other.tuples
+                    ));
+                }
+                other.legs.retain(|(leg, _)| leg != address);
+            }
+            self.owners.entry(*address).or_default().insert(at.0);
+        }
+        let legs = addresses.into_iter().map(|address| (address, until)).collect();
+        let allocation = Allocation {
+            tuples: vec![at],
+            legs,
+            permissions: BTreeMap::new(),
+            channels: BTreeMap::new(),
+            grace: Duration::ZERO,
+        };
+        self.allocations.insert(self.made, allocation);
+        self.by_tuple.insert(at, self.made);
+        if let Some((_, ticket)) = self.first_ticket.take().filter(|(tuple, _)| *tuple == at) {
+            self.tickets.insert(ticket, self.made);
+        }
+        Ok(())
+    }
+
+    fn allocation_ended(&mut self, tick: Tick, relay: RelayId, reason: EndReason) -> Result<(), String> {
+        let serial = self.by_name.remove(&relay);
+        let gone = serial.and_then(|serial| self.allocations.remove(&serial));
+        let Some((serial, gone)) = serial.zip(gone) else {
+            return Err(format!("{relay:?} ended twice"));
+        };
+        self.by_relayed.retain(|_, each| *each != serial);
+        self.by_tuple.retain(|_, each| *each != serial);
+        self.tickets.retain(|_, each| *each != serial);
+        match reason {
+            EndReason::Expired if gone.is_live(tick) => {
+                Err(format!("{relay:?} ended before its time: {:?}", gone.legs))
+            }
+            EndReason::Shutdown if !self.leaving => Err(format!("{relay:?} was ended by nobody's order")),
+            _ => Ok(()),
+        }
+    }
+
+    // What a worker does.
+
+    /// Whether a datagram of `from` may leave the relayed address of `relay` for `peer`, at a worker that has carried out
+    /// so many commands.
+    pub(super) fn may_reach_peer(
+        &self,
+        tick: Tick,
+        worker: (u16, u64),
+        relay: RelayId,
+        from: FiveTuple,
+        peer: PeerAddr,
+    ) -> Result<(), String> {
+        let peer = PeerAddr::new(self.external(peer.socket()));
+        let what = || format!("a datagram of {from:?} leaves {relay:?} for {peer}");
+        self.may_pass(tick, relay, tuple(&from), peer).map_err(|why| format!("{}: {why}", what()))?;
+        match self.policy_at(worker) {
+            Some(policy) if !policy.allows(peer.socket(), &EveryOwnRelay) => {
+                Err(format!("{}: the policy denies that", what()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether what came from `peer` to the relayed address of `relay` may be told to the client at `to`.
+    pub(super) fn may_reach_client(
+        &self,
+        tick: Tick,
+        worker: (u16, u64),
+        relay: RelayId,
+        to: FiveTuple,
+        peer: PeerAddr,
+    ) -> Result<(), String> {
+        let peer = PeerAddr::new(self.external(peer.socket()));
+        let what = || format!("a datagram of {peer} passes {relay:?} to {to:?}");
+        self.may_pass(tick, relay, tuple(&to), peer).map_err(|why| format!("{}: {why}", what()))?;
+        match self.policy_at(worker) {
+            Some(policy) if !policy.allows_some_port(peer.ip()) => {
+                Err(format!("{}: the policy denies that", what()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn policy_at(&self, (worker, obeyed): (u16, u64)) -> Option<&PeerPolicy> {
+        let (policy, since) = self.policy.as_ref()?;
+        (obeyed >= *since.get(usize::from(worker))?).then_some(policy)
+    }
+
+    fn may_pass(&self, tick: Tick, relay: RelayId, at: Tuple, peer: PeerAddr) -> Result<(), String> {
+        let relayed = self.named.get(&relay).ok_or("nobody has that name")?;
+        let serial = self.by_relayed.get(relayed).ok_or("there is no allocation")?;
+        let allocation = self.allocations.get(serial).ok_or("there is no allocation")?;
+        if !allocation.tuples.contains(&at) {
+            return Err(format!("the allocation belongs to {:?}", allocation.tuples));
+        }
+        let (_, until) = allocation.legs.iter().find(|(leg, _)| leg == relayed).ok_or("that leg is gone")?;
+        if Deadline::from_millis(until.as_millis() + allocation.grace.as_millis() as u64).is_due(tick) {
+            return Err(format!("it ended at {} ms", until.as_millis()));
+        }
+        if relayed.is_ipv4() != peer.ip().is_ipv4() {
+            return Err("families differ".to_owned());
+        }
+        let live = |until: &Deadline| !until.is_due(tick);
+        let permitted = allocation.permissions.get(&peer.ip()).is_some_and(live);
+        let kept = !self.rules.strict_permissions
+            && allocation.channels.values().any(|(bound, until)| bound.ip() == peer.ip() && live(until));
+        if permitted || kept { Ok(()) } else { Err("there is no live permission".to_owned()) }
+    }
+
+    /// Allocations that were made and have not ended.
+    pub(super) fn allocations(&self) -> usize {
+        self.allocations.len()
+    }
+}
+
+impl Allocation {
+    fn is_live(&self, tick: Tick) -> bool {
+        self.legs.iter().any(|(_, until)| !until.is_due(tick))
+    }
+
+    fn add_tuple(&mut self, tuple: Tuple) {
+        if !self.tuples.contains(&tuple) && self.tuples.len() < TUPLES_MAX {
+            self.tuples.push(tuple);
+        }
+    }
+
+    /// A Refresh was granted: of one leg, or of all that live.
+    fn extend(&mut self, tick: Tick, lifetime: Lifetime, family: Option<Family>) {
+        let meant = |leg: &SocketAddr| family.is_none_or(|family| Family::of(leg.ip()) == family);
+        if lifetime == Lifetime::ZERO {
+            // The last leg goes with the allocation, whose end is told by an event.
+            if family.is_some() && self.legs.len() > 1 {
+                self.legs.retain(|(leg, _)| !meant(leg));
+            }
+            return;
+        }
+        let until = tick.after(lifetime.as_duration());
+        let legs = self.legs.iter_mut().filter(|(leg, until)| meant(leg) && !until.is_due(tick));
+        legs.for_each(|leg| leg.1 = until);
+    }
+}
+
+fn tuple(five_tuple: &FiveTuple) -> Tuple {
+    (five_tuple.client.socket(), five_tuple.server.socket())
+}
+
+fn print(from: SocketAddr, to: SocketAddr, payload: &[u8]) -> u64 {
+    let mut bytes = Vec::with_capacity(payload.len() + 40);
+    for address in [from, to] {
+        match address.ip() {
+            IpAddr::V4(ip) => bytes.extend_from_slice(&ip.octets()),
+            IpAddr::V6(ip) => bytes.extend_from_slice(&ip.octets()),
+        }
+        bytes.extend_from_slice(&address.port().to_be_bytes());
+    }
+    bytes.extend_from_slice(payload);
+    digest(&bytes)
+}
