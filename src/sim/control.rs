@@ -146,7 +146,7 @@ impl Control {
         let input = match report {
             Report::Opened { relay, bound } => Input::RelayOpened { relay, bound },
             Report::Failed { relay, why } => Input::RelayFailed { relay, why },
-            Report::Closed { relay, counters } => Input::RelayClosed { relay, counters },
+            Report::Closed { relay, counters } => Input::RelayClosed { worker: id(at), relay, counters },
             Report::Detached { relay, parcel } => {
                 let given = parcel.as_ref().map(|parcel| (parcel.carried.counters(), parcel.kept));
                 self.held = parcel;
@@ -231,6 +231,9 @@ impl Control {
                 self.moving.insert(relay);
                 self.owe(worker);
                 self.push(sh, workers, worker, Command::Detach { relay, keep });
+            }
+            Output::RebuildWorker { worker, .. } | Output::WorkerRebuilt { worker } => {
+                sh.violated(|| format!("{worker:?} is told its table again, and no worker panics here"));
             }
             Output::AttachRelay { worker, relay, next } => match self.held.take() {
                 Some(parcel) if parcel.relay == relay => {

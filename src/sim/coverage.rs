@@ -15,7 +15,11 @@ use crate::proto::wire::ErrorCode;
 pub struct Coverage(BTreeSet<String>);
 
 /// What cannot come about here, and why.
-const IMPOSSIBLE: &[(&str, &str)] = &[];
+const IMPOSSIBLE: &[(&str, &str)] = &[
+    ("input WorkerRestarted", "no worker panics here"),
+    ("output RebuildWorker", "no worker panics here"),
+    ("output WorkerRebuilt", "no worker panics here"),
+];
 
 impl Coverage {
     /// Adds what another run saw.
@@ -53,6 +57,7 @@ impl Coverage {
             Input::RelayDetached { given: Some((_, true)), .. } => "input RelayDetached, kept",
             Input::RelayDetached { given: Some((_, false)), .. } => "input RelayDetached",
             Input::ClientArrived { .. } => "input ClientArrived",
+            Input::WorkerRestarted { .. } => "input WorkerRestarted",
         };
         self.note(name);
     }
@@ -68,6 +73,8 @@ impl Coverage {
             Output::Announce { .. } => "output Announce",
             Output::DetachRelay { .. } => "output DetachRelay",
             Output::AttachRelay { .. } => "output AttachRelay",
+            Output::RebuildWorker { .. } => "output RebuildWorker",
+            Output::WorkerRebuilt { .. } => "output WorkerRebuilt",
         });
     }
 
@@ -127,6 +134,7 @@ fn expected() -> Vec<String> {
         "RelayDetached, kept",
         "RelayDetached, not given",
         "ClientArrived",
+        "WorkerRestarted",
     ];
     let outputs = [
         "Reply",
@@ -138,6 +146,8 @@ fn expected() -> Vec<String> {
         "Announce",
         "DetachRelay",
         "AttachRelay",
+        "RebuildWorker",
+        "WorkerRebuilt",
     ];
     let failures =
         [OpenFailure::PortTaken, OpenFailure::NoRoom, OpenFailure::AddressGone, OpenFailure::Other];

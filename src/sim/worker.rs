@@ -177,7 +177,9 @@ impl Worker {
         let tick = sh.clock.tick();
         let received = packet.payload.len();
         match self.challenger.greet(tick, &from, &packet.payload, &mut out) {
-            Greeting::Answer { len, .. } if !self.strangers.spend(tick, from.client, received, len) => {
+            Greeting::Answer { len, .. }
+                if !self.strangers.spend(tick, from.client, &packet.payload, len) =>
+            {
                 sh.dropped(DropReason::StrangerBudget);
             }
             Greeting::Answer { len, code, to } => {
