@@ -169,7 +169,7 @@ impl Case<'_> {
         let text_max = TEXTS.iter().find(|(text, _)| *text == kind).map(|(_, max)| *max);
         match (ours, theirs) {
             (Some(_), None) if text_max.is_some() && str::from_utf8(value).is_err() => Class::TextNotUtf8,
-            (None, Some(_)) if text_max.is_some_and(|max| value.len() > max) => Class::TextTooLong,
+            (Some(_), None) if text_max.is_some_and(|max| value.len() > max) => Class::TextTooLong,
             (Some(_), None) if kind == attributes::REQUESTED_ADDRESS_FAMILY && !matches!(value[0], 1 | 2) => {
                 Class::FamilyUnjudged
             }

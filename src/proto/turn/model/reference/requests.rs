@@ -301,8 +301,8 @@ impl Reference {
             return Err(self.leaving(asked.client));
         }
         match ticket {
-            Some(_) if !self.now_good.mobility => return Err(405),
             Some(ticket) if !ticket.is_empty() => return Err(400),
+            Some(_) if !self.now_good.mobility => return Err(405),
             _ => {}
         }
         let (of_user, of_address) = self.now_good.quotas;
