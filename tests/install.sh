@@ -101,8 +101,23 @@ install_npm() {
     fi
 }
 
+# Into target/tools, once: a program that breaks the code on purpose.
+install_mutants() {
+    local log="$logs/install-mutants.log"
+    if [ -x "$target/tools/bin/cargo-mutants" ] || have cargo-mutants; then
+        say "  cargo-mutants: there"
+        return
+    fi
+    say "  cargo-mutants: building into target/tools"
+    if ! cargo install cargo-mutants --version 27.1.0 --locked --root "$target/tools" >"$log" 2>&1 </dev/null; then
+        say "  cargo-mutants: could not be built; its stage is skipped"
+        show_log "$log" 15
+    fi
+}
+
 install_all() {
     install_debian
     install_python
     install_npm
+    install_mutants
 }
