@@ -594,6 +594,29 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_counts_up_to_its_last_address_also_where_another_begins() {
+        let policy = public(&["8.8.8.3:5000"], &["8.8.8.0/30"]);
+        assert!(allows(&policy, "8.8.8.3:5000"));
+        assert!(!allows(&policy, "8.8.8.3:6000"));
+        assert!(allows(&policy, "8.8.8.4:6000"));
+    }
+
+    #[test]
+    fn port_0_alone_is_no_port_that_is_allowed() {
+        let policy = public(&[], &["8.8.8.8:1-65535"]);
+        assert!(!policy.allows_some_port(ip("8.8.8.8")));
+        assert!(public(&[], &["8.8.8.8:1-65534"]).allows_some_port(ip("8.8.8.8")));
+    }
+
+    #[test]
+    fn a_wider_deny_of_the_operator_is_the_reason_also_where_a_builtin_one_agrees() {
+        let policy = public(&[], &["0.0.0.0/0"]);
+        let because = |peer: &str| policy.explain(peer.parse().expect(peer), &NONE_LIVE).because;
+        assert_eq!(because("10.2.0.1:80"), "deny 0.0.0.0/0");
+        assert_eq!(because("9.9.9.9:80"), "deny 0.0.0.0/0");
+    }
+
+    #[test]
     fn ten_thousand_rules_are_compiled_and_found() {
         let allow = (0..10_000_u32).map(|n| format!("10.{}.{}.{}:{}", n / 2_500, n % 250, n % 7, n + 1));
         let allow = allow.map(|text| text.parse().expect("a rule")).collect();

@@ -305,6 +305,8 @@ mod tests {
             ("10.0.0.0 /8", "leave it out"),
             ("example.com", "names are not looked up"),
             ("localhost:53", "names are not looked up"),
+            ("my-host", "names are not looked up"),
+            ("10.0.0.0-example.com", "names are not looked up"),
             ("10.0.0/8", "four numbers"),
             ("10.0.0.256", "four numbers"),
             ("010.0.0.0/8", "without leading zeros"),
@@ -341,6 +343,7 @@ mod tests {
     #[test]
     fn the_whole_mapped_prefix_may_be_named() {
         assert!("::ffff:0:0/96".parse::<Rule>().is_ok());
+        assert!(error("::ffff:0:0/97").contains("write 0.0.0.0/1"), "half of it is IPv4's business");
     }
 
     proptest! {
