@@ -55,6 +55,7 @@ const ROOMS: &[Room] = &[
             "net",
         ],
     },
+    Room { name: "listen", may_use: &["proto::types", "proto::wire", "ring", "net", "relay"] },
     Room {
         name: "control",
         may_use: &[

@@ -494,7 +494,7 @@ mod tests {
             control: ControlSnapshot {
                 live: 3,
                 made: 5,
-                ended: [1, 1, 0, 0],
+                ended: [1, 1, 0, 0, 0],
                 ports: Ports { free: 9_990, used: 6, reserved: 0, quarantined: 4 },
                 last_alive: Some(Tick::from_millis(61_000)),
                 ..ControlSnapshot::default()

@@ -1,5 +1,6 @@
 //! The loop of the control thread.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use crate::proto::turn::Event;
 use crate::proto::turn::Input;
 use crate::proto::turn::Server;
 use crate::proto::types::Dialect;
+use crate::proto::types::FiveTuple;
 use crate::proto::types::WorkerId;
 use crate::relay::Handle;
 use crate::relay::Report;
@@ -56,6 +58,8 @@ pub struct Control {
     stage: Stage,
     /// What the operator wants; without a sender, nothing.
     orders: Option<Receiver<Order>>,
+    /// Reported, and waiting for room. Workers report a connection once, and an allocation once.
+    gone: VecDeque<(WorkerId, FiveTuple)>,
 }
 
 /// How the control task came to its end.
@@ -87,6 +91,7 @@ impl Control {
             sink,
             stage: Stage::Serving,
             orders: None,
+            gone: VecDeque::new(),
         }
     }
 
@@ -158,6 +163,7 @@ impl Control {
             self.drain_outputs();
             worked = true;
         }
+        worked |= self.take_gone();
         worked |= self.take_order();
         worked |= self.take_each(Room::All, Self::take_live);
         worked |= self.take_each(Room::All, Self::take_fresh);
@@ -199,12 +205,20 @@ impl Control {
         let Some(report) = self.workers.handles()[worker].reports.pop() else {
             return false;
         };
+        let report = match report {
+            Report::StreamGone { from } => {
+                self.gone.push_back((worker_id(worker), from));
+                return true;
+            }
+            owed => owed,
+        };
         self.workers.settle(worker);
         // A relay socket whose move ends with this report, unless another worker is to take it over.
         let (relay, mut stays) = match &report {
             Report::Opened { relay, .. } | Report::Failed { relay, .. } => (*relay, true),
             Report::Closed { relay, .. } => (*relay, false),
             Report::Detached { relay, parcel } => (*relay, parcel.is_err()),
+            Report::StreamGone { .. } => unreachable!("taken above"),
         };
         let input = match report {
             Report::Opened { relay, bound } => Input::RelayOpened { relay, bound },
@@ -215,6 +229,7 @@ impl Control {
                 self.workers.hold(parcel.ok());
                 Input::RelayDetached { relay, given }
             }
+            Report::StreamGone { .. } => unreachable!("taken above"),
         };
         self.input(input);
         stays |= self.workers.drop_held();
@@ -222,6 +237,18 @@ impl Control {
             self.workers.moved(relay);
         }
         true
+    }
+
+    /// Clients that are gone, as far as there is room for what that causes.
+    fn take_gone(&mut self) -> bool {
+        let mut worked = false;
+        while self.workers.have_room()
+            && let Some((worker, from)) = self.gone.pop_front()
+        {
+            self.input(Input::ClientGone { worker, from });
+            worked = true;
+        }
+        worked
     }
 
     fn take_live(&mut self, worker: usize) -> bool {
@@ -240,9 +267,8 @@ impl Control {
             self.input(Input::ClientArrived { from: request.from });
             return true;
         }
-        let worker = WorkerId(u16::try_from(worker).expect("at most WORKERS_MAX workers"));
         self.input(Input::Message {
-            worker,
+            worker: worker_id(worker),
             from: request.from,
             dialect: Dialect::Rfc8656,
             bytes: &request.bytes,
@@ -277,7 +303,7 @@ impl Control {
 
     fn worker_gone(&mut self) -> Option<WorkerId> {
         let gone = self.workers.handles().iter().position(Handle::is_finished)?;
-        Some(WorkerId(u16::try_from(gone).expect("at most WORKERS_MAX workers")))
+        Some(worker_id(gone))
     }
 
     /// Waits for a worker, the next deadline, or the order to leave.
@@ -290,7 +316,7 @@ impl Control {
             .handles()
             .iter()
             .all(|handle| handle.reports.is_empty() && handle.live.is_empty() && handle.fresh.is_empty());
-        if nothing && no_order && !self.stage.is_behind(leave) {
+        if nothing && no_order && self.gone.is_empty() && !self.stage.is_behind(leave) {
             let now = self.clock.now().tick();
             let next = self.server.poll_timeout().map(|(deadline, _)| deadline);
             let next = next.into_iter().chain(self.stage.until()).min();
@@ -301,6 +327,10 @@ impl Control {
         self.wake.drain();
         Ok(())
     }
+}
+
+fn worker_id(index: usize) -> WorkerId {
+    WorkerId(u16::try_from(index).expect("at most WORKERS_MAX workers"))
 }
 
 /// Waits until somebody wrote the eventfd, or `pause` is over.

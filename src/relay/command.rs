@@ -112,6 +112,12 @@ pub enum Report {
         /// What another worker can take over. With an error everything is as it was.
         parcel: std::io::Result<Box<Parcel>>,
     },
+    /// A client's connection ended, or an allocation was made for one that had ended. No command asks for it: it has room
+    /// of its own in the ring, [`crate::proto::types::limits::STREAM_REPORTS_MAX`], and waits for that.
+    StreamGone {
+        /// Whose.
+        from: FiveTuple,
+    },
 }
 
 /// A relay socket and its table entry on the way from one worker to another. Packets wait in the socket meanwhile.

@@ -178,6 +178,9 @@ impl NonceKey {
         mac.update(&endpoint(from.server.socket()));
         mac.update(&[match from.transport {
             Transport::Udp => 17,
+            Transport::Tcp => 6,
+            // No protocol of IP has this number.
+            Transport::Tls => 255,
         }]);
         let full = mac.finalize().into_bytes();
         let mut truncated = [0; MAC_LEN];

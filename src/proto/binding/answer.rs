@@ -29,7 +29,9 @@ pub fn answer(
     from: &FiveTuple,
     out: &mut [u8],
 ) -> Result<Answered, Malformed> {
-    match discovery.at(from.server) {
+    // What discovery asks for, answers from elsewhere, a connection cannot give.
+    let standing = discovery.at(from.server).filter(|_| !from.transport.is_stream());
+    match standing {
         None => plain(request, from, out),
         Some(standing) => discovered(&standing, request, from, out),
     }

@@ -28,6 +28,10 @@ pub(super) fn to_peer(
 
 /// For application data on its way to a client.
 pub(super) fn to_client(arrived: IpHeader, peer: PeerAddr, to: FiveTuple) -> Result<IpHeader, DropReason> {
+    // A stream has no header of its own for each message: the journey of the datagram ends here (RFC 8656 § 16).
+    if to.transport.is_stream() {
+        return Ok(IpHeader::default());
+    }
     onward(arrived, (peer.family(), to.client.family()), false)
 }
 

@@ -15,6 +15,7 @@ mod mobility;
 mod model;
 mod path;
 pub mod returned;
+mod stream;
 mod table;
 mod update;
 mod verdict;

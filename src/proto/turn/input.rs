@@ -60,6 +60,13 @@ pub enum Input<'a> {
         /// From where.
         from: FiveTuple,
     },
+    /// The client's connection ended, or was not there any more when its allocation was to be used.
+    ClientGone {
+        /// The worker that had it.
+        worker: WorkerId,
+        /// Which.
+        from: FiveTuple,
+    },
 }
 
 /// Why a relay socket could not be opened.

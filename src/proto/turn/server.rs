@@ -160,6 +160,7 @@ impl<E: Entropy> Server<E> {
             Input::Reconfigure(to) => self.reconfigure(*to),
             Input::RelayDetached { relay, given } => self.relay_detached(now, relay, given),
             Input::ClientArrived { from } => self.client_arrived(now, from),
+            Input::ClientGone { worker, from } => self.client_gone(worker, &from),
         }
         debug_assert!(self.outputs.len() <= limits::OUTPUTS_PER_INPUT_MAX);
     }

@@ -8,6 +8,7 @@ mod flush;
 mod moves;
 mod obey;
 mod slot;
+mod streams;
 
 use std::io;
 use std::panic;
@@ -80,8 +81,11 @@ pub(super) fn run(slot: &mut Slot) -> io::Result<()> {
         worker.wait(&mut events)?;
         worker.obey();
         worker.hear_clients(&events);
+        worker.serve_streams(&events);
         worker.hear_errors(&events);
         worker.hear_peers(&events);
+        worker.flush_streams();
+        worker.tell_gone();
     }
     Ok(())
 }
@@ -92,6 +96,8 @@ struct Worker<'s> {
     batch: Batch,
     /// An answer to a stranger for each place of the batch.
     answers: Box<[u8]>,
+    /// The bytes of the connection that is being looked at.
+    inbound: Box<[u8]>,
     egress: Egress,
     sender: Sender,
     leaving: bool,
@@ -103,6 +109,7 @@ impl<'s> Worker<'s> {
             slot,
             batch: Batch::new(BATCH),
             answers: vec![0; BATCH * limits::RESPONSE_MAX].into(),
+            inbound: vec![0; streams::INBOUND].into(),
             egress: Egress::new(BATCH),
             sender: Sender::new(BATCH),
             leaving: false,
@@ -118,7 +125,7 @@ impl<'s> Worker<'s> {
             (false, false) => Some(REPORTS_RETRY),
             // Its sender woke us when it went, if we slept; so this is seen before the last sleep, not in it.
             (true, _) if slot.commands.is_abandoned() => Some(Duration::ZERO),
-            (true, _) => None,
+            (true, _) => slot.streams_pause(),
         };
         slot.poll.wait(events, pause)?;
         slot.wake.cancel();
@@ -280,6 +287,10 @@ impl<'s> Worker<'s> {
         };
         let (buffer, payload) = self.batch.slot_mut(place);
         match forward::from_peer(&slot.table, tick, relay, peer, meta.header, buffer, payload) {
+            FromPeer::ToClient { to, frame, .. } if to.transport.is_stream() => {
+                let bytes = self.batch.bytes(place, frame);
+                slot.send_on_stream(to, bytes, meta.len);
+            }
             FromPeer::ToClient { to, frame, header } => {
                 let Some((door, listener)) = slot.door_of(to.server) else {
                     return slot.stats.count_drop(DropReason::SendFailed);
