@@ -6,6 +6,8 @@
 
 use std::fmt;
 use std::io;
+use std::panic;
+use std::thread;
 
 use tracing::Level;
 use tracing::Subscriber;
@@ -33,6 +35,7 @@ use crate::proto::types::FiveTuple;
 use crate::proto::types::RelayAddr;
 use crate::proto::types::RelayId;
 use crate::proto::types::Tick;
+use crate::proto::types::WorkerId;
 use crate::proto::wire::ErrorCode;
 
 use super::LogConfig;
@@ -63,6 +66,19 @@ pub fn init(config: LogConfig) -> Result<LevelKnob, AlreadyLogging> {
     let (subscriber, knob) = subscriber(config, SystemTime, io::stderr);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| AlreadyLogging)?;
     Ok(knob)
+}
+
+/// Characters of a panic's message that the log tells.
+const PANIC_MESSAGE_MAX: usize = 256;
+
+/// From here on a panic is told in a line of the log, on whichever thread: where, and what the code that panicked says.
+pub fn log_panics() {
+    panic::set_hook(Box::new(|panic| {
+        let message = panic.payload_as_str().unwrap_or("no message");
+        let message: String = message.chars().take(PANIC_MESSAGE_MAX).collect();
+        let at = panic.location().map(ToString::to_string);
+        error!(thread = thread::current().name(), at, message, "panic, which is a bug");
+    }));
 }
 
 /// Sets the level of a log at work.
@@ -203,6 +219,10 @@ pub fn event(happened: &Event) {
             client_of("client of the allocation was", Some(Name(*relay)), from);
             client_of("client of the allocation is", Some(allocation), to);
         }
+        Event::WorkerRestarted { worker, epoch } => worker_restarted(*worker, *epoch),
+        Event::WorkerRebuilt { worker, relays } => {
+            warn!(worker = worker.0, relays, "worker has its table again")
+        }
     }
 }
 
@@ -210,6 +230,10 @@ pub fn event(happened: &Event) {
 fn client_of(what: &str, allocation: Option<Name>, five_tuple: &FiveTuple) {
     let FiveTuple { client, server, transport } = five_tuple;
     debug!(allocation = allocation.map(display), %client, %server, transport = transport.word(), "{what}");
+}
+
+fn worker_restarted(worker: WorkerId, panics: u32) {
+    error!(worker = worker.0, panics, "worker starts anew after a panic, which is a bug");
 }
 
 fn port_refused(bind: RelayAddr, why: OpenFailure) {

@@ -251,6 +251,9 @@ impl Scrape {
                 |worker| worker.answers_elsewhere,
             ),
             self.per_worker("swingbridge_batches_total", "Batches of packets read", |worker| worker.batches),
+            self.per_worker("swingbridge_worker_panics_total", "Panics that the worker outlived", |worker| {
+                worker.panics
+            }),
         ]
     }
 
@@ -429,6 +432,7 @@ mod tests {
             "swingbridge_wakeups_total{worker=\"0\"} 21",
             "swingbridge_discovery_answers_total{worker=\"0\"} 23",
             "swingbridge_batches_total{worker=\"0\"} 22",
+            "swingbridge_worker_panics_total{worker=\"0\"} 2",
             "swingbridge_ring_fill{worker=\"0\",ring=\"commands\"} 3",
             "swingbridge_ring_capacity{worker=\"0\",ring=\"commands\"} 4096",
             "process_open_fds 12",
@@ -487,6 +491,7 @@ mod tests {
         worker.receive_errors = 6;
         worker.wakeups = 21;
         worker.batches = 22;
+        worker.panics = 2;
         worker.answers_elsewhere = 23;
         worker.rings = vec![RingSnapshot { name: "commands", fill: 3, capacity: 4_096 }];
         Scrape {

@@ -29,6 +29,7 @@ pub use log::EventLog;
 pub use log::LevelKnob;
 pub use log::event;
 pub use log::init;
+pub use log::log_panics;
 pub use metrics::CONTENT_TYPE;
 pub use metrics::render;
 pub use snapshot::RingSnapshot;

@@ -44,6 +44,8 @@ pub struct WorkerSnapshot {
     pub batches: u64,
     /// Binding answers that left from another address or went to another port than the request's.
     pub answers_elsewhere: u64,
+    /// Times that it panicked and was started anew.
+    pub panics: u64,
     /// The rings between the worker and the control task.
     pub rings: Vec<RingSnapshot>,
 }

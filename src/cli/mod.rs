@@ -4,6 +4,8 @@ mod args;
 mod check;
 mod credential;
 mod exit;
+#[cfg(feature = "fault-injection")]
+mod fault;
 mod input;
 mod limits;
 mod machine;

@@ -34,12 +34,15 @@ use crate::proto::turn;
 use crate::proto::turn::Server;
 use crate::proto::types::Entropy as _;
 use crate::proto::types::Secret;
+use crate::proto::types::limits;
 use crate::relay;
 use crate::relay::StartError;
 use crate::ring::Wake;
 
 use super::Exit;
 use super::ServeArgs;
+#[cfg(feature = "fault-injection")]
+use super::fault;
 use super::input;
 use super::machine;
 use super::notify;
@@ -140,6 +143,8 @@ struct Running {
     admin: Option<admin::Admin>,
     drain_deadline: Duration,
     reloader: Option<Reloader>,
+    #[cfg(feature = "fault-injection")]
+    faults: fault::Faults,
 }
 
 fn start(plan: Plan) -> Result<Running, Exit> {
@@ -147,6 +152,9 @@ fn start(plan: Plan) -> Result<Running, Exit> {
     // A second call within one process, as in a test, keeps the first log.
     let level = admin::init(LogConfig { format: settings.log.format, level: settings.log.level }).ok();
     let clock = Clock::start();
+    if level.is_some() {
+        admin::log_panics();
+    }
     let (turn_config, mut relay_config) = rooms(&settings, clock, &mut SystemEntropy);
     let server = Server::new(turn_config, SystemEntropy);
     let wake = Wake::new().map_err(|error| refused(&format!("no event descriptor: {error}")))?;
@@ -170,6 +178,8 @@ fn start(plan: Plan) -> Result<Running, Exit> {
     let (commands, orders) = Commands::new(Arc::clone(&wake));
     let reloader =
         started.map(|started| Reloader::new(started, &settings, level, commands, Arc::clone(&view)));
+    #[cfg(feature = "fault-injection")]
+    let faults = fault::Faults::of(&handles);
     let control = Control::new(server, clock, handles, wake, view, sink).obeying(orders);
     let (alive, gone) = oneshot::channel::<()>();
     let asked = Arc::clone(&leave);
@@ -181,7 +191,16 @@ fn start(plan: Plan) -> Result<Running, Exit> {
         })
         .map_err(|error| refused(&format!("no thread for the control task: {error}")))?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "serving");
-    Ok(Running { control, leave, gone, admin, drain_deadline: settings.drain_deadline, reloader })
+    Ok(Running {
+        control,
+        leave,
+        gone,
+        admin,
+        drain_deadline: settings.drain_deadline,
+        reloader,
+        #[cfg(feature = "fault-injection")]
+        faults,
+    })
 }
 
 /// What both planes are made with. They share the policy, the realm and the nonce key.
@@ -297,13 +316,14 @@ fn refused(message: &str) -> Exit {
 impl Running {
     /// Waits until the control task has left, or ended by itself, which it never should.
     fn wait(self) -> Result<Exit, Exit> {
-        let Self { control, leave, gone, admin, drain_deadline, reloader } = self;
+        let Self { control, leave, gone, admin, drain_deadline, reloader, .. } = self;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime =
             runtime.map_err(|error| refused(&format!("no runtime to wait for signals: {error}")))?;
-        runtime
-            .block_on(wait_for_signals(gone, &leave, drain_deadline, reloader))
-            .map_err(|error| refused(&format!("no signals: {error}")))?;
+        let until_gone = wait_for_signals(gone, &leave, drain_deadline, reloader);
+        #[cfg(feature = "fault-injection")]
+        let until_gone = self.faults.beside(until_gone);
+        runtime.block_on(until_gone).map_err(|error| refused(&format!("no signals: {error}")))?;
         let ended = control.join();
         drop(admin);
         match ended {
@@ -314,6 +334,14 @@ impl Running {
             Ok(Ok(Ended::WorkerGone(worker))) => {
                 Err(output::complain(&format!("error: worker {} ended by itself\n", worker.0), Exit::Failed))
             }
+            Ok(Ok(Ended::PanicsTooMany)) => Err(output::complain(
+                &format!(
+                    "error: workers panicked more than {} times within {}, which is a bug\n",
+                    limits::WORKER_PANICS_MAX,
+                    show_span(limits::WORKER_PANICS_WINDOW),
+                ),
+                Exit::Failed,
+            )),
             Ok(Err(error)) => Err(refused(&format!("the control task cannot wait: {error}"))),
             Err(_) => Err(output::complain(
                 "error: the control task ended by a panic, which is a bug\n",

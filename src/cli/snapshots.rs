@@ -31,6 +31,7 @@ fn snapshot(stats: &Stats, gauges: &Gauges) -> WorkerSnapshot {
         relay_sockets: stats.relay_sockets.get(),
         wakeups: stats.wakeups.get(),
         batches: stats.batches.get(),
+        panics: stats.panics.get(),
         answers_elsewhere: stats.answers_elsewhere.get(),
         to_peer_packets: stats.to_peers.packets.get(),
         to_peer_bytes: stats.to_peers.bytes.get(),

@@ -1,6 +1,6 @@
 //! What the server wants done, on its way to the workers.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use crate::proto::turn::OpenFailure;
 use crate::proto::turn::Output;
@@ -25,16 +25,18 @@ const OWED_PER_MOVE_MAX: usize = 2;
 pub(super) struct Workers {
     handles: Vec<Handle>,
     owed: Vec<usize>,
+    /// How often each has panicked.
+    epochs: Vec<u32>,
     /// What a worker gave away, while the server is asked who shall have it.
     held: Option<Box<Parcel>>,
-    /// Relay sockets on the way from one worker to another.
-    moving: HashSet<RelayId>,
+    /// Relay sockets on the way from one worker to another, and whose report is awaited next.
+    moving: HashMap<RelayId, WorkerId>,
 }
 
 impl Workers {
     pub(super) fn new(handles: Vec<Handle>) -> Self {
-        let owed = vec![0; handles.len()];
-        Self { handles, owed, held: None, moving: HashSet::new() }
+        let (owed, epochs) = (vec![0; handles.len()], vec![0; handles.len()]);
+        Self { handles, owed, epochs, held: None, moving: HashMap::new() }
     }
 
     pub(super) fn handles(&mut self) -> &mut [Handle] {
@@ -74,6 +76,16 @@ impl Workers {
         self.owed[worker] = self.owed[worker].saturating_sub(1);
     }
 
+    /// Notes that `worker` panicked: it reports about nothing that it was told so far. All reports from before have been
+    /// taken, for they came first.
+    /// Answers how often it has panicked since it last said so.
+    pub(super) fn restarted(&mut self, worker: WorkerId, epoch: u32) -> u32 {
+        let index = usize::from(worker.0);
+        self.owed[index] = 0;
+        self.moving.retain(|_, at| *at != worker);
+        epoch.wrapping_sub(std::mem::replace(&mut self.epochs[index], epoch))
+    }
+
     /// Hands one output down. Answers what is for nobody's ring: an event.
     pub(super) fn carry_out(&mut self, output: Output) -> Option<crate::proto::turn::Event> {
         match output {
@@ -93,17 +105,22 @@ impl Workers {
                 self.push_all(|| ToWorker::Announce { username_anonymity });
             }
             Output::DetachRelay { worker, relay, keep } => {
-                self.moving.insert(relay);
+                self.moving.insert(relay, worker);
                 self.owe(worker);
                 self.push(worker, ToWorker::Detach { relay, keep });
             }
-            Output::AttachRelay { worker, relay: _, next } => {
+            Output::AttachRelay { worker, relay, next } => {
                 debug_assert!(self.held.is_some(), "asked for only while a parcel is held");
                 if let Some(parcel) = self.held.take() {
+                    self.moving.insert(relay, worker);
                     self.owe(worker);
                     self.push(worker, ToWorker::Attach { parcel, next });
                 }
             }
+            Output::RebuildWorker { worker, epoch, username_anonymity } => {
+                self.push(worker, ToWorker::Rebuild { epoch, username_anonymity });
+            }
+            Output::WorkerRebuilt { worker } => self.push(worker, ToWorker::Rebuilt),
         }
         None
     }

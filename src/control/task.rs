@@ -11,12 +11,14 @@ use rustix::event::Timespec;
 use rustix::event::poll;
 use rustix::io::Errno;
 
+use crate::proto::media::Counters;
 use crate::proto::turn::Command;
 use crate::proto::turn::Event;
 use crate::proto::turn::Input;
 use crate::proto::turn::Server;
 use crate::proto::types::Dialect;
 use crate::proto::types::FiveTuple;
+use crate::proto::types::RelayId;
 use crate::proto::types::WorkerId;
 use crate::relay::Handle;
 use crate::relay::Report;
@@ -32,6 +34,7 @@ use super::execute::Workers;
 use super::execute::open_failure;
 use super::leave::Leave;
 use super::leave::Stage;
+use super::panics::Panics;
 use super::view::ControlView;
 use super::view::Ports;
 
@@ -60,6 +63,7 @@ pub struct Control {
     orders: Option<Receiver<Order>>,
     /// Reported, and waiting for room. Workers report a connection once, and an allocation once.
     gone: VecDeque<(WorkerId, FiveTuple)>,
+    panics: Panics,
 }
 
 /// How the control task came to its end.
@@ -69,6 +73,9 @@ pub enum Ended {
     Asked,
     /// A worker thread ended by itself, which is a bug.
     WorkerGone(WorkerId),
+    /// Workers panicked more often than
+    /// [`WORKER_PANICS_MAX`](crate::proto::types::limits::WORKER_PANICS_MAX) allows.
+    PanicsTooMany,
 }
 
 impl Control {
@@ -92,6 +99,7 @@ impl Control {
             stage: Stage::Serving,
             orders: None,
             gone: VecDeque::new(),
+            panics: Panics::default(),
         }
     }
 
@@ -117,6 +125,9 @@ impl Control {
             let turn = self.turn();
             if let Some(worker) = self.worker_gone() {
                 return Ok(Ended::WorkerGone(worker));
+            }
+            if self.panics.are_too_many() {
+                return Ok(Ended::PanicsTooMany);
             }
             if self.has_left(leave) {
                 return Ok(Ended::Asked);
@@ -205,29 +216,30 @@ impl Control {
         let Some(report) = self.workers.handles()[worker].reports.pop() else {
             return false;
         };
-        let report = match report {
-            Report::StreamGone { from } => {
-                self.gone.push_back((worker_id(worker), from));
-                return true;
-            }
-            owed => owed,
-        };
+        let id = worker_id(worker);
+        if let Report::StreamGone { from } = report {
+            self.gone.push_back((id, from));
+            return true;
+        }
         self.workers.settle(worker);
-        // A relay socket whose move ends with this report, unless another worker is to take it over.
-        let (relay, mut stays) = match &report {
-            Report::Opened { relay, .. } | Report::Failed { relay, .. } => (*relay, true),
-            Report::Closed { relay, .. } => (*relay, false),
-            Report::Detached { relay, parcel } => (*relay, parcel.is_err()),
-            Report::StreamGone { .. } => unreachable!("taken above"),
-        };
-        let input = match report {
-            Report::Opened { relay, bound } => Input::RelayOpened { relay, bound },
-            Report::Failed { relay, error } => Input::RelayFailed { relay, why: open_failure(&error) },
-            Report::Closed { relay, counters } => Input::RelayClosed { relay, counters },
+        // With it a relay socket whose move ends with this report, unless another worker is to take it over.
+        let (relay, mut stays, input) = match report {
+            Report::Opened { relay, bound } => (relay, true, Input::RelayOpened { relay, bound }),
+            Report::Failed { relay, error } => {
+                (relay, true, Input::RelayFailed { relay, why: open_failure(&error) })
+            }
+            Report::Closed { relay, counters } => {
+                (relay, false, Input::RelayClosed { worker: id, relay, counters })
+            }
             Report::Detached { relay, parcel } => {
+                let stays = parcel.is_err();
                 let given = parcel.as_ref().ok().map(|parcel| (parcel.counters(), parcel.kept()));
                 self.workers.hold(parcel.ok());
-                Input::RelayDetached { relay, given }
+                (relay, stays, Input::RelayDetached { relay, given })
+            }
+            Report::Restarted { epoch, carried } => {
+                self.worker_restarted(id, epoch, carried);
+                return true;
             }
             Report::StreamGone { .. } => unreachable!("taken above"),
         };
@@ -251,12 +263,26 @@ impl Control {
         worked
     }
 
+    /// Its panic is known here only when everything that it reported before has been taken.
+    fn worker_restarted(&mut self, worker: WorkerId, epoch: u32, carried: Box<[(RelayId, Counters)]>) {
+        for _ in 0..self.workers.restarted(worker, epoch) {
+            self.panics.note(self.clock.now());
+        }
+        self.input(Input::WorkerRestarted { worker, epoch, carried });
+    }
+
     fn take_live(&mut self, worker: usize) -> bool {
+        if self.server.is_rebuilding(worker_id(worker)) {
+            return false;
+        }
         let request = self.workers.handles()[worker].live.pop();
         self.take_request(worker, request)
     }
 
     fn take_fresh(&mut self, worker: usize) -> bool {
+        if self.server.is_rebuilding(worker_id(worker)) {
+            return false;
+        }
         let request = self.workers.handles()[worker].fresh.pop();
         self.take_request(worker, request)
     }

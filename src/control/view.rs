@@ -179,6 +179,8 @@ impl ControlView {
             }
             Event::Reconfigured { .. } => add(&self.reloads_applied),
             Event::AllocationMoved { .. } => add(&self.moved),
+            // The worker counts it.
+            Event::WorkerRestarted { .. } | Event::WorkerRebuilt { .. } => {}
         }
     }
 

@@ -56,6 +56,16 @@ pub enum ToWorker {
         /// Where the client will come from.
         next: FiveTuple,
     },
+    /// The answer to [`Report::Restarted`]: what follows makes the table anew, until [`Self::Rebuilt`]. What came before
+    /// is void, but for what [`Self::Attach`] brings and for [`Self::Stop`].
+    Rebuild {
+        /// The epoch that was reported; for a worker that has panicked once more since, all stays void.
+        epoch: u32,
+        /// As in [`Self::Announce`].
+        username_anonymity: bool,
+    },
+    /// The table is as it should be, and packets may be read again. Relay sockets that nobody spoke of are closed.
+    Rebuilt,
 }
 
 /// Up: a request that the worker could not answer itself, or, without a byte, the word that data came from `from`,
@@ -117,6 +127,14 @@ pub enum Report {
     StreamGone {
         /// Whose.
         from: FiveTuple,
+    },
+    /// The worker panicked. It has its sockets and an empty table, hears nobody, and waits for [`ToWorker::Rebuild`].
+    /// No report follows about a command that was given before.
+    Restarted {
+        /// How often it has panicked since its start.
+        epoch: u32,
+        /// What its relay sockets had carried, as far as that was not reported.
+        carried: Box<[(RelayId, Counters)]>,
     },
 }
 

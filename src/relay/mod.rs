@@ -15,6 +15,8 @@
 mod command;
 pub mod config;
 mod egress;
+#[cfg(feature = "fault-injection")]
+pub mod fault;
 mod handle;
 mod path;
 mod start;

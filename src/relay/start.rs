@@ -10,7 +10,6 @@ use crate::net::BindError;
 use crate::net::Listener;
 use crate::net::probe;
 use crate::net::udp;
-use crate::proto::auth::budget::StrangerBudget;
 use crate::proto::media::TableConfig;
 use crate::proto::types::limits;
 use crate::ring;
@@ -93,10 +92,7 @@ fn start_one(
             external: config.external.clone(),
         },
         challenger: config.challenger.clone(),
-        strangers: StrangerBudget::new(
-            config.hash_seeds[usize::from(worker)],
-            config.unproven_exempt.clone(),
-        ),
+        unproven_exempt: config.unproven_exempt.clone(),
         start: config.start,
         commands,
         live,

@@ -43,6 +43,11 @@ pub struct Stats {
     /// Times that a connection was not read for a while, because its request found no room with the control task.
     pub streams_parked: Counter,
     stream_ends: [Counter; StreamEnd::ALL.len()],
+    /// Times that the worker panicked, and was started anew.
+    pub panics: Counter,
+    /// What it shall fall over.
+    #[cfg(feature = "fault-injection")]
+    pub fault: super::fault::Fault,
     ended: Counter,
     drops: [Counter; DropReason::ALL.len()],
     error_answers: [Counter; ErrorCode::ALL.len()],
@@ -68,6 +73,9 @@ impl Default for Stats {
             streams_taken_in: Counter::default(),
             streams_parked: Counter::default(),
             stream_ends: std::array::from_fn(|_| Counter::default()),
+            panics: Counter::default(),
+            #[cfg(feature = "fault-injection")]
+            fault: super::fault::Fault::default(),
             ended: Counter::default(),
             drops: std::array::from_fn(|_| Counter::default()),
             error_answers: std::array::from_fn(|_| Counter::default()),

@@ -151,6 +151,14 @@ impl Table {
             .map(Allocation::counters)
     }
 
+    /// What each relayed address carried, removed or not, that carried anything. It reads numbers alone, so it can be
+    /// asked of a table that a panic left half-changed.
+    pub fn salvage(&self) -> impl Iterator<Item = (RelayId, Counters)> + '_ {
+        let all = self.allocations.iter().filter_map(Option::as_deref);
+        all.map(|allocation| (allocation.relay(), allocation.counters()))
+            .filter(|(_, counters)| *counters != Counters::default())
+    }
+
     /// Allocations that were not removed.
     #[must_use]
     pub fn len(&self) -> usize {

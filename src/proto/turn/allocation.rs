@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::proto::auth::challenge::SessionKey;
+use crate::proto::media::Bandwidth;
 use crate::proto::media::Counters;
 use crate::proto::types::Deadline;
 use crate::proto::types::Dialect;
@@ -126,6 +127,8 @@ pub(super) struct Opening {
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) since: Tick,
+    /// What its packets draw from, on whichever worker.
+    pub(super) bandwidth: Bandwidth,
 }
 
 #[derive(Debug)]

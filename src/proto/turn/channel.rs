@@ -106,6 +106,21 @@ impl Channels {
         .collect()
     }
 
+    /// Those that live at `tick`, to peers of `family`: each with its end.
+    pub(super) fn live(
+        &self,
+        tick: Tick,
+        family: Family,
+    ) -> impl Iterator<Item = (ChannelNumber, PeerAddr, Deadline)> {
+        let tie_ms = limits::CHANNEL_TIE_AFTER_EXPIRY.as_millis() as u64;
+        let lives = move |tie: &Tie| !tie.revoked && tie.peer.family() == family;
+        let all = self.by_number.iter().filter(move |(_, tie)| lives(tie));
+        all.map(move |(number, tie)| {
+            (*number, tie.peer, Deadline::from_millis(tie.until.as_millis().saturating_sub(tie_ms)))
+        })
+        .filter(move |(_, _, until)| !until.is_due(tick))
+    }
+
     fn free_number(&mut self, tick: Tick, channel: ChannelNumber) {
         if let Some(tie) = self.by_number.get(&channel).copied()
             && tie.until.is_due(tick)

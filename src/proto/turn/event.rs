@@ -6,6 +6,7 @@ use crate::proto::types::Lifetime;
 use crate::proto::types::QuotaIdentity;
 use crate::proto::types::RelayAddr;
 use crate::proto::types::RelayId;
+use crate::proto::types::WorkerId;
 use crate::proto::wire::ErrorCode;
 use crate::proto::wire::Method;
 
@@ -105,6 +106,20 @@ pub enum Event {
         /// The client's side from here on.
         to: FiveTuple,
     },
+    /// A worker panicked, which is a bug, and is told its table again.
+    WorkerRestarted {
+        /// Which.
+        worker: WorkerId,
+        /// How often it has panicked since its start.
+        epoch: u32,
+    },
+    /// A worker that had panicked has its table again.
+    WorkerRebuilt {
+        /// Which.
+        worker: WorkerId,
+        /// Relayed addresses in it.
+        relays: usize,
+    },
 }
 
 /// Why an allocation ended.
@@ -116,7 +131,7 @@ pub enum EndReason {
     Expired,
     /// The server is leaving, or the operator ended it.
     Shutdown,
-    /// Its relay socket was lost on the way from one worker to another.
+    /// Its relay socket was lost, on the way from one worker to another or with a worker that panicked.
     Lost,
     /// The connection that it was made on ended.
     Disconnected,

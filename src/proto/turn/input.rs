@@ -39,6 +39,8 @@ pub enum Input<'a> {
     },
     /// A relay socket is closed; its port is free.
     RelayClosed {
+        /// The worker that closed it.
+        worker: WorkerId,
         /// Which.
         relay: RelayId,
         /// What it carried.
@@ -66,6 +68,16 @@ pub enum Input<'a> {
         worker: WorkerId,
         /// Which.
         from: FiveTuple,
+    },
+    /// A worker panicked. Its sockets are as they were, its table is empty, and it hears nobody until it is told all of
+    /// it again. Of the commands it was given before, none will be reported about any more.
+    WorkerRestarted {
+        /// Which.
+        worker: WorkerId,
+        /// How often it has panicked since its start.
+        epoch: u32,
+        /// What its relay sockets carried before, as far as that was not reported.
+        carried: Box<[(RelayId, Counters)]>,
     },
 }
 

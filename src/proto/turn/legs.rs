@@ -8,9 +8,11 @@ use crate::proto::types::Family;
 use crate::proto::types::Now;
 use crate::proto::types::RelayAddr;
 use crate::proto::types::RelayId;
+use crate::proto::types::WorkerId;
 
 use super::RelayAddress;
 use super::mobility::Copies;
+use super::mobility::Passage;
 use super::reply::Asker;
 
 /// One relayed transport address of an allocation.
@@ -26,6 +28,7 @@ pub(super) struct Leg {
     /// The client was told of it.
     pub(super) granted: bool,
     pub(super) copies: Copies,
+    pub(super) passage: Passage,
 }
 
 /// Where a relay socket stands.
@@ -41,6 +44,8 @@ pub(super) enum LegState {
     },
     /// The worker was asked to close it.
     Closing {
+        /// Which worker.
+        at: WorkerId,
         /// The worker was late: the port is not to be trusted for a while.
         quarantine: bool,
         /// Who waits to hear that this one of two is closed.
@@ -54,7 +59,16 @@ impl Leg {
     /// A socket that nobody was asked for yet.
     pub(super) fn new(relay: RelayId, family: Family, address: usize, port: u16) -> Self {
         let state = LegState::Opening { tries: 0, deadline: Deadline::NEVER };
-        Self { relay, family, address, port, state, granted: false, copies: Copies::default() }
+        Self {
+            relay,
+            family,
+            address,
+            port,
+            state,
+            granted: false,
+            copies: Copies::default(),
+            passage: Passage::Settled,
+        }
     }
 
     pub(super) const fn is_opening(&self) -> bool {
@@ -67,6 +81,11 @@ impl Leg {
 
     pub(super) const fn is_closing(&self) -> bool {
         matches!(self.state, LegState::Closing { .. })
+    }
+
+    /// Whether it is `worker` that was asked to close it.
+    pub(super) fn is_closing_at(&self, worker: WorkerId) -> bool {
+        matches!(self.state, LegState::Closing { at, .. } if at == worker)
     }
 
     /// Whether its socket is open and its time not over.

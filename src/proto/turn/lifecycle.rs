@@ -72,9 +72,18 @@ impl<E: Entropy> Server<E> {
             return;
         }
         let Some(allocation) = self.allocations.get_mut(relay) else { return };
+        if matches!(allocation.state, State::Live(_)) {
+            // It was asked for again after a panic, and is gone.
+            return self.lose(relay);
+        }
         let State::Opening(opening) = &mut allocation.state else { return };
         let Some(leg) = allocation.legs.named_mut(relay) else { return };
-        let LegState::Opening { tries, .. } = leg.state else { return };
+        let tries = match leg.state {
+            LegState::Opening { tries, .. } => tries,
+            // Open, while the other leg was waited for, and then lost: the client does not know it yet.
+            LegState::Open { .. } => 1,
+            _ => return,
+        };
         let bind = leg.bind(&self.config.relays);
         let may_try = opening.unwanted.is_none() && why == OpenFailure::PortTaken;
         let wish = opening.wish.filter(|_| may_try && tries < limits::PORT_TRIES_MAX);
@@ -109,7 +118,7 @@ impl<E: Entropy> Server<E> {
             LegState::Opening { deadline, .. } if deadline.is_due(now.tick()) => {}
             _ => return,
         }
-        leg.state = LegState::Closing { quarantine: true, asker: None };
+        leg.state = LegState::Closing { at: worker, quarantine: true, asker: None };
         if let Some(token) = opening.reservation_token.take() {
             self.pools[leg.address].cancel(token);
         }
@@ -137,16 +146,16 @@ impl<E: Entropy> Server<E> {
 
     fn come_alive(&mut self, now: Now, relay: RelayId) {
         let Some(allocation) = self.allocations.get_mut(relay) else { return };
-        let live = State::Live(Live { since: now.tick() });
+        let bandwidth = Bandwidth {
+            allocation: self.config.bandwidth_per_allocation.map(Bucket::new),
+            user: self.user_buckets.hold(now.tick(), &allocation.owner.quota),
+        };
+        let live = State::Live(Live { since: now.tick(), bandwidth: bandwidth.clone() });
         let State::Opening(opening) = allocation.go(Step::Opened, live) else {
             unreachable!("only an opening allocation comes alive");
         };
         let until = now.after(opening.lifetime.as_duration());
         let (worker, five_tuple, dialect) = (allocation.worker, allocation.five_tuple, allocation.dialect);
-        let bandwidth = Bandwidth {
-            allocation: self.config.bandwidth_per_allocation.map(Bucket::new),
-            user: self.user_buckets.hold(now.tick(), &allocation.owner.quota),
-        };
         for leg in allocation.legs.iter_mut().filter(|leg| leg.is_open()) {
             leg.state = LegState::Open { until, armed: until };
             leg.granted = true;
@@ -199,7 +208,7 @@ impl<E: Entropy> Server<E> {
         };
         let (worker, user) = (allocation.worker, allocation.owner.quota.clone());
         for leg in allocation.legs.iter_mut().filter(|leg| leg.is_open()) {
-            leg.state = LegState::Closing { quarantine: false, asker: None };
+            leg.state = LegState::Closing { at: worker, quarantine: false, asker: None };
             if let Some(token) = opening.reservation_token {
                 self.pools[leg.address].cancel(token);
             }
@@ -280,7 +289,7 @@ impl<E: Entropy> Server<E> {
         }
         let worker = allocation.worker;
         let Some(leg) = allocation.legs.named_mut(relay) else { return };
-        leg.state = LegState::Closing { quarantine: false, asker: asker.map(Box::new) };
+        leg.state = LegState::Closing { at: worker, quarantine: false, asker: asker.map(Box::new) };
         let (address, family) = (leg.relayed(&self.config.relays).socket(), leg.family);
         Self::close_copies(&mut self.outputs, leg);
         allocation.permissions.forget(family);
@@ -305,7 +314,7 @@ impl<E: Entropy> Server<E> {
                 let worker = allocation.worker;
                 let mut open = [None; 2];
                 for (leg, open) in allocation.legs.iter_mut().filter(|leg| leg.is_open()).zip(&mut open) {
-                    leg.state = LegState::Closing { quarantine: false, asker: None };
+                    leg.state = LegState::Closing { at: worker, quarantine: false, asker: None };
                     *open = Some((leg.relay, leg.relayed(&self.config.relays).socket()));
                     Self::close_copies(&mut self.outputs, leg);
                 }
@@ -325,16 +334,16 @@ impl<E: Entropy> Server<E> {
         self.outputs.push_back(Output::CloseRelay { worker, relay });
     }
 
-    pub(super) fn relay_closed(&mut self, now: Now, relay: RelayId, counters: Counters) {
+    pub(super) fn relay_closed(&mut self, now: Now, worker: WorkerId, relay: RelayId, counters: Counters) {
         let Some(allocation) = self.allocations.get_mut(relay) else { return };
         let Some(leg) = allocation.legs.named_mut(relay) else { return };
-        if leg.copies.one_closed() {
+        if leg.copies.one_closed(worker) {
             return allocation.carried.add(counters);
         }
-        if !leg.is_closing() {
+        if !leg.is_closing_at(worker) {
             return;
         }
-        let LegState::Closing { quarantine, asker } = std::mem::replace(&mut leg.state, LegState::Gone)
+        let LegState::Closing { quarantine, asker, .. } = std::mem::replace(&mut leg.state, LegState::Gone)
         else {
             unreachable!("asked above");
         };
@@ -351,8 +360,10 @@ impl<E: Entropy> Server<E> {
             self.succeed(now, &asker, released());
         }
         if is_last {
-            self.bury(now, relay);
+            return self.bury(now, relay);
         }
+        // Of a way that a panic cut short the worker says nothing but this.
+        self.arrived_in_transit(now, relay, true);
     }
 
     /// The last socket of an allocation is closed.

@@ -41,12 +41,26 @@ pub(super) struct Transit {
     pub(super) arrived: bool,
 }
 
+/// Where the socket of one leg stands while its allocation is in transit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Passage {
+    /// It is on no way, or at the end of it.
+    Settled,
+    /// Its worker was asked to give it away.
+    Leaving {
+        /// Whether a copy was to be kept.
+        keep: bool,
+    },
+    /// The other worker was asked to take it over.
+    Arriving,
+}
+
 /// The workers that have a copy of a relay socket besides the one that reads it, and so must close it too.
 #[derive(Debug, Default)]
 pub(super) struct Copies {
     at: [Option<WorkerId>; 2],
-    /// Copies that a worker was told to close, and has not.
-    closing: u8,
+    /// The worker of each copy that it was told to close, and has not.
+    closing: Vec<WorkerId>,
 }
 
 impl Copies {
@@ -75,15 +89,19 @@ impl Copies {
     /// Every worker that has one is told to close it: which?
     pub(super) fn close(&mut self) -> impl Iterator<Item = WorkerId> + use<> {
         let at = std::mem::take(&mut self.at).into_iter().flatten();
-        self.closing += u8::try_from(at.clone().count()).expect("at most two");
+        self.closing.extend(at.clone());
         at
     }
 
-    /// A worker closed what it had. Answers whether that leaves another to be closed, so that this was not the last.
-    pub(super) fn one_closed(&mut self) -> bool {
-        let more = self.closing > 0;
-        self.closing = self.closing.saturating_sub(1);
-        more
+    /// The workers that still have to close a copy, each as often as it was told to.
+    pub(super) fn closing(&self) -> impl Iterator<Item = WorkerId> {
+        self.closing.iter().copied()
+    }
+
+    /// `worker` closed what it had. Answers whether that was a copy, and not the socket itself.
+    pub(super) fn one_closed(&mut self, worker: WorkerId) -> bool {
+        let place = self.closing.iter().position(|at| *at == worker);
+        place.map(|place| self.closing.swap_remove(place)).is_some()
     }
 }
 
@@ -103,6 +121,9 @@ mod tests {
         assert_eq!(copies.close().count(), 2);
         assert_eq!((copies.workers().count(), copies.close().count()), (0, 0));
         // Two copies, and the socket itself.
-        assert_eq!([copies.one_closed(), copies.one_closed(), copies.one_closed()], [true, true, false]);
+        assert_eq!(
+            [1, 1, 3, 3].map(|worker| copies.one_closed(WorkerId(worker))),
+            [true, false, true, false]
+        );
     }
 }

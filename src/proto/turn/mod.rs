@@ -16,6 +16,7 @@ mod output;
 mod permission;
 mod ports;
 mod quota;
+mod rebuild;
 mod reconfigure;
 mod replay;
 mod reply;

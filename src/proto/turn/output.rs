@@ -74,4 +74,19 @@ pub enum Output {
         /// Where the client will come from.
         next: FiveTuple,
     },
+    /// The answer to [`super::Input::WorkerRestarted`]: what this worker is told from here on makes its table anew, and
+    /// asks again for what it still owes.
+    RebuildWorker {
+        /// Which.
+        worker: WorkerId,
+        /// As it was told: after yet another panic all is void until the next one of these.
+        epoch: u32,
+        /// As in [`Self::Announce`].
+        username_anonymity: bool,
+    },
+    /// The worker has been told everything: it can hear and send, and closes the relay sockets that nobody asked for.
+    WorkerRebuilt {
+        /// Which.
+        worker: WorkerId,
+    },
 }

@@ -47,6 +47,12 @@ impl Permissions {
         self.until.len()
     }
 
+    /// Those that live at `tick`, for addresses of `family`: each with its end.
+    pub(super) fn live(&self, tick: Tick, family: Family) -> impl Iterator<Item = (IpAddr, Deadline)> {
+        let all = self.until.iter().map(|(peer, until)| (*peer, *until));
+        all.filter(move |(peer, until)| Family::of(*peer) == family && !until.is_due(tick))
+    }
+
     /// Takes out at most `max` that live at `tick` and of which `policy` allows no port.
     pub(super) fn take_denied(&mut self, tick: Tick, policy: &PeerPolicy, max: usize) -> Vec<IpAddr> {
         let denied = |(peer, until): (&IpAddr, &Deadline)| {

@@ -28,12 +28,14 @@ use super::Config;
 use super::Event;
 use super::Input;
 use super::Output;
+use super::allocation::Allocation;
 use super::allocation::Allocations;
 use super::bandwidth::UserBuckets;
 use super::input::Command;
 use super::ports::PortCensus;
 use super::ports::PortPool;
 use super::quota::Quota;
+use super::rebuild::Rebuilds;
 use super::reconfigure::Revoking;
 use super::replay::DeadNonces;
 use super::replay::Repetition;
@@ -69,6 +71,8 @@ pub struct Server<E> {
     /// Set while what a new peer policy denies is being revoked.
     pub(super) revoking: Option<Revoking>,
     pub(super) tickets: Tickets,
+    /// Workers that panicked and are being told their tables.
+    pub(super) rebuilds: Rebuilds,
 }
 
 /// The relayed transport addresses of live allocations, as peers name them.
@@ -101,6 +105,8 @@ pub enum Wake {
     Timer,
     /// An answer need not be kept any longer.
     Answers,
+    /// A worker is being told its table, and there is more.
+    Rebuilding,
 }
 
 /// How full the server is.
@@ -143,6 +149,7 @@ impl<E: Entropy> Server<E> {
             draining: false,
             revoking: None,
             tickets: Tickets::new(&mut entropy),
+            rebuilds: Rebuilds::default(),
             config,
             entropy,
         }
@@ -154,13 +161,16 @@ impl<E: Entropy> Server<E> {
             Input::Message { worker, from, dialect: _, bytes } => self.message(now, worker, from, bytes),
             Input::RelayOpened { relay, bound } => self.relay_opened(now, relay, bound),
             Input::RelayFailed { relay, why } => self.relay_failed(now, relay, why),
-            Input::RelayClosed { relay, counters } => self.relay_closed(now, relay, counters),
+            Input::RelayClosed { worker, relay, counters } => self.relay_closed(now, worker, relay, counters),
             Input::Command(Command::EndAll) => self.end_all(),
             Input::Command(Command::Drain) => self.drain(),
             Input::Reconfigure(to) => self.reconfigure(*to),
             Input::RelayDetached { relay, given } => self.relay_detached(now, relay, given),
             Input::ClientArrived { from } => self.client_arrived(now, from),
             Input::ClientGone { worker, from } => self.client_gone(worker, &from),
+            Input::WorkerRestarted { worker, epoch, carried } => {
+                self.worker_restarted(worker, epoch, &carried);
+            }
         }
         debug_assert!(self.outputs.len() <= limits::OUTPUTS_PER_INPUT_MAX);
     }
@@ -169,6 +179,9 @@ impl<E: Entropy> Server<E> {
     pub fn handle_timeout(&mut self, now: Now) {
         self.answers.expire(now);
         self.dead.expire(now.tick(), self.config.challenger.nonce_lifetime);
+        if !self.rebuilds.is_empty() {
+            return self.rebuild(now);
+        }
         if self.ending.is_none() && self.can_revoke() {
             return self.revoke(now);
         }
@@ -196,11 +209,12 @@ impl<E: Entropy> Server<E> {
     /// When [`Self::handle_timeout`] is next worth calling, and why.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Deadline, Wake)> {
+        let rebuilding = (!self.rebuilds.is_empty()).then_some((Deadline::PAST, Wake::Rebuilding));
         let ending = self.ending.map(|_| (Deadline::PAST, Wake::Ending));
         let revoking = self.can_revoke().then_some((Deadline::PAST, Wake::Revoking));
         let timer = self.timers.next_wake().map(|deadline| (deadline, Wake::Timer));
         let answers = self.answers.next_expiry().map(|deadline| (deadline, Wake::Answers));
-        [ending, revoking, timer, answers].into_iter().flatten().min()
+        [rebuilding, ending, revoking, timer, answers].into_iter().flatten().min()
     }
 
     /// How full the server is.
@@ -226,14 +240,7 @@ impl<E: Entropy> Server<E> {
             Method::Unknown(_) => return self.event(Event::Discarded),
             _ => {}
         }
-        let allocation = self.allocations.of(&from);
-        // On its way from worker to worker: the client asks again, and finds it there.
-        if allocation.is_some_and(|allocation| allocation.mobility.transit.is_some()) {
-            return;
-        }
-        // Who comes with a ticket is judged as where the ticket comes from; a ticket alone proves nothing.
-        let allocation =
-            allocation.or_else(|| self.named_by_ticket(&request).map(|(allocation, _)| allocation));
+        let Ok(allocation) = self.concerned(worker, &from, &request) else { return };
         let session = allocation.map(|allocation| &allocation.owner);
         let verdict = challenge::authenticate(
             &self.config.challenger,
@@ -285,6 +292,28 @@ impl<E: Entropy> Server<E> {
         self.keep_transaction(&asker, &user, issued);
     }
 
+    /// The allocation that a request is judged by, if there is one. [`Later`] where nobody can be answered now: the client
+    /// asks again.
+    fn concerned(
+        &self,
+        worker: WorkerId,
+        from: &FiveTuple,
+        request: &Request<'_>,
+    ) -> Result<Option<&Allocation>, Later> {
+        let allocation = self.allocations.of(from);
+        // On its way from worker to worker, the client finds it there.
+        if allocation.is_some_and(|allocation| allocation.mobility.transit.is_some()) {
+            return Err(Later);
+        }
+        // Who comes with a ticket is judged as where the ticket comes from; a ticket alone proves nothing.
+        let allocation =
+            allocation.or_else(|| self.named_by_ticket(request).map(|(allocation, _)| allocation));
+        // What is answered must be so in the table.
+        let at = allocation.map(|allocation| allocation.worker);
+        let waits = std::iter::once(worker).chain(at).any(|worker| self.is_rebuilding(worker));
+        if waits { Err(Later) } else { Ok(allocation) }
+    }
+
     /// RFC 8489 § 7: a Binding request needs no credentials, whoever sends it.
     fn binding(&mut self, now: Now, asker: &Asker, bytes: &[u8]) {
         let mut answer = [0; limits::RESPONSE_MAX];
@@ -316,6 +345,9 @@ impl<E: Entropy> Server<E> {
         super::quota::source(client)
     }
 }
+
+/// Nobody can be answered now.
+struct Later;
 
 /// RFC 8489 § 6.3.1: what must be understood and is not gets 420; what is understood and wrong gets 400.
 fn check_attributes(request: &Request<'_>, takes_tokens: bool) -> Result<(), Reject> {

@@ -181,6 +181,15 @@ pub const STREAM_HANDOVERS_MAX: usize = 256;
 pub const STREAM_REPORTS_MAX: usize = 1_024;
 /// Certificates that a server can choose from.
 pub const CERTIFICATES_MAX: usize = 64;
+/// Panics of workers, of all of them together within [`WORKER_PANICS_WINDOW`], that the server outlives; one more ends
+/// it.
+pub const WORKER_PANICS_MAX: usize = 3;
+/// See [`WORKER_PANICS_MAX`].
+pub const WORKER_PANICS_WINDOW: Duration = Duration::from_secs(60);
+/// What one call of `handle_timeout` tells a worker whose table is rebuilt. The rest is due at once.
+pub const REBUILD_OUTPUTS_PER_CALL_MAX: usize = 128;
+/// Allocations that one such call looks at.
+pub const REBUILD_LOOKS_PER_CALL_MAX: usize = 4_096;
 
 const _: () = assert!(OUTPUTS_PER_INPUT_MAX * 2 <= WORKER_COMMANDS_MAX);
 // What a client that reads nothing can cost, beside its place.
@@ -197,5 +206,7 @@ const _: () = assert!(RESERVATION_KEPT.as_secs() >= 30 + RELAY_OPEN_DEADLINE.as_
 const _: () = assert!(PEERS_PER_REQUEST_MAX * 3 + 8 <= OUTPUTS_PER_INPUT_MAX);
 const _: () = assert!(REVOCATIONS_PER_CALL_MAX * 2 * 3 < OUTPUTS_PER_INPUT_MAX);
 const _: () = assert!(PEERS_PER_REQUEST_MAX <= PERMISSIONS_PER_ALLOCATION_MAX);
+// It may go past that by what one allocation with two legs takes.
+const _: () = assert!(REBUILD_OUTPUTS_PER_CALL_MAX + 2 * 4 + 2 <= OUTPUTS_PER_INPUT_MAX);
 const _: () = assert!(CREDENTIAL_CLOCK_LEEWAY.as_secs() < CREDENTIAL_LIFETIME_MAX.as_secs());
 const _: () = assert!(ALLOCATION_LIFETIME_DEFAULT.as_secs() <= ALLOCATION_LIFETIME_MAX_DEFAULT.as_secs());

@@ -27,6 +27,8 @@ struct Open {
     lost: u32,
     /// Another worker reads it: here it only sends.
     lent: bool,
+    /// Asked for since the last restart.
+    claimed: bool,
 }
 
 /// A relay socket between two workers.
@@ -37,7 +39,8 @@ pub(in crate::relay) struct Moving {
 }
 
 impl Sockets {
-    /// Opens a socket for `relay` on `bind`, and watches it. Answers the address it is bound to.
+    /// Opens a socket for `relay` on `bind`, and watches it. Answers the address it is bound to. One that a restart left
+    /// there is taken up as it is.
     pub(in crate::relay) fn open(
         &mut self,
         poll: &Poll,
@@ -52,13 +55,17 @@ impl Sockets {
             self.places.resize_with(index + 1, || None);
         }
         let place = &mut self.places[index];
-        if place.is_some() {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the relay's place is taken"));
+        if let Some(open) = place {
+            if open.generation != relay.generation || open.lent || open.socket.bound() != bind {
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the relay's place is taken"));
+            }
+            open.claimed = true;
+            return Ok(bind);
         }
         let socket = RelaySocket::open(bind)?;
         poll.add(&socket, Token::Relay(relay))?;
         let bound = socket.bound();
-        *place = Some(Open { generation: relay.generation, socket, lost: 0, lent: false });
+        *place = Some(Open { generation: relay.generation, socket, lost: 0, lent: false, claimed: true });
         self.open += 1;
         Ok(bound)
     }
@@ -106,9 +113,26 @@ impl Sockets {
         let Moving { socket, lost } = moving;
         poll.add(&socket, Token::Relay(relay))?;
         let bound = socket.bound();
-        *place = Some(Open { generation: relay.generation, socket, lost, lent: false });
+        *place = Some(Open { generation: relay.generation, socket, lost, lent: false, claimed: true });
         self.open += 1;
         Ok(bound)
+    }
+
+    /// The loop that worked with them is gone: which of them are still wanted will be told.
+    pub(in crate::relay) fn restart(&mut self) {
+        self.open = self.places.iter().flatten().count();
+        self.places.iter_mut().flatten().for_each(|open| open.claimed = false);
+    }
+
+    /// Closes what nobody asked for since the last restart, and that is not `known` either.
+    pub(in crate::relay) fn sweep(&mut self, known: impl Fn(RelayId) -> bool) {
+        for (index, place) in (0_u32..).zip(&mut self.places) {
+            let is_left =
+                |open: &mut Open| !open.claimed && !known(RelayId { index, generation: open.generation });
+            if place.take_if(is_left).is_some() {
+                self.open -= 1;
+            }
+        }
     }
 
     /// Closes the socket of `relay`, if it is open; its port is free afterwards.

@@ -189,6 +189,24 @@ impl Streams {
         true
     }
 
+    /// After a panic: the connection that was being worked on is taken out, the others are to be looked at once each.
+    /// Answers whose it was.
+    pub(in crate::relay) fn restart(&mut self) -> Option<FiveTuple> {
+        let broken = self.at_work.take().and_then(|id| self.remove(id));
+        self.dirty.clear();
+        self.again.clear();
+        self.parked = self.ids().collect();
+        self.dirty.extend(&self.parked);
+        for (_, stream) in &mut self.places {
+            if let Some(stream) = stream {
+                stream.dirty = true;
+                stream.listed = false;
+                stream.parked = true;
+            }
+        }
+        broken.map(|stream| stream.from)
+    }
+
     /// One of those into whose outbox something was put.
     pub(in crate::relay) fn next_dirty(&mut self) -> Option<StreamId> {
         self.dirty.pop()

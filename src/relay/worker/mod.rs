@@ -7,13 +7,13 @@ mod errors;
 mod flush;
 mod moves;
 mod obey;
+mod restart;
 mod slot;
 mod streams;
 
 use std::io;
 use std::panic;
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -55,17 +55,22 @@ const LISTENER_BATCHES: usize = 4;
 const RELAY_BUDGET: usize = 32;
 /// Sockets that are told of in a round.
 const EVENTS: usize = 256;
-/// How soon a worker looks again whose reports have no room. The control task owes the room, so this is rare.
-const REPORTS_RETRY: Duration = Duration::from_millis(1);
-
-/// The life of a worker's thread: works until `work` ends, however it ends. The ends of the rings go with the slot, so
-/// the control task sees it; the statistics, which others hold, say it too.
-pub(super) fn live(worker: u16, mut slot: Slot, work: impl FnOnce(&mut Slot) -> io::Result<()>) {
+/// The life of a worker's thread: works until `work` ends, and once more after a panic, with the same slot. The ends of
+/// the rings go with the slot, so the control task sees the end; the statistics, which others hold, say it too.
+pub(super) fn live(worker: u16, mut slot: Slot, mut work: impl FnMut(&mut Slot) -> io::Result<()>) {
     tracing::debug!(worker, "worker starts");
-    match panic::catch_unwind(AssertUnwindSafe(|| work(&mut slot))) {
-        Ok(Ok(())) => tracing::debug!(worker, "worker leaves"),
-        Ok(Err(error)) => tracing::error!(worker, %error, "worker ends: cannot wait for its sockets"),
-        Err(_) => tracing::error!(worker, "worker ends by a panic, which is a bug"),
+    loop {
+        match panic::catch_unwind(AssertUnwindSafe(|| work(&mut slot))) {
+            Ok(Ok(())) => tracing::debug!(worker, "worker leaves"),
+            Ok(Err(error)) => tracing::error!(worker, %error, "worker ends: cannot wait for its sockets"),
+            Err(_) if slot.may_restart() => {
+                slot.restart();
+                tracing::debug!(worker, epoch = slot.epoch, "worker starts anew");
+                continue;
+            }
+            Err(_) => tracing::error!(worker, "worker ends: it panics before its table is rebuilt"),
+        }
+        break;
     }
     slot.stats.end();
 }
@@ -77,6 +82,7 @@ pub(super) fn live(worker: u16, mut slot: Slot, work: impl FnOnce(&mut Slot) -> 
 pub(super) fn run(slot: &mut Slot) -> io::Result<()> {
     let mut events = Events::new(EVENTS);
     let mut worker = Worker::new(slot);
+    worker.await_rebuild()?;
     while !worker.leaving {
         worker.wait(&mut events)?;
         worker.obey();
@@ -120,14 +126,7 @@ impl<'s> Worker<'s> {
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
         let slot = &mut *self.slot;
         slot.wake.prepare_sleep();
-        let pause = match (slot.commands.is_empty(), slot.reports_have_room()) {
-            (false, true) => Some(Duration::ZERO),
-            (false, false) => Some(REPORTS_RETRY),
-            // Its sender woke us when it went, if we slept; so this is seen before the last sleep, not in it.
-            (true, _) if slot.commands.is_abandoned() => Some(Duration::ZERO),
-            (true, _) => slot.streams_pause(),
-        };
-        slot.poll.wait(events, pause)?;
+        slot.poll.wait(events, slot.pause())?;
         slot.wake.cancel();
         if (0..events.len()).any(|index| events.token(index) == Some(Token::Wake)) {
             slot.wake.drain();
@@ -179,6 +178,8 @@ impl<'s> Worker<'s> {
         let meta = *self.batch.meta(place);
         let slot = &mut *self.slot;
         slot.stats.from_clients.add(1, meta.len as u64);
+        #[cfg(feature = "fault-injection")]
+        slot.stats.fault.meet_packet();
         if meta.truncated {
             return slot.stats.count_drop(DropReason::TooLarge);
         }
@@ -279,6 +280,8 @@ impl<'s> Worker<'s> {
         let meta = *self.batch.meta(place);
         let slot = &mut *self.slot;
         slot.stats.from_peers.add(1, meta.len as u64);
+        #[cfg(feature = "fault-injection")]
+        slot.stats.fault.meet_packet();
         if meta.truncated {
             return slot.stats.count_drop(DropReason::TooLarge);
         }

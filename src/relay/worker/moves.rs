@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::proto::types::FiveTuple;
+use crate::proto::types::RelayAddr;
 use crate::proto::types::RelayId;
 use crate::relay::Report;
 use crate::relay::RequestUp;
@@ -29,17 +30,23 @@ impl Worker<'_> {
     }
 
     pub(super) fn attach(&mut self, parcel: Parcel, next: FiveTuple) {
-        let Parcel { relay, moving, carried, kept: _ } = parcel;
-        let slot = &mut *self.slot;
-        let report = match slot.sockets.attach(&slot.poll, relay, moving) {
-            Ok(bound) => {
-                slot.table.import(carried, next);
-                Report::Opened { relay, bound }
-            }
+        let relay = parcel.relay;
+        let report = match self.unpack(parcel, next) {
+            Ok(bound) => Report::Opened { relay, bound },
             Err(error) => Report::Failed { relay, error },
         };
-        slot.stats.relay_sockets.set(slot.sockets.len() as u64);
         self.report(report);
+    }
+
+    pub(super) fn unpack(&mut self, parcel: Parcel, next: FiveTuple) -> io::Result<RelayAddr> {
+        let Parcel { relay, moving, carried, kept: _ } = parcel;
+        let slot = &mut *self.slot;
+        let bound = slot.sockets.attach(&slot.poll, relay, moving);
+        if bound.is_ok() {
+            slot.table.import(carried, next);
+        }
+        slot.stats.relay_sockets.set(slot.sockets.len() as u64);
+        bound
     }
 
     /// Tells the control task who has come to where it was awaited. Who finds no room is told of after a later batch.

@@ -17,12 +17,14 @@ impl Worker<'_> {
     /// Carries out what waits, in order and within the budget. A command is taken only while its report has room.
     pub(super) fn obey(&mut self) {
         for _ in 0..COMMANDS_BUDGET {
-            if self.leaving || !self.slot.reports_have_room() {
+            // What is void is reported about by nobody.
+            if self.leaving || !(self.slot.is_void() || self.slot.reports_have_room()) {
                 return;
             }
             // Asked before the pop: nothing can follow what an abandoned ring held then.
             let abandoned = self.slot.commands.is_abandoned();
             match self.slot.commands.pop() {
+                Some(command) if self.slot.is_void() => self.pass_over(command),
                 Some(command) => self.carry_out(command),
                 None => {
                     self.leaving |= abandoned;
@@ -34,6 +36,8 @@ impl Worker<'_> {
 
     fn carry_out(&mut self, command: ToWorker) {
         let slot = &mut *self.slot;
+        #[cfg(feature = "fault-injection")]
+        slot.stats.fault.meet_command();
         match command {
             ToWorker::Open { relay, bind } => {
                 let report = match slot.sockets.open(&slot.poll, relay, bind) {
@@ -58,15 +62,15 @@ impl Worker<'_> {
             ToWorker::Reply { to, bytes } if to.transport.is_stream() => self.reply_on_stream(to, &bytes),
             ToWorker::Reply { to, bytes } => self.reply(to, &bytes),
             ToWorker::Stop => self.leaving = true,
-            ToWorker::Announce { username_anonymity } => {
-                let key = slot.challenger.nonce_key.clone();
-                slot.challenger.nonce_key = key.with_username_anonymity(username_anonymity);
-            }
+            ToWorker::Announce { username_anonymity } => slot.announce(username_anonymity),
             ToWorker::Detach { relay, keep } => self.detach(relay, keep),
             ToWorker::Attach { parcel, next } => {
                 slot.expect_stream(next);
                 self.attach(*parcel, next);
             }
+            // For an epoch that is over, or that nobody fell into.
+            ToWorker::Rebuild { .. } => {}
+            ToWorker::Rebuilt => self.rebuilt(),
         }
     }
 

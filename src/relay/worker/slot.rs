@@ -8,12 +8,15 @@ use std::time::Instant;
 use crate::net::Listener;
 use crate::net::Poll;
 use crate::net::Token;
+use crate::proto::auth::budget::Exempt;
 use crate::proto::auth::budget::StrangerBudget;
 use crate::proto::auth::challenge::Challenger;
+use crate::proto::media::Counters;
 use crate::proto::media::DropReason;
 use crate::proto::media::Table;
 use crate::proto::media::TableConfig;
 use crate::proto::types::FiveTuple;
+use crate::proto::types::RelayId;
 use crate::proto::types::ServerAddr;
 use crate::proto::types::StreamId;
 use crate::proto::types::Tick;
@@ -52,6 +55,49 @@ pub(in crate::relay) struct Slot {
     pub(super) stats: Arc<Stats>,
     pub(super) arriving: Receiver<Arriving>,
     pub(super) streams: Streams,
+    /// What table and budget are made of, the first time and after each panic.
+    pub(super) seed: Seed,
+    pub(super) standing: Standing,
+    /// How often the worker has panicked.
+    pub(super) epoch: u32,
+    /// Panics since the table was last whole.
+    pub(super) panics_in_a_row: usize,
+    /// What was counted before a panic and has not been reported.
+    pub(super) carried: Vec<(RelayId, Counters)>,
+}
+
+/// What the parts that do not outlive a panic are made of.
+pub(super) struct Seed {
+    table: TableConfig,
+    unproven_exempt: Exempt,
+}
+
+impl Seed {
+    /// Seeds of hashes are each epoch's own, so that no transaction id comes twice.
+    fn seeds(&self, epoch: u32) -> [u64; 4] {
+        self.table.hash_seeds.map(|seed| seed.wrapping_add(epoch.into()))
+    }
+
+    pub(super) fn table(&self, epoch: u32) -> Table {
+        Table::new(TableConfig { hash_seeds: self.seeds(epoch), ..self.table.clone() })
+    }
+
+    pub(super) fn strangers(&self, epoch: u32) -> StrangerBudget {
+        StrangerBudget::new(self.seeds(epoch), self.unproven_exempt.clone())
+    }
+}
+
+/// How far a worker is after a panic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It works.
+    Whole,
+    /// It panicked, and has not been able to say so.
+    Untold,
+    /// It said so. Commands are void until the control task has heard of it.
+    Void,
+    /// Its table is being made anew.
+    Rebuilding,
 }
 
 /// What a slot is made of.
@@ -59,7 +105,7 @@ pub(in crate::relay) struct SlotParts {
     pub(in crate::relay) listeners: Vec<Listener>,
     pub(in crate::relay) table: TableConfig,
     pub(in crate::relay) challenger: Challenger,
-    pub(in crate::relay) strangers: StrangerBudget,
+    pub(in crate::relay) unproven_exempt: Exempt,
     pub(in crate::relay) start: Instant,
     pub(in crate::relay) commands: Receiver<ToWorker>,
     pub(in crate::relay) live: Sender<RequestUp>,
@@ -84,15 +130,17 @@ impl Slot {
         for (index, listener) in (0_u16..).zip(&parts.listeners) {
             poll.add(listener, Token::Listener(index))?;
         }
+        let hash_seeds = parts.table.hash_seeds;
+        let seed = Seed { table: parts.table, unproven_exempt: parts.unproven_exempt };
         Ok(Self {
             poll,
             wake,
             doors: parts.listeners.into_iter().map(|listener| Door { listener, lost: 0 }).collect(),
             sockets: Sockets::default(),
-            streams: Streams::new(parts.table.hash_seeds),
-            table: Table::new(parts.table),
+            streams: Streams::new(hash_seeds),
+            table: seed.table(0),
             challenger: parts.challenger,
-            strangers: parts.strangers,
+            strangers: seed.strangers(0),
             start: parts.start,
             commands: parts.commands,
             live: parts.live,
@@ -100,6 +148,11 @@ impl Slot {
             reports: parts.reports,
             stats: parts.stats,
             arriving: parts.arriving,
+            seed,
+            standing: Standing::Whole,
+            epoch: 0,
+            panics_in_a_row: 0,
+            carried: Vec::new(),
         })
     }
 

@@ -53,6 +53,7 @@ impl Worker<'_> {
         self.take_in_streams();
         self.hear_streams(events);
         self.unpark_streams();
+        self.slot.streams.at_work = None;
         self.sweep_streams();
         self.obey();
     }
@@ -110,6 +111,7 @@ impl Worker<'_> {
 
     /// First what is there of a connection, then what more it brings.
     fn work_off(&mut self, id: StreamId) {
+        self.slot.streams.at_work = Some(id);
         let Some(stream) = self.slot.streams.get_mut(id) else { return };
         stream.parked = false;
         let len = stream.inbox.len().min(INBOUND);
@@ -120,6 +122,7 @@ impl Worker<'_> {
     }
 
     fn read_on(&mut self, id: StreamId) {
+        self.slot.streams.at_work = Some(id);
         for _ in 0..READS {
             let Some(stream) = self.slot.streams.get_mut(id) else { return };
             let had = stream.inbox.len();
@@ -154,12 +157,10 @@ impl Worker<'_> {
         let slot = &mut *self.slot;
         let Some(stream) = slot.streams.get_mut(id) else { return false };
         let from = stream.from;
-        slot.streams.at_work = Some(id);
         let tick = slot.tick();
         let judged = self.judge_frames(tick, id, from, len);
         self.flush();
         let slot = &mut *self.slot;
-        slot.streams.at_work = None;
         let Some(stream) = slot.streams.get_mut(id) else { return false };
         let (at, parked) = match judged {
             Judged::UpTo(at) => (at, false),
@@ -211,6 +212,8 @@ impl Worker<'_> {
     /// Answers `false` if the frame is a request that finds no room and must be looked at again.
     fn judge_frame(&mut self, tick: Tick, id: StreamId, from: FiveTuple, at: usize, len: usize) -> bool {
         let slot = &mut *self.slot;
+        #[cfg(feature = "fault-injection")]
+        slot.stats.fault.meet_packet();
         let frame = &self.inbound[at..at + len];
         match forward::from_client(&slot.table, tick, &from, IpHeader::default(), frame) {
             FromClient::ToPeer { relay, peer, data, header } => {
@@ -285,9 +288,11 @@ impl Worker<'_> {
         while let Some(id) = self.slot.streams.next_dirty() {
             self.flush_stream(id);
         }
+        self.slot.streams.at_work = None;
     }
 
     fn flush_stream(&mut self, id: StreamId) {
+        self.slot.streams.at_work = Some(id);
         let slot = &mut *self.slot;
         let Some(stream) = slot.streams.get_mut(id) else { return };
         if stream.flush(&slot.poll, id).is_err() {

@@ -15,7 +15,6 @@ use rustix::event::poll;
 use crate::net::Departing;
 use crate::net::Events;
 use crate::net::udp;
-use crate::proto::auth::budget::StrangerBudget;
 use crate::proto::auth::challenge::Challenger;
 use crate::proto::auth::nonce::NonceKey;
 use crate::proto::binding::Discovery;
@@ -111,7 +110,7 @@ fn slot(reports: usize) -> (Slot, Far) {
             discovery: Discovery::default(),
             third_party: None,
         },
-        strangers: StrangerBudget::new([1, 2, 3, 4], Vec::new()),
+        unproven_exempt: Vec::new(),
         start: Instant::now(),
         commands,
         live,
@@ -249,7 +248,7 @@ fn a_busy_listener_takes_no_more_than_its_share_of_a_round_and_commands_go_on_be
 }
 
 #[test]
-fn a_worker_that_panics_is_seen_to_be_gone_and_frees_its_listeners() {
+fn a_worker_that_panics_again_and_again_is_seen_to_be_gone_and_frees_its_listeners() {
     let (slot, far) = slot(1);
     assert!(far.stats.is_running());
     far.reports.wake().prepare_sleep();
@@ -259,5 +258,6 @@ fn a_worker_that_panics_is_seen_to_be_gone_and_frees_its_listeners() {
     assert_eq!((ready, far.reports.is_abandoned()), (1, true));
     thread.join().expect("the panic stays in the worker");
     assert!(far.commands.is_abandoned() && !far.stats.is_running());
+    assert_eq!(far.stats.panics.get(), 3, "and the fourth ended it");
     udp::listen(&[far.server], 1).expect("the address is free");
 }

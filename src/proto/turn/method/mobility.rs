@@ -13,6 +13,7 @@ use crate::proto::turn::Output;
 use crate::proto::turn::allocation::Allocation;
 use crate::proto::turn::allocation::State;
 use crate::proto::turn::legs::Leg;
+use crate::proto::turn::mobility::Passage;
 use crate::proto::turn::mobility::Transit;
 use crate::proto::turn::reply::Answer;
 use crate::proto::turn::reply::Asker;
@@ -159,6 +160,7 @@ impl<E: Entropy> Server<E> {
             let keep = leg.copies.workers().next().is_none();
             leg.copies.remove(asker.worker);
             leg.copies.add(giver);
+            leg.passage = Passage::Leaving { keep };
             self.outputs.push_back(Output::DetachRelay { worker: giver, relay: leg.relay, keep });
             outstanding += 1;
         }
@@ -204,14 +206,15 @@ impl<E: Entropy> Server<E> {
                 if !kept {
                     leg.copies.remove(giver);
                 }
+                leg.passage = Passage::Arriving;
                 self.outputs.push_back(Output::AttachRelay { worker, relay, next });
             }
+            None if leg.is_open() => self.arrived_in_transit(now, relay, false),
             // This leg ended meanwhile.
-            Some((counters, _)) => {
-                allocation.carried.add(counters);
+            _ => {
+                allocation.carried.add(given.map_or_else(Counters::default, |(counters, _)| counters));
                 self.arrived_in_transit(now, relay, true);
             }
-            None => self.arrived_in_transit(now, relay, false),
         }
     }
 
@@ -222,15 +225,23 @@ impl<E: Entropy> Server<E> {
         relay: RelayId,
         is_open: bool,
     ) -> bool {
-        let in_transit = self.allocations.get_mut(relay).is_some_and(|a| a.mobility.transit.is_some());
-        if in_transit {
+        let is_arriving = self.allocations.get_mut(relay).is_some_and(|allocation| {
+            let leg = allocation.legs.named(relay);
+            allocation.mobility.transit.is_some() && leg.is_some_and(|leg| leg.passage == Passage::Arriving)
+        });
+        if is_arriving {
             self.arrived_in_transit(now, relay, is_open);
         }
-        in_transit
+        is_arriving
     }
 
-    fn arrived_in_transit(&mut self, now: Now, relay: RelayId, is_open: bool) {
+    /// One leg is at the end of its way, if it is on one.
+    pub(in crate::proto::turn) fn arrived_in_transit(&mut self, now: Now, relay: RelayId, is_open: bool) {
         let Some(allocation) = self.allocations.get_mut(relay) else { return };
+        let Some(leg) = allocation.legs.named_mut(relay) else { return };
+        if std::mem::replace(&mut leg.passage, Passage::Settled) == Passage::Settled {
+            return;
+        }
         let relay = allocation.relay;
         let Some(transit) = &mut allocation.mobility.transit else { return };
         transit.lost |= !is_open;

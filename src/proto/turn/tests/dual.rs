@@ -66,7 +66,7 @@ fn opened(world: &mut World, (relay, bound): (RelayId, RelayAddr)) {
 fn closed(world: &mut World, relay: RelayId, packets: u64) {
     let counters =
         Counters { to_peer_packets: packets, to_client_bytes: 10 * packets, ..Counters::default() };
-    world.input(Input::RelayClosed { relay, counters });
+    world.input(Input::RelayClosed { worker: WorkerId(0), relay, counters });
 }
 
 /// Ports in use over IPv4 and IPv6.

@@ -170,7 +170,7 @@ fn the_ticket_of_an_allocation_that_is_over_does_not_open_its_successor() {
     assert_eq!(Client::alice(&world, 2).show(&mut world, &ticket, None).code, 437, "draining");
     let relay = world.closed[0];
     world.hold_closes = false;
-    world.input(Input::RelayClosed { relay, counters: Counters::default() });
+    world.input(Input::RelayClosed { worker: WorkerId(0), relay, counters: Counters::default() });
     let mut again = Client::alice(&world, 3);
     assert_eq!(again.ask(&mut world, Method::Allocate, |w| with_ticket(w, b"")).expect("an answer").code, 0);
     assert_eq!(world.opened[1].0.index, relay.index, "the same slot");
@@ -459,9 +459,9 @@ mod between_workers {
         assert_eq!(world.told[2..], [("close", WorkerId(0)), ("close", WorkerId(1))]);
         let relay = world.opened[0].0;
         let counters = Counters { to_peer_bytes: 5, ..Counters::default() };
-        world.input(Input::RelayClosed { relay, counters });
+        world.input(Input::RelayClosed { worker: WorkerId(0), relay, counters });
         assert_eq!((world.allocations(), world.server.occupancy().ports[0].used), (1, 1));
-        world.input(Input::RelayClosed { relay, counters });
+        world.input(Input::RelayClosed { worker: WorkerId(1), relay, counters });
         assert_eq!((world.allocations(), world.server.occupancy().ports[0].used), (0, 0));
         let total = world.events.iter().find_map(|event| match event {
             Event::AllocationEnded { counters, .. } => Some(counters.to_peer_bytes),
@@ -509,10 +509,10 @@ mod between_workers {
         assert_eq!(world.told, [("lend", WorkerId(0)), ("close", WorkerId(0)), ("close", WorkerId(1))]);
         let relay = world.opened[0].0;
         let carried = Counters { to_client_bytes: 7, ..Counters::default() };
-        world.input(Input::RelayClosed { relay, counters: Counters::default() });
+        world.input(Input::RelayClosed { worker: WorkerId(0), relay, counters: Counters::default() });
         world.input(Input::RelayDetached { relay, given: Some((carried, true)) });
         assert_eq!(world.told.len(), 3, "nobody takes it over");
-        world.input(Input::RelayClosed { relay, counters: Counters::default() });
+        world.input(Input::RelayClosed { worker: WorkerId(1), relay, counters: Counters::default() });
         assert_eq!((world.allocations(), world.ends()), (0, vec![EndReason::Shutdown]));
         assert!(world.events.iter().any(|event| matches!(
             event,

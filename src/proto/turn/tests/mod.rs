@@ -201,12 +201,13 @@ impl World {
                     self.closed.push(relay);
                     self.told.push(("close", worker));
                     if !self.hold_closes {
-                        reports.push(Input::RelayClosed { relay, counters: Counters::default() });
+                        reports.push(Input::RelayClosed { worker, relay, counters: Counters::default() });
                     }
                 }
                 Output::Table { change, .. } | Output::TableOfAll { change } => self.changes.push(change),
                 Output::Event(event) => self.events.push(event),
                 Output::Announce { .. } => {}
+                Output::RebuildWorker { .. } | Output::WorkerRebuilt { .. } => {}
                 Output::DetachRelay { worker, relay, keep } => {
                     self.told.push((if keep { "lend" } else { "give" }, worker));
                     if !self.hold_moves {

@@ -113,7 +113,7 @@ fn a_worker_that_does_not_answer_fails_the_request_and_the_port_is_not_trusted()
     assert_eq!(world.closed, [relay]);
     world.input(Input::RelayOpened { relay, bound });
     assert_eq!(world.server.occupancy().live, 0, "too late");
-    world.input(Input::RelayClosed { relay, counters: Counters::default() });
+    world.input(Input::RelayClosed { worker: WorkerId(0), relay, counters: Counters::default() });
     let census = world.server.occupancy().ports[0];
     assert_eq!((census.used, census.quarantined), (0, 1));
 }
@@ -129,7 +129,7 @@ fn a_report_about_an_earlier_use_of_the_slot_is_ignored() {
     alice.allocate(&mut world);
     assert_ne!(world.opened[1].0, old);
     assert_eq!(world.opened[1].0.index, old.index);
-    world.input(Input::RelayClosed { relay: old, counters: Counters::default() });
+    world.input(Input::RelayClosed { worker: WorkerId(0), relay: old, counters: Counters::default() });
     world.input(Input::RelayFailed { relay: old, why: OpenFailure::Other });
     world.input(Input::RelayOpened { relay: old, bound });
     assert_eq!(world.server.occupancy().live, 1);
@@ -141,6 +141,6 @@ fn a_close_nobody_asked_for_changes_nothing() {
     let mut alice = Client::alice(&world, 1);
     alice.allocate(&mut world);
     let relay = world.opened[0].0;
-    world.input(Input::RelayClosed { relay, counters: Counters::default() });
+    world.input(Input::RelayClosed { worker: WorkerId(0), relay, counters: Counters::default() });
     assert_eq!(world.server.occupancy().live, 1);
 }

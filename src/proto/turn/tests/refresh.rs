@@ -71,7 +71,7 @@ fn lifetime_zero_is_answered_when_the_port_is_closed() {
     assert_eq!(alice.refresh(&mut world, Some(0)).code, 437, "another one comes too late");
     let relay = world.closed[0];
     world.replies.clear();
-    world.input(Input::RelayClosed { relay, counters: Counters::default() });
+    world.input(Input::RelayClosed { worker: WorkerId(0), relay, counters: Counters::default() });
     let (to, reply) = world.replies.pop().expect("an answer");
     assert_eq!((to, alice.read(&reply).lifetime), (alice.from, Some(0)));
     assert_eq!(world.ends(), [EndReason::Released]);

@@ -289,7 +289,7 @@ fn a_retransmission_that_waits_for_the_worker_is_no_replay() {
     world.input(Input::RelayOpened { relay, bound });
     assert_eq!(world.send(alice.from, &release), None);
     assert_eq!(dropped(&world), 0);
-    world.input(Input::RelayClosed { relay, counters: Counters::default() });
+    world.input(Input::RelayClosed { worker: WorkerId(0), relay, counters: Counters::default() });
     assert_eq!(world.send(alice.from, &release).map(|reply| told(&reply).lifetime), Some(Some(0)));
 }
 
