@@ -93,6 +93,8 @@ const ROOMS: &[Room] = &[
             "proto::turn",
             "relay::config",
             "admin::config",
+            "net::Certificate",
+            "net::certificate",
         ],
     },
     Room { name: "cli", may_use: &[EVERYTHING] },

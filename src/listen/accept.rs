@@ -77,5 +77,4 @@ fn admit(hall: &Rc<Hall>, socket: TcpStream, client: SocketAddr) {
         }
         Err(full) => hall.stats.count_full(full),
     }
-    hall.stats.set_places(hall.places.borrow().taken().into());
 }

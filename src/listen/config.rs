@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::net::TlsServer;
 use crate::proto::types::limits;
 
 /// What the doors for connections are made with. Whoever builds it has checked it.
@@ -15,6 +16,8 @@ pub struct Config {
     pub hash_seeds: [u64; 4],
     /// How long a client may take.
     pub deadlines: Deadlines,
+    /// What handshakes are made with.
+    pub tls: TlsServer,
 }
 
 /// How long a client may take for each step.

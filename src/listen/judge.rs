@@ -28,6 +28,7 @@ use crate::relay::Arriving;
 
 use super::accept::Accepted;
 use super::accept::Hall;
+use super::hello::secure;
 use super::stats::Layer;
 use super::stats::TurnedAway;
 use super::visitor::Visitor;
@@ -45,9 +46,14 @@ pub(super) async fn receive(hall: Rc<Hall>, accepted: Accepted, place: Place) {
 async fn judge(hall: &Hall, accepted: Accepted, place: Place) -> Result<(), TurnedAway> {
     let Accepted { socket, client, server } = accepted;
     let mut visitor = Visitor::new(socket);
-    match first_words(hall, &mut visitor, Layer::Outer).await? {
-        Verdict::Stun => {}
-        _ => return Err(TurnedAway::NotServed),
+    let mut verdict = first_words(hall, &mut visitor, Layer::Outer).await?;
+    if verdict == Verdict::Tls {
+        // Boxed, so that a connection that stays silent does not hold the room of a handshake.
+        Box::pin(secure(hall, &mut visitor)).await?;
+        verdict = first_words(hall, &mut visitor, Layer::Inner).await?;
+    }
+    if verdict != Verdict::Stun {
+        return Err(TurnedAway::NotServed);
     }
     let wait = hall.config.deadlines.first_message;
     let len = within(wait, TurnedAway::MessageDeadline, first_message(&mut visitor)).await?;

@@ -12,6 +12,7 @@
 mod accept;
 mod config;
 mod dispatch;
+mod hello;
 mod judge;
 mod start;
 pub mod stats;

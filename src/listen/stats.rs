@@ -17,7 +17,6 @@ pub struct Stats {
     verdicts: [[AtomicU64; Verdict::ALL.len()]; 2],
     turned_away: [AtomicU64; TurnedAway::ALL.len()],
     handed_over: [AtomicU64; 2],
-    places: AtomicU64,
 }
 
 /// Where first bytes were looked at.
@@ -145,12 +144,6 @@ impl Stats {
         self.handed_over[usize::from(transport == Transport::Tls)].load(Ordering::Relaxed)
     }
 
-    /// Connections that were there when the last one came, those that workers have included.
-    #[must_use]
-    pub fn places(&self) -> u64 {
-        self.places.load(Ordering::Relaxed)
-    }
-
     pub(super) fn count_accepted(&self) {
         add(&self.accepted);
     }
@@ -173,10 +166,6 @@ impl Stats {
 
     pub(super) fn count_handed_over(&self, transport: Transport) {
         add(&self.handed_over[usize::from(transport == Transport::Tls)]);
-    }
-
-    pub(super) fn set_places(&self, count: u64) {
-        self.places.store(count, Ordering::Relaxed);
     }
 }
 

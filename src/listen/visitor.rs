@@ -6,11 +6,13 @@ use std::io::IoSlice;
 use std::io::Read;
 use std::io::Write;
 
+use rustls::ServerConnection;
 use tokio::net::TcpStream;
 
 use crate::net::Channel;
 use crate::net::Received;
 use crate::net::Shaken;
+use crate::net::tls::HelloRefused;
 
 /// Bytes that one read can bring.
 const SCRATCH: usize = 16 * 1_024;
@@ -47,6 +49,16 @@ impl Visitor {
                 Received::Nothing => self.channel.socket().0.readable().await?,
             }
         }
+    }
+
+    /// From here on it is under TLS.
+    pub(super) fn secure(&mut self, connection: ServerConnection) {
+        self.channel.secure(connection);
+    }
+
+    /// Tells the client why there is no handshake.
+    pub(super) fn tell(&mut self, refused: HelloRefused) {
+        refused.tell(self.channel.socket_mut());
     }
 
     /// Goes on with the handshake until it is done.

@@ -65,6 +65,11 @@ impl<S: Read + Write> Channel<S> {
         &self.socket
     }
 
+    /// Its socket, to be written to before the connection is [`Self::secure`].
+    pub const fn socket_mut(&mut self) -> &mut S {
+        &mut self.socket
+    }
+
     /// The same connection on `other(socket)`, which is the same socket in another form.
     ///
     /// # Errors

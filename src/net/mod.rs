@@ -6,6 +6,7 @@
 //!   poll ── which socket has something        probe ── the machine's addresses and port ranges
 //! ```
 
+pub mod certificate;
 pub mod channel;
 mod cmsg;
 pub mod packet;
@@ -15,8 +16,10 @@ pub mod probe;
 #[allow(unsafe_code)]
 mod sys;
 pub mod tcp;
+pub mod tls;
 pub mod udp;
 
+pub use certificate::Certificate;
 pub use channel::Channel;
 pub use channel::Received;
 pub use channel::Shaken;
@@ -31,6 +34,8 @@ pub use poll::Interest;
 pub use poll::Poll;
 pub use poll::Token;
 pub use tcp::StreamListener;
+pub use tls::Certificates;
+pub use tls::TlsServer;
 pub use udp::BindCause;
 pub use udp::BindError;
 pub use udp::Listener;
