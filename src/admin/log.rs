@@ -74,10 +74,10 @@ const PANIC_MESSAGE_MAX: usize = 256;
 /// From here on a panic is told in a line of the log, on whichever thread: where, and what the code that panicked says.
 pub fn log_panics() {
     panic::set_hook(Box::new(|panic| {
-        let message = panic.payload_as_str().unwrap_or("no message");
-        let message: String = message.chars().take(PANIC_MESSAGE_MAX).collect();
+        let why = panic.payload_as_str().unwrap_or("no message");
+        let why: String = why.chars().take(PANIC_MESSAGE_MAX).collect();
         let at = panic.location().map(ToString::to_string);
-        error!(thread = thread::current().name(), at, message, "panic, which is a bug");
+        error!(thread = thread::current().name(), at, why, "panic, which is a bug");
     }));
 }
 

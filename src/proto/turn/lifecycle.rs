@@ -97,6 +97,7 @@ impl<E: Entropy> Server<E> {
         self.outputs.push_back(Output::Event(Event::PortRefused { bind, why }));
         if let Some((port, token)) = another {
             leg.port = port;
+            leg.state = LegState::Opening { tries, deadline: Deadline::NEVER };
             opening.reservation_token = token;
             return self.open(now, relay);
         }

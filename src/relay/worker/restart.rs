@@ -77,7 +77,7 @@ impl Slot {
     }
 
     /// Tells the control task of the panic, as soon as there is room for it.
-    fn tell(&mut self) {
+    pub(super) fn tell(&mut self) {
         if self.standing != Standing::Untold || self.reports.free_slots() == 0 {
             return;
         }

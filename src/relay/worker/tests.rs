@@ -1,5 +1,7 @@
 //! The loop, one round at a time, in the test's own thread.
 
+mod restart;
+
 use std::net::SocketAddr;
 use std::net::UdpSocket;
 use std::sync::Arc;

@@ -12,6 +12,7 @@ mod long_call;
 mod mobility;
 mod negotiation;
 mod opening;
+mod rebuild;
 mod reconfigure;
 mod refresh;
 mod replay;
@@ -96,6 +97,8 @@ struct World {
     hold_moves: bool,
     /// What a worker reports of a socket that it gives away.
     carried: Counters,
+    /// Every worker's table, as the outputs made it.
+    tables: rebuild::Tables,
 }
 
 impl World {
@@ -168,6 +171,7 @@ impl World {
             told: Vec::new(),
             hold_moves: false,
             carried: Counters::default(),
+            tables: rebuild::Tables::default(),
         }
     }
 
@@ -194,6 +198,7 @@ impl World {
     fn drain(&mut self) {
         let mut reports = Vec::new();
         while let Some(output) = self.server.poll_output() {
+            self.tables.take(&output);
             match output {
                 Output::Reply { to, bytes, .. } => self.replies.push((to, bytes)),
                 Output::OpenRelay { relay, bind, .. } => reports.extend(self.meet_open(relay, bind)),
@@ -207,7 +212,8 @@ impl World {
                 Output::Table { change, .. } | Output::TableOfAll { change } => self.changes.push(change),
                 Output::Event(event) => self.events.push(event),
                 Output::Announce { .. } => {}
-                Output::RebuildWorker { .. } | Output::WorkerRebuilt { .. } => {}
+                Output::RebuildWorker { worker, .. } => self.told.push(("rebuild", worker)),
+                Output::WorkerRebuilt { worker } => self.told.push(("rebuilt", worker)),
                 Output::DetachRelay { worker, relay, keep } => {
                     self.told.push((if keep { "lend" } else { "give" }, worker));
                     if !self.hold_moves {
