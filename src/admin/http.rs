@@ -175,6 +175,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Instant;
 
+    use crate::admin::StreamsSnapshot;
     use crate::admin::WorkerSnapshot;
     use crate::control::view::ControlView;
     use crate::proto::types::Tick;

@@ -55,6 +55,12 @@ impl Certificates {
         self.0.load().is_empty()
     }
 
+    /// Those that are shown now.
+    #[must_use]
+    pub fn shown(&self) -> Arc<Vec<Certificate>> {
+        self.0.load_full()
+    }
+
     fn choose(&self, hello: &ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let all = self.0.load();
         let name = hello.server_name().and_then(|name| ServerName::try_from(name).ok());

@@ -225,6 +225,13 @@ impl Stream {
         self.watch(poll, id)
     }
 
+    /// The last words: what waits goes, as far as it can go without waiting, and then the end.
+    pub(in crate::relay) fn leave(&mut self) {
+        // Where the connection is broken there is nobody to tell.
+        let _ = self.channel.send(self.outbox.rest());
+        self.channel.say_goodbye();
+    }
+
     /// Watches for what can be made use of: nothing is read while it is parked.
     ///
     /// # Errors

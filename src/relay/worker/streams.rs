@@ -330,7 +330,7 @@ impl Worker<'_> {
         let Some(mut stream) = slot.streams.remove(id) else { return };
         slot.stats.count_stream_end(why);
         slot.stats.streams.set(slot.streams.len() as u64);
-        stream.channel.say_goodbye();
+        stream.leave();
         if stream.asked || slot.table.has_client(&stream.from) {
             slot.streams.gone.push_back(stream.from);
         }
