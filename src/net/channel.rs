@@ -16,8 +16,9 @@ use rustls::ServerConnection;
 
 use crate::proto::types::Transport;
 
-/// Plain bytes that one record is made of at most.
-const RECORD_MAX: usize = 16 * 1_024;
+/// Plain bytes that are encrypted at a time, and messages: each becomes a record of its own.
+const SEALED_MAX: usize = 16 * 1_024;
+const RECORDS_MAX: usize = 64;
 
 /// A connection.
 ///
@@ -79,7 +80,9 @@ impl<S: Read + Write> Channel<S> {
     }
 
     /// From here on its bytes are the records of `connection`.
-    pub fn secure(&mut self, connection: ServerConnection) {
+    pub fn secure(&mut self, mut connection: ServerConnection) {
+        // What waits is bounded by who sends: all that is encrypted at a time is less than this.
+        connection.set_buffer_limit(None);
         self.tls = Some(Box::new(connection));
     }
 
@@ -144,11 +147,12 @@ impl<S: Read + Write> Channel<S> {
     }
 
     /// Sends of `bytes` as much as the socket takes now; answers how many need not be offered again. Under TLS they may
-    /// still be [`Self::unsent`].
+    /// still be [`Self::unsent`]. `message_len` tells where the first message of some bytes ends: it has a record of its
+    /// own, because there are clients that take a record for a message.
     ///
     /// # Errors
     /// What the socket says.
-    pub fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    pub fn send(&mut self, bytes: &[u8], message_len: impl Fn(&[u8]) -> usize) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else {
             return match self.socket.write(bytes) {
                 Err(error) if is_for_later(&error) => Ok(0),
@@ -158,14 +162,19 @@ impl<S: Read + Write> Channel<S> {
         let mut taken = 0;
         while push_records(tls, &mut self.socket)? {
             self.sealed = 0;
-            let part = &bytes[taken..];
-            let part = &part[..part.len().min(RECORD_MAX)];
-            if part.is_empty() {
+            for _ in 0..RECORDS_MAX {
+                let rest = &bytes[taken..];
+                if rest.is_empty() || self.sealed >= SEALED_MAX {
+                    break;
+                }
+                let message = &rest[..message_len(rest).clamp(1, rest.len())];
+                tls.writer().write_all(message)?;
+                self.sealed += message.len();
+                taken += message.len();
+            }
+            if self.sealed == 0 {
                 return Ok(taken);
             }
-            let len = tls.writer().write(part)?;
-            self.sealed = len;
-            taken += len;
         }
         Ok(taken)
     }

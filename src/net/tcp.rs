@@ -66,8 +66,8 @@ fn listen_on(address: SocketAddr) -> io::Result<StreamListener> {
     Ok(StreamListener { socket, local })
 }
 
-/// Tells a connection of a client what to be: small packets leave at once, little waits unsent, and a client that is gone is found. What the kernel does not know
-/// is left as it is.
+/// Tells a connection of a client what to be: small packets leave at once, little waits unsent, and a client that is gone
+/// is found. What the kernel does not know is left as it is.
 pub fn tune(socket: &impl AsFd) {
     let socket = SockRef::from(socket);
     let _ = socket.set_tcp_nodelay(true);

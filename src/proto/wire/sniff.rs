@@ -3,7 +3,7 @@
 //! | first bytes | verdict | sure after |
 //! |---|---|---|
 //! | `16 03 0x`, then a ClientHello (byte 5 is 1) | TLS, unless it is the next row | 6 to 50 |
-//! | `16 03 01 00 2d 01 00 00 29 03 01`, `00 00 02 00 18 01 00` at 43 | pseudo-TLS: its 45 bytes have no room for an extension | 50 |
+//! | `16 03 01 00 2d 01 00 00 29 03 01`, `00 00 02 00 18 01 00` at 43 | pseudo-TLS: 45 bytes have no room for extensions | 50 |
 //! | `00` or `01`, the magic cookie at 4 | STUN | 8 |
 //! | `02 00`, `00 03` at 4, the legacy cookie at 24 | a legacy frame | 32 |
 //! | a method of HTTP | HTTP | 4 to 8 |

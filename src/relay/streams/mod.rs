@@ -15,6 +15,8 @@ use crate::proto::types::FiveTuple;
 use crate::proto::types::StreamId;
 use crate::proto::types::Tick;
 use crate::proto::types::limits;
+use crate::proto::wire::stream::Next;
+use crate::proto::wire::stream::next_frame;
 
 use outbox::Outbox;
 
@@ -220,7 +222,7 @@ impl Stream {
     /// What the socket says: the connection is over.
     pub(in crate::relay) fn flush(&mut self, poll: &Poll, id: StreamId) -> io::Result<()> {
         self.dirty = false;
-        let sent = self.channel.send(self.outbox.rest())?;
+        let sent = self.channel.send(self.outbox.rest(), first_len)?;
         self.outbox.take(sent);
         self.watch(poll, id)
     }
@@ -228,7 +230,7 @@ impl Stream {
     /// The last words: what waits goes, as far as it can go without waiting, and then the end.
     pub(in crate::relay) fn leave(&mut self) {
         // Where the connection is broken there is nobody to tell.
-        let _ = self.channel.send(self.outbox.rest());
+        let _ = self.channel.send(self.outbox.rest(), first_len);
         self.channel.say_goodbye();
     }
 
@@ -252,6 +254,14 @@ impl Stream {
         if self.inbox.is_empty() {
             self.inbox = Vec::new();
         }
+    }
+}
+
+/// How long the first frame of an outbox is; all of it if it is half sent, which it never is under TLS.
+fn first_len(frames: &[u8]) -> usize {
+    match next_frame(frames) {
+        Next::Frame { len } => len,
+        Next::More { .. } | Next::Broken => frames.len(),
     }
 }
 
