@@ -267,7 +267,7 @@ mod tests {
     fn open(connections: usize, lifetime: Duration) -> (Admin, Arc<ControlView>) {
         let control = Arc::new(ControlView::new());
         let sources = Sources {
-            streams: std::sync::Arc::new(StreamsSnapshot::default),
+            streams: Arc::new(StreamsSnapshot::default),
             control: Arc::clone(&control),
             workers: Arc::new(|| vec![WorkerSnapshot::idle()]),
             clock: Arc::new(|| Tick::from_millis(1_500)),

@@ -329,6 +329,9 @@ mod tests {
         server.server =
             crate::proto::types::ServerAddr::new("198.51.100.1:3479".parse().expect("an address"));
         others.push(server);
+        for transport in [Transport::Tcp, Transport::Tls] {
+            others.push(FiveTuple { transport, ..from });
+        }
         for other in others {
             assert_eq!(key.judge(at(5), &other, &nonce, HOUR), NonceAge::Foreign, "{other:?}");
             assert_ne!(key.mint(at(5), &other).0, nonce);

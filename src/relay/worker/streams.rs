@@ -301,7 +301,7 @@ impl Worker<'_> {
     }
 
     /// Ends connections that have had no allocation and asked for nothing for too long.
-    fn sweep_streams(&mut self) {
+    pub(super) fn sweep_streams(&mut self) {
         let slot = &mut *self.slot;
         let tick = slot.tick();
         if slot.streams.len() == 0 || tick.as_millis() < slot.streams.swept_ms + SWEEP_MS {

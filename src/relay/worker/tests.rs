@@ -1,6 +1,7 @@
 //! The loop, one round at a time, in the test's own thread.
 
 mod restart;
+mod streams;
 
 use std::net::SocketAddr;
 use std::net::UdpSocket;
