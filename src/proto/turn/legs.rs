@@ -44,8 +44,8 @@ pub(super) enum LegState {
     },
     /// The worker was asked to close it.
     Closing {
-        /// Which worker.
-        at: WorkerId,
+        /// Which worker; `None` once it has, and copies of others have not been closed yet.
+        at: Option<WorkerId>,
         /// The worker was late: the port is not to be trusted for a while.
         quarantine: bool,
         /// Who waits to hear that this one of two is closed.
@@ -85,7 +85,12 @@ impl Leg {
 
     /// Whether it is `worker` that was asked to close it.
     pub(super) fn is_closing_at(&self, worker: WorkerId) -> bool {
-        matches!(self.state, LegState::Closing { at, .. } if at == worker)
+        matches!(self.state, LegState::Closing { at, .. } if at == Some(worker))
+    }
+
+    /// Whether it was to be closed, and no worker has it any more.
+    pub(super) fn is_closed_everywhere(&self) -> bool {
+        matches!(self.state, LegState::Closing { at: None, .. }) && self.copies.closing().next().is_none()
     }
 
     /// Whether its socket is open and its time not over.

@@ -119,7 +119,7 @@ impl<E: Entropy> Server<E> {
             LegState::Opening { deadline, .. } if deadline.is_due(now.tick()) => {}
             _ => return,
         }
-        leg.state = LegState::Closing { at: worker, quarantine: true, asker: None };
+        leg.state = LegState::Closing { at: Some(worker), quarantine: true, asker: None };
         if let Some(token) = opening.reservation_token.take() {
             self.pools[leg.address].cancel(token);
         }
@@ -209,7 +209,7 @@ impl<E: Entropy> Server<E> {
         };
         let (worker, user) = (allocation.worker, allocation.owner.quota.clone());
         for leg in allocation.legs.iter_mut().filter(|leg| leg.is_open()) {
-            leg.state = LegState::Closing { at: worker, quarantine: false, asker: None };
+            leg.state = LegState::Closing { at: Some(worker), quarantine: false, asker: None };
             if let Some(token) = opening.reservation_token {
                 self.pools[leg.address].cancel(token);
             }
@@ -290,7 +290,7 @@ impl<E: Entropy> Server<E> {
         }
         let worker = allocation.worker;
         let Some(leg) = allocation.legs.named_mut(relay) else { return };
-        leg.state = LegState::Closing { at: worker, quarantine: false, asker: asker.map(Box::new) };
+        leg.state = LegState::Closing { at: Some(worker), quarantine: false, asker: asker.map(Box::new) };
         let (address, family) = (leg.relayed(&self.config.relays).socket(), leg.family);
         Self::close_copies(&mut self.outputs, leg);
         allocation.permissions.forget(family);
@@ -315,7 +315,7 @@ impl<E: Entropy> Server<E> {
                 let worker = allocation.worker;
                 let mut open = [None; 2];
                 for (leg, open) in allocation.legs.iter_mut().filter(|leg| leg.is_open()).zip(&mut open) {
-                    leg.state = LegState::Closing { at: worker, quarantine: false, asker: None };
+                    leg.state = LegState::Closing { at: Some(worker), quarantine: false, asker: None };
                     *open = Some((leg.relay, leg.relayed(&self.config.relays).socket()));
                     Self::close_copies(&mut self.outputs, leg);
                 }
@@ -338,10 +338,15 @@ impl<E: Entropy> Server<E> {
     pub(super) fn relay_closed(&mut self, now: Now, worker: WorkerId, relay: RelayId, counters: Counters) {
         let Some(allocation) = self.allocations.get_mut(relay) else { return };
         let Some(leg) = allocation.legs.named_mut(relay) else { return };
-        if leg.copies.one_closed(worker) {
-            return allocation.carried.add(counters);
+        let was_copy = leg.copies.one_closed(worker);
+        match &mut leg.state {
+            _ if was_copy => {}
+            LegState::Closing { at, .. } if *at == Some(worker) => *at = None,
+            _ => return,
         }
-        if !leg.is_closing_at(worker) {
+        allocation.carried.add(counters);
+        // While one worker has it the port is taken, whether that read it or only sent.
+        if !leg.is_closed_everywhere() {
             return;
         }
         let LegState::Closing { quarantine, asker, .. } = std::mem::replace(&mut leg.state, LegState::Gone)
@@ -354,7 +359,6 @@ impl<E: Entropy> Server<E> {
         } else {
             pool.release(leg.port);
         }
-        allocation.carried.add(counters);
         let is_last =
             allocation.phase().after(Step::Closed).is_some() && !allocation.legs.iter().any(Leg::is_closing);
         if let Some(asker) = asker {

@@ -84,10 +84,10 @@ impl<E: Entropy> Server<E> {
         self.revoking.is_some()
     }
 
-    /// Whether the walk can go on. It waits for a worker that is being told what was granted, and for an allocation on
-    /// its way from one worker to another: neither would hear of what is taken back.
+    /// Whether the walk can go on. It waits for an allocation on its way from one worker to another: neither would hear
+    /// of what is taken back.
     pub(super) fn can_revoke(&self) -> bool {
-        self.rebuilds.is_empty() && self.revoking.as_ref().is_some_and(|walk| !self.is_in_transit(walk.slot))
+        self.revoking.as_ref().is_some_and(|walk| !self.is_in_transit(walk.slot))
     }
 
     fn is_in_transit(&self, slot: usize) -> bool {

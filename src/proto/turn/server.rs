@@ -179,6 +179,7 @@ impl<E: Entropy> Server<E> {
     pub fn handle_timeout(&mut self, now: Now) {
         self.answers.expire(now);
         self.dead.expire(now.tick(), self.config.challenger.nonce_lifetime);
+        // Before all else: what is revoked must not be granted once more.
         if !self.rebuilds.is_empty() {
             return self.rebuild(now);
         }
