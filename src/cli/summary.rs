@@ -228,11 +228,16 @@ mod tests {
 
     /// What is told of the listener and of the relay that `text` names.
     fn told(text: &str) -> String {
+        told_with(text, Vec::new())
+    }
+
+    fn told_with(text: &str, certificates: Vec<Certificate>) -> String {
         let secret = Secret::new(*b"0123456789abcdef");
         let text = format!("{text}\n[auth]\nsecrets = [\"0123456789abcdef\"]\n");
         let loaded = config::load("a.toml", &text, &config::OperatingSystem::beside("a.toml".as_ref()));
         let checked = loaded.checked.unwrap_or_else(|| panic!("{}", loaded.report.render(false)));
-        let settings = checked.build(&Machine::default());
+        let mut settings = checked.build(&Machine::default());
+        settings.certificates.extend(certificates);
         Summary { settings: &settings, warnings: &[], trial: Some(&secret), unix: 1_800_000_000 }.to_string()
     }
 
@@ -252,6 +257,44 @@ mod tests {
             let told = told(text);
             assert!(told.contains(url), "{url} is missing:\n{told}");
         }
+    }
+
+    #[test]
+    fn every_way_that_there_is_is_told_to_a_web_page() {
+        let here = "[relay]\naddresses = [\"203.0.113.7\"]";
+        let udp = "turn:203.0.113.7:3478?transport=udp";
+        let both = format!("\"{udp}\",\"turn:203.0.113.7:3478?transport=tcp\"]");
+        assert!(told(here).contains(&both), "{}", told(here));
+        let none = format!("{here}\n[listen]\nstream = []");
+        assert!(told(&none).contains(&format!("[\"{udp}\"]")), "{}", told(&none));
+        let elsewhere = format!(
+            "{here}\n[listen]\nstream = [{{ bind = \"10.0.0.5:443\", external = \"203.0.113.9:80\" }}]"
+        );
+        assert!(told(&elsewhere).contains("turn:203.0.113.9:80?transport=tcp"), "{}", told(&elsewhere));
+    }
+
+    #[test]
+    fn tls_is_told_with_the_name_of_a_host_and_never_with_an_address() {
+        for (names, url) in [
+            (&["localhost", "turn.example.net"][..], Some("turns:turn.example.net:443?transport=tcp")),
+            (&["*.example.net", "localhost"], Some("turns:localhost:443?transport=tcp")),
+            (&["*.example.net"], None),
+        ] {
+            let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+            let made = rcgen::generate_simple_self_signed(names).expect("sound names");
+            let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+            let shown = Certificate::from_pem(chain.as_bytes(), key.as_bytes()).expect("a certificate");
+            let told = told_with(here(), vec![shown]);
+            match url {
+                Some(url) => assert!(told.contains(url), "{told}"),
+                None => assert!(!told.contains("turns:"), "{told}"),
+            }
+            assert!(told.contains("  listening  tcp and tls 0.0.0.0:443"), "{told}");
+        }
+    }
+
+    fn here() -> &'static str {
+        "[relay]\naddresses = [\"203.0.113.7\"]"
     }
 
     #[test]

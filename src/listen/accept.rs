@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::task::spawn_local;
+use tokio::time::Instant;
 use tokio::time::sleep;
 
 use crate::net::Places;
@@ -23,6 +24,8 @@ use super::judge;
 
 /// How long to wait after a failed accept: it fails again at once while descriptors are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// So often at most a listener that fails is a line in the log; each failure is counted.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// What all connections share.
 pub(super) struct Hall {
@@ -50,6 +53,7 @@ pub(super) async fn accept(hall: Rc<Hall>, listener: StreamListener) {
             return tracing::error!(%local, %error, "cannot watch a listener: nobody is accepted there");
         }
     };
+    let mut complained: Option<Instant> = None;
     loop {
         match listener.accept().await {
             Ok((socket, client)) => admit(&hall, socket, client),
@@ -57,7 +61,10 @@ pub(super) async fn accept(hall: Rc<Hall>, listener: StreamListener) {
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 hall.stats.count_accept_error();
-                tracing::warn!(%local, %error, "cannot accept connections");
+                if complained.is_none_or(|then| then.elapsed() >= COMPLAIN_EVERY) {
+                    complained = Some(Instant::now());
+                    tracing::warn!(%local, %error, "cannot accept connections");
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -10,7 +10,7 @@ use crate::ring;
 #[derive(Debug)]
 pub struct WorkerDoor {
     /// The way to it.
-    pub streams: ring::Sender<Arriving>,
+    pub streams: ring::Sender<Box<Arriving>>,
     /// How much it has.
     pub stats: Arc<relay::Stats>,
 }
@@ -43,7 +43,7 @@ impl Dispatch {
     ///
     /// # Errors
     /// Gives it back where its worker has no room now.
-    pub(super) fn hand_over(&mut self, route: Route, arriving: Arriving) -> Result<(), Arriving> {
+    pub(super) fn hand_over(&mut self, route: Route, arriving: Box<Arriving>) -> Result<(), Box<Arriving>> {
         let Route::LeastLoaded = route;
         let load = |door: &WorkerDoor| {
             let (open, waiting) = (door.stats.streams.get(), door.streams.gauge().fill() as u64);

@@ -99,7 +99,7 @@ async fn hand_over(
     let transport = channel.transport();
     let from = FiveTuple { client: ClientAddr::new(client), server: ServerAddr::new(server), transport };
     let route = hall.dispatch.borrow().route(&unread[..len]);
-    let mut arriving = Arriving { channel, from, unread, place };
+    let mut arriving = Box::new(Arriving { channel, from, unread, place });
     let until = Instant::now() + hall.config.deadlines.first_message;
     loop {
         let pushed = hall.dispatch.borrow_mut().hand_over(route, arriving);

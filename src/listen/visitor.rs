@@ -8,6 +8,7 @@ use std::io::Write;
 
 use rustls::ServerConnection;
 use tokio::net::TcpStream;
+use tokio::task::consume_budget;
 
 use crate::net::Channel;
 use crate::net::Received;
@@ -46,7 +47,7 @@ impl Visitor {
             match receive(&mut self.channel, &mut self.unread, max)? {
                 Received::Bytes(_) => return Ok(true),
                 Received::End => return Ok(false),
-                Received::Nothing => self.channel.socket().0.readable().await?,
+                Received::Nothing => self.readable().await?,
             }
         }
     }
@@ -69,10 +70,17 @@ impl Visitor {
         loop {
             match self.channel.shake()? {
                 Shaken::Done => return Ok(()),
-                Shaken::WantsRead => self.channel.socket().0.readable().await?,
+                Shaken::WantsRead => self.readable().await?,
                 Shaken::WantsWrite => self.channel.socket().0.writable().await?,
             }
         }
+    }
+
+    /// Others have their turn here, even beside a client that never stops sending.
+    async fn readable(&self) -> io::Result<()> {
+        self.channel.socket().0.readable().await?;
+        consume_budget().await;
+        Ok(())
     }
 
     /// Lets the runtime go of the connection; what was read of it comes along.

@@ -16,6 +16,8 @@ use rustls::ServerConnection;
 
 use crate::proto::types::Transport;
 
+/// Reads of the socket for one answer: records may hold nothing, and nobody may be kept by them.
+const ROUNDS_MAX: usize = 16;
 /// Plain bytes that are encrypted at a time, and messages: each becomes a record of its own.
 const SEALED_MAX: usize = 16 * 1_024;
 const RECORDS_MAX: usize = 64;
@@ -36,7 +38,7 @@ pub struct Channel<S = TcpStream> {
 pub enum Received {
     /// So many bytes, at least one. There may be more.
     Bytes(usize),
-    /// Nothing now.
+    /// Nothing now; the socket tells when there may be more.
     Nothing,
     /// The client has said its last word.
     End,
@@ -98,7 +100,7 @@ impl<S: Read + Write> Channel<S> {
     /// What the socket says; `InvalidData` for what the client did wrong, of which it was told as far as it listens.
     pub fn shake(&mut self) -> io::Result<Shaken> {
         let Some(tls) = &mut self.tls else { return Ok(Shaken::Done) };
-        loop {
+        for _ in 0..ROUNDS_MAX {
             let judged = tls.process_new_packets();
             while tls.wants_write() {
                 match tls.write_tls(&mut self.socket) {
@@ -118,6 +120,7 @@ impl<S: Read + Write> Channel<S> {
                 Err(error) => return Err(error),
             }
         }
+        Ok(Shaken::WantsRead)
     }
 
     /// Reads plain bytes into `buffer`, which has room.
@@ -126,6 +129,7 @@ impl<S: Read + Write> Channel<S> {
     /// What the socket says; `InvalidData` for a broken record.
     pub fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
         let Some(tls) = &mut self.tls else { return received(self.socket.read(buffer)) };
+        let mut rounds = 0;
         loop {
             match received(tls.reader().read(buffer)) {
                 Ok(Received::Nothing) => {}
@@ -133,6 +137,11 @@ impl<S: Read + Write> Channel<S> {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Received::End),
                 other => return other,
             }
+            // Records without a byte inside: the socket tells of the rest once more.
+            if rounds == ROUNDS_MAX {
+                return Ok(Received::Nothing);
+            }
+            rounds += 1;
             match tls.read_tls(&mut self.socket) {
                 Ok(_) => {}
                 Err(error) if is_for_later(&error) => return Ok(Received::Nothing),

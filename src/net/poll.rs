@@ -184,10 +184,11 @@ impl Events {
         self.list.get(index).is_some_and(|event| { event.flags }.contains(epoll::EventFlags::OUT))
     }
 
-    /// Whether the descriptor of the answer at `index` has an error to tell.
+    /// Whether the descriptor of the answer at `index` has an error to tell, or is a connection that is over.
     #[must_use]
     pub fn is_error(&self, index: usize) -> bool {
-        self.list.get(index).is_some_and(|event| { event.flags }.contains(epoll::EventFlags::ERR))
+        let broken = epoll::EventFlags::ERR | epoll::EventFlags::HUP;
+        self.list.get(index).is_some_and(|event| { event.flags }.intersects(broken))
     }
 }
 

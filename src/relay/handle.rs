@@ -30,7 +30,7 @@ pub struct Handle {
     pub(super) stats: Arc<Stats>,
     pub(super) thread: JoinHandle<()>,
     /// Down: connections of clients, from the listening task, which takes this end. Without it no connection comes.
-    pub streams: Option<Sender<Arriving>>,
+    pub streams: Option<Sender<Box<Arriving>>>,
 }
 
 /// The fill levels of a worker's rings.

@@ -53,7 +53,7 @@ pub(in crate::relay) struct Slot {
     pub(super) fresh: Sender<RequestUp>,
     pub(super) reports: Sender<Report>,
     pub(super) stats: Arc<Stats>,
-    pub(super) arriving: Receiver<Arriving>,
+    pub(super) arriving: Receiver<Box<Arriving>>,
     pub(super) streams: Streams,
     /// What table and budget are made of, the first time and after each panic.
     pub(super) seed: Seed,
@@ -112,7 +112,7 @@ pub(in crate::relay) struct SlotParts {
     pub(in crate::relay) fresh: Sender<RequestUp>,
     pub(in crate::relay) reports: Sender<Report>,
     pub(in crate::relay) stats: Arc<Stats>,
-    pub(in crate::relay) arriving: Receiver<Arriving>,
+    pub(in crate::relay) arriving: Receiver<Box<Arriving>>,
 }
 
 /// A listener, and how many datagrams it has lost so far.

@@ -64,7 +64,7 @@ impl Worker<'_> {
             let Some(arriving) = self.slot.arriving.pop() else { return };
             let slot = &mut *self.slot;
             let tick = slot.tick();
-            match slot.streams.take_in(&slot.poll, tick, arriving) {
+            match slot.streams.take_in(&slot.poll, tick, *arriving) {
                 Ok(id) => {
                     slot.stats.streams_taken_in.add(1);
                     slot.stats.streams.set(slot.streams.len() as u64);

@@ -37,8 +37,10 @@ fn who_leaves_while_the_socket_is_being_opened_leaves_nothing_behind() {
     let mut alice = over_tcp(&world);
     let request = alice.request(Method::Allocate, udp);
     assert_eq!(world.send(alice.from, &request), None);
+    let allocation = world.server.allocations.of(&alice.from).expect("it is opening");
+    let relay = allocation.relay;
+    let bound = allocation.legs.named(relay).expect("its leg").bind(&world.server.config.relays);
     gone(&mut world, alice.from);
-    let (relay, bound) = world.opened[0];
     world.input(Input::RelayOpened { relay, bound });
     assert_eq!(world.server.occupancy().allocations, 0);
     assert_eq!(world.closed, [relay]);
