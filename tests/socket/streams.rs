@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::io::Write;
 use std::net::Shutdown;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use rustix::net::sockopt;
@@ -325,22 +326,21 @@ fn requests_that_find_the_ring_full_wait_in_their_stream_and_none_is_lost() {
     assert_eq!(plane.stats(0).dropped(DropReason::RequestRingFull), 0);
 }
 
-/// A client with a small receive buffer, so that what the server holds for it is soon all there is.
-fn small_reader(doors: &Doors) -> Frames<std::net::TcpStream> {
+/// A connection with a small receive buffer, so that what the server holds for it is soon all there is.
+pub(crate) fn small_reader(doors: &Doors) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.set_recv_buffer_size(4_096).expect("an option");
     socket.connect(&doors.address.into()).expect("connected");
-    let socket = std::net::TcpStream::from(socket);
+    let socket = TcpStream::from(socket);
     socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    Frames::new(socket)
+    socket
 }
 
-#[test]
-fn a_reader_that_stalls_costs_a_bounded_amount_loses_whole_frames_and_goes_on() {
-    let mut plane = Plane::start(1, UDP);
-    let doors = Doors::open(&mut plane);
-    let (mut client, peer) = (small_reader(&doors), peer());
-    let allocation = client.open(&mut plane, peer.address());
+/// Floods a client that reads nothing, and holds what it gets afterwards against the rules. `window` is what its own
+/// machine keeps for it.
+pub(crate) fn stall<S: Read + Write>(plane: &mut Plane, mut client: Frames<S>, window: u64) {
+    let peer = peer();
+    let allocation = client.open(plane, peer.address());
     let stats = plane.stats(0);
     let taken_before = stats.to_clients.packets.get();
     let mut number = 0_u32;
@@ -355,39 +355,41 @@ fn a_reader_that_stalls_costs_a_bounded_amount_loses_whole_frames_and_goes_on() 
         (stats.dropped(DropReason::StreamFull) > 500).then_some(())
     });
     let taken = stats.to_clients.packets.get() - taken_before;
-    let window = sockopt::socket_recv_buffer_size(&client.wire).expect("an option") as u64;
     assert!(taken * 1_004 <= 64 * 1_024 + window, "{taken} frames, a window of {window} bytes");
 
     // The answer to a request finds its place behind them.
-    client.send(&binding(*b"still there?"));
-    let mut last = None;
-    let answer = loop {
+    let answer = message::stun(message::BINDING_SUCCESS, *b"still there?", &[]);
+    plane.push(0, ToWorker::Reply { to: allocation.five_tuple, bytes: answer.clone().into() });
+    let (mut last, mut seen) = (None, 0);
+    loop {
         let frame = client.receive();
-        if frame[0] < 0x40 {
-            break frame;
+        if frame == answer {
+            break;
         }
         assert_eq!(frame.len(), 1_004, "whole frames alone");
         let number = u32::from_be_bytes(*frame[4..].first_chunk().expect("four bytes"));
         assert!(last.is_none_or(|last| last < number), "in their order");
-        last = Some(number);
-    };
-    assert_eq!(answer[8..20], *b"still there?");
-    // It is dropped only as long as others wait to be read.
-    loop {
-        peer.send_to(b"afterwards", allocation.relayed);
-        let frame = client.receive();
-        if frame == padded_channel_data(CHANNEL, b"afterwards") {
-            break;
-        }
-        assert_eq!(frame.len(), 1_004);
+        (last, seen) = (Some(number), seen + 1);
     }
+    assert_eq!(seen, taken, "what was taken came, and all of it before the answer");
+    peer.send_to(b"afterwards", allocation.relayed);
+    assert_eq!(client.receive(), padded_channel_data(CHANNEL, b"afterwards"));
+}
+
+#[test]
+fn a_reader_that_stalls_costs_a_bounded_amount_loses_whole_frames_and_goes_on() {
+    let mut plane = Plane::start(1, UDP);
+    let doors = Doors::open(&mut plane);
+    let socket = small_reader(&doors);
+    let window = sockopt::socket_recv_buffer_size(&socket).expect("an option") as u64;
+    stall(&mut plane, Frames::new(socket), window);
 }
 
 #[test]
 fn a_client_that_asks_and_never_reads_is_let_go() {
     let mut plane = Plane::start(1, UDP);
     let doors = Doors::open(&mut plane);
-    let mut client = small_reader(&doors);
+    let mut client = Frames::new(small_reader(&doors));
     client.wire.set_write_timeout(Some(PATIENCE)).expect("a timeout");
     let request = binding(*b"what am I???");
     // The server ends it, so writing fails in the end.

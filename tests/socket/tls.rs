@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
+use rustix::net::sockopt;
 use swingbridge::listen::stats::Layer;
 use swingbridge::listen::stats::TurnedAway;
 use swingbridge::proto::media::DropReason;
@@ -24,6 +25,8 @@ use crate::plane::CHANNEL;
 use crate::plane::Client;
 use crate::plane::Plane;
 use crate::plane::eventually;
+use crate::streams::small_reader;
+use crate::streams::stall;
 
 const UDP: &[&str] = &["127.0.0.1:0"];
 
@@ -174,6 +177,16 @@ fn certificates_are_exchanged_under_traffic_and_no_connection_notices() {
     stale.socket.write_all(&hello).expect("sent");
     assert!(stale.listen().is_err(), "the old certificate is not shown any more");
     assert_eq!(plane.stats(0).dropped(DropReason::StreamFull), 0);
+}
+
+#[test]
+fn under_tls_too_a_reader_that_stalls_loses_whole_frames_alone() {
+    let mut plane = Plane::start(1, UDP);
+    let doors = Doors::open(&mut plane);
+    let socket = small_reader(&doors);
+    let window = sockopt::socket_recv_buffer_size(&socket).expect("an option") as u64;
+    let tls = Tls::new(socket, client_of(&doors.certificates, &[]), "localhost");
+    stall(&mut plane, Frames::new(tls), window);
 }
 
 #[test]
