@@ -10,8 +10,15 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::ClientConnection;
+use rustls::DigitallySignedStruct;
 use rustls::RootCertStore;
+use rustls::SignatureScheme;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::client::danger::ServerCertVerified;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::ServerName;
+use rustls::pki_types::UnixTime;
 use swingbridge::listen;
 use swingbridge::listen::Config;
 use swingbridge::listen::Deadlines;
@@ -22,14 +29,13 @@ use swingbridge::net::Certificate;
 use swingbridge::net::Certificates;
 use swingbridge::net::StreamListener;
 use swingbridge::net::TlsServer;
-use swingbridge::proto::types::Dialect;
-use swingbridge::proto::types::FiveTuple;
-
 use swingbridge::proto::media::Bandwidth;
 use swingbridge::proto::media::NewAllocation;
 use swingbridge::proto::media::TableChange;
 use swingbridge::proto::types::ChannelNumber;
 use swingbridge::proto::types::Deadline;
+use swingbridge::proto::types::Dialect;
+use swingbridge::proto::types::FiveTuple;
 use swingbridge::proto::types::PeerAddr;
 use swingbridge::proto::types::RelayAddr;
 use swingbridge::relay::Report;
@@ -147,6 +153,56 @@ pub(crate) fn client_of(certificates: &Certificates, alpn: &[&[u8]]) -> Arc<Clie
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     Arc::new(config)
+}
+
+/// The library's side of a client that takes whatever is shown.
+pub(crate) fn credulous() -> Arc<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("defaults")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Credulous))
+        .with_no_client_auth();
+    Arc::new(config)
+}
+
+#[derive(Debug)]
+struct Credulous;
+
+impl ServerCertVerifier for Credulous {
+    fn verify_server_cert(
+        &self,
+        _own: &CertificateDer<'_>,
+        _chain: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _own: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _message: &[u8],
+        _own: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ECDSA_NISTP256_SHA256]
+    }
 }
 
 /// A connection under TLS, whose bytes a test may split as it likes.
