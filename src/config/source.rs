@@ -41,7 +41,7 @@ pub trait Source {
     /// What the operating system says, or that the file is too long.
     fn file(&self, path: &Path) -> io::Result<SecretFile>;
 
-    /// The file of a certificate chain or key at `path`, at most [`PEM_FILE_MAX`] bytes.
+    /// The file of a certificate chain or key at `path`, at most 256 KiB.
     ///
     /// # Errors
     /// What the operating system says, or that the file is too long.

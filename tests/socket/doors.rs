@@ -157,8 +157,11 @@ pub(crate) fn client_of(certificates: &Certificates, alpn: &[&[u8]]) -> Arc<Clie
 
 /// The library's side of a client that takes whatever is shown.
 pub(crate) fn credulous() -> Arc<ClientConfig> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    credulous_with(rustls::crypto::ring::default_provider())
+}
+
+pub(crate) fn credulous_with(provider: rustls::crypto::CryptoProvider) -> Arc<ClientConfig> {
+    let config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()
         .expect("defaults")
         .dangerous()

@@ -236,3 +236,20 @@ fn a_broken_record_ends_the_connection_and_is_reported() {
     client.wire.socket.write_all(&[9; 29]).expect("sent");
     assert!(matches!(plane.report(0), Report::StreamGone { from } if from == allocation.five_tuple));
 }
+
+#[cfg(feature = "aws-lc-rs")]
+#[test]
+fn with_aws_lc_keys_are_exchanged_post_quantum_where_the_client_can() {
+    let mut plane = Plane::start(1, UDP);
+    let doors = Doors::open(&mut plane);
+    let tls = Tls::new(
+        doors.connect(),
+        crate::doors::credulous_with(rustls::crypto::aws_lc_rs::default_provider()),
+        "x",
+    );
+    let mut client = Frames::new(tls);
+    client.send(&binding(*b"from tomorro"));
+    assert_eq!(client.receive()[8..20], *b"from tomorro");
+    let group = client.wire.connection.negotiated_key_exchange_group().expect("shaken hands");
+    assert_eq!(group.name(), rustls::NamedGroup::X25519MLKEM768);
+}
