@@ -21,10 +21,10 @@ pub(super) async fn secure(hall: &Hall, visitor: &mut Visitor) -> Result<(), Tur
     let wait = hall.config.deadlines.handshake;
     within(wait, TurnedAway::HandshakeDeadline, async {
         whole_hello(visitor).await?;
-        let hello = Hello::read(&std::mem::take(&mut visitor.unread));
-        let hello = hello.map_err(|refused| turn_away(visitor, refused))?;
-        // The name that the client asks for is known here, and nothing has been answered yet.
+        let hello = Hello::read(&visitor.unread).map_err(|refused| turn_away(visitor, refused))?;
+        // The name that the client asks for is known here. Nothing has been answered yet, and all it said is unread.
         let connection = hall.config.tls.begin(hello).map_err(|refused| turn_away(visitor, refused))?;
+        visitor.unread = Vec::new();
         visitor.secure(connection);
         visitor.shake().await.map_err(|error| match error.kind() {
             io::ErrorKind::InvalidData => TurnedAway::Handshake,

@@ -38,8 +38,10 @@ const HANDOVER_RETRY: Duration = Duration::from_millis(5);
 
 /// Judges a connection; in the end a worker has it, or it is closed and counted.
 pub(super) async fn receive(hall: Rc<Hall>, accepted: Accepted, place: Place) {
+    let client = accepted.client;
     if let Err(why) = judge(&hall, accepted, place).await {
         hall.stats.count_turned_away(why);
+        tracing::debug!(%client, why = why.word(), "connection turned away");
     }
 }
 
@@ -134,4 +136,96 @@ pub(super) async fn within<T>(
 
 fn failed(_: io::Error) -> TurnedAway {
     TurnedAway::Failed
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::io::Read as _;
+    use std::io::Write as _;
+    use std::net::TcpListener;
+    use std::net::TcpStream;
+    use std::sync::Arc;
+
+    use crate::listen::Config;
+    use crate::listen::Deadlines;
+    use crate::listen::Stats;
+    use crate::listen::dispatch::Dispatch;
+    use crate::net::Certificate;
+    use crate::net::Certificates;
+    use crate::net::Places;
+    use crate::net::TlsServer;
+
+    use super::*;
+
+    const BINDING: [u8; 20] = [0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+
+    fn hall() -> Hall {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a sound name");
+        let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let shown = Certificate::from_pem(chain.as_bytes(), key.as_bytes()).expect("a certificate");
+        let tls = TlsServer::new(Arc::new(Certificates::new(vec![shown]))).expect("defaults");
+        let config = Config {
+            streams_total: 10,
+            streams_per_address: 0,
+            hash_seeds: [1; 4],
+            deadlines: Deadlines::default(),
+            tls,
+        };
+        let places = RefCell::new(Places::new(10, 0, [1; 4]));
+        let dispatch = RefCell::new(Dispatch::new(Vec::new()));
+        Hall { config, stats: Arc::new(Stats::default()), places, dispatch }
+    }
+
+    /// What becomes of a client that says `said` and then nothing more, and after how many seconds of a clock that
+    /// jumps to whatever is awaited next.
+    fn judged(said: &[u8]) -> (TurnedAway, u64) {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().start_paused(true).build().expect("a runtime");
+        runtime.block_on(async {
+            let hall = hall();
+            let listener = TcpListener::bind("127.0.0.1:0").expect("loopback is free");
+            let mut far = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
+            let (near, client) = listener.accept().expect("it waits");
+            near.set_nonblocking(true).expect("an option");
+            let server = near.local_addr().expect("bound");
+            far.write_all(said).expect("sent");
+            let socket = tokio::net::TcpStream::from_std(near).expect("watched");
+            let place = hall.places.borrow_mut().take(client.ip()).expect("a place");
+            let start = Instant::now();
+            let why = judge(&hall, Accepted { socket, client, server }, place).await;
+            let seconds = start.elapsed().as_secs();
+            assert_eq!(hall.places.borrow().taken(), 0, "its place is given back");
+            let mut heard = [0; 8];
+            // Closed; reset, where the server had not read all of it.
+            assert!(matches!(far.read(&mut heard), Ok(0) | Err(_)), "without a byte");
+            (why.expect_err("no worker is there"), seconds)
+        })
+    }
+
+    #[test]
+    fn each_step_has_its_deadline_and_no_more_time() {
+        let hello = [0x16, 3, 1, 2, 0, 1, 0, 1, 0xFC, 3, 3];
+        let cases: [(&[u8], TurnedAway, Duration); 6] = [
+            (&[], TurnedAway::SniffDeadline, limits::SNIFF_DEADLINE),
+            (&[0x16, 3, 1], TurnedAway::SniffDeadline, limits::SNIFF_DEADLINE),
+            (&hello, TurnedAway::HandshakeDeadline, limits::HANDSHAKE_DEADLINE),
+            (&BINDING[..8], TurnedAway::MessageDeadline, limits::FIRST_MESSAGE_DEADLINE),
+            (&BINDING[..19], TurnedAway::MessageDeadline, limits::FIRST_MESSAGE_DEADLINE),
+            (&BINDING, TurnedAway::WorkersBusy, limits::FIRST_MESSAGE_DEADLINE),
+        ];
+        for (said, why, after) in cases {
+            assert_eq!(judged(said), (why, after.as_secs()), "{said:02x?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_business_of_ours_is_closed_at_once() {
+        for said in [&b"GET / HTTP/1.1\r\n"[..], b"\xFF", b"PROXY TCP4 "] {
+            assert_eq!(judged(said), (TurnedAway::NotServed, 0));
+        }
+        let mut long = BINDING;
+        long[2] = 0xFF;
+        assert_eq!(judged(&long), (TurnedAway::Framing, 0));
+    }
 }

@@ -205,7 +205,7 @@ class Server:
         command = [program, "-n", "--no-cli", "--no-dtls", "--log-file=stdout", "--simple-log", "-v"]
         if self.streams:
             chain, key = make_certificate(self.folder)
-            # It has a port of its own for TLS, which serves everything like the other.
+            # It has a port of its own for TLS, and like ours takes both on either.
             command += [f"--cert={chain}", f"--pkey={key}", f"--tls-listening-port={free_port_of_both()}"]
         else:
             command.append("--no-tls")
