@@ -16,6 +16,9 @@ pub mod net;
 pub mod relay;
 
 #[cfg(feature = "server")]
+pub mod listen;
+
+#[cfg(feature = "server")]
 pub mod control;
 
 #[cfg(feature = "server")]

@@ -69,6 +69,7 @@ const ROOMS: &[Room] = &[
             "net",
         ],
     },
+    Room { name: "listen", may_use: &["proto::types", "proto::wire", "ring", "net", "relay"] },
     Room {
         name: "control",
         may_use: &[
@@ -106,6 +107,8 @@ const ROOMS: &[Room] = &[
             "proto::turn",
             "relay::config",
             "admin::config",
+            "net::Certificate",
+            "net::certificate",
         ],
     },
     Room { name: "cli", may_use: &[EVERYTHING] },

@@ -110,7 +110,7 @@ _swingbridge() {
             return 0
             ;;
         swingbridge__subcmd__serve)
-            opts="-h --config --state-dir --log-format --log-level --help"
+            opts="-h --config --state-dir --dev-tls --log-format --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

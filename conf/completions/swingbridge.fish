@@ -38,6 +38,7 @@ warn\t'What may need one'
 info\t'What happened'
 debug\t'How it happened, with client addresses'
 trace\t'Everything'"
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand serve" -l dev-tls -d 'Make a self-signed certificate, so that TLS can be tried'
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand check" -l peer -d 'A peer to judge by the file\'s rules' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand check" -l format -d 'For people or for programs' -r -f -a "text\t'For people'

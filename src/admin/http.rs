@@ -175,6 +175,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Instant;
 
+    use crate::admin::StreamsSnapshot;
     use crate::admin::WorkerSnapshot;
     use crate::control::view::ControlView;
     use crate::proto::types::Tick;
@@ -266,6 +267,7 @@ mod tests {
     fn open(connections: usize, lifetime: Duration) -> (Admin, Arc<ControlView>) {
         let control = Arc::new(ControlView::new());
         let sources = Sources {
+            streams: Arc::new(StreamsSnapshot::default),
             control: Arc::clone(&control),
             workers: Arc::new(|| vec![WorkerSnapshot::idle()]),
             clock: Arc::new(|| Tick::from_millis(1_500)),

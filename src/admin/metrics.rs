@@ -24,6 +24,7 @@ use crate::proto::types::Tick;
 use crate::proto::wire::ErrorCode;
 
 use super::Sources;
+use super::StreamsSnapshot;
 use super::WorkerSnapshot;
 use super::process;
 
@@ -32,16 +33,17 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 
 /// Everything the page shows, at one moment.
 #[derive(Debug)]
-struct Scrape {
+pub(super) struct Scrape {
     now: Tick,
     control: ControlSnapshot,
     workers: Vec<WorkerSnapshot>,
+    pub(super) streams: StreamsSnapshot,
     open_fds: Option<u64>,
     resident_bytes: Option<u64>,
 }
 
 /// One metric: its name as it stands on the page, what it counts, and its samples.
-struct Family {
+pub(super) struct Family {
     name: &'static str,
     help: &'static str,
     samples: Vec<Sample>,
@@ -59,6 +61,7 @@ pub fn render(sources: &Sources) -> String {
         now: (sources.clock)(),
         control: sources.control.snapshot(),
         workers: (sources.workers)(),
+        streams: (sources.streams)(),
         open_fds: process::open_fds(),
         resident_bytes: process::resident_bytes(),
     })
@@ -82,6 +85,7 @@ impl Collector for Scrape {
             self.traffic(),
             self.sockets(),
             self.rings(),
+            self.streams(),
         ];
         for family in families.into_iter().flatten() {
             family.encode(&mut encoder)?;
@@ -271,7 +275,7 @@ impl Scrape {
     }
 
     /// One sample for each worker and each value of the label `key`.
-    fn per_worker_and(
+    pub(super) fn per_worker_and(
         &self,
         name: &'static str,
         help: &'static str,
@@ -287,7 +291,7 @@ impl Scrape {
         family
     }
 
-    fn per_worker(
+    pub(super) fn per_worker(
         &self,
         name: &'static str,
         help: &'static str,
@@ -302,11 +306,11 @@ impl Scrape {
 }
 
 impl Family {
-    const fn new(name: &'static str, help: &'static str) -> Self {
+    pub(super) const fn new(name: &'static str, help: &'static str) -> Self {
         Self { name, help, samples: Vec::new() }
     }
 
-    fn with<const N: usize>(mut self, labels: [(&'static str, String); N], value: u64) -> Self {
+    pub(super) fn with<const N: usize>(mut self, labels: [(&'static str, String); N], value: u64) -> Self {
         self.samples.push(Sample { labels: labels.into(), value });
         self
     }
@@ -433,6 +437,11 @@ mod tests {
             "swingbridge_discovery_answers_total{worker=\"0\"} 23",
             "swingbridge_batches_total{worker=\"0\"} 22",
             "swingbridge_worker_panics_total{worker=\"0\"} 2",
+            "swingbridge_streams_accepted_total 7",
+            "swingbridge_stream_verdicts_total{inside=\"tls\",verdict=\"stun\"} 4",
+            "swingbridge_streams_refused_total{limit=\"address\"} 3",
+            "swingbridge_streams{worker=\"0\"} 8",
+            "swingbridge_streams_ended_total{worker=\"0\",reason=\"idle\"} 2",
             "swingbridge_ring_fill{worker=\"0\",ring=\"commands\"} 3",
             "swingbridge_ring_capacity{worker=\"0\",ring=\"commands\"} 4096",
             "process_open_fds 12",
@@ -474,6 +483,12 @@ mod tests {
             now: Tick::from_millis(0),
             control: ControlSnapshot::default(),
             workers: vec![WorkerSnapshot::idle()],
+            streams: StreamsSnapshot {
+                accepted: 7,
+                verdicts: vec![("tls", "stun", 4)],
+                refused: vec![("address", 3)],
+                ..StreamsSnapshot::default()
+            },
             open_fds: Some(12),
             resident_bytes: Some(4_096),
         }
@@ -492,6 +507,8 @@ mod tests {
         worker.wakeups = 21;
         worker.batches = 22;
         worker.panics = 2;
+        worker.streams = 8;
+        worker.stream_ends = vec![("idle", 2)];
         worker.answers_elsewhere = 23;
         worker.rings = vec![RingSnapshot { name: "commands", fill: 3, capacity: 4_096 }];
         Scrape {
@@ -499,7 +516,7 @@ mod tests {
             control: ControlSnapshot {
                 live: 3,
                 made: 5,
-                ended: [1, 1, 0, 0],
+                ended: [1, 1, 0, 0, 0],
                 ports: Ports { free: 9_990, used: 6, reserved: 0, quarantined: 4 },
                 last_alive: Some(Tick::from_millis(61_000)),
                 ..ControlSnapshot::default()

@@ -13,6 +13,7 @@ mod log;
 mod metrics;
 mod process;
 pub mod snapshot;
+mod streams;
 
 pub use config::Config;
 pub use config::LogConfig;
@@ -35,3 +36,4 @@ pub use metrics::render;
 pub use snapshot::RingSnapshot;
 pub use snapshot::Sources;
 pub use snapshot::WorkerSnapshot;
+pub use streams::StreamsSnapshot;

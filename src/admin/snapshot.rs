@@ -8,6 +8,8 @@ use crate::control::view::OUTCOMES;
 use crate::proto::media::DropReason;
 use crate::proto::types::Tick;
 
+use super::StreamsSnapshot;
+
 /// One worker's counters at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WorkerSnapshot {
@@ -46,6 +48,12 @@ pub struct WorkerSnapshot {
     pub answers_elsewhere: u64,
     /// Times that it panicked and was started anew.
     pub panics: u64,
+    /// Clients' connections that are open.
+    pub streams: u64,
+    /// Clients' connections that ended, by reason.
+    pub stream_ends: Vec<(&'static str, u64)>,
+    /// Times that a connection was not read because its request found no room.
+    pub streams_parked: u64,
     /// The rings between the worker and the control task.
     pub rings: Vec<RingSnapshot>,
 }
@@ -81,6 +89,8 @@ pub struct Sources {
     pub control: Arc<ControlView>,
     /// Copies the counters of every worker, worker 0 first.
     pub workers: Arc<dyn Fn() -> Vec<WorkerSnapshot> + Send + Sync>,
+    /// Copies the counters of the listening task.
+    pub streams: Arc<dyn Fn() -> StreamsSnapshot + Send + Sync>,
     /// The monotonic clock by which [`ControlView::alive`] is told.
     pub clock: Arc<dyn Fn() -> Tick + Send + Sync>,
 }

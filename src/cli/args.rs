@@ -118,6 +118,9 @@ pub struct ServeArgs {
     /// Where the generated secret is kept when there is no file.
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+    /// Make a self-signed certificate, so that TLS can be tried.
+    #[arg(long)]
+    pub dev_tls: bool,
     /// How log lines are written, whatever the file says.
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<LogFormatArg>,

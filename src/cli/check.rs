@@ -109,17 +109,23 @@ fn approve(checked: Checked, report: &Report, format: ReportFormat) -> Exit {
             let object = json!({
                 "sound": true,
                 "problems": problems(report),
-                "listeners": settings.listen_udp.iter().map(|listener| json!({
-                    "transport": "udp",
-                    "bind": listener.bind.to_string(),
-                    "external": listener.external.to_string(),
-                })).collect::<Vec<_>>(),
+                "listeners": listeners(&settings),
                 "keys": keys,
                 "limits": limits,
             });
             output::out(&line(&object), Exit::Done)
         }
     }
+}
+
+fn listeners(settings: &Settings) -> Vec<Value> {
+    let udp = settings.listen_udp.iter().map(|listener| ("udp", listener.bind, listener.external));
+    let streams = settings.listen_stream.iter().map(|listener| ("tcp", listener.bind, listener.external));
+    udp.chain(streams)
+        .map(|(transport, bind, external)| {
+            json!({ "transport": transport, "bind": bind.to_string(), "external": external.to_string() })
+        })
+        .collect()
 }
 
 fn tally(report: &Report) -> String {
@@ -142,6 +148,19 @@ fn summary(settings: &Settings, relays_chosen: bool) -> String {
     for listener in &settings.listen_udp {
         let _ = writeln!(out, "  udp    {}{}", listener.bind, shown_as(listener.bind, listener.external));
     }
+    for listener in &settings.listen_stream {
+        let left_out = if listener.defaulted { ", left out if it cannot be had" } else { "" };
+        let shown = shown_as(listener.bind, listener.external);
+        let _ = writeln!(out, "  tcp    {}{shown}{left_out}", listener.bind);
+    }
+    let tls = match &settings.certificates[..] {
+        [] => "off: there is no certificate".to_owned(),
+        all => {
+            let names: Vec<_> = all.iter().map(|one| one.names().join(", ")).collect();
+            format!("on every tcp listener, for {}", names.join("; "))
+        }
+    };
+    let _ = writeln!(out, "  tls    {tls}");
     let admin = settings
         .admin
         .map_or("off".to_owned(), |admin| format!("http://{admin}/metrics, http://{admin}/health"));

@@ -15,6 +15,7 @@ mod reload;
 pub mod serve;
 mod snapshots;
 mod state;
+mod streams;
 mod summary;
 
 pub use args::Args;

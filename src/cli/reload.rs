@@ -20,6 +20,7 @@ use crate::config::Severity;
 use crate::control::Commands;
 use crate::control::Order;
 use crate::control::view::ControlView;
+use crate::net::Certificates;
 use crate::proto::auth::credential::CredentialConfig;
 use crate::proto::auth::credential::Credentials;
 use crate::proto::peers::PolicyBuilder;
@@ -39,6 +40,8 @@ pub(super) struct Started {
     pub(super) listed: Vec<Listed>,
     /// The command line set the level of the log, whatever the file says.
     pub(super) level_is_set: bool,
+    /// The command line asked for a certificate, whatever the file says.
+    pub(super) dev_tls: bool,
 }
 
 /// What a reload needs to know of the running server, and its ways to it.
@@ -48,6 +51,7 @@ pub(super) struct Reloader {
     level: Option<LevelKnob>,
     commands: Commands,
     view: Arc<ControlView>,
+    certificates: Option<Arc<Certificates>>,
 }
 
 /// What takes a restart, and what else a new configuration is made of.
@@ -68,7 +72,13 @@ impl Reloader {
         commands: Commands,
         view: Arc<ControlView>,
     ) -> Self {
-        Self { started, running: Running::with(settings), level, commands, view }
+        Self { started, running: Running::with(settings), level, commands, view, certificates: None }
+    }
+
+    /// The certificates that the server shows are exchanged too.
+    pub(super) fn showing(mut self, certificates: Arc<Certificates>) -> Self {
+        self.certificates = Some(certificates);
+        self
     }
 
     /// Reads the file again. Answers what became of it, in few words.
@@ -106,13 +116,17 @@ impl Reloader {
         Some(checked.build(&machine::observe()))
     }
 
-    fn apply(&mut self, settings: Settings) -> &'static str {
+    fn apply(&mut self, mut settings: Settings) -> &'static str {
         let level = settings.log.level;
+        let certificates = std::mem::take(&mut settings.certificates);
         let to = self.running.reconfigured(settings);
         if self.commands.give(Order::Reconfigure(Box::new(to))).is_err() {
             self.view.reload_refused();
             tracing::error!("reload refused: earlier ones are still being carried out; nothing was changed");
             return "earlier reloads are still being carried out: nothing was changed";
+        }
+        if let (Some(shown), false) = (&self.certificates, self.started.dev_tls) {
+            shown.exchange(certificates);
         }
         if let (Some(knob), false) = (&self.level, self.started.level_is_set) {
             knob.set(level);

@@ -25,6 +25,10 @@ use crate::control::Ended;
 use crate::control::Leave;
 use crate::control::SystemEntropy;
 use crate::control::view::ControlView;
+use crate::listen::Listening;
+use crate::net::BindCause;
+use crate::net::BindError;
+use crate::net::Certificates;
 use crate::net::probe;
 use crate::proto::auth::challenge::Challenger;
 use crate::proto::auth::credential::Credentials;
@@ -51,7 +55,12 @@ use super::reload;
 use super::reload::Reloader;
 use super::snapshots;
 use super::state;
+use super::streams;
 use super::summary::Summary;
+
+/// What `--dev-tls` is no good for.
+const DEV_TLS: &str = "--dev-tls: a new self-signed certificate at each start, for trials alone; browsers take turns: only \
+                       with a name, not with an address, and only if they are told to trust the certificate";
 
 /// Serves until SIGTERM or Ctrl-C; reads its file again on SIGHUP.
 #[must_use]
@@ -108,8 +117,18 @@ fn prepare(args: ServeArgs) -> Result<Plan, Exit> {
         path,
         listed: checked.listed().to_vec(),
         level_is_set: args.log_level.is_some(),
+        dev_tls: args.dev_tls,
     });
     let mut settings = checked.build(&machine);
+    if args.dev_tls {
+        if !settings.certificates.is_empty() {
+            let help = "leave --dev-tls out, or `[[tls.certificates]]`";
+            let message = format!("error: the file names certificates of its own\n  = help: {help}\n");
+            return Err(output::complain(&message, Exit::Wrong));
+        }
+        settings.certificates.push(streams::self_signed(&settings)?);
+        warnings.push(DEV_TLS.to_owned());
+    }
     if let Some(format) = args.log_format {
         settings.log.format = format.into();
     }
@@ -143,12 +162,13 @@ struct Running {
     admin: Option<admin::Admin>,
     drain_deadline: Duration,
     reloader: Option<Reloader>,
+    listening: Listening,
     #[cfg(feature = "fault-injection")]
     faults: fault::Faults,
 }
 
 fn start(plan: Plan) -> Result<Running, Exit> {
-    let Plan { mut settings, mut warnings, trial, started } = plan;
+    let Plan { mut settings, mut warnings, trial, started, .. } = plan;
     // A second call within one process, as in a test, keeps the first log.
     let level = admin::init(LogConfig { format: settings.log.format, level: settings.log.level }).ok();
     let clock = Clock::start();
@@ -159,12 +179,16 @@ fn start(plan: Plan) -> Result<Running, Exit> {
     let server = Server::new(turn_config, SystemEntropy);
     let wake = Wake::new().map_err(|error| refused(&format!("no event descriptor: {error}")))?;
     let wake = Arc::new(wake);
-    let handles = start_workers(&mut relay_config, &wake, trial.is_some(), &mut warnings)?;
+    let mut handles = start_workers(&mut relay_config, &wake, trial.is_some(), &mut warnings)?;
     settings.listen_udp.retain(|listener| relay_config.listen_udp.contains(&listener.bind));
+    let listeners = streams::bind(&mut settings, &mut warnings)?;
+    let certificates = Arc::new(Certificates::new(settings.certificates.clone()));
+    let listening = streams::open(&settings, &certificates, listeners, &mut handles)?;
     let view = Arc::new(ControlView::new());
     let sources = admin::Sources {
         control: Arc::clone(&view),
         workers: snapshots::of(&handles),
+        streams: snapshots::of_streams(listening.stats()),
         clock: Arc::new(move || clock.now().tick()),
     };
     let admin = settings.admin.map(|listen| open_admin(listen, sources)).transpose()?;
@@ -176,8 +200,9 @@ fn start(plan: Plan) -> Result<Running, Exit> {
     let sink = Box::new(move |event: &turn::Event| events.write(clock.now().tick(), event));
     let leave = Arc::new(Leave::new(Arc::clone(&wake)));
     let (commands, orders) = Commands::new(Arc::clone(&wake));
-    let reloader =
-        started.map(|started| Reloader::new(started, &settings, level, commands, Arc::clone(&view)));
+    let reloader = started.map(|started| {
+        Reloader::new(started, &settings, level, commands, Arc::clone(&view)).showing(certificates)
+    });
     #[cfg(feature = "fault-injection")]
     let faults = fault::Faults::of(&handles);
     let control = Control::new(server, clock, handles, wake, view, sink).obeying(orders);
@@ -198,6 +223,7 @@ fn start(plan: Plan) -> Result<Running, Exit> {
         admin,
         drain_deadline: settings.drain_deadline,
         reloader,
+        listening,
         #[cfg(feature = "fault-injection")]
         faults,
     })
@@ -273,11 +299,15 @@ fn start_workers(
 }
 
 fn cure(error: &StartError) -> &'static str {
-    use crate::net::BindCause;
     let StartError::Listen(refusal) = error else { return "" };
+    bind_cure(refusal)
+}
+
+/// What can be done about an address that cannot be had.
+pub(super) fn bind_cure(refusal: &BindError) -> &'static str {
     match refusal.cause() {
         BindCause::AddressInUse => {
-            "\n  = help: another program, or another swingbridge, has this address: `ss -lunp` tells which"
+            "\n  = help: another program, or another swingbridge, has this address: `ss -lntup` tells which"
         }
         BindCause::PermissionDenied => {
             "\n  = help: ports below 1024 need CAP_NET_BIND_SERVICE: \
@@ -301,7 +331,7 @@ fn open_admin(listen: std::net::SocketAddr, sources: admin::Sources) -> Result<a
     })
 }
 
-fn seeds(entropy: &mut SystemEntropy) -> [u64; 4] {
+pub(super) fn seeds(entropy: &mut SystemEntropy) -> [u64; 4] {
     [(); 4].map(|()| {
         let mut seed = [0; 8];
         entropy.fill_secret(&mut seed);
@@ -309,14 +339,14 @@ fn seeds(entropy: &mut SystemEntropy) -> [u64; 4] {
     })
 }
 
-fn refused(message: &str) -> Exit {
+pub(super) fn refused(message: &str) -> Exit {
     output::complain(&format!("error: {message}\n"), Exit::Refused)
 }
 
 impl Running {
     /// Waits until the control task has left, or ended by itself, which it never should.
     fn wait(self) -> Result<Exit, Exit> {
-        let Self { control, leave, gone, admin, drain_deadline, reloader, .. } = self;
+        let Self { control, leave, gone, admin, drain_deadline, reloader, listening, .. } = self;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime =
             runtime.map_err(|error| refused(&format!("no runtime to wait for signals: {error}")))?;
@@ -325,7 +355,7 @@ impl Running {
         let until_gone = self.faults.beside(until_gone);
         runtime.block_on(until_gone).map_err(|error| refused(&format!("no signals: {error}")))?;
         let ended = control.join();
-        drop(admin);
+        drop((admin, listening));
         match ended {
             Ok(Ok(Ended::Asked)) => {
                 tracing::info!("left");

@@ -3,18 +3,48 @@
 use std::sync::Arc;
 
 use crate::admin::RingSnapshot;
+use crate::admin::StreamsSnapshot;
 use crate::admin::WorkerSnapshot;
+use crate::listen;
+use crate::listen::stats::FULL;
+use crate::listen::stats::Layer;
+use crate::listen::stats::TurnedAway;
 use crate::proto::media::DropReason;
+use crate::proto::types::Transport;
 use crate::proto::wire::ErrorCode;
+use crate::proto::wire::Verdict;
 use crate::relay::Gauges;
 use crate::relay::Handle;
 use crate::relay::Stats;
+use crate::relay::stats::StreamEnd;
 use crate::ring::Gauge;
 
 /// A look at every worker, worker 0 first.
 pub(crate) fn of(handles: &[Handle]) -> Arc<dyn Fn() -> Vec<WorkerSnapshot> + Send + Sync> {
     let workers: Vec<_> = handles.iter().map(|handle| (handle.stats(), handle.gauges())).collect();
     Arc::new(move || workers.iter().map(|(stats, gauges)| snapshot(stats, gauges)).collect())
+}
+
+/// A look at the listening task.
+pub(crate) fn of_streams(stats: Arc<listen::Stats>) -> Arc<dyn Fn() -> StreamsSnapshot + Send + Sync> {
+    Arc::new(move || streams(&stats))
+}
+
+fn streams(stats: &listen::Stats) -> StreamsSnapshot {
+    let verdicts = Layer::ALL.iter().flat_map(|layer| {
+        let all = Verdict::ALL.iter();
+        all.map(|verdict| (layer.word(), verdict.word(), stats.verdicts(*layer, *verdict)))
+    });
+    StreamsSnapshot {
+        accepted: stats.accepted(),
+        accept_errors: stats.accept_errors(),
+        refused: FULL.iter().map(|(full, word)| (*word, stats.full(*full))).collect(),
+        verdicts: verdicts.collect(),
+        turned_away: TurnedAway::ALL.iter().map(|why| (why.word(), stats.turned_away(*why))).collect(),
+        handed_over: [Transport::Tcp, Transport::Tls]
+            .map(|transport| (transport.word(), stats.handed_over(transport)))
+            .into(),
+    }
 }
 
 fn snapshot(stats: &Stats, gauges: &Gauges) -> WorkerSnapshot {
@@ -32,6 +62,9 @@ fn snapshot(stats: &Stats, gauges: &Gauges) -> WorkerSnapshot {
         wakeups: stats.wakeups.get(),
         batches: stats.batches.get(),
         panics: stats.panics.get(),
+        streams: stats.streams.get(),
+        stream_ends: StreamEnd::ALL.iter().map(|why| (why.word(), stats.stream_ends(*why))).collect(),
+        streams_parked: stats.streams_parked.get(),
         answers_elsewhere: stats.answers_elsewhere.get(),
         to_peer_packets: stats.to_peers.packets.get(),
         to_peer_bytes: stats.to_peers.bytes.get(),

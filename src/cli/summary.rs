@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::config::Settings;
 use crate::config::show_bandwidth;
 use crate::config::show_span;
+use crate::net::Certificate;
 use crate::net::probe::EphemeralPorts;
 use crate::proto::auth::credential::mint;
 use crate::proto::peers::Unlisted;
@@ -60,6 +61,28 @@ impl Summary<'_> {
                 format!(", which clients reach as {}", listener.external)
             };
             row(f, "listening", &format!("udp {}{told}", listener.bind))?;
+        }
+        self.streams(f)
+    }
+
+    fn streams(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let settings = self.settings;
+        let spoken = if settings.certificates.is_empty() { "tcp" } else { "tcp and tls" };
+        for listener in &settings.listen_stream {
+            let told = if listener.external == listener.bind {
+                String::new()
+            } else {
+                format!(", which clients reach as {}", listener.external)
+            };
+            row(f, "listening", &format!("{spoken} {}{told}", listener.bind))?;
+        }
+        for certificate in &settings.certificates {
+            let names = match certificate.names() {
+                [] => "no name".to_owned(),
+                names => names.join(", "),
+            };
+            let left = certificate.not_after().saturating_sub(self.unix) / 86_400;
+            row(f, "certificate", &format!("for {names}; good for {left} more days"))?;
         }
         Ok(())
     }
@@ -148,18 +171,34 @@ impl Summary<'_> {
         let Some(secret) = self.trial else { return Ok(()) };
         let lifetime = limits::CREDENTIAL_LIFETIME_MAX;
         let (username, password) = mint(secret, TRIAL_USER, self.unix + lifetime.as_secs());
-        let urls: Vec<_> =
-            self.reached_at().map(|host| format!("turn:{host}?transport=udp")).into_iter().collect();
+        let urls = self.urls();
         writeln!(f, "\nFor a web page, good for {}:", show_span(lifetime))?;
         writeln!(f, "{}", ice_servers(&urls, &username, &password))
     }
 
+    /// Every way to this server, the best first.
+    fn urls(&self) -> Vec<String> {
+        let settings = self.settings;
+        let udp = self.reached_at(settings.listen_udp.iter().map(|listener| listener.external));
+        let streams = || settings.listen_stream.iter().map(|listener| listener.external);
+        let tcp = self.reached_at(streams());
+        // Browsers check the name, so an address will not do.
+        let is_host = |name: &&String| !name.starts_with('*') && *name != "localhost";
+        let names = || settings.certificates.iter().flat_map(Certificate::names);
+        let name = names().find(is_host).or_else(|| names().find(|name| *name == "localhost"));
+        let tls_port = streams().map(|address| address.port()).min_by_key(|port| *port != 443);
+        let udp = udp.map(|at| format!("turn:{at}?transport=udp"));
+        let tcp = tcp.map(|at| format!("turn:{at}?transport=tcp"));
+        let tls = name.zip(tls_port).map(|(name, port)| format!("turns:{name}:{port}?transport=tcp"));
+        [udp, tcp, tls].into_iter().flatten().collect()
+    }
+
     /// Where a client would find this server: the first listener, by the address of the default route if it listens on
     /// all.
-    fn reached_at(&self) -> Option<SocketAddr> {
+    fn reached_at(&self, mut listeners: impl Iterator<Item = SocketAddr>) -> Option<SocketAddr> {
         let relay_of =
             |v4: bool| self.settings.relays.iter().map(|relay| relay.external).find(|ip| ip.is_ipv4() == v4);
-        let address = self.settings.listen_udp.first()?.external;
+        let address = listeners.next()?;
         let ip: IpAddr =
             if address.ip().is_unspecified() { relay_of(address.is_ipv4())? } else { address.ip() };
         Some(SocketAddr::new(ip, address.port()))
@@ -189,11 +228,16 @@ mod tests {
 
     /// What is told of the listener and of the relay that `text` names.
     fn told(text: &str) -> String {
+        told_with(text, Vec::new())
+    }
+
+    fn told_with(text: &str, certificates: Vec<Certificate>) -> String {
         let secret = Secret::new(*b"0123456789abcdef");
         let text = format!("{text}\n[auth]\nsecrets = [\"0123456789abcdef\"]\n");
         let loaded = config::load("a.toml", &text, &config::OperatingSystem::beside("a.toml".as_ref()));
         let checked = loaded.checked.unwrap_or_else(|| panic!("{}", loaded.report.render(false)));
-        let settings = checked.build(&Machine::default());
+        let mut settings = checked.build(&Machine::default());
+        settings.certificates.extend(certificates);
         Summary { settings: &settings, warnings: &[], trial: Some(&secret), unix: 1_800_000_000 }.to_string()
     }
 
@@ -214,6 +258,44 @@ mod tests {
             let told = told(text);
             assert!(told.contains(url), "{url} is missing:\n{told}");
         }
+    }
+
+    #[test]
+    fn every_way_that_there_is_is_told_to_a_web_page() {
+        let here = "[relay]\naddresses = [\"203.0.113.7\"]";
+        let udp = "turn:203.0.113.7:3478?transport=udp";
+        let both = format!("\"{udp}\",\"turn:203.0.113.7:3478?transport=tcp\"]");
+        assert!(told(here).contains(&both), "{}", told(here));
+        let none = format!("{here}\n[listen]\nstream = []");
+        assert!(told(&none).contains(&format!("[\"{udp}\"]")), "{}", told(&none));
+        let elsewhere = format!(
+            "{here}\n[listen]\nstream = [{{ bind = \"10.0.0.5:443\", external = \"203.0.113.9:80\" }}]"
+        );
+        assert!(told(&elsewhere).contains("turn:203.0.113.9:80?transport=tcp"), "{}", told(&elsewhere));
+    }
+
+    #[test]
+    fn tls_is_told_with_the_name_of_a_host_and_never_with_an_address() {
+        for (names, url) in [
+            (&["localhost", "turn.example.net"][..], Some("turns:turn.example.net:443?transport=tcp")),
+            (&["*.example.net", "localhost"], Some("turns:localhost:443?transport=tcp")),
+            (&["*.example.net"], None),
+        ] {
+            let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+            let made = rcgen::generate_simple_self_signed(names).expect("sound names");
+            let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+            let shown = Certificate::from_pem(chain.as_bytes(), key.as_bytes()).expect("a certificate");
+            let told = told_with(here(), vec![shown]);
+            match url {
+                Some(url) => assert!(told.contains(url), "{told}"),
+                None => assert!(!told.contains("turns:"), "{told}"),
+            }
+            assert!(told.contains("  listening  tcp and tls 0.0.0.0:443"), "{told}");
+        }
+    }
+
+    fn here() -> &'static str {
+        "[relay]\naddresses = [\"203.0.113.7\"]"
     }
 
     #[test]

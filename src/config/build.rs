@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::admin::config::LogFormat;
 use crate::admin::config::LogLevel;
+use crate::net::Certificate;
 use crate::proto::auth::budget::Exempt;
 use crate::proto::auth::credential::CredentialConfig;
 use crate::proto::auth::token::TokenConfig;
@@ -25,6 +26,7 @@ use crate::proto::types::Username;
 use crate::proto::types::limits;
 
 use super::load::Checked;
+use super::read::Located;
 use super::read::Mapped;
 use super::read::Pair;
 use super::words::PathTier;
@@ -49,6 +51,17 @@ pub struct ListenUdp {
     pub bind: SocketAddr,
     /// The same, or the one a 1:1 NAT in front of this machine shows.
     pub external: SocketAddr,
+}
+
+/// An address to accept connections on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenStream {
+    /// An address of this machine, or an unspecified one.
+    pub bind: SocketAddr,
+    /// The same, or the one a 1:1 NAT in front of this machine shows.
+    pub external: SocketAddr,
+    /// Nobody asked for it by name, so it may be left out.
+    pub defaulted: bool,
 }
 
 /// A relay address that the operator did not choose; worth a line at the start.
@@ -136,6 +149,14 @@ pub struct Settings {
     pub alternate_servers: Vec<SocketAddr>,
     /// Whether a client may take its allocation along to another five-tuple.
     pub mobility: bool,
+    /// Where to accept connections; nowhere if empty.
+    pub listen_stream: Vec<ListenStream>,
+    /// What TLS shows, the first by default; without one there is no TLS.
+    pub certificates: Vec<Certificate>,
+    /// Connections in all, at least 1.
+    pub streams_total: u32,
+    /// Connections of one client IP address (IPv6: /64); 0 for no limit.
+    pub streams_per_address: u32,
 }
 
 impl Checked {
@@ -149,8 +170,10 @@ impl Checked {
             .map(|listener| ListenUdp { bind: listener.value.bind, external: listener.value.external })
             .collect();
         add_corners(&discovery, machine, &mut listen_udp);
+        let listen_stream: Vec<_> = self.streams.iter().map(listen_stream).collect();
         let (relays, relays_defaulted) = self.relays_for(machine);
-        let policy = self.policy(machine, &listen_udp, &relays, &discovery);
+        let streams = listen_stream.iter().flat_map(|listener| [listener.bind, listener.external]);
+        let policy = self.policy(machine, &listen_udp, streams, &relays, &discovery);
         let lifetime_max = lifetime(self.allocation_lifetime_max.value);
         let burst = self.bandwidth_burst.value;
         let credentials = CredentialConfig {
@@ -179,6 +202,10 @@ impl Checked {
             nonce_lifetime: self.nonce_lifetime.value,
             session_lifetime_max: self.session_lifetime_max.value,
             mobility: self.mobility.value,
+            listen_stream,
+            certificates: self.certificates.into_iter().map(|certificate| certificate.value).collect(),
+            streams_total: self.streams_total.value,
+            streams_per_address: self.streams_per_address.value,
             policy,
             lifetime_default: lifetime(limits::ALLOCATION_LIFETIME_DEFAULT).min(lifetime_max),
             lifetime_max,
@@ -220,6 +247,7 @@ impl Checked {
         &self,
         machine: &Machine,
         listeners: &[ListenUdp],
+        streams: impl Iterator<Item = SocketAddr>,
         relays: &[RelayAddress],
         discovery: &Discovery,
     ) -> PolicyBuilder {
@@ -233,6 +261,7 @@ impl Checked {
             .iter()
             .copied()
             .chain(listen_side)
+            .chain(streams.map(|address| address.ip()))
             .chain(corners)
             .chain(admin_side)
             .chain(relay_side)
@@ -251,6 +280,11 @@ impl Checked {
             relay,
         }
     }
+}
+
+fn listen_stream(listener: &Located<Mapped<SocketAddr>>) -> ListenStream {
+    let Mapped { bind, external } = listener.value;
+    ListenStream { bind, external, defaulted: listener.span.is_none() }
 }
 
 /// What a pair of the file is; `None` if it is none.

@@ -14,6 +14,7 @@ use super::read::Mapped;
 use super::value::show_span;
 
 mod discovery;
+mod streams;
 
 /// Adds to `problems` what is wrong with `checked`, which was read from `document`.
 pub(crate) fn between_keys(
@@ -47,6 +48,7 @@ impl Rules<'_> {
         self.admin();
         self.counts();
         self.alternates();
+        self.streams();
     }
 
     fn error(
@@ -115,7 +117,7 @@ impl Rules<'_> {
             self.error("listen.udp", &span, "too many listeners", format!("write at most {max}"));
         }
         for (index, Located { value: listener, span }) in checked.udp.iter().enumerate() {
-            self.listener(listener, span);
+            self.listener("listen.udp", listener, span);
             let earlier = checked.udp[..index].iter().map(|other| other.value.bind);
             if let Some(other) = earlier.into_iter().find(|other| overlap(*other, listener.bind)) {
                 let (rule, fix) = if other == listener.bind {
@@ -129,22 +131,22 @@ impl Rules<'_> {
         }
     }
 
-    fn listener(&mut self, listener: &Mapped<SocketAddr>, span: &Option<Range<usize>>) {
+    fn listener(&mut self, key: &str, listener: &Mapped<SocketAddr>, span: &Option<Range<usize>>) {
         let Mapped { bind, external } = *listener;
         if bind.port() == 0 || external.port() == 0 {
             let fix = "write the port that clients are told, 3478 as a rule";
-            self.error("listen.udp", span, "port 0 is no port that a client could know", fix);
+            self.error(key, span, "port 0 is no port that a client could know", fix);
         }
         if bind.ip().is_multicast() || external.ip().is_multicast() {
             let fix = "write an address of this machine, or 0.0.0.0 for all";
-            self.error("listen.udp", span, "a multicast address belongs to no machine", fix);
+            self.error(key, span, "a multicast address belongs to no machine", fix);
         }
-        self.mapped("listen.udp", bind.ip(), span);
+        self.mapped(key, bind.ip(), span);
         if bind != external {
-            self.external("listen.udp", bind.ip(), external.ip(), span);
+            self.external(key, bind.ip(), external.ip(), span);
             if bind.ip().is_unspecified() {
                 self.error(
-                    "listen.udp",
+                    key,
                     span,
                     format!("{} is every address, of which {external} can be only one", bind.ip()),
                     "write the address of this machine that the NAT forwards to as `bind`",

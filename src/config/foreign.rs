@@ -24,11 +24,17 @@ impl Checked {
             let port = Some(listener.value.bind.port());
             ("listen.udp", listener.value.bind.ip(), port, mapped, &listener.span)
         });
+        let streams = self.streams.iter().map(|listener| {
+            let mapped = listener.value.bind != listener.value.external;
+            let port = Some(listener.value.bind.port());
+            ("listen.stream", listener.value.bind.ip(), port, mapped, &listener.span)
+        });
         let relays = self.relays.iter().map(|relay| {
             let mapped = relay.value.bind != relay.value.external;
             ("relay.addresses", relay.value.bind, None, mapped, &relay.span)
         });
         listeners
+            .chain(streams)
             .chain(relays)
             .filter(|(_, ip, ..)| !ip.is_unspecified() && !is_here(*ip))
             .map(|(key, ip, port, mapped, span)| problem(severity, key, ip, port, mapped, span, machine))

@@ -62,6 +62,7 @@ fn one(key: &Key, out: &mut String) {
 mod tests {
     use std::io;
     use std::path::Path;
+    use std::sync::LazyLock;
 
     use super::*;
     use crate::config;
@@ -80,6 +81,16 @@ mod tests {
             // Base64 of 32 bytes: a good secret, and a good key of access tokens.
             let bytes = b"bm9ib2R5LW1heS1zZWUhIW5vYm9keS1tYXktc2VlISE=\n".to_vec();
             Ok(SecretFile { bytes, world_readable: false })
+        }
+
+        fn pem(&self, path: &Path) -> io::Result<Vec<u8>> {
+            static MADE: LazyLock<[String; 2]> = LazyLock::new(|| {
+                let made = rcgen::generate_simple_self_signed(vec!["turn.example.net".to_owned()]);
+                let made = made.expect("a sound name");
+                [made.cert.pem(), made.signing_key.serialize_pem()]
+            });
+            let [chain, key] = &*MADE;
+            Ok(if path == Path::new("cert.pem") { chain } else { key }.clone().into_bytes())
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::admin::config::LogFormat;
 use crate::admin::config::LogLevel;
+use crate::net::Certificate;
 use crate::proto::auth::budget::Exempt;
 use crate::proto::auth::token::TokenKey;
 use crate::proto::peers::Rule;
@@ -82,6 +83,10 @@ pub struct Checked {
     pub(crate) channels_per_allocation: Located<u32>,
     pub(crate) drain_deadline: Located<Duration>,
     pub(crate) alternate_servers: Vec<Located<SocketAddr>>,
+    pub(crate) streams: Vec<Located<Mapped<SocketAddr>>>,
+    pub(crate) certificates: Vec<Located<Certificate>>,
+    pub(crate) streams_total: Located<u32>,
+    pub(crate) streams_per_address: Located<u32>,
     listed: Vec<Listed>,
 }
 
@@ -112,10 +117,7 @@ pub(crate) fn load(name: &str, text: &str, source: &dyn Source, secret: Option<S
 }
 
 fn read(reader: &mut Reader<'_, '_>, text: &str) -> Checked {
-    reader.endpoints("listen.stream");
-    for path in ["tls.certificates", "relay.kernel_interfaces"] {
-        reader.ignored(path);
-    }
+    reader.ignored("relay.kernel_interfaces");
     Checked {
         realm: reader.realm(),
         udp: reader.endpoints("listen.udp"),
@@ -158,6 +160,10 @@ fn read(reader: &mut Reader<'_, '_>, text: &str) -> Checked {
         channels_per_allocation: reader.count("limits.channels_per_allocation"),
         drain_deadline: reader.span("drain.deadline"),
         alternate_servers: reader.plain_endpoints("drain.alternate_servers"),
+        streams: reader.endpoints("listen.stream"),
+        certificates: reader.certificates("tls.certificates"),
+        streams_total: reader.count("limits.streams_total"),
+        streams_per_address: reader.count("limits.streams_per_address"),
         listed: KEYS.iter().map(|key| listed(key, reader.document, text)).collect(),
     }
 }

@@ -11,6 +11,7 @@
 
 mod bandwidth;
 mod build;
+mod certificates;
 mod check;
 mod file;
 mod foreign;
@@ -30,6 +31,7 @@ mod words;
 
 pub use bandwidth::show_bandwidth;
 pub use build::DefaultedRelay;
+pub use build::ListenStream;
 pub use build::ListenUdp;
 pub use build::Log;
 pub use build::Machine;

@@ -43,8 +43,8 @@ pub enum Kind {
     Rules,
     /// An array of strings that this version only looks at.
     Names,
-    /// An array of tables that this version only looks at.
-    Tables,
+    /// An array of tables, each the files of a certificate.
+    Certificates,
     /// An array of pairs of addresses with a port.
     Pairs,
     /// An array of tables, each a key of access tokens.

@@ -40,10 +40,26 @@ pub trait Source {
     /// # Errors
     /// What the operating system says, or that the file is too long.
     fn file(&self, path: &Path) -> io::Result<SecretFile>;
+
+    /// The file of a certificate chain or key at `path`, at most 256 KiB.
+    ///
+    /// # Errors
+    /// What the operating system says, or that the file is too long.
+    fn pem(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.file(path).map(|file| file.bytes)
+    }
+
+    /// The time in seconds since 1970-01-01 UTC, by which is judged what has expired; 0 where nothing has.
+    fn unix(&self) -> u64 {
+        0
+    }
 }
 
 /// Bytes of a secret's file; a longer one is something else.
 pub const SECRET_FILE_MAX: usize = 4_096;
+
+/// Bytes of a file with certificates; a longer one is something else.
+pub(super) const PEM_FILE_MAX: usize = 256 * 1_024;
 
 /// The machine's own environment and files.
 #[derive(Clone, Debug)]
@@ -56,6 +72,20 @@ impl OperatingSystem {
     #[must_use]
     pub fn beside(config: &Path) -> Self {
         Self { folder: config.parent().map(Path::to_owned).unwrap_or_default() }
+    }
+
+    fn read(&self, path: &Path, bytes_max: usize) -> io::Result<(Vec<u8>, std::fs::Metadata)> {
+        let file = File::open(self.folder.join(path))?;
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        let mut bytes = Vec::new();
+        file.take(bytes_max as u64 + 1).read_to_end(&mut bytes)?;
+        if bytes.len() > bytes_max {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok((bytes, metadata))
     }
 }
 
@@ -71,17 +101,17 @@ impl Source for OperatingSystem {
 
     fn file(&self, path: &Path) -> io::Result<SecretFile> {
         use std::os::unix::fs::PermissionsExt as _;
-        let file = File::open(self.folder.join(path))?;
-        let metadata = file.metadata()?;
-        if metadata.is_dir() {
-            return Err(io::ErrorKind::IsADirectory.into());
-        }
-        let mut bytes = Vec::new();
-        file.take(SECRET_FILE_MAX as u64 + 1).read_to_end(&mut bytes)?;
-        if bytes.len() > SECRET_FILE_MAX {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
+        let (bytes, metadata) = self.read(path, SECRET_FILE_MAX)?;
         Ok(SecretFile { bytes, world_readable: metadata.permissions().mode() & 0o004 != 0 })
+    }
+
+    fn pem(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.read(path, PEM_FILE_MAX).map(|(bytes, _)| bytes)
+    }
+
+    fn unix(&self) -> u64 {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        since.map_or(0, |since| since.as_secs())
     }
 }
 

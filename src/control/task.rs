@@ -1,5 +1,6 @@
 //! The loop of the control thread.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::proto::turn::Event;
 use crate::proto::turn::Input;
 use crate::proto::turn::Server;
 use crate::proto::types::Dialect;
+use crate::proto::types::FiveTuple;
 use crate::proto::types::RelayId;
 use crate::proto::types::WorkerId;
 use crate::relay::Handle;
@@ -59,6 +61,8 @@ pub struct Control {
     stage: Stage,
     /// What the operator wants; without a sender, nothing.
     orders: Option<Receiver<Order>>,
+    /// Reported, and waiting for room. Workers report a connection once, and an allocation once.
+    gone: VecDeque<(WorkerId, FiveTuple)>,
     panics: Panics,
 }
 
@@ -94,6 +98,7 @@ impl Control {
             sink,
             stage: Stage::Serving,
             orders: None,
+            gone: VecDeque::new(),
             panics: Panics::default(),
         }
     }
@@ -169,6 +174,7 @@ impl Control {
             self.drain_outputs();
             worked = true;
         }
+        worked |= self.take_gone();
         worked |= self.take_order();
         worked |= self.take_each(Room::All, Self::take_live);
         worked |= self.take_each(Room::All, Self::take_fresh);
@@ -210,8 +216,12 @@ impl Control {
         let Some(report) = self.workers.handles()[worker].reports.pop() else {
             return false;
         };
-        self.workers.settle(worker);
         let id = worker_id(worker);
+        if let Report::StreamGone { from } = report {
+            self.gone.push_back((id, from));
+            return true;
+        }
+        self.workers.settle(worker);
         // With it a relay socket whose move ends with this report, unless another worker is to take it over.
         let (relay, mut stays, input) = match report {
             Report::Opened { relay, bound } => (relay, true, Input::RelayOpened { relay, bound }),
@@ -231,6 +241,7 @@ impl Control {
                 self.worker_restarted(id, epoch, carried);
                 return true;
             }
+            Report::StreamGone { .. } => unreachable!("taken above"),
         };
         self.input(input);
         stays |= self.workers.drop_held();
@@ -238,6 +249,18 @@ impl Control {
             self.workers.moved(relay);
         }
         true
+    }
+
+    /// Clients that are gone, as far as there is room for what that causes.
+    fn take_gone(&mut self) -> bool {
+        let mut worked = false;
+        while self.workers.have_room()
+            && let Some((worker, from)) = self.gone.pop_front()
+        {
+            self.input(Input::ClientGone { worker, from });
+            worked = true;
+        }
+        worked
     }
 
     /// Its panic is known here only when everything that it reported before has been taken.
@@ -319,7 +342,7 @@ impl Control {
             .handles()
             .iter()
             .all(|handle| handle.reports.is_empty() && handle.live.is_empty() && handle.fresh.is_empty());
-        if nothing && no_order && !self.stage.is_behind(leave) {
+        if nothing && no_order && self.gone.is_empty() && !self.stage.is_behind(leave) {
             let now = self.clock.now().tick();
             let next = self.server.poll_timeout().map(|(deadline, _)| deadline);
             let next = next.into_iter().chain(self.stage.until()).min();

@@ -270,7 +270,7 @@ mod tests {
         view.record(&ended(EndReason::Expired));
         let snapshot = view.snapshot();
         assert_eq!((snapshot.made, snapshot.live), (2, 1));
-        assert_eq!(snapshot.ended, [0, 1, 0, 0]);
+        assert_eq!(snapshot.ended, [0, 1, 0, 0, 0]);
     }
 
     #[test]

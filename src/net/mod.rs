@@ -6,20 +6,36 @@
 //!   poll ── which socket has something        probe ── the machine's addresses and port ranges
 //! ```
 
+pub mod certificate;
+pub mod channel;
 mod cmsg;
 pub mod packet;
+pub mod places;
 pub mod poll;
 pub mod probe;
 #[allow(unsafe_code)]
 mod sys;
+pub mod tcp;
+pub mod tls;
 pub mod udp;
 
+pub use certificate::Certificate;
+pub use channel::Channel;
+pub use channel::Received;
+pub use channel::Shaken;
 pub use packet::Batch;
 pub use packet::Departing;
 pub use packet::Sender;
+pub use places::Full;
+pub use places::Place;
+pub use places::Places;
 pub use poll::Events;
+pub use poll::Interest;
 pub use poll::Poll;
 pub use poll::Token;
+pub use tcp::StreamListener;
+pub use tls::Certificates;
+pub use tls::TlsServer;
 pub use udp::BindCause;
 pub use udp::BindError;
 pub use udp::Listener;

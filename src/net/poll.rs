@@ -10,6 +10,7 @@ use rustix::event::epoll;
 use rustix::io::Errno;
 
 use crate::proto::types::RelayId;
+use crate::proto::types::StreamId;
 use crate::proto::types::limits;
 
 /// What a descriptor is to the worker.
@@ -22,6 +23,8 @@ pub enum Token {
     /// The relay socket of this name. The generation tells an event for a socket that was closed in the meantime
     /// from one for its successor.
     Relay(RelayId),
+    /// The connection of this name, likewise.
+    Stream(StreamId),
 }
 
 const KIND_SHIFT: u32 = 56;
@@ -30,8 +33,10 @@ const INDEX_MASK: u64 = (1 << (KIND_SHIFT - INDEX_SHIFT)) - 1;
 const WAKE: u64 = 0;
 const LISTENER: u64 = 1;
 const RELAY: u64 = 2;
+const STREAM: u64 = 3;
 
 const _: () = assert!((limits::ALLOCATIONS_MAX as u64) <= INDEX_MASK);
+const _: () = assert!((limits::STREAMS_MAX as u64) <= INDEX_MASK);
 
 impl Token {
     /// | kind 8 | index 24 | generation 32 |
@@ -44,6 +49,11 @@ impl Token {
                     | ((relay.index as u64) & INDEX_MASK) << INDEX_SHIFT
                     | relay.generation as u64
             }
+            Self::Stream(stream) => {
+                STREAM << KIND_SHIFT
+                    | ((stream.index as u64) & INDEX_MASK) << INDEX_SHIFT
+                    | stream.generation as u64
+            }
         }
     }
 
@@ -52,8 +62,30 @@ impl Token {
         match data >> KIND_SHIFT {
             LISTENER => Self::Listener(index as u16),
             RELAY => Self::Relay(RelayId { index: index as u32, generation: data as u32 }),
+            STREAM => Self::Stream(StreamId { index: index as u32, generation: data as u32 }),
             _ => Self::Wake,
         }
+    }
+}
+
+/// What a descriptor is watched for. An end and an error are told in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interest {
+    /// Something to read.
+    pub read: bool,
+    /// Room to write.
+    pub write: bool,
+}
+
+impl Interest {
+    /// Something to read alone.
+    pub const READ: Self = Self { read: true, write: false };
+
+    fn flags(self) -> epoll::EventFlags {
+        let mut flags = epoll::EventFlags::empty();
+        flags.set(epoll::EventFlags::IN, self.read);
+        flags.set(epoll::EventFlags::OUT, self.write);
+        flags
     }
 }
 
@@ -79,6 +111,15 @@ impl Poll {
     pub fn add(&self, source: impl AsFd, token: Token) -> io::Result<()> {
         let data = epoll::EventData::new_u64(token.pack());
         Ok(epoll::add(&self.epoll, source, data, epoll::EventFlags::IN)?)
+    }
+
+    /// Watches `source`, which is watched already, for `interest` from here on.
+    ///
+    /// # Errors
+    /// What the kernel says, as when `source` was not watched.
+    pub fn change(&self, source: impl AsFd, token: Token, interest: Interest) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(token.pack());
+        Ok(epoll::modify(&self.epoll, source, data, interest.flags())?)
     }
 
     /// Watches `source` no longer. Needed only where another descriptor of the same socket stays open.
@@ -137,10 +178,17 @@ impl Events {
         self.list.get(index).map(|event| Token::unpack(event.data.u64()))
     }
 
-    /// Whether the descriptor of the answer at `index` has an error to tell.
+    /// Whether the descriptor of the answer at `index` has room to write.
+    #[must_use]
+    pub fn is_writable(&self, index: usize) -> bool {
+        self.list.get(index).is_some_and(|event| { event.flags }.contains(epoll::EventFlags::OUT))
+    }
+
+    /// Whether the descriptor of the answer at `index` has an error to tell, or is a connection that is over.
     #[must_use]
     pub fn is_error(&self, index: usize) -> bool {
-        self.list.get(index).is_some_and(|event| { event.flags }.contains(epoll::EventFlags::ERR))
+        let broken = epoll::EventFlags::ERR | epoll::EventFlags::HUP;
+        self.list.get(index).is_some_and(|event| { event.flags }.intersects(broken))
     }
 }
 
@@ -160,6 +208,8 @@ mod tests {
             Token::Listener(u16::MAX),
             Token::Relay(first),
             Token::Relay(last),
+            Token::Stream(StreamId { index: 0, generation: u32::MAX }),
+            Token::Stream(StreamId { index: limits::STREAMS_MAX - 1, generation: 0 }),
         ] {
             assert_eq!(Token::unpack(token.pack()), token);
         }

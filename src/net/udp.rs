@@ -21,6 +21,7 @@ use socket2::Type;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayAddr;
 use crate::proto::types::ServerAddr;
+use crate::proto::types::Transport;
 use crate::proto::wire::Icmp;
 
 use super::packet::Meta;
@@ -188,6 +189,8 @@ pub struct BindError {
     pub address: SocketAddr,
     /// What the kernel said.
     pub error: io::Error,
+    /// What it was to be listened on for.
+    pub transport: Transport,
 }
 
 impl BindError {
@@ -215,7 +218,7 @@ impl BindError {
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot listen on udp {}: {}", self.address, self.error)
+        write!(f, "cannot listen on {} {}: {}", self.transport.word(), self.address, self.error)
     }
 }
 
@@ -238,7 +241,11 @@ impl std::error::Error for BindError {
 pub fn listen(addresses: &[SocketAddr], workers: usize) -> Result<Vec<Vec<Listener>>, BindError> {
     let mut groups: Vec<Vec<Listener>> = (0..workers).map(|_| Vec::with_capacity(addresses.len())).collect();
     for &address in addresses {
-        let members = listen_on(address, workers).map_err(|error| BindError { address, error })?;
+        let members = listen_on(address, workers).map_err(|error| BindError {
+            address,
+            error,
+            transport: Transport::Udp,
+        })?;
         for (group, member) in groups.iter_mut().zip(members) {
             group.push(member);
         }

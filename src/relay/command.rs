@@ -122,6 +122,12 @@ pub enum Report {
         /// What another worker can take over. With an error everything is as it was.
         parcel: std::io::Result<Box<Parcel>>,
     },
+    /// A client's connection ended, or an allocation was made for one that had ended. No command asks for it: it has room
+    /// of its own in the ring, [`crate::proto::types::limits::STREAM_REPORTS_MAX`], and waits for that.
+    StreamGone {
+        /// Whose.
+        from: FiveTuple,
+    },
     /// The worker panicked. It has its sockets and an empty table, hears nobody, and waits for [`ToWorker::Rebuild`].
     /// No report follows about a command that was given before.
     Restarted {

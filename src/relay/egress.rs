@@ -33,6 +33,11 @@ pub(super) enum Bytes {
         /// Bytes.
         len: usize,
     },
+    /// Among the bytes of the connection that is being looked at.
+    Inbound {
+        /// Which of them.
+        range: Range<usize>,
+    },
 }
 
 /// What a datagram is counted as.
@@ -140,6 +145,7 @@ mod tests {
                     .iter()
                     .map(|(_, departure)| match departure.bytes {
                         Bytes::Answer { place, .. } | Bytes::Slot { place, .. } => place,
+                        Bytes::Inbound { .. } => unreachable!("none was made"),
                     })
                     .collect();
                 prop_assert!(places.is_sorted());

@@ -8,6 +8,7 @@ use crate::ring::Gauge;
 use crate::ring::Receiver;
 use crate::ring::Sender;
 
+use super::Arriving;
 use super::Report;
 use super::RequestUp;
 use super::Stats;
@@ -28,6 +29,8 @@ pub struct Handle {
     pub reports: Receiver<Report>,
     pub(super) stats: Arc<Stats>,
     pub(super) thread: JoinHandle<()>,
+    /// Down: connections of clients, from the listening task, which takes this end. Without it no connection comes.
+    pub streams: Option<Sender<Box<Arriving>>>,
 }
 
 /// The fill levels of a worker's rings.
@@ -70,9 +73,9 @@ impl Handle {
 
     /// Ends the worker and waits until it is gone. What it still reports is lost.
     pub fn join(self) {
-        let Self { listen_udp: _, commands, live, fresh, reports, stats: _, thread } = self;
+        let Self { listen_udp: _, commands, live, fresh, reports, stats: _, thread, streams } = self;
         // A worker that sees nobody at the far ends works off its commands and leaves.
-        drop((commands, live, fresh, reports));
+        drop((commands, live, fresh, reports, streams));
         // An error would say that it panicked, which it has logged itself.
         let _ = thread.join();
     }

@@ -21,6 +21,7 @@ mod handle;
 mod path;
 mod start;
 pub mod stats;
+mod streams;
 mod worker;
 
 pub use command::Parcel;
@@ -33,3 +34,4 @@ pub use handle::Handle;
 pub use start::StartError;
 pub use start::start;
 pub use stats::Stats;
+pub use streams::Arriving;

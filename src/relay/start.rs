@@ -75,10 +75,12 @@ fn start_one(
     control_wake: &Arc<Wake>,
 ) -> io::Result<Handle> {
     let wake = Arc::new(Wake::new()?);
-    let (to_worker, commands) = ring::channel(limits::WORKER_COMMANDS_MAX, wake);
+    let (to_worker, commands) = ring::channel(limits::WORKER_COMMANDS_MAX, Arc::clone(&wake));
     let (live, live_far) = ring::channel(limits::LIVE_REQUESTS_MAX, Arc::clone(control_wake));
     let (fresh, fresh_far) = ring::channel(limits::NEW_REQUESTS_MAX, Arc::clone(control_wake));
-    let (reports, reports_far) = ring::channel(limits::REPORTS_MAX, Arc::clone(control_wake));
+    let reports_max = limits::REPORTS_MAX + limits::STREAM_REPORTS_MAX;
+    let (reports, reports_far) = ring::channel(reports_max, Arc::clone(control_wake));
+    let (to_streams, arriving) = ring::channel(limits::STREAM_HANDOVERS_MAX, Arc::clone(&wake));
     let listen_udp = listeners.iter().map(Listener::local).collect();
     let stats = Arc::new(Stats::default());
     let slot = Slot::new(SlotParts {
@@ -97,6 +99,7 @@ fn start_one(
         fresh,
         reports,
         stats: Arc::clone(&stats),
+        arriving,
     })?;
     let thread = thread::Builder::new()
         .name(format!("worker-{worker}"))
@@ -109,5 +112,6 @@ fn start_one(
         reports: reports_far,
         stats,
         thread,
+        streams: Some(to_streams),
     })
 }

@@ -36,6 +36,13 @@ pub struct Stats {
     pub wakeups: Counter,
     /// Batches of datagrams.
     pub batches: Counter,
+    /// Connections of clients that are open.
+    pub streams: Counter,
+    /// Connections that the listening task handed over.
+    pub streams_taken_in: Counter,
+    /// Times that a connection was not read for a while, because its request found no room with the control task.
+    pub streams_parked: Counter,
+    stream_ends: [Counter; StreamEnd::ALL.len()],
     /// Times that the worker panicked, and was started anew.
     pub panics: Counter,
     /// What it shall fall over.
@@ -62,6 +69,10 @@ impl Default for Stats {
             relay_sockets: Counter::default(),
             wakeups: Counter::default(),
             batches: Counter::default(),
+            streams: Counter::default(),
+            streams_taken_in: Counter::default(),
+            streams_parked: Counter::default(),
+            stream_ends: std::array::from_fn(|_| Counter::default()),
             panics: Counter::default(),
             #[cfg(feature = "fault-injection")]
             fault: super::fault::Fault::default(),
@@ -95,6 +106,16 @@ impl Stats {
         place(code).map_or(0, |place| self.error_answers[place].get())
     }
 
+    /// Connections that ended for this reason.
+    #[must_use]
+    pub fn stream_ends(&self, why: StreamEnd) -> u64 {
+        self.stream_ends[why as usize].get()
+    }
+
+    pub(super) fn count_stream_end(&self, why: StreamEnd) {
+        self.stream_ends[why as usize].add(1);
+    }
+
     pub(super) fn count_drop(&self, reason: DropReason) {
         self.drops[reason.index()].add(1);
     }
@@ -109,6 +130,42 @@ impl Stats {
 
 fn place(code: ErrorCode) -> Option<usize> {
     ErrorCode::ALL.binary_search(&code).ok()
+}
+
+/// Why a client's connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamEnd {
+    /// The client ended it.
+    Client,
+    /// An error of the network, or of TLS.
+    Failed,
+    /// Bytes that are no frame.
+    Framing,
+    /// It had no allocation and asked for nothing for too long.
+    Idle,
+    /// It read none of its answers, until there was no room for them.
+    Overrun,
+    /// Its worker met a bug while it looked at its bytes.
+    Panic,
+}
+
+impl StreamEnd {
+    /// Every reason.
+    pub const ALL: [Self; 6] =
+        [Self::Client, Self::Failed, Self::Framing, Self::Idle, Self::Overrun, Self::Panic];
+
+    /// The word of the metric's label.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Failed => "failed",
+            Self::Framing => "framing",
+            Self::Idle => "idle",
+            Self::Overrun => "overrun",
+            Self::Panic => "panic",
+        }
+    }
 }
 
 /// Packets and bytes.

@@ -1,6 +1,7 @@
 """Two aioice agents that may use nothing but relayed candidates echo one megabyte, every byte compared."""
 
 import asyncio
+import os
 import random
 
 import aioice
@@ -13,7 +14,7 @@ PACKETS = 1_048
 WINDOW = 16
 
 
-async def connect(server, host, credential):
+async def connect(server, host, credential, transport):
     """Two agents, joined; the one controls, the other is controlled."""
     username, password = credential
     agents = [
@@ -22,6 +23,8 @@ async def connect(server, host, credential):
             turn_server=server.address(host),
             turn_username=username,
             turn_password=password,
+            turn_transport="udp" if transport == "udp" else "tcp",
+            turn_ssl=transport == "tls",
             transport_policy=aioice.TransportPolicy.RELAY,
         )
         for controlling in (True, False)
@@ -64,8 +67,8 @@ async def echo(one, other):
     check([back.get(number) for number in range(PACKETS)] == sent, "every packet came back whole")
 
 
-async def call(server, host, credential):
-    one, other = await asyncio.wait_for(connect(server, host, credential), 20)
+async def call(server, host, credential, transport="udp"):
+    one, other = await asyncio.wait_for(connect(server, host, credential, transport), 20)
     try:
         await asyncio.wait_for(echo(one, other), 30)
     finally:
@@ -105,6 +108,12 @@ def test():
         proved(f"aioice, relay only, IPv4, a time-limited credential: {size} bytes there and back")
         asyncio.run(refused(server, harness.time_limited(server.secret, "bob", -1_000)))
         proved("aioice gets no relayed candidate with a credential that has ended")
+    with harness.Server(auth="static", streams=True) as server:
+        # aioice trusts what this names, and checks the address against the certificate.
+        os.environ["SSL_CERT_FILE"] = f"{server.folder}/server.pem"
+        for transport in ("tcp", "tls"):
+            asyncio.run(call(server, "127.0.0.1", (harness.USER, harness.PASSWORD), transport))
+            proved(f"aioice over {transport}: {size} bytes there and back, every byte the same")
 
 
 harness.main(test)

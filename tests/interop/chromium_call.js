@@ -1,6 +1,6 @@
 // Two peer connections in one page of headless Chromium, relayed candidates only: video drawn on a canvas, a tone, and
 // a data channel, each in both directions. Reads one JSON object on the standard input ({chromium, profile, iceServers,
-// seconds}) and writes what each side's getStats() and data channel said as JSON on the standard output.
+// seconds, flags}) and writes what each side's getStats() and data channel said as JSON on the standard output.
 "use strict";
 
 const fs = require("node:fs");
@@ -118,7 +118,7 @@ async function main() {
   const browser = await chromium.launchPersistentContext(wanted.profile, {
     executablePath: wanted.chromium,
     headless: true,
-    args: FLAGS,
+    args: [...FLAGS, ...(wanted.flags ?? [])],
     timeout: 30_000,
   });
   try {

@@ -73,6 +73,28 @@ def free_port(kind=socket.SOCK_DGRAM):
     raise RuntimeError("no free port on loopback")
 
 
+def free_port_of_both():
+    """A port that is free for UDP and for TCP."""
+    for _ in range(50):
+        port = free_port()
+        with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_STREAM) as held:
+            held.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no port is free for both")
+
+
+def make_certificate(folder, name="server", hosts=("localhost",)):
+    """A self-signed certificate for these names and for loopback; gives the files of chain and key."""
+    need("openssl")
+    chain, key = f"{folder}/{name}.pem", f"{folder}/{name}.key"
+    names = ",".join([*(f"DNS:{host}" for host in hosts), "IP:127.0.0.1", "IP:::1"])
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-keyout", key, "-out", chain, "-days", "30", "-subj", f"/CN={hosts[0]}"]
+    command += ["-addext", f"subjectAltName={names}"]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
+    return chain, key
+
+
 def time_limited(secret, user, lifetime_s=3600):
     """The user name and password of a credential that ends by itself."""
     name = f"{int(time.time()) + lifetime_s}:{user}"
@@ -96,6 +118,7 @@ class Server:
         external=None,
         more="",
         mobility=False,
+        streams=False,
     ):
         self.allow, self.auth, self.log = list(allow), auth, log or {}
         self.limits = limits or {}
@@ -105,7 +128,9 @@ class Server:
         self.more = more
         self.mobility = mobility
         self.secret = secrets.token_urlsafe(24)
-        self.port = free_port()
+        # Over TCP and TLS too, with the certificate `server.pem` in the folder.
+        self.streams = streams
+        self.port = free_port_of_both() if streams else free_port()
         self.admin_port = free_port(socket.SOCK_STREAM) if admin else None
         self.hosts = ["127.0.0.1"] + (["::1"] if has_ipv6() else [])
         self.exit_code = None
@@ -113,8 +138,9 @@ class Server:
     def address(self, host="127.0.0.1"):
         return host, self.port
 
-    def url(self, host="127.0.0.1"):
-        return f"turn:{bracketed(host)}:{self.port}?transport=udp"
+    def url(self, host="127.0.0.1", transport="udp"):
+        scheme, transport = ("turns", "tcp") if transport == "tls" else ("turn", transport)
+        return f"{scheme}:{bracketed(host)}:{self.port}?transport={transport}"
 
     def client(self, host="127.0.0.1", credential=(USER, PASSWORD)):
         return stun.Client(self.address(host), *credential)
@@ -129,6 +155,8 @@ class Server:
             f'realm = "{REALM}"',
             "[listen]",
             f"udp = [{listen}]",
+            f"stream = [{listen if self.streams else ''}]",
+            *(["[[tls.certificates]]", 'chain = "server.pem"', 'key = "server.key"'] if self.streams else []),
             "[relay]",
             f"addresses = [{relays}]",
             f'ports = "{PORTS[0]}-{PORTS[-1]}"',
@@ -162,6 +190,8 @@ class Server:
         program = binary()
         if not program.exists():
             raise RuntimeError(f"{program} is not there: cargo build --release")
+        if self.streams:
+            make_certificate(self.folder)
         file = pathlib.Path(self.folder, "swingbridge.toml")
         file.write_text(self.config())
         file.chmod(0o600)
@@ -172,7 +202,13 @@ class Server:
         program = shutil.which("turnserver")
         if not program:
             raise Skip("coturn's turnserver is not installed")
-        command = [program, "-n", "--no-cli", "--no-tls", "--no-dtls", "--log-file=stdout", "--simple-log", "-v"]
+        command = [program, "-n", "--no-cli", "--no-dtls", "--log-file=stdout", "--simple-log", "-v"]
+        if self.streams:
+            chain, key = make_certificate(self.folder)
+            # It has a port of its own for TLS, and like ours takes both on either.
+            command += [f"--cert={chain}", f"--pkey={key}", f"--tls-listening-port={free_port_of_both()}"]
+        else:
+            command.append("--no-tls")
         command += [f"--pidfile={self.folder}/pid", f"--userdb={self.folder}/db", f"--realm={REALM}"]
         command += [f"--listening-port={self.port}", f"--min-port={PORTS[0]}", f"--max-port={PORTS[-1]}"]
         for host in self.hosts:

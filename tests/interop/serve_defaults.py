@@ -95,7 +95,7 @@ def first_call(folder):
         time.sleep(0.05)
     server = next(each for each in ice_servers(read(folder, "out")) if "credential" in each)
     urls = server["urls"] if isinstance(server["urls"], list) else [server["urls"]]
-    check(all(re.fullmatch(r"(turn|stun):[^ ?]+(\?transport=udp)?", url) for url in urls), f"UDP URLs only: {urls}")
+    check(all(re.fullmatch(r"(turn|stun):[^ ?]+(\?transport=(udp|tcp))?", url) for url in urls), f"URLs: {urls}")
     lifetime_s = int(server["username"].split(":")[0]) - time.time()
     check(7.9 * 3600 < lifetime_s <= 8 * 3600 + 5, f"the credential lives 8 hours: {server['username']}")
     with stun.Client(("127.0.0.1", PORT), server["username"], server["credential"]) as client:

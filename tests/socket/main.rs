@@ -5,6 +5,7 @@
 mod bandwidth;
 mod commands;
 mod discovery;
+mod doors;
 mod external;
 mod header;
 mod hostile;
@@ -15,4 +16,6 @@ mod moves;
 mod observe;
 mod plane;
 mod strangers;
+mod streams;
 mod threads;
+mod tls;

@@ -35,14 +35,14 @@ pub const KEYS: &[Key] = &[
         )
     },
     Key {
-        missing: Some("TCP and TLS listeners are"),
         also_called: &["tls-listening-port", "tcp", "tls"],
-        ..open_key(
+        ..key(
             "listen.stream",
             Kind::Endpoints,
-            r#"["0.0.0.0:3478", "[::]:3478"]"#,
-            "no TCP or TLS listener",
-            "Where clients reach the server over TCP and TLS.",
+            r#"["0.0.0.0:3478", "[::]:3478", "0.0.0.0:443", "[::]:443"]"#,
+            "Where clients reach the server over TCP, and over TLS if there is a certificate: the first bytes tell which.\n\
+             Written like udp; [] for nowhere. An entry of this default that cannot be had is left out, and the server\n\
+             says so; one that the file names is an error then.",
         )
     },
     open_key(
@@ -55,14 +55,15 @@ pub const KEYS: &[Key] = &[
          { bind = \"10.0.0.5:3478\", external = \"203.0.113.7:3478\" }.",
     ),
     Key {
-        missing: Some("TLS is"),
+        takes: Takes::Live,
         also_called: &["cert", "pkey", "tls_crt_file", "tls_key_file"],
         ..open_key(
             "tls.certificates",
-            Kind::Tables,
+            Kind::Certificates,
             r#"[{ chain = "cert.pem", key = "key.pem" }]"#,
             "no TLS",
-            "Certificate chains and keys, chosen by the name the client asks for; the first is the default.",
+            "Certificate chains and keys in PEM, chosen by the name the client asks for; the first is the default. A path\n\
+             begins at the folder of this file.",
         )
     },
     Key {
@@ -329,6 +330,18 @@ pub const KEYS: &[Key] = &[
         Kind::Count { max: limits::CHANNELS_PER_ALLOCATION_MAX as u64 },
         "4096",
         "Channels of one allocation at a time, 1 to 4096; one more is refused with 508.",
+    ),
+    key(
+        "limits.streams_total",
+        Kind::Count { max: limits::STREAMS_MAX as u64 },
+        "16384",
+        "Connections over TCP and TLS at a time; one more is closed at once. Each takes a file descriptor.",
+    ),
+    key(
+        "limits.streams_per_address",
+        Kind::Count { max: limits::STREAMS_MAX as u64 },
+        "1024",
+        "Connections of one client address (IPv6: /64) at a time; 0 for no limit.",
     ),
     Key {
         also_called: &["prometheus", "prometheus-port", "cli-ip"],

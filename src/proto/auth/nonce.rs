@@ -178,6 +178,9 @@ impl NonceKey {
         mac.update(&endpoint(from.server.socket()));
         mac.update(&[match from.transport {
             Transport::Udp => 17,
+            Transport::Tcp => 6,
+            // No protocol of IP has this number.
+            Transport::Tls => 255,
         }]);
         let full = mac.finalize().into_bytes();
         let mut truncated = [0; MAC_LEN];
@@ -331,6 +334,9 @@ mod tests {
         server.server =
             crate::proto::types::ServerAddr::new("198.51.100.1:3479".parse().expect("an address"));
         others.push(server);
+        for transport in [Transport::Tcp, Transport::Tls] {
+            others.push(FiveTuple { transport, ..from });
+        }
         for other in others {
             assert_eq!(key.judge(at(5), &other, &nonce, HOUR), NonceAge::Foreign, "{other:?}");
             assert_ne!(key.mint(at(5), &other).0, nonce);

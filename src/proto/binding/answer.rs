@@ -29,7 +29,9 @@ pub fn answer(
     from: &FiveTuple,
     out: &mut [u8],
 ) -> Result<Answered, Malformed> {
-    match discovery.at(from.server) {
+    // What discovery asks for, answers from elsewhere, a connection cannot give.
+    let standing = discovery.at(from.server).filter(|_| !from.transport.is_stream());
+    match standing {
         None => plain(request, from, out),
         Some(standing) => discovered(&standing, request, from, out),
     }
@@ -212,6 +214,19 @@ mod tests {
     }
 
     // proves rfc5780:6.1-1, rfc5780:6.1-11, rfc5780:6.1-12, rfc5780:7.1-1
+    #[test]
+    fn over_a_stream_there_is_no_other_way_back() {
+        for transport in [Transport::Tcp, Transport::Tls] {
+            let from = FiveTuple { transport, ..v4() };
+            let (answered, message) = asked(&both_families(), &from, &request(&[]));
+            assert_eq!((answered.to, kinds(&message)), (from, vec![0x0020]));
+            for (kind, value) in [(0x0003, &[0, 0, 0, 6][..]), (0x0027, &[0x20, 0, 0, 0])] {
+                let (answered, _) = asked(&both_families(), &from, &request(&[(kind, value)]));
+                assert_eq!((answered.to, code(&answered)), (from, Some(420)));
+            }
+        }
+    }
+
     #[test]
     fn an_answer_tells_origin_and_other_address_unasked() {
         let (answered, message) = asked(&both_families(), &v4(), &request(&[]));

@@ -81,6 +81,9 @@ pub fn from_peer(
         let header = header::to_client(arrived, peer, allocation.five_tuple())?;
         allocation.charge(tick, bytes)?;
         let frame = match allocation.channel_to(peer, tick) {
+            Some(channel) if allocation.five_tuple().transport.is_stream() => {
+                frame_padded_channel_data(channel, buffer, payload)
+            }
             Some(channel) => frame_channel_data(channel, buffer, payload),
             None => frame_data_indication(table.fresh_transaction(), peer, buffer, payload),
         }
@@ -153,6 +156,18 @@ fn frame_channel_data(
     let frame = whole_frame(start..payload.end, buffer)?;
     buffer[start..payload.start].copy_from_slice(&channel_data::header(channel, len));
     Some(frame)
+}
+
+/// On a stream the message is padded, so that the next one can be found (RFC 8656 § 12.5).
+fn frame_padded_channel_data(
+    channel: ChannelNumber,
+    buffer: &mut [u8],
+    payload: Range<usize>,
+) -> Option<Range<usize>> {
+    let frame = frame_channel_data(channel, buffer, payload)?;
+    let end = frame.end.checked_add(frame.len().next_multiple_of(4) - frame.len())?;
+    buffer.get_mut(frame.end..end)?.fill(0);
+    whole_frame(frame.start..end, buffer)
 }
 
 /// RFC 8656 § 11.3. The padding is zero, so that nothing of an earlier packet leaks.

@@ -28,6 +28,10 @@ pub(super) fn to_peer(
 
 /// For application data on its way to a client.
 pub(super) fn to_client(arrived: IpHeader, peer: PeerAddr, to: FiveTuple) -> Result<IpHeader, DropReason> {
+    // A stream has no header of its own for each message: the journey of the datagram ends here (RFC 8656 § 16).
+    if to.transport.is_stream() {
+        return Ok(IpHeader::default());
+    }
     onward(arrived, (peer.family(), to.client.family()), false)
 }
 
@@ -45,6 +49,7 @@ mod tests {
     use crate::proto::media::fixture::client;
     use crate::proto::media::fixture::peer;
     use crate::proto::types::ClientAddr;
+    use crate::proto::types::Transport;
 
     use super::*;
 
@@ -75,6 +80,18 @@ mod tests {
             }
             let unknown = IpHeader::default();
             assert_eq!(both(a, b, unknown, false), [Ok(unknown), Ok(unknown)]);
+        }
+    }
+
+    #[test]
+    fn what_goes_into_a_stream_has_arrived() {
+        for transport in [Transport::Tcp, Transport::Tls] {
+            let to = FiveTuple { transport, ..client(1) };
+            let spent = IpHeader { hop_limit: Some(1), traffic_class: 46, dont_fragment: true };
+            assert_eq!(to_client(spent, peer(V4), to), Ok(IpHeader::default()));
+            // What comes out of one begins its journey here, and may be asked to stay whole.
+            let begun = IpHeader { dont_fragment: true, ..IpHeader::default() };
+            assert_eq!(to_peer(IpHeader::default(), to, peer(V4), true), Ok(begun));
         }
     }
 

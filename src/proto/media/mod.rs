@@ -17,6 +17,7 @@ mod mobility;
 pub(crate) mod model;
 mod path;
 pub mod returned;
+mod stream;
 mod table;
 mod update;
 mod verdict;

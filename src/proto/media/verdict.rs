@@ -122,6 +122,8 @@ drop_reasons! {
     AllocationBandwidth => "allocation_bandwidth",
     /// The allocations of the user together have used up theirs.
     UserBandwidth => "user_bandwidth",
+    /// The client's connection takes no more, because its reader is slow.
+    StreamFull => "stream_full",
 }
 
 #[cfg(test)]

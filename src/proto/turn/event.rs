@@ -133,11 +133,14 @@ pub enum EndReason {
     Shutdown,
     /// Its relay socket was lost, on the way from one worker to another or with a worker that panicked.
     Lost,
+    /// The connection that it was made on ended.
+    Disconnected,
 }
 
 impl EndReason {
     /// Every reason.
-    pub const ALL: [Self; 4] = [Self::Released, Self::Expired, Self::Shutdown, Self::Lost];
+    pub const ALL: [Self; 5] =
+        [Self::Released, Self::Expired, Self::Shutdown, Self::Lost, Self::Disconnected];
 
     /// The word used in logs and metrics.
     #[must_use]
@@ -147,6 +150,7 @@ impl EndReason {
             Self::Expired => "expired",
             Self::Shutdown => "shutdown",
             Self::Lost => "lost",
+            Self::Disconnected => "disconnected",
         }
     }
 }

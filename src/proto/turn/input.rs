@@ -62,6 +62,13 @@ pub enum Input<'a> {
         /// From where.
         from: FiveTuple,
     },
+    /// The client's connection ended, or was not there any more when its allocation was to be used.
+    ClientGone {
+        /// The worker that had it.
+        worker: WorkerId,
+        /// Which.
+        from: FiveTuple,
+    },
     /// A worker panicked. Its sockets are as they were, its table is empty, and it hears nobody until it is told all of
     /// it again. Of the commands it was given before, none will be reported about any more.
     WorkerRestarted {

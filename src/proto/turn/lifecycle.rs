@@ -217,7 +217,7 @@ impl<E: Entropy> Server<E> {
         }
         let code = match reason {
             EndReason::Shutdown => self.refusal_while_draining(&opening.asker.from),
-            EndReason::Released | EndReason::Expired | EndReason::Lost => None,
+            EndReason::Released | EndReason::Expired | EndReason::Lost | EndReason::Disconnected => None,
         };
         if let Some(code) = code {
             self.note_refusal(&opening.asker, Some(user), code);

@@ -6,6 +6,7 @@ mod channel;
 mod config;
 mod drain;
 mod event;
+mod gone;
 mod input;
 mod legs;
 mod lifecycle;

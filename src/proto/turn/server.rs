@@ -167,6 +167,7 @@ impl<E: Entropy> Server<E> {
             Input::Reconfigure(to) => self.reconfigure(*to),
             Input::RelayDetached { relay, given } => self.relay_detached(now, relay, given),
             Input::ClientArrived { from } => self.client_arrived(now, from),
+            Input::ClientGone { worker, from } => self.client_gone(worker, &from),
             Input::WorkerRestarted { worker, epoch, carried } => {
                 self.worker_restarted(worker, epoch, &carried);
             }

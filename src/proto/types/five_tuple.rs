@@ -8,6 +8,10 @@ use super::ServerAddr;
 pub enum Transport {
     /// UDP.
     Udp,
+    /// TCP.
+    Tcp,
+    /// TLS over TCP.
+    Tls,
 }
 
 impl Transport {
@@ -16,6 +20,18 @@ impl Transport {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+        }
+    }
+
+    /// Whether messages come one after the other in a stream of bytes, in order and without loss, and must tell their own
+    /// length (RFC 8656 § 12.5).
+    #[must_use]
+    pub const fn is_stream(self) -> bool {
+        match self {
+            Self::Udp => false,
+            Self::Tcp | Self::Tls => true,
         }
     }
 }

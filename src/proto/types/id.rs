@@ -13,3 +13,12 @@ pub struct RelayId {
     /// Counts the uses of the slot.
     pub generation: u32,
 }
+
+/// A client's connection at one worker: a slot of the worker's, and which use of the slot is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId {
+    /// The slot, below [`super::limits::STREAMS_MAX`].
+    pub index: u32,
+    /// Counts the uses of the slot.
+    pub generation: u32,
+}

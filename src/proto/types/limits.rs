@@ -148,6 +148,47 @@ pub const BANDWIDTH_BURST_MAX: Duration = Duration::from_secs(60);
 /// Users without an allocation whose bandwidth is still remembered; when full the oldest is forgotten.
 pub const USER_BUCKETS_KEPT_MAX: usize = 16_384;
 
+/// Clients' connections that one process can hold; also the ceiling of `[limits] streams_total`.
+pub const STREAMS_MAX: u32 = 1 << 16;
+/// Default of `[limits] streams_total`.
+pub const STREAMS_TOTAL_DEFAULT: u32 = 16_384;
+/// Default of `[limits] streams_per_address`: an office behind one IPv4 address may have many clients.
+pub const STREAMS_PER_ADDRESS_DEFAULT: u32 = 1_024;
+/// Connections that the kernel holds for one listen address before they are accepted.
+pub const STREAM_BACKLOG: u32 = 1_024;
+/// The first bytes of a connection that its protocol is told by.
+pub const SNIFF_MAX: usize = 64;
+/// How long a connection may take to show its first bytes.
+pub const SNIFF_DEADLINE: Duration = Duration::from_secs(10);
+/// The first flight of a TLS client, its ClientHello, with the headers of its records.
+pub const CLIENT_HELLO_MAX: usize = 16 * 1_024;
+/// How long a TLS handshake may take, the ClientHello included.
+pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a connection may take to bring its first whole message, once it can.
+pub const FIRST_MESSAGE_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a connection may live without an allocation after its first message, or its last request.
+pub const STREAM_IDLE_MAX: Duration = Duration::from_secs(60);
+/// How long what was sent on a connection may stay unacknowledged before the kernel gives the connection up.
+pub const STREAM_UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(60);
+/// Bytes that a worker reads from one connection at a time.
+pub const STREAM_READ_MAX: usize = 16 * 1_024;
+/// The largest frame of a stream: a STUN message whose length field is at its end.
+pub const STREAM_FRAME_MAX: usize = 20 + 65_532;
+/// Bytes of the server's memory that wait for one connection, frames of peers' data and what of them is half written: a
+/// frame that does not fit is dropped whole.
+pub const STREAM_QUEUE_MAX: usize = 16 * 1_024;
+/// Room on top of that, for answers alone. A client that reads none of so many is let go.
+pub const STREAM_ANSWERS_MAX: usize = 8 * 1_024;
+/// The send buffer that a connection asks of the kernel, which takes twice as much.
+pub const STREAM_SEND_BUFFER: usize = 20 * 1_024;
+/// Bytes in that buffer that were not sent yet, above which the kernel takes no more.
+pub const STREAM_UNSENT_MAX: u32 = 16 * 1_024;
+/// Connections on their way from the listening task to one worker.
+pub const STREAM_HANDOVERS_MAX: usize = 256;
+/// Reports of connections that ended which wait for the control task, per worker. They come on top of [`REPORTS_MAX`].
+pub const STREAM_REPORTS_MAX: usize = 1_024;
+/// Certificates that a server can choose from.
+pub const CERTIFICATES_MAX: usize = 64;
 /// Panics of workers, of all of them together within [`WORKER_PANICS_WINDOW`], that the server outlives; one more ends
 /// it.
 pub const WORKER_PANICS_MAX: usize = 3;
@@ -167,6 +208,10 @@ pub const CLIENT_RENEWAL_MARGIN: Duration = Duration::from_secs(60);
 pub const PASSWORD_ALGORITHMS_MAX: usize = 256;
 
 const _: () = assert!(OUTPUTS_PER_INPUT_MAX * 2 <= WORKER_COMMANDS_MAX);
+// What a client that reads nothing can cost, beside its place.
+const _: () = assert!(STREAM_QUEUE_MAX + STREAM_ANSWERS_MAX + 2 * STREAM_SEND_BUFFER <= 64 * 1_024);
+const _: () = assert!(RESPONSE_MAX * 4 <= STREAM_ANSWERS_MAX);
+const _: () = assert!(STREAMS_TOTAL_DEFAULT <= STREAMS_MAX);
 const _: () = assert!(WORKER_COMMANDS_MAX <= REPORTS_MAX);
 // Two legs, of each the socket and two copies; and every table hears of a leg's end.
 const _: () = assert!(TIMERS_PER_CALL_MAX * 2 * (3 + 2 * 2) <= OUTPUTS_PER_INPUT_MAX);

@@ -26,6 +26,7 @@ pub use five_tuple::Dialect;
 pub use five_tuple::FiveTuple;
 pub use five_tuple::Transport;
 pub use id::RelayId;
+pub use id::StreamId;
 pub use id::WorkerId;
 pub use identity::QuotaIdentity;
 pub use identity::Username;

@@ -14,6 +14,9 @@ mod request;
 mod response;
 pub mod rfc3489;
 pub mod rfc8656;
+pub mod sniff;
+pub mod stream;
+pub mod tls_hello;
 
 pub use discovery::Change;
 pub use discovery::DiscoveryAttributes;
@@ -28,3 +31,4 @@ pub use request::UnknownAttributes;
 pub use response::ErrorCode;
 pub use response::Outcome;
 pub use response::Response;
+pub use sniff::Verdict;

@@ -45,6 +45,9 @@ impl Worker<'_> {
 
     /// Sends one message of the server's own.
     fn tell_client(&mut self, to: FiveTuple, bytes: &[u8]) {
+        if to.transport.is_stream() {
+            return self.slot.send_on_stream(to, bytes, 0);
+        }
         let Some((_, listener)) = self.slot.door_of(to.server) else {
             return self.slot.stats.count_drop(DropReason::SendFailed);
         };

@@ -17,7 +17,7 @@ use super::Worker;
 impl Worker<'_> {
     /// Sends what the batch makes leave, with one call for each run of [`super::Egress::groups`].
     pub(super) fn flush(&mut self) {
-        let Self { slot, batch, answers, egress, sender, .. } = self;
+        let Self { slot, batch, answers, inbound, egress, sender, .. } = self;
         let stats = &slot.stats;
         stats.batches.add(1);
         for (way, group) in egress.groups() {
@@ -25,6 +25,7 @@ impl Worker<'_> {
                 bytes: match &departure.bytes {
                     Bytes::Slot { place, range } => batch.bytes(*place, range.clone()),
                     Bytes::Answer { place, len } => &answers[place * limits::RESPONSE_MAX..][..*len],
+                    Bytes::Inbound { range } => &inbound[range.clone()],
                 },
                 to: departure.to,
                 source: departure.source,

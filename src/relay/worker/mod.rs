@@ -9,6 +9,7 @@ mod moves;
 mod obey;
 mod restart;
 mod slot;
+mod streams;
 
 use std::io;
 use std::panic;
@@ -86,8 +87,11 @@ pub(super) fn run(slot: &mut Slot) -> io::Result<()> {
         worker.wait(&mut events)?;
         worker.obey();
         worker.hear_clients(&events);
+        worker.serve_streams(&events);
         worker.hear_errors(&events);
         worker.hear_peers(&events);
+        worker.flush_streams();
+        worker.tell_gone();
     }
     Ok(())
 }
@@ -98,6 +102,8 @@ struct Worker<'s> {
     batch: Batch,
     /// An answer to a stranger for each place of the batch.
     answers: Box<[u8]>,
+    /// The bytes of the connection that is being looked at.
+    inbound: Box<[u8]>,
     egress: Egress,
     sender: Sender,
     leaving: bool,
@@ -109,6 +115,7 @@ impl<'s> Worker<'s> {
             slot,
             batch: Batch::new(BATCH),
             answers: vec![0; BATCH * limits::RESPONSE_MAX].into(),
+            inbound: vec![0; streams::INBOUND].into(),
             egress: Egress::new(BATCH),
             sender: Sender::new(BATCH),
             leaving: false,
@@ -283,6 +290,10 @@ impl<'s> Worker<'s> {
         };
         let (buffer, payload) = self.batch.slot_mut(place);
         match forward::from_peer(&slot.table, tick, relay, peer, meta.header, buffer, payload) {
+            FromPeer::ToClient { to, frame, .. } if to.transport.is_stream() => {
+                let bytes = self.batch.bytes(place, frame);
+                slot.send_on_stream(to, bytes, meta.len);
+            }
             FromPeer::ToClient { to, frame, header } => {
                 let Some((door, listener)) = slot.door_of(to.server) else {
                     return slot.stats.count_drop(DropReason::SendFailed);

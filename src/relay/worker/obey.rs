@@ -2,6 +2,7 @@
 
 use crate::net::Departing;
 use crate::proto::media::DropReason;
+use crate::proto::media::TableChange;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::IpHeader;
 use crate::relay::Report;
@@ -52,12 +53,21 @@ impl Worker<'_> {
                 let counters = slot.table.forget(relay);
                 self.report(Report::Closed { relay, counters });
             }
-            ToWorker::Table(change) => slot.table.apply(change),
+            ToWorker::Table(change) => {
+                if let TableChange::Insert(new) = &change {
+                    slot.expect_stream(new.five_tuple);
+                }
+                slot.table.apply(change);
+            }
+            ToWorker::Reply { to, bytes } if to.transport.is_stream() => self.reply_on_stream(to, &bytes),
             ToWorker::Reply { to, bytes } => self.reply(to, &bytes),
             ToWorker::Stop => self.leaving = true,
             ToWorker::Announce { username_anonymity } => slot.announce(username_anonymity),
             ToWorker::Detach { relay, keep } => self.detach(relay, keep),
-            ToWorker::Attach { parcel, next } => self.attach(*parcel, next),
+            ToWorker::Attach { parcel, next } => {
+                slot.expect_stream(next);
+                self.attach(*parcel, next);
+            }
             // For an epoch that is over, or that nobody fell into.
             ToWorker::Rebuild { .. } => {}
             ToWorker::Rebuilt => self.rebuilt(),

@@ -2,7 +2,8 @@
 //!
 //! What outlives the panic is what the kernel holds and what others hold the far end of: sockets, rings, wake, counters.
 //! The loop's own memory went with its stack. The table may be half-changed, so it goes too, once its counters are read
-//! off; the control task tells it anew. Until it has, no socket is read: packets wait in them.
+//! off; the control task tells it anew. Of the connections of clients the one that was being worked on is closed, because
+//! its bytes may be half-read; the others stay. Until it has, no socket is read: packets wait in them.
 
 use std::io;
 use std::mem;
@@ -17,6 +18,7 @@ use rustix::io::Errno;
 use crate::proto::types::limits;
 use crate::relay::Report;
 use crate::relay::ToWorker;
+use crate::relay::stats::StreamEnd;
 
 use super::Slot;
 use super::Worker;
@@ -42,6 +44,11 @@ impl Slot {
         self.carried.extend(fallen.salvage());
         self.strangers = self.seed.strangers(self.epoch);
         self.sockets.restart();
+        if let Some(from) = self.streams.restart() {
+            self.streams.gone.push_back(from);
+            self.stats.count_stream_end(StreamEnd::Panic);
+        }
+        self.stats.streams.set(self.streams.len() as u64);
         self.stats.relay_sockets.set(self.sockets.len() as u64);
     }
 
@@ -63,7 +70,9 @@ impl Slot {
             // Its sender woke us when it went, if we slept; so this is seen before the last sleep, not in it.
             (true, _) if self.commands.is_abandoned() => Some(Duration::ZERO),
             (true, _) if self.standing == Standing::Untold => Some(REPORTS_RETRY),
-            (true, _) => None,
+            // Without a whole table no connection is served.
+            (true, _) if self.standing != Standing::Whole => None,
+            (true, _) => self.streams_pause(),
         }
     }
 

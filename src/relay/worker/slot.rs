@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use std::time::Instant;
 
 use crate::net::Listener;
@@ -11,19 +12,31 @@ use crate::proto::auth::budget::Exempt;
 use crate::proto::auth::budget::StrangerBudget;
 use crate::proto::auth::challenge::Challenger;
 use crate::proto::media::Counters;
+use crate::proto::media::DropReason;
 use crate::proto::media::Table;
 use crate::proto::media::TableConfig;
+use crate::proto::types::FiveTuple;
 use crate::proto::types::RelayId;
 use crate::proto::types::ServerAddr;
+use crate::proto::types::StreamId;
 use crate::proto::types::Tick;
+use crate::relay::Arriving;
 use crate::relay::Report;
 use crate::relay::RequestUp;
 use crate::relay::Stats;
 use crate::relay::ToWorker;
 use crate::relay::path::Sockets;
+use crate::relay::streams::Streams;
+use crate::relay::streams::Weight;
+use crate::relay::streams::idle_until;
 use crate::ring::Receiver;
 use crate::ring::Sender;
 use crate::ring::Wake;
+
+/// How soon a worker looks again at connections whose requests, or whose end, found no room with the control task.
+const STREAMS_RETRY: Duration = Duration::from_millis(2);
+/// How long it waits at most while it has connections, so that idle ones are found.
+const SWEEP: Duration = Duration::from_millis(super::streams::SWEEP_MS);
 
 /// What a worker owns: its sockets, its table and its ends of the rings. It outlives the loop that borrows it.
 pub(in crate::relay) struct Slot {
@@ -40,6 +53,8 @@ pub(in crate::relay) struct Slot {
     pub(super) fresh: Sender<RequestUp>,
     pub(super) reports: Sender<Report>,
     pub(super) stats: Arc<Stats>,
+    pub(super) arriving: Receiver<Box<Arriving>>,
+    pub(super) streams: Streams,
     /// What table and budget are made of, the first time and after each panic.
     pub(super) seed: Seed,
     pub(super) standing: Standing,
@@ -97,6 +112,7 @@ pub(in crate::relay) struct SlotParts {
     pub(in crate::relay) fresh: Sender<RequestUp>,
     pub(in crate::relay) reports: Sender<Report>,
     pub(in crate::relay) stats: Arc<Stats>,
+    pub(in crate::relay) arriving: Receiver<Box<Arriving>>,
 }
 
 /// A listener, and how many datagrams it has lost so far.
@@ -114,12 +130,14 @@ impl Slot {
         for (index, listener) in (0_u16..).zip(&parts.listeners) {
             poll.add(listener, Token::Listener(index))?;
         }
+        let hash_seeds = parts.table.hash_seeds;
         let seed = Seed { table: parts.table, unproven_exempt: parts.unproven_exempt };
         Ok(Self {
             poll,
             wake,
             doors: parts.listeners.into_iter().map(|listener| Door { listener, lost: 0 }).collect(),
             sockets: Sockets::default(),
+            streams: Streams::new(hash_seeds),
             table: seed.table(0),
             challenger: parts.challenger,
             strangers: seed.strangers(0),
@@ -129,6 +147,7 @@ impl Slot {
             fresh: parts.fresh,
             reports: parts.reports,
             stats: parts.stats,
+            arriving: parts.arriving,
             seed,
             standing: Standing::Whole,
             epoch: 0,
@@ -147,6 +166,45 @@ impl Slot {
             .zip(&self.doors)
             .map(|(index, door)| (index, &door.listener))
             .find(|(_, listener)| listener.serves(server))
+    }
+
+    /// How long to wait at most, for the sake of connections.
+    pub(super) fn streams_pause(&self) -> Option<Duration> {
+        let streams = &self.streams;
+        if !self.arriving.is_empty() || !streams.again.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        if !streams.parked.is_empty() || !streams.gone.is_empty() {
+            return Some(STREAMS_RETRY);
+        }
+        (streams.len() > 0).then_some(SWEEP)
+    }
+
+    /// Sends a peer's data, `data_len` bytes of it, or word of an error to a client; whole, or not at all.
+    pub(super) fn send_on_stream(&mut self, to: FiveTuple, frame: &[u8], data_len: usize) {
+        let Some(id) = self.streams.find(&to) else {
+            return self.stats.count_drop(DropReason::SendFailed);
+        };
+        if !self.streams.push(id, frame, Weight::Media) {
+            self.stats.count_drop(DropReason::StreamFull);
+        } else if data_len > 0 {
+            self.stats.to_clients.add(1, data_len as u64);
+        }
+    }
+
+    /// An allocation is made for `from`. If that is a connection that ended meanwhile, the control task hears of it again.
+    pub(super) fn expect_stream(&mut self, from: FiveTuple) {
+        if from.transport.is_stream() && self.streams.find(&from).is_none() {
+            self.streams.gone.push_back(from);
+        }
+    }
+
+    /// The connection `id` asked for something: it may stay a while. With `told` the control task knows of it.
+    pub(super) fn note_request(&mut self, tick: Tick, id: StreamId, told: bool) {
+        if let Some(stream) = self.streams.get_mut(id) {
+            stream.until_ms = idle_until(tick);
+            stream.asked |= told;
+        }
     }
 
     pub(super) fn reports_have_room(&self) -> bool {

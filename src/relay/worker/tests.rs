@@ -1,6 +1,7 @@
 //! The loop, one round at a time, in the test's own thread.
 
 mod restart;
+mod streams;
 
 use std::net::SocketAddr;
 use std::net::UdpSocket;
@@ -95,6 +96,7 @@ fn slot(reports: usize) -> (Slot, Far) {
     let (live, live_far) = channel(1, wake());
     let (fresh, fresh_far) = channel(1, wake());
     let (reports, reports_far) = channel(reports, wake());
+    let (_, arriving) = channel(1, wake());
     let stats = Arc::new(Stats::default());
     let parts = SlotParts {
         listeners,
@@ -118,6 +120,7 @@ fn slot(reports: usize) -> (Slot, Far) {
         fresh,
         reports,
         stats: Arc::clone(&stats),
+        arriving,
     };
     let far =
         Far { commands: to_worker, reports: reports_far, _live: live_far, _fresh: fresh_far, stats, server };

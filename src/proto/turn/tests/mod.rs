@@ -8,6 +8,7 @@ mod create_permission;
 mod drain;
 mod dual;
 mod exhaustion;
+mod gone;
 mod long_call;
 mod mobility;
 mod negotiation;

@@ -1,0 +1,42 @@
+//! What the doors for connections are made with.
+
+use std::time::Duration;
+
+use crate::net::TlsServer;
+use crate::proto::types::limits;
+
+/// What the doors for connections are made with. Whoever builds it has checked it.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Connections in all, those that workers have included; at most [`limits::STREAMS_MAX`].
+    pub streams_total: u32,
+    /// Connections of one client IP address (IPv6: /64); 0 for any number.
+    pub streams_per_address: u32,
+    /// Random seeds of the keyed hash of clients' addresses.
+    pub hash_seeds: [u64; 4],
+    /// How long a client may take.
+    pub deadlines: Deadlines,
+    /// What handshakes are made with.
+    pub tls: TlsServer,
+}
+
+/// How long a client may take for each step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// To show its first bytes, in the clear and then again inside TLS.
+    pub sniff: Duration,
+    /// For the ClientHello and the handshake.
+    pub handshake: Duration,
+    /// For the first whole message.
+    pub first_message: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            sniff: limits::SNIFF_DEADLINE,
+            handshake: limits::HANDSHAKE_DEADLINE,
+            first_message: limits::FIRST_MESSAGE_DEADLINE,
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! TLS: the whole ClientHello first, in memory that grows with what has come, then the handshake.
+
+use std::io;
+
+use crate::net::tls::Hello;
+use crate::net::tls::HelloRefused;
+use crate::proto::types::limits;
+use crate::proto::wire::tls_hello;
+
+use super::accept::Hall;
+use super::judge::more;
+use super::judge::within;
+use super::stats::TurnedAway;
+use super::visitor::Visitor;
+
+/// Puts a connection under TLS. What was read of it is used up; what it says inside is unread.
+pub(super) async fn secure(hall: &Hall, visitor: &mut Visitor) -> Result<(), TurnedAway> {
+    if !hall.config.tls.is_ready() {
+        return Err(TurnedAway::NoCertificate);
+    }
+    let wait = hall.config.deadlines.handshake;
+    within(wait, TurnedAway::HandshakeDeadline, async {
+        whole_hello(visitor).await?;
+        let hello = Hello::read(&visitor.unread).map_err(|refused| turn_away(visitor, refused))?;
+        // The name that the client asks for is known here. Nothing has been answered yet, and all it said is unread.
+        let connection = hall.config.tls.begin(hello).map_err(|refused| turn_away(visitor, refused))?;
+        visitor.unread = Vec::new();
+        visitor.secure(connection);
+        visitor.shake().await.map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => TurnedAway::Handshake,
+            io::ErrorKind::UnexpectedEof => TurnedAway::Left,
+            _ => TurnedAway::Failed,
+        })
+    })
+    .await
+}
+
+/// Reads until the ClientHello is whole.
+async fn whole_hello(visitor: &mut Visitor) -> Result<(), TurnedAway> {
+    loop {
+        match tls_hello::look(&visitor.unread) {
+            tls_hello::Hello::Whole => return Ok(()),
+            tls_hello::Hello::More { at_least } => {
+                debug_assert!(at_least <= limits::CLIENT_HELLO_MAX);
+                more(visitor, at_least - visitor.unread.len()).await?;
+            }
+            tls_hello::Hello::Broken => return Err(TurnedAway::Hello),
+        }
+    }
+}
+
+fn turn_away(visitor: &mut Visitor, refused: HelloRefused) -> TurnedAway {
+    visitor.tell(refused);
+    TurnedAway::Handshake
+}

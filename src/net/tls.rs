@@ -1,0 +1,177 @@
+//! TLS as a server: which certificate, which protocol names, and the first flight of a client.
+//!
+//! Every use names its provider of cryptography: two of them may be linked, and then there is no default.
+
+use std::fmt;
+use std::io::Write;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use rustls::ServerConnection;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::ServerName;
+use rustls::server::Accepted;
+use rustls::server::AcceptedAlert;
+use rustls::server::Acceptor;
+use rustls::server::ClientHello;
+use rustls::server::NoServerSessionStorage;
+use rustls::server::ResolvesServerCert;
+use rustls::sign::CertifiedKey;
+
+use super::certificate::Certificate;
+
+#[cfg(feature = "aws-lc-rs")]
+use rustls::crypto::aws_lc_rs as cryptography;
+#[cfg(not(feature = "aws-lc-rs"))]
+use rustls::crypto::ring as cryptography;
+
+/// The protocol names of TURN and of NAT discovery (RFC 7443).
+const ALPN: [&[u8]; 2] = [b"stun.turn", b"stun.nat-discovery"];
+
+/// The cryptography of this build.
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(cryptography::default_provider())
+}
+
+/// The certificates that a server can show, which may be exchanged while it runs.
+pub struct Certificates(ArcSwap<Vec<Certificate>>);
+
+impl Certificates {
+    /// The first one is for clients that name no host, or one that none is for.
+    #[must_use]
+    pub fn new(certificates: Vec<Certificate>) -> Self {
+        Self(ArcSwap::from_pointee(certificates))
+    }
+
+    /// From here on handshakes use these. Connections go on with what they have.
+    pub fn exchange(&self, certificates: Vec<Certificate>) {
+        self.0.store(Arc::new(certificates));
+    }
+
+    /// Whether there is none, so that no handshake is possible.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.load().is_empty()
+    }
+
+    /// Those that are shown now.
+    #[must_use]
+    pub fn shown(&self) -> Arc<Vec<Certificate>> {
+        self.0.load_full()
+    }
+
+    fn choose(&self, hello: &ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let all = self.0.load();
+        let name = hello.server_name().and_then(|name| ServerName::try_from(name).ok());
+        let fits = |certificate: &&Certificate| certificate.can_sign(hello.signature_schemes());
+        let named =
+            name.and_then(|name| all.iter().filter(fits).find(|certificate| certificate.is_for(&name)));
+        let chosen = named.or_else(|| all.iter().find(fits)).or(all.first());
+        chosen.map(|certificate| Arc::clone(certificate.key()))
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.choose(&hello)
+    }
+}
+
+impl fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.load().iter().map(Certificate::names)).finish()
+    }
+}
+
+/// What handshakes are made with.
+#[derive(Clone, Debug)]
+pub struct TlsServer {
+    certificates: Arc<Certificates>,
+    /// For a client that offers one of our protocol names.
+    named: Arc<ServerConfig>,
+    /// For all others, who are told of no protocol name: theirs is a hint only, and never a reason to refuse.
+    unnamed: Arc<ServerConfig>,
+}
+
+/// A ClientHello that was understood.
+pub struct Hello(Accepted);
+
+/// A handshake that is over before it began. The client can be told why.
+pub struct HelloRefused(Option<Box<AcceptedAlert>>);
+
+impl TlsServer {
+    /// Shows `certificates` to clients.
+    ///
+    /// # Errors
+    /// What the library says of its own defaults, which are sound.
+    pub fn new(certificates: Arc<Certificates>) -> Result<Self, rustls::Error> {
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::clone(&certificates) as Arc<dyn ResolvesServerCert>);
+        // A session is resumed by a ticket that the client keeps, so none is kept here.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.ticketer = cryptography::Ticketer::new()?;
+        config.send_tls13_tickets = 1;
+        let mut named = config.clone();
+        named.alpn_protocols = ALPN.map(<[u8]>::to_vec).into();
+        Ok(Self { certificates, named: Arc::new(named), unnamed: Arc::new(config) })
+    }
+
+    /// Whether a handshake is possible.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.certificates.is_empty()
+    }
+
+    /// Answers a ClientHello. What of it must be sent is for [`super::Channel::shake`].
+    ///
+    /// # Errors
+    /// [`HelloRefused`] if there is no common ground with the client.
+    pub fn begin(&self, hello: Hello) -> Result<ServerConnection, HelloRefused> {
+        let Hello(accepted) = hello;
+        let is_ours = |name: &[u8]| ALPN.contains(&name);
+        let offered = accepted.client_hello().alpn().is_some_and(|mut names| names.any(is_ours));
+        let config = if offered { &self.named } else { &self.unnamed };
+        accepted.into_connection(Arc::clone(config)).map_err(|(_, alert)| HelloRefused(Some(Box::new(alert))))
+    }
+}
+
+impl Hello {
+    /// Reads the first flight of a client, of which the ClientHello is whole
+    /// ([`crate::proto::wire::tls_hello`]). What stands behind it in `bytes` goes with it.
+    ///
+    /// # Errors
+    /// [`HelloRefused`] if it is none.
+    pub fn read(mut bytes: &[u8]) -> Result<Self, HelloRefused> {
+        let mut acceptor = Acceptor::default();
+        // All of it before anything is understood: after that nothing more is taken.
+        while !bytes.is_empty() {
+            match acceptor.read_tls(&mut bytes) {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => return Err(HelloRefused(None)),
+            }
+        }
+        match acceptor.accept() {
+            Ok(Some(accepted)) => Ok(Self(accepted)),
+            Ok(None) => Err(HelloRefused(None)),
+            Err((_, alert)) => Err(HelloRefused(Some(Box::new(alert)))),
+        }
+    }
+
+    /// The host that the client wants (SNI).
+    #[must_use]
+    pub fn server_name(&self) -> Option<String> {
+        self.0.client_hello().server_name().map(str::to_owned)
+    }
+}
+
+impl HelloRefused {
+    /// Tells the client, as far as `to` takes it now.
+    pub fn tell(self, to: &mut impl Write) {
+        if let Some(mut alert) = self.0 {
+            let _ = alert.write(to);
+        }
+    }
+}
