@@ -16,6 +16,9 @@ pub struct Coverage(BTreeSet<String>);
 
 /// What cannot come about here, and why.
 const IMPOSSIBLE: &[(&str, &str)] = &[
+    ("input ClientGone", "no client here comes over a connection"),
+    ("end disconnected", "no client here comes over a connection"),
+    ("drop stream_full", "no client here comes over a connection"),
     ("input WorkerRestarted", "no worker panics here"),
     ("output RebuildWorker", "no worker panics here"),
     ("output WorkerRebuilt", "no worker panics here"),
@@ -58,6 +61,7 @@ impl Coverage {
             Input::RelayDetached { given: Some((_, false)), .. } => "input RelayDetached",
             Input::ClientArrived { .. } => "input ClientArrived",
             Input::WorkerRestarted { .. } => "input WorkerRestarted",
+            Input::ClientGone { .. } => "input ClientGone",
         };
         self.note(name);
     }
@@ -135,6 +139,7 @@ fn expected() -> Vec<String> {
         "RelayDetached, not given",
         "ClientArrived",
         "WorkerRestarted",
+        "ClientGone",
     ];
     let outputs = [
         "Reply",
