@@ -14,8 +14,16 @@ use crate::proto::wire::Method;
 
 /// The words for [`Method`] in logs and metrics, in the order of [`method_index`]. All methods that this server does
 /// not know share one word, so a stranger cannot make up new time series.
-pub const METHOD_WORDS: [&str; 6] =
-    ["binding", "allocate", "refresh", "create_permission", "channel_bind", "unknown"];
+pub const METHOD_WORDS: [&str; 8] = [
+    "binding",
+    "allocate",
+    "refresh",
+    "create_permission",
+    "channel_bind",
+    "unknown",
+    "send",
+    "set_active_destination",
+];
 
 /// Every [`OpenFailure`] with its word in logs and metrics.
 pub const OPEN_FAILURES: [(OpenFailure, &str); 4] = [
@@ -38,6 +46,8 @@ pub const fn method_index(method: Method) -> usize {
         Method::CreatePermission => 3,
         Method::ChannelBind => 4,
         Method::Unknown(_) => 5,
+        Method::Send => 6,
+        Method::SetActiveDestination => 7,
     }
 }
 

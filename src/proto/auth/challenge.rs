@@ -93,7 +93,7 @@ impl Challenger {
         };
         match request.method {
             Method::Binding => binding::answer(&self.discovery, &request, from, out).into(),
-            Method::Unknown(_) => Greeting::Malformed,
+            Method::Unknown(_) | Method::Send | Method::SetActiveDestination => Greeting::Malformed,
             Method::Allocate | Method::Refresh | Method::CreatePermission | Method::ChannelBind => {
                 let Err(refusal) = self.recognise(tick, from, &request) else { return Greeting::ToControl };
                 let nonce = self.nonce_key.mint(tick, from);

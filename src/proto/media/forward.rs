@@ -39,7 +39,7 @@ pub fn from_client<'a>(
 ) -> FromClient<'a> {
     let client = table.of_client(from);
     let judged = match (classify(datagram, client.map(Client::dialect)), client) {
-        (Class::Unknown, _) => Err(DropReason::Unclassified),
+        (Class::Unknown | Class::Legacy | Class::LegacyData, _) => Err(DropReason::Unclassified),
         (Class::Answer, _) => Err(DropReason::UnexpectedAnswer),
         // Also when its time is over: until control has removed it, what to answer is control's to say.
         (Class::Request, Some(_)) => Ok(FromClient::LiveRequest),

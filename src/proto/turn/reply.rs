@@ -14,6 +14,7 @@ use crate::proto::types::RelayAddr;
 use crate::proto::types::WorkerId;
 use crate::proto::types::limits;
 use crate::proto::wire::ErrorCode;
+use crate::proto::wire::LegacyAttributes;
 use crate::proto::wire::Method;
 use crate::proto::wire::Outcome;
 use crate::proto::wire::Request;
@@ -164,6 +165,7 @@ impl<E: Entropy> Server<E> {
             additional_relayed_address: grant.additional,
             address_error: grant.address_error,
             mobility_ticket: grant.ticket.as_ref().map(|ticket| &ticket.0[..]),
+            legacy: LegacyAttributes::default(),
         };
         let signature =
             asker.signature.as_ref().map(|(key, algorithm)| Signature { key, algorithm: *algorithm });

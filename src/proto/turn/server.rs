@@ -222,7 +222,9 @@ impl<E: Entropy> Server<E> {
         match request.method {
             Method::Binding => return self.binding(now, &asker, bytes),
             // RFC 8489 § 6.3: a method that is not known is silently discarded.
-            Method::Unknown(_) => return self.event(Event::Discarded),
+            Method::Unknown(_) | Method::Send | Method::SetActiveDestination => {
+                return self.event(Event::Discarded);
+            }
             _ => {}
         }
         let allocation = self.allocations.of(&from);
@@ -269,7 +271,9 @@ impl<E: Entropy> Server<E> {
             Method::Refresh => self.refresh(now, &asker, &who, &request),
             Method::CreatePermission => self.create_permission(now, &asker, &who, &request),
             Method::ChannelBind => self.channel_bind(now, &asker, &who, &request),
-            Method::Binding | Method::Unknown(_) => unreachable!("answered above"),
+            Method::Binding | Method::Unknown(_) | Method::Send | Method::SetActiveDestination => {
+                unreachable!("answered or discarded above")
+            }
         }) {
             Ok(Answer::Now(grant)) => {
                 self.note_request_from(now, &asker, &request);

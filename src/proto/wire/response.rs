@@ -6,6 +6,7 @@ use crate::proto::types::Family;
 use crate::proto::types::Lifetime;
 use crate::proto::types::RelayAddr;
 
+use super::LegacyAttributes;
 use super::request::Method;
 use super::request::TransactionId;
 use super::request::UnknownAttributes;
@@ -126,6 +127,8 @@ pub struct Response<'a> {
     pub address_error: Option<(Family, ErrorCode)>,
     /// MOBILITY-TICKET (RFC 8016 § 3.3).
     pub mobility_ticket: Option<&'a [u8]>,
+    /// What [MS-TURN] alone has; of MS-SERVICE-QUALITY a server says nothing.
+    pub legacy: LegacyAttributes,
 }
 
 impl Response<'_> {
@@ -150,6 +153,7 @@ impl Response<'_> {
             additional_relayed_address: None,
             address_error: None,
             mobility_ticket: None,
+            legacy: LegacyAttributes::default(),
         }
     }
 }
