@@ -340,6 +340,7 @@ mod tests {
     use crate::proto::binding::Discovery;
     use crate::proto::peers::PolicyBuilder;
     use crate::proto::turn::Config;
+    use crate::proto::turn::LegacyConfig;
     use crate::proto::turn::RelayAddress;
     use crate::proto::types::ChannelNumber;
     use crate::proto::types::Lifetime;
@@ -379,6 +380,7 @@ mod tests {
                 nonce_lifetime: minute,
                 discovery: Discovery::default(),
                 third_party: None,
+                legacy: true,
             },
             credentials: Arc::new(Credentials::new(CredentialConfig {
                 realm: "r".into(),
@@ -402,6 +404,7 @@ mod tests {
             permissions_per_allocation: 1,
             channels_per_allocation: 1,
             mobility: false,
+            legacy: LegacyConfig::default(),
             alternate_servers: Vec::new(),
             bandwidth_per_allocation: None,
             bandwidth_per_user: None,

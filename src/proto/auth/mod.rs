@@ -4,6 +4,7 @@ pub mod budget;
 pub mod challenge;
 pub mod credential;
 pub mod integrity_key;
+pub mod legacy;
 pub mod nonce;
 pub mod ticket;
 pub mod token;

@@ -10,6 +10,7 @@ mod external;
 mod fixture;
 pub mod forward;
 mod header;
+mod legacy;
 mod mobility;
 #[cfg(test)]
 mod model;
@@ -23,6 +24,7 @@ pub use bucket::Bandwidth;
 pub use bucket::Bucket;
 pub use counters::Counters;
 pub use external::ExternalAddresses;
+pub use legacy::sent_to_peer;
 pub use mobility::Carried;
 pub use table::Table;
 pub use table::TableConfig;

@@ -149,7 +149,7 @@ impl Model {
                     allocation.bindings.retain(|(number, _, _)| *number != channel.get());
                 }
             }
-            TableChange::Await { .. } | TableChange::Settle { .. } => {
+            TableChange::Await { .. } | TableChange::Settle { .. } | TableChange::Destination { .. } => {
                 unreachable!("not part of these histories")
             }
         }

@@ -122,6 +122,8 @@ drop_reasons! {
     AllocationBandwidth => "allocation_bandwidth",
     /// The allocations of the user together have used up theirs.
     UserBandwidth => "user_bandwidth",
+    /// Bare data on a five-tuple of [MS-TURN] that has set no active destination.
+    NoDestination => "no_destination",
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod config;
 mod drain;
 mod event;
 mod input;
+mod legacy;
 mod legs;
 mod lifecycle;
 mod method;
@@ -19,6 +20,7 @@ mod reconfigure;
 mod replay;
 mod reply;
 mod retransmit;
+mod sequence;
 mod server;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -27,6 +29,7 @@ mod tests;
 mod timers;
 
 pub use config::Config;
+pub use config::LegacyConfig;
 pub use config::RelayAddress;
 pub use event::EndReason;
 pub use event::Event;

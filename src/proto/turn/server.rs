@@ -11,6 +11,7 @@ use crate::proto::auth::ticket::Tickets;
 use crate::proto::peers::OwnRelays;
 use crate::proto::types::ClientAddr;
 use crate::proto::types::Deadline;
+use crate::proto::types::Dialect;
 use crate::proto::types::Entropy;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::Now;
@@ -215,6 +216,13 @@ impl<E: Entropy> Server<E> {
     }
 
     fn message(&mut self, now: Now, worker: WorkerId, from: FiveTuple, bytes: &[u8]) {
+        match self.dialect_of(&from, bytes) {
+            Dialect::Rfc8656 => self.rfc8656_message(now, worker, from, bytes),
+            Dialect::MsTurn => self.legacy_message(now, worker, from, bytes),
+        }
+    }
+
+    fn rfc8656_message(&mut self, now: Now, worker: WorkerId, from: FiveTuple, bytes: &[u8]) {
         let Ok(request) = decode::decode_request(bytes) else {
             return self.event(Event::Discarded);
         };
@@ -252,9 +260,8 @@ impl<E: Entropy> Server<E> {
             }
         };
         let asker = asker.signed(who.key.clone(), algorithm);
-        if let Some(bytes) = self.answers.find(now, &asker.key()).map(Into::into) {
-            self.event(Event::AnswerRepeated);
-            return self.outputs.push_back(Output::Reply { worker, to: from, bytes });
+        if self.repeat_answer(now, &asker) {
+            return;
         }
         let issued = match self.repetition(now, &asker, &who, &request) {
             Repetition::New { issued } => issued,
@@ -321,7 +328,7 @@ impl<E: Entropy> Server<E> {
 }
 
 /// RFC 8489 § 6.3.1: what must be understood and is not gets 420; what is understood and wrong gets 400.
-fn check_attributes(request: &Request<'_>, takes_tokens: bool) -> Result<(), Reject> {
+pub(super) fn check_attributes(request: &Request<'_>, takes_tokens: bool) -> Result<(), Reject> {
     let mut unknown = request.unknown;
     if request.auth.access_token.is_some() && !takes_tokens {
         unknown.push(attributes::ACCESS_TOKEN);

@@ -18,6 +18,13 @@ mod response;
 pub mod rfc3489;
 pub mod rfc8656;
 
+/// The longest header that any dialect writes in front of what a peer sent: that of a Data indication.
+pub const DATA_HEADER_MAX: usize = if indication::DATA_HEADER_MAX > ms_turn::encode::DATA_HEADER_MAX {
+    indication::DATA_HEADER_MAX
+} else {
+    ms_turn::encode::DATA_HEADER_MAX
+};
+
 pub use discovery::Change;
 pub use discovery::DiscoveryAttributes;
 pub use error::Malformed;

@@ -109,6 +109,7 @@ fn slot(reports: usize) -> (Slot, Far) {
             nonce_lifetime: Duration::from_secs(60),
             discovery: Discovery::default(),
             third_party: None,
+            legacy: true,
         },
         strangers: StrangerBudget::new([1, 2, 3, 4], Vec::new()),
         start: Instant::now(),

@@ -8,6 +8,7 @@ mod create_permission;
 mod drain;
 mod dual;
 mod exhaustion;
+mod legacy;
 mod long_call;
 mod mobility;
 mod negotiation;
@@ -96,6 +97,8 @@ struct World {
     hold_moves: bool,
     /// What a worker reports of a socket that it gives away.
     carried: Counters,
+    /// What Send requests of [MS-TURN] made leave.
+    sent: Vec<(RelayId, PeerAddr, Vec<u8>)>,
 }
 
 impl World {
@@ -112,6 +115,7 @@ impl World {
                 nonce_lifetime: Duration::from_secs(3_600),
                 discovery: Discovery::default(),
                 third_party: None,
+                legacy: true,
             },
             credentials: Arc::new(Credentials::new(CredentialConfig {
                 realm: REALM.into(),
@@ -150,6 +154,7 @@ impl World {
             channels_per_allocation: limits::CHANNELS_PER_ALLOCATION_MAX,
             alternate_servers: Vec::new(),
             mobility: false,
+            legacy: LegacyConfig::default(),
         };
         change(&mut config);
         Self {
@@ -168,6 +173,7 @@ impl World {
             told: Vec::new(),
             hold_moves: false,
             carried: Counters::default(),
+            sent: Vec::new(),
         }
     }
 
@@ -207,6 +213,7 @@ impl World {
                 Output::Table { change, .. } | Output::TableOfAll { change } => self.changes.push(change),
                 Output::Event(event) => self.events.push(event),
                 Output::Announce { .. } => {}
+                Output::SendToPeer { relay, peer, data, .. } => self.sent.push((relay, peer, data.into())),
                 Output::DetachRelay { worker, relay, keep } => {
                     self.told.push((if keep { "lend" } else { "give" }, worker));
                     if !self.hold_moves {
