@@ -16,7 +16,6 @@ use crate::proto::types::Entropy;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::Now;
 use crate::proto::types::PeerAddr;
-use crate::proto::types::QuotaIdentity;
 use crate::proto::types::Tick;
 use crate::proto::types::WorkerId;
 use crate::proto::wire::ErrorCode;
@@ -30,9 +29,7 @@ use super::Event;
 use super::Server;
 use super::allocation::Allocation;
 use super::replay::Repetition;
-use super::reply::Answer;
 use super::reply::Asker;
-use super::reply::Reject;
 use super::sequence::Order;
 use super::sequence::Window;
 use super::server::check_attributes;
@@ -199,23 +196,6 @@ impl<E: Entropy> Server<E> {
         if let Some(legacy) = allocation.legacy.as_deref_mut().filter(|legacy| issued > legacy.issued) {
             legacy.nonce = request.auth.nonce.unwrap_or_default().into();
             legacy.issued = issued;
-        }
-    }
-
-    fn settle_answer(
-        &mut self,
-        now: Now,
-        asker: &Asker,
-        quota: Option<QuotaIdentity>,
-        answer: Result<Answer, Reject>,
-    ) {
-        match answer {
-            Ok(Answer::Now(grant)) => self.succeed(now, asker, grant),
-            Ok(Answer::Later) => {}
-            Err(reject) => {
-                self.note_refusal(asker, quota, reject.code);
-                self.reject(now, asker, reject);
-            }
         }
     }
 

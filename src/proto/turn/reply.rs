@@ -12,6 +12,7 @@ use crate::proto::types::Family;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::Lifetime;
 use crate::proto::types::Now;
+use crate::proto::types::QuotaIdentity;
 use crate::proto::types::RelayAddr;
 use crate::proto::types::WorkerId;
 use crate::proto::types::limits;
@@ -130,6 +131,24 @@ impl<E: Entropy> Server<E> {
 
     pub(super) fn reject(&mut self, now: Now, asker: &Asker, reject: Reject) {
         self.send(now, asker, Outcome::Error(reject.code), Grant::default(), reject.unknown, Keep::Yes);
+    }
+
+    /// Sends what a method made of a request of whom `quota` counts, unless the answer comes later.
+    pub(super) fn settle_answer(
+        &mut self,
+        now: Now,
+        asker: &Asker,
+        quota: Option<QuotaIdentity>,
+        answer: Result<Answer, Reject>,
+    ) {
+        match answer {
+            Ok(Answer::Now(grant)) => self.succeed(now, asker, grant),
+            Ok(Answer::Later) => {}
+            Err(reject) => {
+                self.note_refusal(asker, quota, reject.code);
+                self.reject(now, asker, reject);
+            }
+        }
     }
 
     /// Answers a request that did not pass authentication.

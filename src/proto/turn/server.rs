@@ -273,7 +273,7 @@ impl<E: Entropy> Server<E> {
         };
         let (quota, user) = (who.quota.clone(), who.username.clone());
         let takes_tokens = self.config.credentials.takes_tokens();
-        match check_attributes(&request, takes_tokens).and_then(|()| match request.method {
+        let answer = check_attributes(&request, takes_tokens).and_then(|()| match request.method {
             Method::Allocate => self.allocate(now, &asker, who, &request),
             Method::Refresh => self.refresh(now, &asker, &who, &request),
             Method::CreatePermission => self.create_permission(now, &asker, &who, &request),
@@ -281,17 +281,11 @@ impl<E: Entropy> Server<E> {
             Method::Binding | Method::Unknown(_) | Method::Send | Method::SetActiveDestination => {
                 unreachable!("answered or discarded above")
             }
-        }) {
-            Ok(Answer::Now(grant)) => {
-                self.note_request_from(now, &asker, &request);
-                self.succeed(now, &asker, grant);
-            }
-            Ok(Answer::Later) => {}
-            Err(reject) => {
-                self.note_refusal(&asker, Some(quota), reject.code);
-                self.reject(now, &asker, reject);
-            }
+        });
+        if let Ok(Answer::Now(_)) = answer {
+            self.note_request_from(now, &asker, &request);
         }
+        self.settle_answer(now, &asker, Some(quota), answer);
         self.keep_transaction(&asker, &user, issued);
     }
 
