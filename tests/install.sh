@@ -9,6 +9,7 @@ missing_packages() {
     have stun || echo stun-client
     have nft || echo nftables
     have ip || echo iproute2
+    pkg-config --exists nice 2>/dev/null || echo libnice-dev gcc pkg-config
     have node || echo nodejs
     have npm || echo npm
     if ! have python3; then
