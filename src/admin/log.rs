@@ -188,6 +188,7 @@ pub fn event(happened: &Event) {
         Event::AnswerRepeated => trace!("answer repeated"),
         Event::Discarded => trace!("message discarded"),
         Event::ReplayDropped => trace!("replayed request dropped"),
+        Event::LegacyMade { stream } => debug!(stream = stream.word(), "allocation speaks MS-TURN"),
         Event::DrainBegun { allocations } => info!(allocations, "draining: no new allocation is made"),
         Event::EndingAll { allocations } => info!(allocations, "ending every allocation"),
         Event::Reconfigured { permissions, channels } => {
@@ -485,6 +486,7 @@ mod tests {
             Event::DrainBegun { allocations: 5 },
             Event::EndingAll { allocations: 4 },
             Event::Reconfigured { permissions: 2, channels: 1 },
+            Event::LegacyMade { stream: crate::proto::wire::StreamKind::Video },
         ]
     }
 

@@ -8,6 +8,7 @@ use crate::proto::types::RelayAddr;
 use crate::proto::types::RelayId;
 use crate::proto::wire::ErrorCode;
 use crate::proto::wire::Method;
+use crate::proto::wire::StreamKind;
 
 use super::OpenFailure;
 
@@ -104,6 +105,11 @@ pub enum Event {
         from: FiveTuple,
         /// The client's side from here on.
         to: FiveTuple,
+    },
+    /// The allocation that was just told of speaks [MS-TURN].
+    LegacyMade {
+        /// What it is for.
+        stream: StreamKind,
     },
 }
 

@@ -15,13 +15,14 @@ use crate::proto::types::Dialect;
 use crate::proto::types::Entropy;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::Now;
-use crate::proto::types::PeerAddr;
 use crate::proto::types::Tick;
+use crate::proto::types::Username;
 use crate::proto::types::WorkerId;
 use crate::proto::wire::ErrorCode;
 use crate::proto::wire::Method;
 use crate::proto::wire::Request;
 use crate::proto::wire::SequenceNumber;
+use crate::proto::wire::StreamKind;
 use crate::proto::wire::ms_turn::decode;
 use crate::proto::wire::rfc8656::integrity::Algorithm;
 
@@ -43,8 +44,8 @@ pub(super) struct Legacy {
     pub(super) issued: Tick,
     /// Which numbers were met.
     pub(super) window: Window,
-    /// Where bare data goes to.
-    pub(super) destination: Option<PeerAddr>,
+    /// What it is for.
+    pub(super) stream: StreamKind,
 }
 
 impl Legacy {
@@ -53,7 +54,8 @@ impl Legacy {
         let mut connection = [0; 20];
         entropy.fill_secret(&mut connection);
         let nonce = request.auth.nonce.unwrap_or_default().into();
-        Self { nonce, issued, window: Window::new(connection), destination: None }
+        let stream = StreamKind::of(request.legacy.service_quality);
+        Self { nonce, issued, window: Window::new(connection), stream }
     }
 }
 
@@ -108,6 +110,8 @@ impl<E: Entropy> Server<E> {
         let met = match self.allocations.of(&asker.from) {
             None if self.is_nonce_dead(&asker.from, issued) => Met::NoRoom,
             None => Met::No,
+            // Another user's request on this five-tuple changes nothing, however often it comes.
+            Some(allocation) if allocation.owner.username != who.username => Met::No,
             Some(_) => self.met(now, &asker, request, issued),
         };
         match met {
@@ -119,7 +123,7 @@ impl<E: Entropy> Server<E> {
         let answer = check_attributes(request, false)
             .and_then(|()| self.legacy_allocate(now, &asker, who, request, issued));
         self.settle_answer(now, &asker, Some(quota), answer);
-        self.keep_legacy_nonce(&asker, request, issued);
+        self.keep_legacy_nonce(&asker, &user, request, issued);
         self.keep_transaction(&asker, &user, issued);
     }
 
@@ -190,9 +194,12 @@ impl<E: Entropy> Server<E> {
         }
     }
 
-    /// A refresh under a newer nonce makes that the allocation's.
-    fn keep_legacy_nonce(&mut self, asker: &Asker, request: &Request<'_>, issued: Tick) {
-        let Some(allocation) = self.allocations.of_mut(&asker.from) else { return };
+    /// A refresh of the same user under a newer nonce makes that the allocation's.
+    fn keep_legacy_nonce(&mut self, asker: &Asker, user: &Username, request: &Request<'_>, issued: Tick) {
+        let allocation = self.allocations.of_mut(&asker.from);
+        let Some(allocation) = allocation.filter(|allocation| allocation.owner.username == *user) else {
+            return;
+        };
         if let Some(legacy) = allocation.legacy.as_deref_mut().filter(|legacy| issued > legacy.issued) {
             legacy.nonce = request.auth.nonce.unwrap_or_default().into();
             legacy.issued = issued;
@@ -209,16 +216,22 @@ impl<E: Entropy> Server<E> {
         use crate::proto::wire::classify::classify;
         match self.allocations.of(from) {
             Some(allocation) => allocation.dialect,
-            None if classify(bytes, None) == Class::Legacy => Dialect::MsTurn,
+            None if self.config.challenger.legacy && classify(bytes, None) == Class::Legacy => {
+                Dialect::MsTurn
+            }
             None => Dialect::Rfc8656,
         }
     }
 }
 
 impl Allocation {
-    /// The sequence number that a client begins with, as long as it has used none.
-    pub(super) fn first_sequence(&self) -> Option<SequenceNumber> {
-        self.legacy.as_deref().filter(|legacy| !legacy.window.is_used()).map(|legacy| legacy.window.first())
+    /// What the answer to an Allocate tells of the number: that of the request, if it was this allocation's; else the
+    /// one that a client begins with, as long as it has used none.
+    pub(super) fn sequence_told(&self, asked: Option<SequenceNumber>) -> Option<SequenceNumber> {
+        let window = &self.legacy.as_deref()?.window;
+        let first = window.first();
+        let asked = asked.filter(|asked| asked.connection == first.connection);
+        asked.or_else(|| (!window.is_used()).then_some(first))
     }
 
     fn met_transaction(&mut self, now: Now, asker: &Asker, issued: Tick) -> Met {

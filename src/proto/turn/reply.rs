@@ -33,7 +33,6 @@ use crate::proto::wire::rfc8656::integrity::Signature;
 use super::Event;
 use super::Output;
 use super::Server;
-use super::allocation::Allocation;
 use super::retransmit::Key;
 
 /// The bare product name: what a client may know, and an attacker cannot use (RFC 8656 § 21.1.6).
@@ -268,8 +267,9 @@ impl<E: Entropy> Server<E> {
             let rate = self.config.bandwidth_per_allocation;
             response.legacy.bandwidth_kbit_s =
                 rate.and_then(|rate| u32::try_from(rate.bits_per_s() / 1_000).ok());
-            let first = self.allocations.of(&asker.from).and_then(Allocation::first_sequence);
-            response.legacy.sequence = response.legacy.sequence.or(first);
+            if let Some(allocation) = self.allocations.of(&asker.from) {
+                response.legacy.sequence = allocation.sequence_told(asker.legacy.sequence);
+            }
         }
         if outcome == Outcome::Error(ErrorCode::TryAlternate) {
             response.alternate_server = self.alternate_server(&asker.from);

@@ -51,6 +51,50 @@ impl LegacyAttributes {
         Self { version: None, sequence: None, bandwidth_kbit_s: None, service_quality: None };
 }
 
+/// What an allocation is for, as MS-SERVICE-QUALITY says; kept for statistics alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamKind {
+    /// 1, and what a client means that does not say.
+    Audio,
+    /// 2.
+    Video,
+    /// 3.
+    SupplementalVideo,
+    /// 4.
+    Data,
+    /// Any other number.
+    Other,
+}
+
+impl StreamKind {
+    /// Every kind, in the order of the numbers.
+    pub const ALL: [Self; 5] = [Self::Audio, Self::Video, Self::SupplementalVideo, Self::Data, Self::Other];
+
+    /// Of the attribute's value.
+    #[must_use]
+    pub const fn of(service_quality: Option<(u16, u16)>) -> Self {
+        match service_quality {
+            None | Some((1, _)) => Self::Audio,
+            Some((2, _)) => Self::Video,
+            Some((3, _)) => Self::SupplementalVideo,
+            Some((4, _)) => Self::Data,
+            Some(_) => Self::Other,
+        }
+    }
+
+    /// Its word in logs and metrics.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Audio => "audio",
+            Self::Video => "video",
+            Self::SupplementalVideo => "supplemental_video",
+            Self::Data => "data",
+            Self::Other => "other",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,5 +107,13 @@ mod tests {
         assert_eq!(SequenceNumber::read(&bytes), Some(number));
         assert_eq!(SequenceNumber::read(&bytes[..23]), None);
         assert_eq!(SequenceNumber::read(&[&bytes[..], &[0]].concat()), None);
+    }
+
+    #[test]
+    fn a_stream_is_audio_unless_it_is_said_to_be_another() {
+        assert_eq!(StreamKind::of(None), StreamKind::Audio);
+        let said: Vec<_> = (1..=5).map(|number| StreamKind::of(Some((number, 1)))).collect();
+        assert_eq!(said, StreamKind::ALL);
+        assert_eq!(StreamKind::of(Some((0, 0))), StreamKind::Other);
     }
 }

@@ -31,6 +31,7 @@ pub use error::Malformed;
 pub use icmp::Icmp;
 pub use legacy::LegacyAttributes;
 pub use legacy::SequenceNumber;
+pub use legacy::StreamKind;
 pub use request::AuthAttributes;
 pub use request::Method;
 pub use request::PeerAddresses;

@@ -97,11 +97,6 @@ impl<E: Entropy> Server<E> {
         request: &Request<'_>,
     ) -> Result<Answer, Reject> {
         let (peer, relay) = self.legacy_permit(now, asker, request)?;
-        if let Some(allocation) = self.allocations.of_mut(&asker.from)
-            && let Some(legacy) = allocation.legacy.as_deref_mut()
-        {
-            legacy.destination = Some(peer);
-        }
         self.change_table(relay, &TableChange::Destination { relay, peer });
         Ok(Answer::Now(Grant::default()))
     }

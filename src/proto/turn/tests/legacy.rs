@@ -10,6 +10,8 @@ use crate::proto::wire::ms_turn::framing::kind;
 
 use super::*;
 
+mod edges;
+
 /// A legacy client: what a message carries is what the test says, and the key signs it.
 struct Old {
     from: FiveTuple,
