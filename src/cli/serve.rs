@@ -31,7 +31,6 @@ use crate::proto::auth::credential::Credentials;
 use crate::proto::auth::nonce::NonceKey;
 use crate::proto::media::ExternalAddresses;
 use crate::proto::turn;
-use crate::proto::turn::LegacyConfig;
 use crate::proto::turn::Server;
 use crate::proto::types::Entropy as _;
 use crate::proto::types::Secret;
@@ -195,7 +194,7 @@ fn rooms(settings: &Settings, clock: Clock, entropy: &mut SystemEntropy) -> (tur
         nonce_lifetime: settings.nonce_lifetime,
         discovery: settings.discovery,
         third_party: settings.credentials.tokens.third_party(),
-        legacy: true,
+        legacy: settings.ms_turn,
     };
     let turn = turn::Config {
         challenger: challenger.clone(),
@@ -218,7 +217,7 @@ fn rooms(settings: &Settings, clock: Clock, entropy: &mut SystemEntropy) -> (tur
         channels_per_allocation: settings.channels_per_allocation,
         alternate_servers: settings.alternate_servers.clone(),
         mobility: settings.mobility,
-        legacy: LegacyConfig::default(),
+        legacy: settings.legacy,
     };
     let relay = relay::Config {
         workers: settings.workers,

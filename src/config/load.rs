@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::admin::config::LogFormat;
 use crate::admin::config::LogLevel;
 use crate::proto::auth::budget::Exempt;
+use crate::proto::auth::legacy::WrongMac;
 use crate::proto::auth::token::TokenKey;
 use crate::proto::peers::Rule;
 use crate::proto::peers::Unlisted;
@@ -82,6 +83,10 @@ pub struct Checked {
     pub(crate) channels_per_allocation: Located<u32>,
     pub(crate) drain_deadline: Located<Duration>,
     pub(crate) alternate_servers: Vec<Located<SocketAddr>>,
+    pub(crate) ms_turn: Located<bool>,
+    pub(crate) strict_sequence_numbers: Located<bool>,
+    pub(crate) wrong_mac: Located<WrongMac>,
+    pub(crate) mras: Vec<Located<(Secret, Secret)>>,
     listed: Vec<Listed>,
 }
 
@@ -158,6 +163,13 @@ fn read(reader: &mut Reader<'_, '_>, text: &str) -> Checked {
         channels_per_allocation: reader.count("limits.channels_per_allocation"),
         drain_deadline: reader.span("drain.deadline"),
         alternate_servers: reader.plain_endpoints("drain.alternate_servers"),
+        ms_turn: reader.flag("ms_turn.enable"),
+        strict_sequence_numbers: reader.flag("ms_turn.strict_sequence_numbers"),
+        wrong_mac: reader.word(
+            "ms_turn.wrong_mac",
+            &[("401", WrongMac::Unauthenticated), ("431", WrongMac::IntegrityCheckFailure)],
+        ),
+        mras: reader.mras_keys("mras.keys"),
         listed: KEYS.iter().map(|key| listed(key, reader.document, text)).collect(),
     }
 }

@@ -388,6 +388,7 @@ mod tests {
                 secrets: Vec::new(),
                 lifetime_max_s: 60,
                 tokens: TokenConfig::default(),
+                mras: Vec::new(),
             })),
             policy: Arc::new(PolicyBuilder::default().build()),
             relays: vec![RelayAddress { bind: loopback, external: loopback }],

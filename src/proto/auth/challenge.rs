@@ -457,6 +457,7 @@ mod tests {
             secrets: vec![Secret::new(*b"old"), Secret::new(*b"new")],
             lifetime_max_s: 8 * 3_600,
             tokens: TokenConfig::default(),
+            mras: Vec::new(),
         })
     }
 

@@ -28,7 +28,6 @@ use super::challenge::Greeting;
 use super::challenge::SessionKey;
 use super::credential::Authenticated;
 use super::credential::Credentials;
-use super::integrity_key::PasswordAlgorithm;
 use super::nonce::NonceAge;
 
 /// The highest MS-VERSION that this server speaks: 3 would mean SHA-256 in MESSAGE-INTEGRITY, whose layout is not known.
@@ -133,7 +132,7 @@ pub fn authenticate(
     let session = session.filter(|session| session.key.username.as_bytes() == claim.username);
     let client = match session {
         Some(session) => session.key.verified(&request.auth),
-        None => credentials.authenticate(now.unix, &request.auth, PasswordAlgorithm::Md5),
+        None => credentials.authenticate_legacy(now.unix, &request.auth),
     };
     let client = client.filter(|_| claim.realm == challenger.realm.as_bytes()).ok_or(wrong_mac.code())?;
     if let Some((_, issued)) = session.map(|session| session.nonce).filter(|(nonce, _)| *nonce == claim.nonce)
@@ -222,6 +221,7 @@ mod tests {
             secrets: vec![Secret::new(*b"a shared secret")],
             lifetime_max_s: 8 * 3_600,
             tokens: TokenConfig::default(),
+            mras: Vec::new(),
         })
     }
 

@@ -5,6 +5,7 @@ pub mod challenge;
 pub mod credential;
 pub mod integrity_key;
 pub mod legacy;
+pub mod mras;
 pub mod nonce;
 pub mod ticket;
 pub mod token;

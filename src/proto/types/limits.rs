@@ -93,6 +93,10 @@ pub const TOKEN_MAC_KEY_MAX: usize = 64;
 pub const TOKEN_CLOCK_LEEWAY: Duration = Duration::from_secs(5);
 /// The server's name that tokens are made for, in bytes.
 pub const SERVER_NAME_MAX: usize = 253;
+/// Pairs of keys for MRAS credentials.
+pub const MRAS_KEYS_MAX: usize = 8;
+/// Times that one MRAS credential is drawn, until no client would cut it.
+pub const MRAS_DRAWS_MAX: u64 = 64;
 /// Keys for tokens.
 pub const TOKEN_KEYS_MAX: usize = 64;
 /// Comprehension-required attributes named in one 420; the rest of a longer list is left out.

@@ -125,6 +125,7 @@ impl World {
                 secrets: vec![Secret::new(SECRET)],
                 lifetime_max_s: 8 * 3_600,
                 tokens: TokenConfig::default(),
+                mras: Vec::new(),
             })),
             policy: Arc::new(
                 PolicyBuilder {

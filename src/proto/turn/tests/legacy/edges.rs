@@ -3,6 +3,10 @@
 use std::net::SocketAddr;
 
 use crate::proto::auth::credential::mint;
+use crate::proto::auth::integrity_key::PasswordAlgorithm;
+use crate::proto::auth::integrity_key::integrity_key;
+use crate::proto::auth::mras::MrasKey;
+use crate::proto::auth::mras::TokenVersion;
 use crate::proto::peers::PolicyBuilder;
 use crate::proto::turn::tests::reconfigure::reconfigure;
 use crate::proto::types::Rate;
@@ -244,6 +248,83 @@ fn when_the_session_is_over_nothing_goes_on() {
     carol.send(&mut world, "8.8.8.8:53", b"x");
     assert_eq!(world.sent, []);
     assert_eq!(carol.allocate(&mut world, None).code(), 401);
+}
+
+fn mras_keys(number: u8) -> MrasKey {
+    MrasKey::new(&Secret::new([number; 20]), &Secret::new([number + 100; 20]))
+}
+
+fn with_mras(keys: &[u8]) -> Arc<Credentials> {
+    Arc::new(Credentials::new(CredentialConfig {
+        realm: REALM.into(),
+        users: Vec::new(),
+        secrets: Vec::new(),
+        lifetime_max_s: 8 * 3_600,
+        tokens: TokenConfig::default(),
+        mras: keys.iter().map(|number| mras_keys(*number)).collect(),
+    }))
+}
+
+/// A client with a token of the keys `number`, good for `seconds` from now.
+fn bearer(world: &World, at: u16, number: u8, identity: &[u8], seconds: u64) -> Old {
+    let token = mras_keys(number).mint(TokenVersion::V2, identity, world.now().unix + seconds);
+    let old = Old::alice(world, at);
+    let key = integrity_key(PasswordAlgorithm::Md5, &token.username, REALM.as_bytes(), &token.password);
+    Old { username: token.username.into(), key, ..old }
+}
+
+#[test]
+fn a_token_is_good_for_new_allocations_until_it_ends_and_for_what_it_made_thereafter() {
+    let mut world = World::with(|config| config.credentials = with_mras(&[1]));
+    let mut alice = bearer(&world, 1, 1, b"alice", 480 * 60);
+    assert_eq!(alice.allocate(&mut world, None).code(), 0);
+    assert_eq!(alice.set_destination(&mut world, "8.8.8.8:53").code(), 0);
+    let mut short = bearer(&world, 2, 1, b"alice", 0);
+    assert_eq!(short.allocate(&mut world, None).code(), 0);
+    let leeway = limits::CREDENTIAL_CLOCK_LEEWAY.as_secs();
+    world.pass(leeway + 1);
+    assert_eq!(short.allocate(&mut world, None).code(), 0, "a refresh is judged by the key it has");
+    let mut late = bearer(&world, 3, 1, b"alice", 0);
+    world.pass(leeway + 1);
+    assert_eq!(late.allocate(&mut world, None).code(), 401);
+    assert_eq!(bearer(&world, 4, 1, b"alice", 480 * 60 + leeway + 1).allocate(&mut world, None).code(), 401);
+    assert_eq!(bearer(&world, 5, 2, b"alice", 60).allocate(&mut world, None).code(), 401, "foreign keys");
+}
+
+#[test]
+fn tokens_of_one_identity_share_its_quota() {
+    let mut world = World::with(|config| {
+        config.credentials = with_mras(&[1]);
+        config.allocations_per_user = 1;
+    });
+    assert_eq!(bearer(&world, 1, 1, b"alice", 600).allocate(&mut world, None).code(), 0);
+    assert_eq!(bearer(&world, 2, 1, b"alice", 900).allocate(&mut world, None).code(), 486);
+    assert_eq!(bearer(&world, 3, 1, b"bob", 600).allocate(&mut world, None).code(), 0);
+}
+
+#[test]
+fn a_new_configuration_brings_new_keys_and_leaves_live_what_lives() {
+    let mut world = World::with(|config| config.credentials = with_mras(&[1]));
+    let mut alice = bearer(&world, 1, 1, b"alice", 6_000);
+    assert_eq!(alice.allocate(&mut world, None).code(), 0);
+    let new = with_mras(&[2]);
+    reconfigure(&mut world, |to| {
+        to.credentials = new;
+        to.legacy.wrong_mac = WrongMac::IntegrityCheckFailure;
+    });
+    assert_eq!(alice.allocate(&mut world, None).code(), 0);
+    assert_eq!(bearer(&world, 2, 1, b"alice", 600).allocate(&mut world, None).code(), 431);
+    assert_eq!(bearer(&world, 3, 2, b"alice", 600).allocate(&mut world, None).code(), 0);
+}
+
+#[test]
+fn a_token_is_no_credential_of_the_other_dialect() {
+    let mut world = World::with(|config| config.credentials = with_mras(&[1]));
+    let Old { username, key, .. } = bearer(&world, 1, 1, b"alice", 600);
+    let mut client = Client { username, key, ..Client::alice(&world, 1) };
+    let request = client.request(Method::Allocate, udp);
+    let reply = world.send(client.from, &request).expect("an answer");
+    assert_eq!(told(&reply).code, 401);
 }
 
 #[test]
