@@ -79,11 +79,20 @@ pub(super) fn frame(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use crate::proto::media::Bandwidth;
+    use crate::proto::media::Bucket;
+    use crate::proto::media::ExternalAddresses;
     use crate::proto::media::FromPeer;
     use crate::proto::media::TableChange;
+    use crate::proto::media::TableConfig;
     use crate::proto::media::fixture::*;
     use crate::proto::media::forward::from_client;
     use crate::proto::media::forward::from_peer;
+    use crate::proto::peers::PolicyBuilder;
+    use crate::proto::types::Rate;
     use crate::proto::types::limits::DATAGRAM_MAX;
     use crate::proto::wire::DATA_HEADER_MAX;
     use crate::proto::wire::ms_turn::framing;
@@ -240,6 +249,60 @@ mod tests {
             come(&world(), 0, "203.0.113.2:2001", &[&fits[..], &[9]].concat()),
             Err(DropReason::TooLarge)
         );
+    }
+
+    #[test]
+    fn bare_data_is_counted_and_held_to_the_bandwidth_and_so_is_what_a_send_carries() {
+        let rate = Rate::new(200_000, Duration::from_secs(1)).unwrap();
+        let data = [7; 972];
+        for by_send in [false, true] {
+            let mut table = table(false);
+            let TableChange::Insert(mut new) =
+                insert_legacy(RELAY, client(CLIENT), "198.51.100.1:50000", 1_000)
+            else {
+                unreachable!("insert makes an Insert")
+            };
+            new.bandwidth = Bandwidth { allocation: Some(Bucket::new(rate)), user: None };
+            table.apply(TableChange::Insert(new));
+            table.apply(permit(RELAY, "203.0.113.2", 800));
+            table.apply(TableChange::Destination { relay: RELAY, peer: peer(DESTINATION) });
+            let send = |table: &Table| match by_send {
+                true => sent_to_peer(table, at(0), RELAY, peer(DESTINATION), data.len()).map(|_| ()),
+                false => ask(table, 0, &data).map(|_| ()),
+            };
+            let passed = (0..100).take_while(|_| send(&table).is_ok()).count();
+            assert_eq!(passed, 25, "25,000 bytes with their headers");
+            assert_eq!(send(&table), Err(DropReason::AllocationBandwidth));
+            let counters = table.counters(RELAY).unwrap();
+            assert_eq!((counters.to_peer_packets, counters.to_peer_bytes), (25, 25 * 972));
+        }
+    }
+
+    #[test]
+    fn an_own_relay_behind_a_nat_is_reached_as_it_is_bound_and_known_as_it_is_named() {
+        let pair = ("10.0.0.5".parse().unwrap(), "198.51.100.1".parse().unwrap());
+        let policy =
+            PolicyBuilder { own: vec![pair.0, pair.1], relay: vec![pair.1], ..PolicyBuilder::default() };
+        let mut table = Table::new(TableConfig {
+            policy: Arc::new(policy.build()),
+            strict_permissions: false,
+            hash_seeds: [1, 2, 3, 4],
+            external: ExternalAddresses::new([pair]),
+        });
+        let other = "198.51.100.1:50001";
+        for change in [
+            insert_legacy(RELAY, client(CLIENT), "198.51.100.1:50000", 1_000),
+            TableChange::OwnRelay { address: socket(other), live: true },
+            permit(RELAY, "198.51.100.1", 800),
+            TableChange::Destination { relay: RELAY, peer: peer(other) },
+        ] {
+            table.apply(change);
+        }
+        let bound = peer("10.0.0.5:50001");
+        assert_eq!(ask(&table, 0, b"hi"), Ok((bound, b"hi".to_vec())));
+        assert_eq!(sent_to_peer(&table, at(0), RELAY, peer(other), 2), Ok(bound));
+        assert_eq!(come(&table, 0, "10.0.0.5:50001", b"hi"), Ok(b"hi".to_vec()), "the destination itself");
+        assert_eq!(sent_to_peer(&table, at(0), RELAY, bound, 2), Err(DropReason::NoPermission));
     }
 
     #[test]

@@ -197,6 +197,7 @@ fn an_allocation_is_made_told_in_the_dialect_s_own_attributes_and_refreshed_to_t
     world.pass(540);
     let refreshed = alice.allocate(&mut world, None);
     assert_eq!((refreshed.code(), refreshed.value(attribute::MAPPED_ADDRESS)), (0, Some(&expected[..])));
+    assert!(refreshed.value(attribute::XOR_MAPPED_ADDRESS).is_some());
     world.pass(599);
     assert_eq!(world.ends(), []);
     world.pass(1);
@@ -306,6 +307,7 @@ fn a_forbidden_peer_gets_nothing_from_a_send_however_it_is_asked() {
         world.changes.clear();
         assert_eq!(alice.send(&mut world, to, b"x"), None, "{to}");
         assert_eq!((world.changes.len(), world.sent.len()), (0, 0), "{to}");
+        assert!(matches!(world.events.last(), Some(Event::Discarded)), "and it is counted");
     }
     let reached = "8.8.8.8:9";
     alice.send(&mut world, reached, b"x");

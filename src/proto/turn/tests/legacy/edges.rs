@@ -147,6 +147,8 @@ fn a_destination_of_ipv6_cannot_be_reached_from_the_ipv4_address_that_every_clie
     let made = allocate_with(&mut alice, &mut world, &wishes);
     assert_eq!((made.code(), made.number(attribute::MS_VERSION)), (0, Some(2)));
     assert!(relayed(&made).is_ipv4(), "version 2 has nothing else");
+    let refreshed = allocate_with(&mut alice, &mut world, &wishes);
+    assert_eq!((refreshed.code(), relayed(&refreshed)), (0, relayed(&made)));
     world.changes.clear();
     let address = [&[0, 2, 0, 53, 0x26, 0x06, 0x47][..], &[0; 12], &[1]].concat();
     let user = alice.username.clone();
@@ -344,6 +346,7 @@ fn while_the_port_is_being_opened_one_answer_does_for_copies_and_nothing_else_is
     let message = alice.allocate_message(None);
     assert_eq!(alice.ask(&mut world, &message), None);
     assert_eq!(alice.ask(&mut world, &message), None);
+    assert_eq!(dropped_as_replays(&world), 0, "it is no replay");
     assert_eq!(alice.allocate(&mut world, None).code(), 437);
     let within = alice.within(kind::SET_ACTIVE_DESTINATION, "8.8.8.8:53", None, None);
     assert_eq!(alice.ask(&mut world, &within).expect("an answer").code(), 437, "it does not live yet");
@@ -372,6 +375,56 @@ fn who_never_counts_has_a_bounded_number_of_requests_under_one_nonce() {
     let message = alice.within(kind::SEND, "8.8.8.8:53", Some(b"x"), None);
     alice.ask(&mut world, &message);
     assert_eq!(world.sent.len(), limits::TRANSACTIONS_PER_NONCE_MAX);
+}
+
+#[test]
+fn a_newer_nonce_stays_the_allocation_s_whatever_is_sent_with_an_older_one() {
+    let mut world = World::new();
+    let mut alice = Old::alice(&world, 1);
+    alice.allocate(&mut world, Some(3_600));
+    let older = alice.nonce.clone();
+    world.pass(600);
+    let newer = Old::alice(&world, 1).nonce;
+    alice.nonce.clone_from(&newer);
+    assert_eq!(alice.allocate(&mut world, Some(3_600)).code(), 0);
+    alice.nonce = older;
+    let number = alice.next_number();
+    let numbered = vec![(attribute::MS_SEQUENCE_NUMBER, &number[..])];
+    assert_eq!(allocate_with(&mut alice, &mut world, &numbered).code(), 0, "it is younger than an hour");
+    world.pass(590);
+    alice.nonce = newer;
+    assert_eq!(alice.allocate(&mut world, Some(3_600)).code(), 0);
+    world.pass(3_500);
+    assert_eq!(alice.allocate(&mut world, Some(3_600)).code(), 0, "an hour later it is still good");
+}
+
+#[test]
+fn what_an_allocate_must_not_say_is_answered_and_makes_nothing() {
+    let mut world = World::new();
+    let mut alice = Old::alice(&world, 1);
+    let unknown = allocate_with(&mut alice, &mut world, &vec![(0x0019, &[17, 0, 0, 0])]);
+    assert_eq!((unknown.code(), unknown.value(attribute::UNKNOWN_ATTRIBUTES)), (420, Some(&[0, 0x19][..])));
+    let bad = allocate_with(&mut alice, &mut world, &vec![(attribute::LIFETIME, &[1, 2])]);
+    assert_eq!(bad.code(), 400);
+    assert_eq!(world.server.occupancy().allocations, 0);
+    assert_eq!(alice.allocate(&mut world, None).code(), 0);
+}
+
+#[test]
+fn a_send_without_data_sends_nothing_and_a_wrong_mac_gets_no_new_nonce() {
+    let mut world = World::new();
+    let mut alice = Old::alice(&world, 1);
+    alice.allocate(&mut world, None);
+    let number = alice.next_number();
+    let empty = alice.within(kind::SEND, "8.8.8.8:53", None, Some(number));
+    assert_eq!(alice.ask(&mut world, &empty), None);
+    assert_eq!(world.sent, []);
+    let number = alice.next_number();
+    let mut forged = alice.within(kind::SET_ACTIVE_DESTINATION, "8.8.8.8:53", None, Some(number));
+    *forged.last_mut().expect("a MAC") ^= 1;
+    let refused = alice.ask(&mut world, &forged).expect("an answer");
+    assert_eq!((refused.kind, refused.code()), (kind::SET_ACTIVE_DESTINATION_ERROR, 401));
+    assert_eq!(refused.value(attribute::NONCE), None, "within an allocation there is no use for one");
 }
 
 #[test]
