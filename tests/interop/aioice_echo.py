@@ -107,4 +107,5 @@ def test():
         proved("aioice gets no relayed candidate with a credential that has ended")
 
 
-harness.main(test)
+if __name__ == "__main__":
+    harness.main(test)

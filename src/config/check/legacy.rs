@@ -15,13 +15,13 @@ impl Rules<'_> {
         let Located { value: realm, span } = &checked.realm;
         if checked.ms_turn.value && realm.len() > REALM_MAX {
             let rule = format!("clients that speak [MS-TURN] take a realm of at most {REALM_MAX} bytes");
-            self.warning("realm", span, rule, "write a shorter one, or ms_turn.enable = false");
+            self.warning("realm", span, rule, "write a shorter one, or ms_turn.enable = false where there is no such client");
         }
         if !checked.ms_turn.value && !checked.mras.is_empty() {
             let span = self.span_of("mras.keys");
             let rule =
                 "MRAS credentials are for clients that speak [MS-TURN], which ms_turn.enable shuts out";
-            self.warning("mras.keys", &span, rule, "remove the keys, or ms_turn.enable = false");
+            self.warning("mras.keys", &span, rule, "remove the keys, or write ms_turn.enable = true");
         }
         if checked.mras.len() > limits::MRAS_KEYS_MAX {
             let span = self.span_of("mras.keys");
