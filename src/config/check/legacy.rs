@@ -2,7 +2,6 @@
 
 use crate::config::read::Located;
 use crate::proto::types::limits;
-use crate::proto::wire::ms_turn::attributes::REALM_MAX;
 
 use super::Rules;
 
@@ -13,9 +12,15 @@ impl Rules<'_> {
     pub(super) fn mras(&mut self) {
         let checked = self.checked;
         let Located { value: realm, span } = &checked.realm;
-        if checked.ms_turn.value && realm.len() > REALM_MAX {
-            let rule = format!("clients that speak [MS-TURN] take a realm of at most {REALM_MAX} bytes");
-            self.warning("realm", span, rule, "write a shorter one, or ms_turn.enable = false where there is no such client");
+        if checked.ms_turn.value && realm.len() > limits::LEGACY_TEXT_MAX {
+            let max = limits::LEGACY_TEXT_MAX;
+            let rule = format!("clients that speak [MS-TURN] take a realm of at most {max} bytes");
+            self.warning(
+                "realm",
+                span,
+                rule,
+                "write a shorter one, or ms_turn.enable = false where there is no such client",
+            );
         }
         if !checked.ms_turn.value && !checked.mras.is_empty() {
             let span = self.span_of("mras.keys");

@@ -93,6 +93,8 @@ pub const TOKEN_MAC_KEY_MAX: usize = 64;
 pub const TOKEN_CLOCK_LEEWAY: Duration = Duration::from_secs(5);
 /// The server's name that tokens are made for, in bytes.
 pub const SERVER_NAME_MAX: usize = 253;
+/// REALM and NONCE of [MS-TURN] in bytes.
+pub const LEGACY_TEXT_MAX: usize = 128;
 /// Pairs of keys for MRAS credentials.
 pub const MRAS_KEYS_MAX: usize = 8;
 /// Times that one MRAS credential is drawn, until no client would cut it.

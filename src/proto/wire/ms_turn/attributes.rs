@@ -1,5 +1,7 @@
 //! Attribute types ([MS-TURN] § 2.2.2), and those of their values that RFC 8656 does not know.
 
+use crate::proto::types::limits::LEGACY_TEXT_MAX;
+
 use super::super::rfc8656::attributes as shared;
 
 /// MAPPED-ADDRESS. In the answer to an Allocate: the relayed transport address.
@@ -41,10 +43,10 @@ pub const MS_SEQUENCE_NUMBER: u16 = 0x8050;
 /// MS-SERVICE-QUALITY: what kind of stream.
 pub const MS_SERVICE_QUALITY: u16 = 0x8055;
 
-/// USERNAME, REALM and NONCE in bytes: [MS-TURN] bounds the last two by 128, and every client does.
-pub const REALM_MAX: usize = 128;
-/// NONCE in bytes.
-pub const NONCE_MAX: usize = 128;
+/// REALM in bytes ([MS-TURN] § 2.2.2.14).
+pub const REALM_MAX: usize = LEGACY_TEXT_MAX;
+/// NONCE in bytes ([MS-TURN] § 2.2.2.13).
+pub const NONCE_MAX: usize = LEGACY_TEXT_MAX;
 
 /// The first type that a receiver may ignore ([MS-TURN] § 2.2.2).
 const OPTIONAL: u16 = 0x8000;
