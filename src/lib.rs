@@ -12,6 +12,9 @@ pub mod net;
 pub mod relay;
 
 #[cfg(feature = "server")]
+pub mod mras;
+
+#[cfg(feature = "server")]
 pub mod control;
 
 #[cfg(feature = "server")]

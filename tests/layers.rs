@@ -55,6 +55,7 @@ const ROOMS: &[Room] = &[
             "net",
         ],
     },
+    Room { name: "mras", may_use: &["proto::types", "proto::auth"] },
     Room {
         name: "control",
         may_use: &[

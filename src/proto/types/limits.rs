@@ -93,6 +93,14 @@ pub const TOKEN_MAC_KEY_MAX: usize = 64;
 pub const TOKEN_CLOCK_LEEWAY: Duration = Duration::from_secs(5);
 /// The server's name that tokens are made for, in bytes.
 pub const SERVER_NAME_MAX: usize = 253;
+/// The XML of one request for MRAS credentials, in bytes.
+pub const MRAS_BODY_MAX: usize = 65_536;
+/// Credentials in one such request ([MS-AVEDGEA] schema).
+pub const MRAS_CREDENTIALS_MAX: usize = 100;
+/// Start line and headers of one SIP request, in bytes.
+pub const SIP_HEAD_MAX: usize = 8_192;
+/// Headers of one SIP request.
+pub const SIP_HEADERS_MAX: usize = 64;
 /// REALM and NONCE of [MS-TURN] in bytes.
 pub const LEGACY_TEXT_MAX: usize = 128;
 /// Pairs of keys for MRAS credentials.
