@@ -91,6 +91,10 @@ def test():
                 said, code = call(program, server, "udp", credential=legacy.minted(pair, f"user {number}"), count=2)
                 check(code == 0, f"token {number}: {said}")
             proved(f"libnice with MRAS tokens, udp: {COUNT} datagrams each way, and 20 calls with 20 tokens")
+            for cut, expected in ((False, 0), (True, 3)):
+                said, code = call(program, server, "udp", credential=legacy.handmade(pair, cut), count=2)
+                check(code == expected, f"a token made by another program, cut by libnice: {cut}: {said}")
+            proved("a token of another program opens a call; one that libnice cuts does not, and none such is minted")
             said, code = call(program, server, "udp", credential=(token[0], bytes(range(1, 21))))
             check(code == 3 and said["all_ms"] < 1_000, f"a wrong password of a token is known: {said}")
             with calling(server) as browser:
