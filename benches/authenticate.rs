@@ -59,6 +59,7 @@ fn main() {
         secrets: vec![Secret::new(*b"first secret"), Secret::new(*b"second secret")],
         lifetime_max_s: 28_800,
         tokens: TokenConfig::default(),
+        mras: Vec::new(),
     });
     let challenger = Challenger {
         realm: REALM.into(),
@@ -66,6 +67,7 @@ fn main() {
         nonce_lifetime: Duration::from_secs(3_600),
         discovery: Discovery::default(),
         third_party: None,
+        legacy: false,
     };
     let from = FiveTuple {
         client: ClientAddr::new(([192, 0, 2, 1], 50_000).into()),

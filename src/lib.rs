@@ -17,6 +17,7 @@ pub mod relay;
 
 #[cfg(feature = "server")]
 pub mod listen;
+pub mod mras;
 
 #[cfg(feature = "server")]
 pub mod control;

@@ -10,6 +10,7 @@ missing_packages() {
     have nft || echo nftables
     have ip || echo iproute2
     have valgrind || echo valgrind
+    pkg-config --exists nice 2>/dev/null || echo libnice-dev gcc pkg-config
     have node || echo nodejs
     have npm || echo npm
     if ! have python3; then

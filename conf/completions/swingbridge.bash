@@ -68,7 +68,7 @@ _swingbridge() {
             return 0
             ;;
         swingbridge__subcmd__credential)
-            opts="-h --secret --secret-file --user --ttl --mac --format --host --help"
+            opts="-h --secret --secret-file --user --ttl --mac --format --host --mras --key1-file --key2-file --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -99,6 +99,14 @@ _swingbridge() {
                     return 0
                     ;;
                 --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key1-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key2-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -54,4 +54,7 @@ complete -c swingbridge -n "__fish_swingbridge_using_subcommand credential" -l f
 json\t'For programs'
 ice-servers\t'For `new RTCPeerConnection({iceServers: ...})`'"
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand credential" -l host -d 'The server\'s name or address as clients reach it, with a port unless that is 3478; for ice-servers' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand credential" -l key1-file -d 'A file that holds the first key; without it, the environment variable SWINGBRIDGE_MRAS_KEY1' -r -F
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand credential" -l key2-file -d 'A file that holds the second key; without it, the environment variable SWINGBRIDGE_MRAS_KEY2' -r -F
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand credential" -l mras -d 'Make an MRAS credential, for clients of Office Communicator: of two keys instead of a secret, written in base64'
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand credential" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -204,6 +204,7 @@ pub fn event(happened: &Event) {
         Event::AnswerRepeated => trace!("answer repeated"),
         Event::Discarded => trace!("message discarded"),
         Event::ReplayDropped => trace!("replayed request dropped"),
+        Event::LegacyMade { stream } => debug!(stream = stream.word(), "allocation speaks MS-TURN"),
         Event::DrainBegun { allocations } => info!(allocations, "draining: no new allocation is made"),
         Event::EndingAll { allocations } => info!(allocations, "ending every allocation"),
         Event::Reconfigured { permissions, channels } => {
@@ -266,6 +267,10 @@ const fn reason_phrase(code: ErrorCode) -> &'static str {
         ErrorCode::Unauthenticated => "Unauthenticated",
         ErrorCode::Forbidden => "Forbidden",
         ErrorCode::UnknownAttribute => "Unknown Attribute",
+        ErrorCode::IntegrityCheckFailure => "Integrity Check Failure",
+        ErrorCode::MissingUsername => "Missing Username",
+        ErrorCode::MissingRealm => "Missing Realm",
+        ErrorCode::MissingNonce => "Missing Nonce",
         ErrorCode::AllocationMismatch => "Allocation Mismatch",
         ErrorCode::StaleNonce => "Stale Nonce",
         ErrorCode::MobilityForbidden => "Mobility Forbidden",
@@ -505,6 +510,7 @@ mod tests {
             Event::DrainBegun { allocations: 5 },
             Event::EndingAll { allocations: 4 },
             Event::Reconfigured { permissions: 2, channels: 1 },
+            Event::LegacyMade { stream: crate::proto::wire::StreamKind::Video },
         ]
     }
 

@@ -17,6 +17,7 @@ use crate::control::view::ControlSnapshot;
 use crate::control::view::METHOD_WORDS;
 use crate::control::view::OPEN_FAILURES;
 use crate::control::view::OUTCOMES;
+use crate::control::view::STREAM_WORDS;
 use crate::control::view::outcome_word;
 use crate::proto::media::DropReason;
 use crate::proto::turn::EndReason;
@@ -135,11 +136,19 @@ impl Scrape {
         for (reason, count) in EndReason::ALL.iter().zip(control.ended) {
             ended = ended.with([("reason", reason.word().to_owned())], count);
         }
+        let mut legacy = Family::new(
+            "swingbridge_legacy_allocations_made_total",
+            "Allocations made for clients that speak MS-TURN, by what they are for",
+        );
+        for (stream, count) in STREAM_WORDS.iter().zip(control.legacy_made) {
+            legacy = legacy.with([("stream", (*stream).to_owned())], count);
+        }
         vec![
             Family::new("swingbridge_allocations", "Allocations that live").with([], control.live),
             Family::new("swingbridge_allocations_made_total", "Allocations made").with([], control.made),
             refused,
             ended,
+            legacy,
         ]
     }
 
@@ -421,6 +430,7 @@ mod tests {
             "swingbridge_control_silent_milliseconds 500",
             "swingbridge_allocations 3",
             "swingbridge_allocations_made_total 5",
+            "swingbridge_legacy_allocations_made_total{stream=\"video\"} 1",
             "swingbridge_ports{state=\"free\"} 9990",
             "swingbridge_ports{state=\"quarantined\"} 4",
             "swingbridge_worker_live{worker=\"0\"} 1",
@@ -517,6 +527,7 @@ mod tests {
                 live: 3,
                 made: 5,
                 ended: [1, 1, 0, 0, 0],
+                legacy_made: [2, 1, 0, 0, 0],
                 ports: Ports { free: 9_990, used: 6, reserved: 0, quarantined: 4 },
                 last_alive: Some(Tick::from_millis(61_000)),
                 ..ControlSnapshot::default()

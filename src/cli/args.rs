@@ -77,6 +77,9 @@ Examples:
       An array for a web page: new RTCPeerConnection({iceServers: ...}).
   SWINGBRIDGE_SECRET=... swingbridge credential --user alice --format json
       The same for programs.
+  swingbridge credential --mras --key1-file mras1.key --key2-file mras2.key \\
+      --user sip:alice@example.com
+      A pair for a client of Office Communicator.
 
 Other users of this machine can see a command line: prefer --secret-file or
 SWINGBRIDGE_SECRET to --secret.
@@ -166,6 +169,15 @@ pub struct CredentialArgs {
     /// The server's name or address as clients reach it, with a port unless that is 3478; for ice-servers.
     #[arg(long, value_name = "HOST[:PORT]", required_if_eq("format", "ice-servers"))]
     pub host: Option<String>,
+    /// Make an MRAS credential, for clients of Office Communicator: of two keys instead of a secret, written in base64.
+    #[arg(long, conflicts_with_all = ["secret", "secret_file", "mac", "host"])]
+    pub mras: bool,
+    /// A file that holds the first key; without it, the environment variable SWINGBRIDGE_MRAS_KEY1.
+    #[arg(long, value_name = "FILE", requires = "mras")]
+    pub key1_file: Option<PathBuf>,
+    /// A file that holds the second key; without it, the environment variable SWINGBRIDGE_MRAS_KEY2.
+    #[arg(long, value_name = "FILE", requires = "mras")]
+    pub key2_file: Option<PathBuf>,
 }
 
 /// The MAC behind a password.

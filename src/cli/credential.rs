@@ -26,6 +26,8 @@ use super::args::CredentialFormat;
 use super::args::CredentialMac;
 use super::output;
 
+mod mras;
+
 const SECRET_VARIABLE: &str = "SWINGBRIDGE_SECRET";
 
 /// Prints a credential.
@@ -37,13 +39,18 @@ pub(crate) fn run(args: CredentialArgs) -> Exit {
 }
 
 fn credential(args: CredentialArgs) -> Result<String, String> {
-    let CredentialArgs { secret, secret_file, user, ttl, mac, format, host } = args;
+    let CredentialArgs { secret, secret_file, user, ttl, mac, format, host, mras, key1_file, key2_file } =
+        args;
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_err(|_| "this machine's clock stands before 1970")?;
     let expires_unix = expiry(now.as_secs(), ttl)?;
     let user = prepare("--user", &user).map_err(|why| format!("{}\n  help: {}", why.rule, why.fix))?;
     check_user(&user, expires_unix)?;
+    if mras {
+        let keys = mras::Keys::find(key1_file.as_deref(), key2_file.as_deref())?;
+        return mras::credential(&keys, &user, expires_unix, ttl, format);
+    }
     let mac = match mac {
         CredentialMac::Sha1 => PasswordMac::Sha1,
         CredentialMac::Sha256 => PasswordMac::Sha256,
@@ -87,8 +94,7 @@ fn find_secret(argument: Option<String>, file: Option<&Path>) -> Result<Secret, 
     let bytes = if let Some(text) = argument {
         text.into_bytes()
     } else if let Some(path) = file {
-        let read = OperatingSystem::beside(Path::new("")).file(path);
-        read.map_err(|error| format!("the file `{}` cannot be read: {error}", path.display()))?.trimmed()
+        secret_of_file(path)?
     } else {
         let value = env::var_os(SECRET_VARIABLE).ok_or_else(|| {
             format!(
@@ -102,6 +108,11 @@ fn find_secret(argument: Option<String>, file: Option<&Path>) -> Result<Secret, 
         return Err("the secret is empty\n  help: make one with `openssl rand -hex 32`".to_owned());
     }
     Ok(Secret::new(bytes))
+}
+
+fn secret_of_file(path: &Path) -> Result<Vec<u8>, String> {
+    let read = OperatingSystem::beside(Path::new("")).file(path);
+    Ok(read.map_err(|error| format!("the file `{}` cannot be read: {error}", path.display()))?.trimmed())
 }
 
 /// `host` with a port, as it stands in a URI (RFC 7065 § 3).

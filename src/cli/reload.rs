@@ -166,6 +166,7 @@ impl Running {
             allocations_per_user: settings.allocations_per_user,
             allocations_per_address: settings.allocations_per_address,
             mobility: settings.mobility,
+            legacy: settings.legacy,
         }
     }
 }

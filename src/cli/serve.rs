@@ -239,6 +239,7 @@ fn rooms(settings: &Settings, clock: Clock, entropy: &mut SystemEntropy) -> (tur
         nonce_lifetime: settings.nonce_lifetime,
         discovery: settings.discovery,
         third_party: settings.credentials.tokens.third_party(),
+        legacy: settings.ms_turn,
     };
     let turn = turn::Config {
         challenger: challenger.clone(),
@@ -261,6 +262,7 @@ fn rooms(settings: &Settings, clock: Clock, entropy: &mut SystemEntropy) -> (tur
         channels_per_allocation: settings.channels_per_allocation,
         alternate_servers: settings.alternate_servers.clone(),
         mobility: settings.mobility,
+        legacy: settings.legacy,
     };
     let relay = relay::Config {
         workers: settings.workers,

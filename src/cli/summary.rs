@@ -38,6 +38,9 @@ impl fmt::Display for Summary<'_> {
         self.relays(f)?;
         row(f, "path", &format!("sockets (one per allocation), {} workers", settings.workers))?;
         row(f, "realm", &settings.realm)?;
+        if settings.ms_turn {
+            row(f, "legacy", &legacy(settings.credentials.mras.len()))?;
+        }
         row(f, "peers", peers(settings.policy.default))?;
         self.limits(f)?;
         match settings.admin {
@@ -50,6 +53,16 @@ impl fmt::Display for Summary<'_> {
         }
         self.ice_servers(f)
     }
+}
+
+/// What clients of the old dialect find.
+fn legacy(mras: usize) -> String {
+    let pairs = match mras {
+        0 => "no MRAS keys".to_owned(),
+        1 => "1 pair of MRAS keys".to_owned(),
+        pairs => format!("{pairs} pairs of MRAS keys"),
+    };
+    format!("MS-TURN (Office Communicator) is spoken on the same ports, {pairs}")
 }
 
 impl Summary<'_> {

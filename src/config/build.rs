@@ -12,11 +12,13 @@ use crate::admin::config::LogLevel;
 use crate::net::Certificate;
 use crate::proto::auth::budget::Exempt;
 use crate::proto::auth::credential::CredentialConfig;
+use crate::proto::auth::mras::MrasKey;
 use crate::proto::auth::token::TokenConfig;
 use crate::proto::binding::Discovery;
 use crate::proto::binding::Endpoint;
 use crate::proto::binding::Quartet;
 use crate::proto::peers::PolicyBuilder;
+use crate::proto::turn::LegacyConfig;
 use crate::proto::turn::RelayAddress;
 use crate::proto::types::ChannelNumber;
 use crate::proto::types::Family;
@@ -157,6 +159,10 @@ pub struct Settings {
     pub streams_total: u32,
     /// Connections of one client IP address (IPv6: /64); 0 for no limit.
     pub streams_per_address: u32,
+    /// Whether [MS-TURN] is spoken.
+    pub ms_turn: bool,
+    /// How strictly it is read.
+    pub legacy: LegacyConfig,
 }
 
 impl Checked {
@@ -189,6 +195,11 @@ impl Checked {
                 server_name: self.server_name.value.as_str().into(),
                 keys: self.oauth.into_iter().map(|key| key.value).collect(),
             },
+            mras: self
+                .mras
+                .iter()
+                .map(|Located { value: (key1, key2), .. }| MrasKey::new(key1, key2))
+                .collect(),
         };
         Settings {
             realm: self.realm.value.into(),
@@ -226,6 +237,11 @@ impl Checked {
             channels_per_allocation: self.channels_per_allocation.value as usize,
             drain_deadline: self.drain_deadline.value,
             alternate_servers: self.alternate_servers.into_iter().map(|server| server.value).collect(),
+            ms_turn: self.ms_turn.value,
+            legacy: LegacyConfig {
+                strict_sequence_numbers: self.strict_sequence_numbers.value,
+                wrong_mac: self.wrong_mac.value,
+            },
         }
     }
 

@@ -14,6 +14,7 @@ use super::read::Mapped;
 use super::value::show_span;
 
 mod discovery;
+mod legacy;
 mod streams;
 
 /// Adds to `problems` what is wrong with `checked`, which was read from `document`.
@@ -44,6 +45,7 @@ impl Rules<'_> {
         self.credentials();
         self.users();
         self.oauth();
+        self.mras();
         self.lifetimes();
         self.admin();
         self.counts();
@@ -289,9 +291,10 @@ impl Rules<'_> {
         let checked = self.checked;
         let named = |path| self.document.entries.contains_key(path) && !self.sound(path);
         // What was meant may stand under a name that nobody knows, and that is said already.
-        let unreadable =
-            named("auth.secrets") || named("auth.users") || named("auth.oauth") || !self.sound("auth");
-        if checked.secrets.is_empty() && checked.users.is_empty() && checked.oauth.is_empty() && !unreadable {
+        let unreadable = ["auth.secrets", "auth.users", "auth.oauth", "mras.keys"].into_iter().any(named)
+            || !self.sound("auth");
+        let nobody = checked.secrets.is_empty() && checked.users.is_empty() && checked.oauth.is_empty();
+        if nobody && checked.mras.is_empty() && !unreadable {
             let span = self.document.sections.get("auth").cloned();
             self.error(
                 "auth",

@@ -120,7 +120,7 @@ impl<'a> Document<'a> {
                 DeValue::Table(users) => users.values().for_each(|value| self.hide_secrets(value)),
                 _ => self.hide(value),
             },
-            Kind::TokenKeys => self.hide_token_keys(value),
+            Kind::TokenKeys | Kind::MrasKeys => self.hide_token_keys(value),
             _ => {}
         }
         let entry = Entry { key, value: value.get_ref().clone(), span: Some(value.span()) };
@@ -181,7 +181,7 @@ impl<'a> Document<'a> {
                 for (name, value) in table {
                     match name.get_ref().as_ref() {
                         "kid" | "algorithm" | "not_before" | "not_after" => {}
-                        "key" => self.hide_secrets(value),
+                        "key" | "key1" | "key2" => self.hide_secrets(value),
                         _ => self.hide(value),
                     }
                 }

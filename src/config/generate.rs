@@ -77,9 +77,13 @@ mod tests {
             (name == "SWINGBRIDGE_SECRET").then(|| b"0123456789abcdef0123456789abcdef".to_vec())
         }
 
-        fn file(&self, _path: &Path) -> io::Result<SecretFile> {
+        fn file(&self, path: &Path) -> io::Result<SecretFile> {
             // Base64 of 32 bytes: a good secret, and a good key of access tokens.
-            let bytes = b"bm9ib2R5LW1heS1zZWUhIW5vYm9keS1tYXktc2VlISE=\n".to_vec();
+            let mut bytes = b"bm9ib2R5LW1heS1zZWUhIW5vYm9keS1tYXktc2VlISE=\n".to_vec();
+            // The keys of a pair must differ.
+            if path.ends_with("mras2.key") {
+                bytes[0] = b'c';
+            }
             Ok(SecretFile { bytes, world_readable: false })
         }
 
@@ -111,7 +115,7 @@ mod tests {
 
     #[test]
     fn every_committed_configuration_is_sound() {
-        for name in ["minimal.toml", "webrtc.toml", "full.toml"] {
+        for name in ["minimal.toml", "webrtc.toml", "office-communicator.toml", "full.toml"] {
             let loaded = config::load(name, &read(name), &OneSecret);
             assert!(!read(name).is_empty(), "conf/{name} is missing");
             assert_eq!(loaded.report.problems(), [], "{}", loaded.report.render(false));

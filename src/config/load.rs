@@ -9,6 +9,7 @@ use crate::admin::config::LogFormat;
 use crate::admin::config::LogLevel;
 use crate::net::Certificate;
 use crate::proto::auth::budget::Exempt;
+use crate::proto::auth::legacy::WrongMac;
 use crate::proto::auth::token::TokenKey;
 use crate::proto::peers::Rule;
 use crate::proto::peers::Unlisted;
@@ -87,6 +88,10 @@ pub struct Checked {
     pub(crate) certificates: Vec<Located<Certificate>>,
     pub(crate) streams_total: Located<u32>,
     pub(crate) streams_per_address: Located<u32>,
+    pub(crate) ms_turn: Located<bool>,
+    pub(crate) strict_sequence_numbers: Located<bool>,
+    pub(crate) wrong_mac: Located<WrongMac>,
+    pub(crate) mras: Vec<Located<(Secret, Secret)>>,
     listed: Vec<Listed>,
 }
 
@@ -164,6 +169,13 @@ fn read(reader: &mut Reader<'_, '_>, text: &str) -> Checked {
         certificates: reader.certificates("tls.certificates"),
         streams_total: reader.count("limits.streams_total"),
         streams_per_address: reader.count("limits.streams_per_address"),
+        ms_turn: reader.flag("ms_turn.enable"),
+        strict_sequence_numbers: reader.flag("ms_turn.strict_sequence_numbers"),
+        wrong_mac: reader.word(
+            "ms_turn.wrong_mac",
+            &[("401", WrongMac::Unauthenticated), ("431", WrongMac::IntegrityCheckFailure)],
+        ),
+        mras: reader.mras_keys("mras.keys"),
         listed: KEYS.iter().map(|key| listed(key, reader.document, text)).collect(),
     }
 }

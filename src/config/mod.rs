@@ -17,6 +17,7 @@ mod file;
 mod foreign;
 pub mod generate;
 mod load;
+mod mras;
 mod oauth;
 mod opaque;
 mod problem;

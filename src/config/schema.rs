@@ -49,6 +49,8 @@ pub enum Kind {
     Pairs,
     /// An array of tables, each a key of access tokens.
     TokenKeys,
+    /// An array of tables, each a pair of keys of MRAS credentials.
+    MrasKeys,
 }
 
 /// Whether a changed value reaches a running server.
@@ -120,7 +122,7 @@ impl Key {
     /// Whether its value must never be shown.
     #[must_use]
     pub const fn is_secret(&self) -> bool {
-        matches!(self.kind, Kind::Secrets | Kind::Users | Kind::TokenKeys)
+        matches!(self.kind, Kind::Secrets | Kind::Users | Kind::TokenKeys | Kind::MrasKeys)
     }
 }
 

@@ -86,6 +86,7 @@ mod tests {
             secrets: Vec::new(),
             lifetime_max_s: 1,
             tokens: TokenConfig::default(),
+            mras: Vec::new(),
         };
         Order::Reconfigure(Box::new(Reconfiguration {
             credentials: Arc::new(Credentials::new(credentials)),
@@ -100,6 +101,7 @@ mod tests {
             allocations_per_user,
             allocations_per_address: 0,
             mobility: false,
+            legacy: crate::proto::turn::LegacyConfig::default(),
         }))
     }
 }

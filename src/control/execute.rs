@@ -109,6 +109,9 @@ impl Workers {
                 self.owe(worker);
                 self.push(worker, ToWorker::Detach { relay, keep });
             }
+            Output::SendToPeer { worker, relay, peer, data } => {
+                self.push(worker, ToWorker::Send { relay, peer, data });
+            }
             Output::AttachRelay { worker, relay, next } => {
                 debug_assert!(self.held.is_some(), "asked for only while a parcel is held");
                 if let Some(parcel) = self.held.take() {

@@ -396,6 +396,7 @@ mod tests {
     use crate::proto::binding::Discovery;
     use crate::proto::peers::PolicyBuilder;
     use crate::proto::turn::Config;
+    use crate::proto::turn::LegacyConfig;
     use crate::proto::turn::RelayAddress;
     use crate::proto::types::ChannelNumber;
     use crate::proto::types::Lifetime;
@@ -435,6 +436,7 @@ mod tests {
                 nonce_lifetime: minute,
                 discovery: Discovery::default(),
                 third_party: None,
+                legacy: true,
             },
             credentials: Arc::new(Credentials::new(CredentialConfig {
                 realm: "r".into(),
@@ -442,6 +444,7 @@ mod tests {
                 secrets: Vec::new(),
                 lifetime_max_s: 60,
                 tokens: TokenConfig::default(),
+                mras: Vec::new(),
             })),
             policy: Arc::new(PolicyBuilder::default().build()),
             relays: vec![RelayAddress { bind: loopback, external: loopback }],
@@ -458,6 +461,7 @@ mod tests {
             permissions_per_allocation: 1,
             channels_per_allocation: 1,
             mobility: false,
+            legacy: LegacyConfig::default(),
             alternate_servers: Vec::new(),
             bandwidth_per_allocation: None,
             bandwidth_per_user: None,

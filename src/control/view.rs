@@ -11,11 +11,27 @@ use crate::proto::turn::OpenFailure;
 use crate::proto::types::Tick;
 use crate::proto::wire::ErrorCode;
 use crate::proto::wire::Method;
+use crate::proto::wire::StreamKind;
 
 /// The words for [`Method`] in logs and metrics, in the order of [`method_index`]. All methods that this server does
 /// not know share one word, so a stranger cannot make up new time series.
-pub const METHOD_WORDS: [&str; 6] =
-    ["binding", "allocate", "refresh", "create_permission", "channel_bind", "unknown"];
+pub const METHOD_WORDS: [&str; 8] = [
+    "binding",
+    "allocate",
+    "refresh",
+    "create_permission",
+    "channel_bind",
+    "unknown",
+    "send",
+    "set_active_destination",
+];
+
+/// The words for [`StreamKind`] in metrics, in the order of [`StreamKind::ALL`].
+pub const STREAM_WORDS: [&str; StreamKind::ALL.len()] = [kind(0), kind(1), kind(2), kind(3), kind(4)];
+
+const fn kind(index: usize) -> &'static str {
+    StreamKind::ALL[index].word()
+}
 
 /// Every [`OpenFailure`] with its word in logs and metrics.
 pub const OPEN_FAILURES: [(OpenFailure, &str); 4] = [
@@ -38,6 +54,8 @@ pub const fn method_index(method: Method) -> usize {
         Method::CreatePermission => 3,
         Method::ChannelBind => 4,
         Method::Unknown(_) => 5,
+        Method::Send => 6,
+        Method::SetActiveDestination => 7,
     }
 }
 
@@ -82,6 +100,10 @@ fn reason_index(reason: EndReason) -> usize {
     EndReason::ALL.iter().position(|each| *each == reason).expect("EndReason::ALL holds every reason")
 }
 
+fn stream_index(stream: StreamKind) -> usize {
+    StreamKind::ALL.iter().position(|each| *each == stream).expect("StreamKind::ALL holds every kind")
+}
+
 /// Relay ports by state. They add up to the size of the configured range times the relay addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ports {
@@ -117,6 +139,7 @@ pub struct ControlView {
     /// The one counter that the control task does not write: what it never hears of.
     reloads_refused: AtomicU64,
     moved: AtomicU64,
+    legacy_made: [AtomicU64; StreamKind::ALL.len()],
 }
 
 /// A copy of every counter.
@@ -152,6 +175,8 @@ pub struct ControlSnapshot {
     pub reloads_refused: u64,
     /// Allocations that moved with their client.
     pub moved: u64,
+    /// Allocations made for clients that speak [MS-TURN], in the order of [`STREAM_WORDS`].
+    pub legacy_made: [u64; StreamKind::ALL.len()],
 }
 
 impl ControlView {
@@ -181,6 +206,7 @@ impl ControlView {
             Event::AllocationMoved { .. } => add(&self.moved),
             // The worker counts it.
             Event::WorkerRestarted { .. } | Event::WorkerRebuilt { .. } => {}
+            Event::LegacyMade { stream } => add(&self.legacy_made[stream_index(*stream)]),
         }
     }
 
@@ -229,6 +255,7 @@ impl ControlView {
             draining: self.draining.load(Ordering::Relaxed),
             reloads_applied: read(&self.reloads_applied),
             reloads_refused: read(&self.reloads_refused),
+            legacy_made: self.legacy_made.each_ref().map(read),
         }
     }
 }

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 
 use crate::proto::types::IpHeader;
 use crate::proto::types::limits::DATAGRAM_MAX;
-use crate::proto::wire::indication::DATA_HEADER_MAX;
+use crate::proto::wire::DATA_HEADER_MAX;
 use crate::proto::wire::indication::DATA_PADDING_MAX;
 
 use super::sys::Headers;

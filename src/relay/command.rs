@@ -4,6 +4,7 @@ use crate::proto::media::Carried;
 use crate::proto::media::Counters;
 use crate::proto::media::TableChange;
 use crate::proto::types::FiveTuple;
+use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayAddr;
 use crate::proto::types::RelayId;
 
@@ -47,6 +48,15 @@ pub enum ToWorker {
         /// Whether the client's packets can still come here: then the socket goes on sending them, by a copy of the
         /// entry, until [`Self::Close`]. Where the kernel has no descriptor for that, nothing is kept.
         keep: bool,
+    },
+    /// Send what a Send request of [MS-TURN] carries, as far as the table lets it.
+    Send {
+        /// The relay socket.
+        relay: RelayId,
+        /// Where to.
+        peer: PeerAddr,
+        /// The data.
+        data: Box<[u8]>,
     },
     /// Take over what another worker gave away, and await its client at another five-tuple; answered by
     /// [`Report::Opened`] or [`Report::Failed`].

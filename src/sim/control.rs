@@ -232,6 +232,7 @@ impl Control {
                 self.owe(worker);
                 self.push(sh, workers, worker, Command::Detach { relay, keep });
             }
+            Output::SendToPeer { .. } => sh.violated(|| "no client here speaks the old dialect".to_owned()),
             Output::RebuildWorker { worker, .. } | Output::WorkerRebuilt { worker } => {
                 sh.violated(|| format!("{worker:?} is told its table again, and no worker panics here"));
             }

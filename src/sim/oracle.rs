@@ -282,7 +282,11 @@ impl Oracle {
                     allocation.permissions.insert(peer.ip(), permitted);
                 }
             }
-            Method::Allocate | Method::Binding | Method::Unknown(_) => {}
+            Method::Allocate
+            | Method::Binding
+            | Method::Unknown(_)
+            | Method::Send
+            | Method::SetActiveDestination => {}
         }
         Ok(())
     }

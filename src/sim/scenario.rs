@@ -19,6 +19,7 @@ use crate::proto::peers::PeerPolicy;
 use crate::proto::peers::PolicyBuilder;
 use crate::proto::peers::Rule;
 use crate::proto::turn::Config;
+use crate::proto::turn::LegacyConfig;
 use crate::proto::turn::Reconfiguration;
 use crate::proto::turn::RelayAddress;
 use crate::proto::types::ChannelNumber;
@@ -148,6 +149,7 @@ fn config(dice: &mut Dice) -> Config {
             nonce_lifetime,
             discovery,
             third_party: None,
+            legacy: false,
         },
         credentials: credentials(dice.chance(500)),
         policy: policy(bind_v4, false),
@@ -171,6 +173,7 @@ fn config(dice: &mut Dice) -> Config {
         channels_per_allocation: dice.pick(&[4, limits::CHANNELS_PER_ALLOCATION_MAX]),
         alternate_servers: if dice.chance(500) { vec![v4([192, 0, 2, 77], 3_478)] } else { Vec::new() },
         mobility: dice.chance(700),
+        legacy: LegacyConfig::default(),
     };
     let anonymous = config.credentials.resolves_userhash();
     config.challenger.nonce_key = config.challenger.nonce_key.with_username_anonymity(anonymous);
@@ -203,6 +206,7 @@ pub(super) fn as_it_was(config: &Config) -> Reconfiguration {
         allocations_per_user: config.allocations_per_user,
         allocations_per_address: config.allocations_per_address,
         mobility: config.mobility,
+        legacy: LegacyConfig::default(),
     }
 }
 
@@ -216,6 +220,7 @@ fn credentials(with_secret: bool) -> Arc<Credentials> {
         secrets: if with_secret { vec![Secret::new(SECRET)] } else { Vec::new() },
         lifetime_max_s: 8 * 3_600,
         tokens: TokenConfig::default(),
+        mras: Vec::new(),
     }))
 }
 

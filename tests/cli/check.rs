@@ -75,9 +75,14 @@ secrets = [\"a-secret-that-nobody-may-see\"]
 
 #[test]
 fn each_committed_configuration_passes() {
-    let folder = Folder::new().with("secret", "0123456789abcdef0123456789abcdef\n");
-    fs::set_permissions(folder.0.join("secret"), fs::Permissions::from_mode(0o600)).expect("our own file");
-    for name in ["minimal.toml", "webrtc.toml", "full.toml"] {
+    let mut folder = Folder::new().with("secret", "0123456789abcdef0123456789abcdef\n");
+    for name in ["mras1.key", "mras2.key"] {
+        folder = folder.with(name, &format!("the key in {name}, long enough"));
+    }
+    for name in ["secret", "mras1.key", "mras2.key"] {
+        fs::set_permissions(folder.0.join(name), fs::Permissions::from_mode(0o600)).expect("our own file");
+    }
+    for name in ["minimal.toml", "webrtc.toml", "office-communicator.toml", "full.toml"] {
         let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("conf").join(name));
         fs::write(folder.0.join(name), text.expect("committed")).expect("our own folder");
         let secret = "0123456789abcdef0123456789abcdef";

@@ -50,6 +50,49 @@ fn the_mac_is_for_the_caller_to_choose() {
 }
 
 #[test]
+fn an_mras_pair_is_made_of_two_keys() {
+    let folder = Folder::new()
+        .with("key1", "the first of the two keys\n")
+        .with("key2", "the second of the two keys\n");
+    let keys =
+        ["credential", "--mras", "--user", "sip:alice@example.com", "--key1-file", "key1", "--key2-file"];
+    let with = |more: &[&str]| run(&folder.0, &[&keys[..], more].concat());
+    let object = json(&with(&["key2", "--ttl", "30m", "--format", "json"]));
+    let bytes =
+        |name: &str| BASE64_STANDARD.decode(object[name].as_str().expect("a string")).expect("base64");
+    let (username, password) = (bytes("username"), bytes("password"));
+    let mac = |key: &str, text: &[u8]| {
+        let mut mac = Hmac::<Sha1>::new_from_slice(key.as_bytes()).expect("any length");
+        mac.update(text);
+        mac.finalize().into_bytes().to_vec()
+    };
+    assert_eq!((username.len(), &username[..4]), (52, &[1, 0, 0, 32][..]));
+    assert_eq!(username[32..], mac("the first of the two keys", &username[..32]));
+    assert_eq!(password, mac("the second of the two keys", &username));
+    let half = |at: usize| u64::from(u32::from_be_bytes(username[at..at + 4].try_into().expect("four")));
+    let unix = ((half(8) << 32 | half(4)) - 116_444_736_000_000_000).div_ceil(10_000_000);
+    assert_eq!(object["expires_unix"], unix);
+    assert!(unix <= SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() + 1_800);
+    let text = with(&["key2"]);
+    assert!(text.out.starts_with("username  AQAAI") && text.out.contains("in 8h, at "), "{}", text.out);
+    for (more, says) in [
+        (&["key1"][..], "both keys are the same"),
+        (&["nowhere"], "cannot be read"),
+        (&["key2", "--secret", "north"], "cannot be used with"),
+        (&["key2", "--format", "ice-servers"], "--host"),
+        (&["key2", "--ttl", "9h"], "too long"),
+    ] {
+        let ran = with(more);
+        assert_eq!(ran.code, 2, "{more:?}");
+        assert!(ran.err.contains(says), "{more:?}: {}", ran.err);
+    }
+    let keyless = run(&folder.0, &["credential", "--mras", "--user", "alice"]);
+    assert!(keyless.code == 2 && keyless.err.contains("SWINGBRIDGE_MRAS_KEY1"), "{}", keyless.err);
+    let plain = run(&folder.0, &["credential", "--user", "alice", "--key1-file", "key1"]);
+    assert!(plain.code == 2 && plain.err.contains("--mras"), "{}", plain.err);
+}
+
+#[test]
 fn a_name_is_spelt_as_clients_spell_it() {
     let object = json(&mint(&["--user", "rene\u{301}", "--format", "json"]));
     let username = object["username"].as_str().expect("a string");

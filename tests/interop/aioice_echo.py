@@ -116,4 +116,5 @@ def test():
             proved(f"aioice over {transport}: {size} bytes there and back, every byte the same")
 
 
-harness.main(test)
+if __name__ == "__main__":
+    harness.main(test)

@@ -287,4 +287,5 @@ def whole():
     without_a_file()
 
 
-harness.main(whole)
+if __name__ == "__main__":
+    harness.main(whole)

@@ -294,6 +294,7 @@ pub(crate) fn config(workers: u16, addresses: &[&str]) -> Config {
         nonce_lifetime: Duration::from_secs(600),
         discovery: Discovery::default(),
         third_party: None,
+        legacy: true,
     };
     Config {
         workers,

@@ -385,4 +385,33 @@ pub const KEYS: &[Key] = &[
              IPv6: [\"203.0.113.9:3478\", \"[2001:db8::9]:3478\"]. A family without one is refused with 508.",
         )
     },
+    key(
+        "ms_turn.enable",
+        Kind::Flag,
+        "true",
+        "Whether clients of Office Communications Server 2007 (R2) and Lync are served too, on the same ports and with the\n\
+         same users: the dialect [MS-TURN], told apart by its first bytes.",
+    ),
+    live(key(
+        "ms_turn.strict_sequence_numbers",
+        Kind::Flag,
+        "false",
+        "true: such a client must number its requests. false: one that never did is known by its transaction ids.",
+    )),
+    live(key(
+        "ms_turn.wrong_mac",
+        Kind::Word(&["401", "431"]),
+        r#""401""#,
+        "The error code for a wrong password. libnice takes \"401\" for final; of \"431\", which [MS-TURN] has for it, it\n\
+         hears nothing and waits two seconds.",
+    )),
+    live(open_key(
+        "mras.keys",
+        Kind::MrasKeys,
+        r#"[{ key1 = { file = "mras1.key" }, key2 = { file = "mras2.key" } }]"#,
+        "no MRAS credentials",
+        "Pairs of keys from which a media relay authentication service makes user names and passwords for such clients,\n\
+         good for 8 hours at most. Several pairs, so that one can be changed without an outage; the first one mints.\n\
+         Each key is written like a secret; the two of a pair must differ.",
+    )),
 ];

@@ -64,6 +64,7 @@ fn challenger(how: u8, from: &FiveTuple) -> Challenger {
         nonce_lifetime: Duration::from_secs(3_600),
         discovery,
         third_party: (how & 2 != 0).then(|| NAME.into()),
+        legacy: false,
     }
 }
 

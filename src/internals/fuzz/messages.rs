@@ -22,6 +22,7 @@ use crate::proto::peers::PolicyBuilder;
 use crate::proto::turn::Command;
 use crate::proto::turn::Config;
 use crate::proto::turn::Input;
+use crate::proto::turn::LegacyConfig;
 use crate::proto::turn::OpenFailure;
 use crate::proto::turn::Output;
 use crate::proto::turn::RelayAddress;
@@ -310,8 +311,8 @@ impl World {
                 }
                 Output::DetachRelay { relay, .. } => self.pending.push(Pending::Detach(relay)),
                 Output::AttachRelay { relay, .. } => self.pending.push(Pending::Attach(relay)),
-                Output::RebuildWorker { .. } | Output::WorkerRebuilt { .. } => {
-                    unreachable!("no worker panics here")
+                Output::RebuildWorker { .. } | Output::WorkerRebuilt { .. } | Output::SendToPeer { .. } => {
+                    unreachable!("no worker panics here, and nobody speaks the old dialect")
                 }
                 Output::Table { .. }
                 | Output::TableOfAll { .. }
@@ -385,6 +386,7 @@ fn config(nonce_key: NonceKey, how: u8) -> Config {
             nonce_lifetime: Duration::from_secs(3_600),
             discovery: Discovery::default(),
             third_party: None,
+            legacy: false,
         },
         credentials: Arc::new(Credentials::new(CredentialConfig {
             realm: REALM.into(),
@@ -394,6 +396,7 @@ fn config(nonce_key: NonceKey, how: u8) -> Config {
             secrets: Vec::new(),
             lifetime_max_s: 8 * 3_600,
             tokens: TokenConfig::default(),
+            mras: Vec::new(),
         })),
         policy: Arc::new(
             PolicyBuilder { own: relays.into(), relay: relays.into(), ..PolicyBuilder::default() }.build(),
@@ -415,5 +418,6 @@ fn config(nonce_key: NonceKey, how: u8) -> Config {
         channels_per_allocation: if few { 2 } else { limits::CHANNELS_PER_ALLOCATION_MAX },
         alternate_servers: Vec::new(),
         mobility: how & 1 != 0,
+        legacy: LegacyConfig::default(),
     }
 }

@@ -139,6 +139,7 @@ fn of_token(choices: &mut Choices<'_>) {
         secrets: Vec::new(),
         lifetime_max_s: LIFETIME_MAX_S,
         tokens: TokenConfig { server_name: NAME.into(), keys: vec![key] },
+        mras: Vec::new(),
     });
     let mut out = vec![0; 4_096];
     let mac = MacKey::new(&mac_key);

@@ -28,6 +28,8 @@ use crate::proto::wire::Method;
 use crate::proto::wire::Outcome;
 use crate::proto::wire::Request;
 use crate::proto::wire::Response;
+use crate::proto::wire::classify::Class;
+use crate::proto::wire::classify::classify;
 use crate::proto::wire::rfc8656::decode::decode_request;
 use crate::proto::wire::rfc8656::encode::encode_response;
 use crate::proto::wire::rfc8656::integrity::Algorithm;
@@ -38,6 +40,7 @@ use super::credential::Credentials;
 use super::integrity_key::OFFERED;
 use super::integrity_key::PasswordAlgorithm;
 use super::integrity_key::userhash;
+use super::legacy;
 use super::nonce::Nonce;
 use super::nonce::NonceAge;
 use super::nonce::NonceKey;
@@ -57,6 +60,8 @@ pub struct Challenger {
     pub discovery: Discovery,
     /// The name of this server that tokens are made for (RFC 7635 § 6.1); `None` where they are not taken.
     pub third_party: Option<Box<str>>,
+    /// Whether [MS-TURN] is spoken.
+    pub legacy: bool,
 }
 
 /// What a stranger's datagram gets.
@@ -88,12 +93,15 @@ impl Challenger {
     /// before it speaks of the integrity of an answer, and that is what they do. A client that drops it because
     /// it is unsigned gets no answer, and begins anew without credentials, as after any restart of a server.
     pub fn greet(&self, tick: Tick, from: &FiveTuple, datagram: &[u8], out: &mut [u8]) -> Greeting {
+        if self.legacy && classify(datagram, None) == Class::Legacy {
+            return legacy::greet(self, tick, from, datagram, out);
+        }
         let Ok(request) = decode_request(datagram) else {
             return binding::answer_classic(&self.discovery, datagram, from, out).into();
         };
         match request.method {
             Method::Binding => binding::answer(&self.discovery, &request, from, out).into(),
-            Method::Unknown(_) => Greeting::Malformed,
+            Method::Unknown(_) | Method::Send | Method::SetActiveDestination => Greeting::Malformed,
             Method::Allocate | Method::Refresh | Method::CreatePermission | Method::ChannelBind => {
                 let Err(refusal) = self.recognise(tick, from, &request) else { return Greeting::ToControl };
                 let nonce = self.nonce_key.mint(tick, from);
@@ -185,6 +193,12 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// An unsigned challenge, as all of [MS-TURN] are.
+    #[must_use]
+    pub const fn unsigned(code: ErrorCode) -> Self {
+        Self { code, challenge: true, signature: None }
+    }
+
     /// 438 to a request that was authenticated, but whose nonce is dead for whatever reason.
     #[must_use]
     pub fn stale_nonce(key: &MacKey, algorithm: Algorithm) -> Self {
@@ -248,7 +262,8 @@ impl SessionKey {
         }
     }
 
-    fn authenticate(&self, auth: &AuthAttributes<'_>) -> Option<Authenticated> {
+    /// The owner, if the integrity of a request is right under its key.
+    pub(super) fn verified(&self, auth: &AuthAttributes<'_>) -> Option<Authenticated> {
         let Self { username, quota, key, expires_unix, token } = self.clone();
         auth.integrity.verify(&key).then_some(Authenticated { username, quota, key, expires_unix, token })
     }
@@ -282,7 +297,7 @@ pub fn authenticate(
     // "If the value of the USERNAME or USERHASH attribute is not valid" and "if the resulting value does not match":
     // one check, so that the two cannot be told apart.
     let client = match session.filter(|session| session.is_of(auth, &challenger.realm)) {
-        Some(session) => session.authenticate(auth),
+        Some(session) => session.verified(auth),
         None => credentials.authenticate(now.unix, auth, claim.password_algorithm),
     };
     let client = client.filter(|_| claim.realm == challenger.realm.as_bytes());
@@ -431,6 +446,7 @@ mod tests {
             nonce_lifetime: Duration::from_secs(3_600),
             discovery: Discovery::default(),
             third_party: None,
+            legacy: true,
         }
     }
 
@@ -441,6 +457,7 @@ mod tests {
             secrets: vec![Secret::new(*b"old"), Secret::new(*b"new")],
             lifetime_max_s: 8 * 3_600,
             tokens: TokenConfig::default(),
+            mras: Vec::new(),
         })
     }
 

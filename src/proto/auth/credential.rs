@@ -30,6 +30,8 @@ use crate::proto::wire::rfc8656::integrity::MacKey;
 use super::integrity_key::PasswordAlgorithm;
 use super::integrity_key::integrity_key;
 use super::integrity_key::userhash;
+use super::mras;
+use super::mras::MrasKey;
 use super::token::TokenConfig;
 use super::token::TokenHash;
 use super::token::Tokens;
@@ -46,6 +48,7 @@ pub struct Credentials {
     lifetime_max_s: u64,
     /// `None` where tokens are not taken.
     tokens: Option<Tokens>,
+    mras: Vec<MrasKey>,
 }
 
 /// What [`Credentials`] is made of.
@@ -62,6 +65,8 @@ pub struct CredentialConfig {
     pub lifetime_max_s: u64,
     /// Keys of access tokens; none for a server that does not take any.
     pub tokens: TokenConfig,
+    /// Pairs of keys of MRAS credentials, good in [MS-TURN] alone.
+    pub mras: Vec<MrasKey>,
 }
 
 /// A client that proved to know a password.
@@ -116,7 +121,8 @@ impl Credentials {
         let secrets = config.secrets.iter().map(KeyedSecret::new).collect();
         let nobody = StaticKeys::new(b"", realm, b"");
         let tokens = Tokens::new(config.tokens);
-        Self { realm: config.realm, users, nobody, secrets, lifetime_max_s: config.lifetime_max_s, tokens }
+        let (realm, lifetime_max_s, mras) = (config.realm, config.lifetime_max_s, config.mras);
+        Self { realm, users, nobody, secrets, lifetime_max_s, tokens, mras }
     }
 
     /// The realm.
@@ -166,15 +172,25 @@ impl Credentials {
             (None, Some(hash)) => Presented::Hash(hash),
             (None, None) => return None,
         };
-        self.judge(unix, presented, algorithm, |key| auth.integrity.verify(key))
+        self.judge(unix, presented, algorithm, &[], |key| auth.integrity.verify(key))
     }
 
-    /// The work, then the judgement. `verify` is asked once for the static candidate and twice for each secret.
+    /// [`Self::authenticate`] for a request of [MS-TURN], which knows neither USERHASH nor tokens, and whose names may be
+    /// those of MRAS credentials.
+    #[must_use]
+    pub fn authenticate_legacy(&self, unix: u64, auth: &AuthAttributes<'_>) -> Option<Authenticated> {
+        let presented = Presented::Name(auth.username?);
+        self.judge(unix, presented, PasswordAlgorithm::Md5, &self.mras, |key| auth.integrity.verify(key))
+    }
+
+    /// The work, then the judgement. `verify` is asked once for the static candidate, twice for each secret and once for
+    /// each pair of `mras`.
     fn judge(
         &self,
         unix: u64,
         presented: Presented<'_>,
         algorithm: PasswordAlgorithm,
+        mras: &[MrasKey],
         mut verify: impl FnMut(&MacKey) -> bool,
     ) -> Option<Authenticated> {
         let known = self.find(presented);
@@ -194,9 +210,26 @@ impl Credentials {
             }
         }
 
+        let mut bearer = None;
+        for pair in mras {
+            bearer = pair.judge(name, self.realm.as_bytes(), &mut verify).or(bearer);
+        }
+
         // The dummy's verdict counts for nothing, so it does not matter that anybody can compute its key.
         if let (Some(user), true) = (known, static_right) {
             return Some(user.authenticated(algorithm));
+        }
+        if let Some(mras::Bearer { quota, expires_unix, key }) = bearer {
+            let username = Username::new(name);
+            let expires = Some(expires_unix);
+            let in_time = self.in_time(unix, expires_unix);
+            return in_time.then_some(Authenticated {
+                username,
+                quota,
+                key,
+                expires_unix: expires,
+                token: None,
+            });
         }
         let (Presented::Name(name), Some(key)) = (presented, limited_key) else { return None };
         let (expires_unix, user) = split_limited_name(name).filter(|_| name.len() <= USERNAME_MAX)?;
@@ -235,6 +268,7 @@ impl std::fmt::Debug for Credentials {
             .field("secrets", &self.secrets.len())
             .field("lifetime_max_s", &self.lifetime_max_s)
             .field("takes_tokens", &self.takes_tokens())
+            .field("mras", &self.mras.len())
             .finish_non_exhaustive()
     }
 }
@@ -389,6 +423,7 @@ mod tests {
             secrets: secrets.iter().map(|text| secret(text)).collect(),
             lifetime_max_s: LIFETIME_MAX_S,
             tokens: TokenConfig::default(),
+            mras: Vec::new(),
         })
     }
 
@@ -400,7 +435,7 @@ mod tests {
         right: &[usize],
     ) -> (Option<Authenticated>, usize) {
         let mut tried = 0;
-        let outcome = credentials.judge(NOW, presented, PasswordAlgorithm::Md5, |_| {
+        let outcome = credentials.judge(NOW, presented, PasswordAlgorithm::Md5, &credentials.mras, |_| {
             tried += 1;
             right.contains(&(tried - 1))
         });
@@ -445,6 +480,40 @@ mod tests {
             let (outcome, tried) = judge(&both, presented, right);
             assert_eq!(tried, 1 + 2 * 3, "case {number}");
             assert_eq!(outcome.is_some(), let_in, "case {number}");
+        }
+    }
+
+    #[test]
+    fn an_mras_name_is_good_in_its_time_and_every_name_costs_the_same() {
+        let pair =
+            |first: &str| MrasKey::new(&Secret::new(first.as_bytes()), &Secret::new(*b"the second key"));
+        let mut both = credentials(&[("alice", "a")], &["one"]);
+        both.mras = vec![pair("the first key"), pair("the first key before")];
+        // Numbers of candidates: static, two of the secret, one of each pair.
+        for (number, expires, let_in) in [
+            (3, NOW, true),
+            (3, NOW - LEEWAY_S, true),
+            (3, NOW - LEEWAY_S - 1, false),
+            (3, NOW + LIFETIME_MAX_S + LEEWAY_S, true),
+            (3, NOW + LIFETIME_MAX_S + LEEWAY_S + 1, false),
+            (4, NOW, false),
+            (0, NOW, false),
+        ] {
+            let token = pair("the first key").mint(mras::TokenVersion::V1, b"eve", expires);
+            let (outcome, tried) = judge(&both, Presented::Name(&token.username), &[number]);
+            assert_eq!(tried, 1 + 2 + 2);
+            assert_eq!(outcome.is_some(), let_in, "{number} {expires}");
+            if let Some(client) = outcome {
+                assert_eq!(client.quota.to_string().len(), 40, "the client id");
+                assert_eq!(client.expires_unix, Some(expires));
+            }
+        }
+        let old = pair("the first key before").mint(mras::TokenVersion::V2, b"eve", NOW);
+        assert!(judge(&both, Presented::Name(&old.username), &[4]).0.is_some(), "each pair counts");
+        let eternal = pair("the first key").mint(mras::TokenVersion::V1, b"eve", 0);
+        assert!(judge(&both, Presented::Name(&eternal.username), &[3]).0.is_none());
+        for name in [&b""[..], b"alice", b"5:x", &[1, 0, 0, 32]] {
+            assert_eq!(judge(&both, Presented::Name(name), &[]).1, 5, "{name:?}");
         }
     }
 
@@ -566,6 +635,7 @@ mod tests {
             secrets: Vec::new(),
             lifetime_max_s: LIFETIME_MAX_S,
             tokens: TokenConfig { server_name: "turn.example.org".into(), keys: key.into_iter().collect() },
+            mras: Vec::new(),
         });
         assert!(both.takes_tokens());
         assert!(!both.resolves_userhash());

@@ -4,6 +4,8 @@ pub mod budget;
 pub mod challenge;
 pub mod credential;
 pub mod integrity_key;
+pub mod legacy;
+pub mod mras;
 pub mod nonce;
 mod repeats;
 pub mod ticket;

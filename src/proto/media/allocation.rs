@@ -75,6 +75,8 @@ pub(super) struct Allocation {
     counters: Cell<Counters>,
     buckets: Buckets,
     path: Path,
+    /// The active destination of [MS-TURN]: where bare data goes to, and comes from.
+    destination: Option<PeerAddr>,
 }
 
 /// What a packet asks.
@@ -154,6 +156,11 @@ impl Allocation {
         self.counters.set(counters);
     }
 
+    /// The peer of bare data ([MS-TURN] § 3.3.5.3).
+    pub(super) fn destination(&self) -> Option<PeerAddr> {
+        self.destination
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -172,6 +179,7 @@ impl Allocation {
             channel_of_peer: HashMap::with_hasher(hasher.clone()),
             counters: Cell::default(),
             buckets,
+            destination: None,
         }
     }
 
@@ -252,6 +260,10 @@ impl Allocation {
         };
         let (reach, judged_by) = judgement;
         self.channels.insert(number, Channel { peer, reach, judged_by, until });
+    }
+
+    pub(super) fn set_destination(&mut self, peer: PeerAddr) {
+        self.destination = Some(peer);
     }
 
     /// Takes back what was granted, by whichever way it was.

@@ -18,7 +18,7 @@ use crate::proto::types::RelayId;
 use crate::proto::types::ServerAddr;
 use crate::proto::types::Tick;
 use crate::proto::types::Transport;
-use crate::proto::wire::indication::DATA_HEADER_MAX;
+use crate::proto::wire::DATA_HEADER_MAX;
 use crate::proto::wire::indication::DATA_PADDING_MAX;
 
 use super::Bandwidth;
@@ -92,6 +92,14 @@ pub(super) fn insert(relay: RelayId, five_tuple: FiveTuple, relayed: &str, until
         until: ms(until),
         bandwidth: Bandwidth::default(),
     }))
+}
+
+/// An allocation whose client speaks [MS-TURN].
+#[cfg(test)]
+pub(super) fn insert_legacy(relay: RelayId, five_tuple: FiveTuple, relayed: &str, until: u64) -> TableChange {
+    let TableChange::Insert(mut new) = insert(relay, five_tuple, relayed, until) else { unreachable!() };
+    new.dialect = Dialect::MsTurn;
+    TableChange::Insert(new)
 }
 
 #[cfg(test)]

@@ -9,12 +9,15 @@
 use std::ops::Range;
 
 use crate::proto::types::ChannelNumber;
+use crate::proto::types::Dialect;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::IpHeader;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayId;
 use crate::proto::types::Tick;
 use crate::proto::types::limits::DATAGRAM_MAX;
+#[cfg(doc)]
+use crate::proto::wire::DATA_HEADER_MAX;
 use crate::proto::wire::TransactionId;
 use crate::proto::wire::channel_data;
 use crate::proto::wire::classify::Class;
@@ -28,6 +31,7 @@ use super::FromPeer;
 use super::Table;
 use super::client::Client;
 use super::header;
+use super::legacy;
 
 /// Judges a datagram that a client sent to a listener; `arrived` is what its IP header says.
 pub fn from_client<'a>(
@@ -40,6 +44,11 @@ pub fn from_client<'a>(
     let client = table.of_client(from);
     let judged = match (classify(datagram, client.map(Client::dialect)), client) {
         (Class::Unknown, _) => Err(DropReason::Unclassified),
+        (Class::Legacy, Some(_)) => Ok(FromClient::LiveRequest),
+        (Class::Legacy, None) => Ok(FromClient::StrangerRequest),
+        // Only said of a five-tuple that has an allocation.
+        (Class::LegacyData, None) => Err(DropReason::NoAllocation),
+        (Class::LegacyData, Some(client)) => legacy::raw_to_peer(table, tick, client, arrived, datagram),
         (Class::Answer, _) => Err(DropReason::UnexpectedAnswer),
         // Also when its time is over: until control has removed it, what to answer is control's to say.
         (Class::Request, Some(_)) => Ok(FromClient::LiveRequest),
@@ -56,7 +65,7 @@ pub fn from_client<'a>(
 
 /// Judges the datagram `payload` of `buffer` that came from `source` to the relayed address of `relay` with the IP
 /// header `arrived`, and writes
-/// the client's framing around it: in front of `payload.start` there must be [`indication::DATA_HEADER_MAX`]
+/// the client's framing around it: in front of `payload.start` there must be [`DATA_HEADER_MAX`]
 /// bytes of room, behind `payload.end` [`indication::DATA_PADDING_MAX`]. Where there is less, a packet that
 /// needs more is [`DropReason::TooLarge`].
 ///
@@ -64,6 +73,8 @@ pub fn from_client<'a>(
 /// before: │      headroom      │ payload │ room │
 /// after:  │    │ channel, len  │ payload │            a live channel is bound to exactly this peer
 ///         │ Data indication    │ payload │ 0-3  │     else
+///         │                    │ payload │            [MS-TURN]: it is the active destination
+///         │ Data Indication    │ payload │            [MS-TURN]: else
 /// ```
 pub fn from_peer(
     table: &Table,
@@ -80,12 +91,18 @@ pub fn from_peer(
         let bytes = payload.len();
         let header = header::to_client(arrived, peer, allocation.five_tuple())?;
         allocation.charge(tick, bytes)?;
-        let frame = match allocation.channel_to(peer, tick) {
-            Some(channel) if allocation.five_tuple().transport.is_stream() => {
+        let over_stream = allocation.five_tuple().transport.is_stream();
+        let frame = match (allocation.dialect(), allocation.channel_to(peer, tick)) {
+            (Dialect::Rfc8656, Some(channel)) if over_stream => {
                 frame_padded_channel_data(channel, buffer, payload)
             }
-            Some(channel) => frame_channel_data(channel, buffer, payload),
-            None => frame_data_indication(table.fresh_transaction(), peer, buffer, payload),
+            (Dialect::Rfc8656, Some(channel)) => frame_channel_data(channel, buffer, payload),
+            (Dialect::Rfc8656, None) => {
+                frame_data_indication(table.fresh_transaction(), peer, buffer, payload)
+            }
+            (Dialect::MsTurn, _) => {
+                legacy::frame(allocation, table.fresh_transaction(), peer, buffer, payload)
+            }
         }
         .ok_or(DropReason::TooLarge)?;
         allocation.count_to_client(bytes);
@@ -187,7 +204,7 @@ fn frame_data_indication(
 }
 
 /// `frame`, if it lies in `buffer` and fits a datagram.
-fn whole_frame(frame: Range<usize>, buffer: &[u8]) -> Option<Range<usize>> {
+pub(super) fn whole_frame(frame: Range<usize>, buffer: &[u8]) -> Option<Range<usize>> {
     (buffer.get(frame.clone())?.len() <= DATAGRAM_MAX).then_some(frame)
 }
 

@@ -12,6 +12,7 @@ pub mod forward;
 mod header;
 #[cfg(any(test, feature = "internals"))]
 mod inspect;
+mod legacy;
 mod mobility;
 #[cfg(any(test, feature = "internals"))]
 pub(crate) mod model;
@@ -28,6 +29,7 @@ pub use counters::Counters;
 pub use external::ExternalAddresses;
 #[cfg(any(test, feature = "internals"))]
 pub(crate) use inspect::Entry;
+pub use legacy::sent_to_peer;
 pub use mobility::Carried;
 pub use table::Table;
 pub use table::TableConfig;

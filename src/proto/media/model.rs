@@ -166,7 +166,7 @@ impl Model {
                     allocation.unbind(channel.get(), strict);
                 }
             }
-            TableChange::Await { .. } | TableChange::Settle { .. } => {
+            TableChange::Await { .. } | TableChange::Settle { .. } | TableChange::Destination { .. } => {
                 unreachable!("not part of these histories")
             }
         }
@@ -195,6 +195,8 @@ impl Model {
         let drop = |reason| Err(FromClient::Drop(reason));
         let (packet, data) = match classify(datagram, known.then_some(Dialect::Rfc8656)) {
             Class::Unknown => return drop(DropReason::Unclassified),
+            Class::Legacy => return Err(FromClient::StrangerRequest),
+            Class::LegacyData => unreachable!("no allocation here speaks the old dialect"),
             Class::Answer => return drop(DropReason::UnexpectedAnswer),
             Class::Request if known => return Err(FromClient::LiveRequest),
             Class::Request | Class::ClassicBinding => return Err(FromClient::StrangerRequest),

@@ -1,5 +1,6 @@
 //! An ICMP error about a datagram that left a relay socket, told to the client (RFC 8656 § 11.5).
 
+use crate::proto::types::Dialect;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayId;
@@ -27,6 +28,10 @@ pub fn icmp_to_client(
     let peer = table.name_of(source);
     let icmp = icmp.for_client(peer.family())?;
     let allocation: &Allocation = table.of_relay(relay)?.live(tick).ok()?;
+    // [MS-TURN] has no word for it.
+    if allocation.dialect() == Dialect::MsTurn {
+        return None;
+    }
     allocation.admit(peer, tick).ok()?;
     let len = icmp::write_indication(out, table.fresh_transaction(), peer, icmp).ok()?;
     Some((allocation.five_tuple(), len))

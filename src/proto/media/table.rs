@@ -115,6 +115,7 @@ impl Table {
             TableChange::Unbind { relay, channel } => self.unbind(relay, channel),
             TableChange::Await { relay, next } => self.await_at(relay, next),
             TableChange::Settle { relay } => self.settle(relay),
+            TableChange::Destination { relay, peer } => self.set_destination(relay, peer),
         }
     }
 
@@ -314,6 +315,12 @@ impl Table {
     fn forbid(&mut self, relay: RelayId, peer: IpAddr) {
         if let Some(allocation) = self.of_relay_mut(relay) {
             allocation.forbid(peer);
+        }
+    }
+
+    fn set_destination(&mut self, relay: RelayId, peer: PeerAddr) {
+        if let Some(allocation) = self.of_relay_mut(relay) {
+            allocation.set_destination(peer);
         }
     }
 

@@ -110,4 +110,12 @@ pub enum TableChange {
         /// Which.
         relay: RelayId,
     },
+    /// Set Active Destination ([MS-TURN] § 3.3.5.3): what the client sends bare goes to this peer, and what this peer
+    /// sends reaches the client bare.
+    Destination {
+        /// Of which allocation.
+        relay: RelayId,
+        /// The peer.
+        peer: PeerAddr,
+    },
 }

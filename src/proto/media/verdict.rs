@@ -124,6 +124,8 @@ drop_reasons! {
     UserBandwidth => "user_bandwidth",
     /// The client's connection takes no more, because its reader is slow.
     StreamFull => "stream_full",
+    /// Bare data on a five-tuple of [MS-TURN] that has set no active destination.
+    NoDestination => "no_destination",
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::proto::wire::ErrorCode;
 
 use super::EndReason;
 use super::channel::Channels;
+use super::legacy::Legacy;
 use super::legs::Leg;
 use super::legs::LegState;
 use super::legs::Legs;
@@ -95,6 +96,8 @@ pub(super) struct Allocation {
     pub(super) carried: Counters,
     pub(super) transactions: Transactions,
     pub(super) mobility: Mobility,
+    /// Of an allocation that speaks [MS-TURN].
+    pub(super) legacy: Option<Box<Legacy>>,
 }
 
 /// What belongs to a phase alone.

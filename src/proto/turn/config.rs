@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::proto::auth::challenge::Challenger;
 use crate::proto::auth::credential::Credentials;
+use crate::proto::auth::legacy::WrongMac;
 use crate::proto::peers::PeerPolicy;
 use crate::proto::types::ChannelNumber;
 use crate::proto::types::Lifetime;
@@ -68,4 +69,16 @@ pub struct Config {
     pub alternate_servers: Vec<SocketAddr>,
     /// Whether a client may take its allocation along to another five-tuple (RFC 8016).
     pub mobility: bool,
+    /// How strictly [MS-TURN] is read.
+    pub legacy: LegacyConfig,
+}
+
+/// How strictly [MS-TURN] is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LegacyConfig {
+    /// Send and Set Active Destination need a sequence number. Without this an allocation that never had one goes by
+    /// transaction ids.
+    pub strict_sequence_numbers: bool,
+    /// What a wrong MAC gets.
+    pub wrong_mac: WrongMac,
 }

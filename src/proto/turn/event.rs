@@ -9,6 +9,7 @@ use crate::proto::types::RelayId;
 use crate::proto::types::WorkerId;
 use crate::proto::wire::ErrorCode;
 use crate::proto::wire::Method;
+use crate::proto::wire::StreamKind;
 
 use super::OpenFailure;
 
@@ -119,6 +120,11 @@ pub enum Event {
         worker: WorkerId,
         /// Relayed addresses in it.
         relays: usize,
+    },
+    /// The allocation that was just told of speaks [MS-TURN].
+    LegacyMade {
+        /// What it is for.
+        stream: StreamKind,
     },
 }
 

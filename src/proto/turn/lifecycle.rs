@@ -181,6 +181,7 @@ impl<E: Entropy> Server<E> {
             lifetime: opening.lifetime,
             additional,
         };
+        let stream = allocation.legacy.as_deref().map(|legacy| legacy.stream);
         let ticket = if opening.mobile { self.next_ticket(relay) } else { None };
         self.succeed(
             now,
@@ -196,6 +197,9 @@ impl<E: Entropy> Server<E> {
             },
         );
         self.event(made);
+        if let Some(stream) = stream {
+            self.event(Event::LegacyMade { stream });
+        }
     }
 
     /// The end was asked for while sockets were being opened.

@@ -8,6 +8,7 @@ mod drain;
 mod event;
 mod gone;
 mod input;
+mod legacy;
 mod legs;
 mod lifecycle;
 mod method;
@@ -24,6 +25,7 @@ mod reconfigure;
 mod replay;
 mod reply;
 mod retransmit;
+mod sequence;
 mod server;
 #[cfg(any(test, feature = "internals"))]
 pub(crate) mod testing;
@@ -32,6 +34,7 @@ mod tests;
 mod timers;
 
 pub use config::Config;
+pub use config::LegacyConfig;
 pub use config::RelayAddress;
 pub use event::EndReason;
 pub use event::Event;

@@ -2,6 +2,7 @@
 
 use crate::proto::media::TableChange;
 use crate::proto::types::FiveTuple;
+use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayAddr;
 use crate::proto::types::RelayId;
 use crate::proto::types::WorkerId;
@@ -88,5 +89,16 @@ pub enum Output {
     WorkerRebuilt {
         /// Which.
         worker: WorkerId,
+    },
+    /// Send what a Send request of [MS-TURN] carries from a relay socket, as far as the worker's table lets it.
+    SendToPeer {
+        /// The worker that owns it.
+        worker: WorkerId,
+        /// Its name.
+        relay: RelayId,
+        /// Where to.
+        peer: PeerAddr,
+        /// The data.
+        data: Box<[u8]>,
     },
 }

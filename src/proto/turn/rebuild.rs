@@ -206,7 +206,11 @@ impl Telling<'_> {
         let permits = permissions.map(|(peer, until)| TableChange::Permit { relay, peer, until });
         let channels = allocation.channels.live(self.tick, leg.family);
         let binds = channels.map(|(channel, peer, until)| TableChange::Bind { relay, channel, peer, until });
-        self.queue.extend(permits.chain(binds).map(|change| Output::Table { worker, change }));
+        let destination = allocation.legacy.as_deref().and_then(|legacy| legacy.destination);
+        let destination = destination.filter(|peer| peer.family() == leg.family);
+        let destination = destination.map(|peer| TableChange::Destination { relay, peer });
+        let grants = permits.chain(binds).chain(destination);
+        self.queue.extend(grants.map(|change| Output::Table { worker, change }));
     }
 
     fn open_again(&mut self, leg: &Leg) {

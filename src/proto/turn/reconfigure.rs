@@ -21,6 +21,7 @@ use crate::proto::types::Now;
 use crate::proto::types::limits;
 
 use super::Event;
+use super::LegacyConfig;
 use super::Output;
 use super::Server;
 use super::allocation::State;
@@ -56,6 +57,8 @@ pub struct Reconfiguration {
     pub allocations_per_address: u32,
     /// Whether a client may take its allocation along; tickets that were given out before count again once it may.
     pub mobility: bool,
+    /// How strictly [MS-TURN] is read.
+    pub legacy: LegacyConfig,
 }
 
 /// How far the walk has come, and what it took back.
@@ -115,6 +118,7 @@ impl<E: Entropy> Server<E> {
         config.allocations_per_user = to.allocations_per_user;
         config.allocations_per_address = to.allocations_per_address;
         config.mobility = to.mobility;
+        config.legacy = to.legacy;
         self.per_user.set_max(to.allocations_per_user);
         self.per_address.set_max(to.allocations_per_address);
         self.outputs.push_back(Output::TableOfAll { change: TableChange::Policy(to.policy) });

@@ -60,7 +60,7 @@ impl<E: Entropy> Server<E> {
             return Repetition::NonceDead;
         };
         let Some(allocation) = self.allocations.of_mut(&asker.from) else {
-            let dead = self.dead.through(&asker.from) >= Some(issued);
+            let dead = self.is_nonce_dead(&asker.from, issued);
             return if dead { Repetition::NonceDead } else { Repetition::New { issued } };
         };
         // Another user's request on this five-tuple changes nothing, however often it comes.
@@ -72,6 +72,11 @@ impl<E: Entropy> Server<E> {
             Repetition::Accepted if allocation.owes(&asker.key()) => Repetition::New { issued },
             judged => judged,
         }
+    }
+
+    /// Whether the nonce that `from` was given at `issued` died with an allocation.
+    pub(super) fn is_nonce_dead(&self, from: &FiveTuple, issued: Tick) -> bool {
+        self.dead.through(from) >= Some(issued)
     }
 
     /// Keeps the transaction id of a request of `user` that was judged new and carried out, if its five-tuple has an
@@ -128,7 +133,7 @@ impl Transactions {
         Self { nonce: Tick::from_millis(0), dead_through: None, accepted: Vec::new() }
     }
 
-    fn judge(&mut self, tick: Tick, issued: Tick, transaction: TransactionId) -> Repetition {
+    pub(super) fn judge(&mut self, tick: Tick, issued: Tick, transaction: TransactionId) -> Repetition {
         if issued < self.nonce || Some(issued) <= self.dead_through {
             return Repetition::NonceDead;
         }

@@ -4,22 +4,27 @@ use std::net::SocketAddr;
 
 use crate::proto::auth::challenge::Refusal;
 use crate::proto::auth::integrity_key::OFFERED;
+use crate::proto::auth::legacy;
 use crate::proto::auth::ticket::Ticket;
+use crate::proto::types::Dialect;
 use crate::proto::types::Entropy;
 use crate::proto::types::Family;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::Lifetime;
 use crate::proto::types::Now;
+use crate::proto::types::QuotaIdentity;
 use crate::proto::types::RelayAddr;
 use crate::proto::types::WorkerId;
 use crate::proto::types::limits;
 use crate::proto::wire::ErrorCode;
+use crate::proto::wire::LegacyAttributes;
 use crate::proto::wire::Method;
 use crate::proto::wire::Outcome;
 use crate::proto::wire::Request;
 use crate::proto::wire::Response;
 use crate::proto::wire::TransactionId;
 use crate::proto::wire::UnknownAttributes;
+use crate::proto::wire::ms_turn;
 use crate::proto::wire::rfc8656::encode;
 use crate::proto::wire::rfc8656::integrity::Algorithm;
 use crate::proto::wire::rfc8656::integrity::MacKey;
@@ -44,6 +49,9 @@ pub(super) struct Asker {
     pub(super) fingerprint: bool,
     /// `None` for a request that was not authenticated.
     pub(super) signature: Option<(MacKey, Algorithm)>,
+    pub(super) dialect: Dialect,
+    /// What the answer tells of [MS-TURN]: the version, and the number of the request.
+    pub(super) legacy: LegacyAttributes,
 }
 
 impl Asker {
@@ -55,6 +63,12 @@ impl Asker {
             transaction: request.transaction,
             fingerprint: request.fingerprint,
             signature: None,
+            dialect: request.dialect,
+            legacy: LegacyAttributes {
+                version: (request.method == Method::Allocate).then(|| legacy::version_for(request)),
+                sequence: request.legacy.sequence,
+                ..LegacyAttributes::default()
+            },
         }
     }
 
@@ -119,11 +133,37 @@ impl<E: Entropy> Server<E> {
         self.send(now, asker, Outcome::Error(reject.code), Grant::default(), reject.unknown, Keep::Yes);
     }
 
+    /// Sends what a method made of a request of whom `quota` counts, unless the answer comes later.
+    pub(super) fn settle_answer(
+        &mut self,
+        now: Now,
+        asker: &Asker,
+        quota: Option<QuotaIdentity>,
+        answer: Result<Answer, Reject>,
+    ) {
+        match answer {
+            Ok(Answer::Now(grant)) => self.succeed(now, asker, grant),
+            Ok(Answer::Later) => {}
+            Err(reject) => {
+                self.note_refusal(asker, quota, reject.code);
+                self.reject(now, asker, reject);
+            }
+        }
+    }
+
     /// Answers a request that did not pass authentication.
     pub(super) fn refuse(&mut self, now: Now, asker: Asker, refusal: Refusal) {
         let asker = Asker { signature: refusal.signature, ..asker };
         let outcome = Outcome::Error(refusal.code);
         self.send(now, &asker, outcome, Grant::default(), UnknownAttributes::default(), Keep::No);
+    }
+
+    /// Gives the answer again that this very request got a moment ago.
+    pub(super) fn repeat_answer(&mut self, now: Now, asker: &Asker) -> bool {
+        let Some(bytes) = self.answers.find(now, &asker.key()).map(Into::into) else { return false };
+        self.event(Event::AnswerRepeated);
+        self.outputs.push_back(Output::Reply { worker: asker.worker, to: asker.from, bytes });
+        true
     }
 
     fn send(
@@ -135,6 +175,37 @@ impl<E: Entropy> Server<E> {
         unknown_attributes: UnknownAttributes,
         keep: Keep,
     ) {
+        let code = match outcome {
+            Outcome::Success => None,
+            Outcome::Error(code) => Some(code),
+        };
+        let mut buffer = [0; limits::RESPONSE_MAX];
+        let len = match asker.dialect {
+            Dialect::Rfc8656 => self.encode(now, asker, outcome, &grant, unknown_attributes, &mut buffer),
+            Dialect::MsTurn => {
+                self.encode_legacy(now, asker, outcome, &grant, unknown_attributes, &mut buffer)
+            }
+        };
+        if keep == Keep::Yes {
+            self.answers.keep(now, asker.key(), &buffer[..len]);
+        }
+        self.event(Event::Answered { method: asker.method, code });
+        self.outputs.push_back(Output::Reply {
+            worker: asker.worker,
+            to: asker.from,
+            bytes: buffer[..len].into(),
+        });
+    }
+
+    fn encode(
+        &self,
+        now: Now,
+        asker: &Asker,
+        outcome: Outcome,
+        grant: &Grant,
+        unknown_attributes: UnknownAttributes,
+        out: &mut [u8],
+    ) -> usize {
         let code = match outcome {
             Outcome::Success => None,
             Outcome::Error(code) => Some(code),
@@ -167,20 +238,47 @@ impl<E: Entropy> Server<E> {
             address_error: grant.address_error,
             mobility_ticket: grant.ticket.as_ref().map(|ticket| &ticket.0[..]),
             additional_alternate_server: elsewhere.other_family,
+            legacy: LegacyAttributes::default(),
         };
         let signature =
             asker.signature.as_ref().map(|(key, algorithm)| Signature { key, algorithm: *algorithm });
-        let mut buffer = [0; limits::RESPONSE_MAX];
-        let len = encode::encode_response(&response, signature, asker.fingerprint, &mut buffer)
-            .expect("the longest realm and nonce fit RESPONSE_MAX");
-        if keep == Keep::Yes {
-            self.answers.keep(now, asker.key(), &buffer[..len]);
+        encode::encode_response(&response, signature, asker.fingerprint, out)
+            .expect("the longest realm and nonce fit RESPONSE_MAX")
+    }
+
+    /// In [MS-TURN] what could not be proved is not signed and carries a challenge; all else is signed.
+    fn encode_legacy(
+        &self,
+        now: Now,
+        asker: &Asker,
+        outcome: Outcome,
+        grant: &Grant,
+        unknown_attributes: UnknownAttributes,
+        out: &mut [u8],
+    ) -> usize {
+        let nonce = self.config.challenger.nonce_key.mint(self.nonce_moment(now, &asker.from), &asker.from);
+        let challenge = asker.signature.is_none() && asker.method == Method::Allocate;
+        let mut response = Response::new(asker.method, asker.transaction, outcome);
+        response.unknown_attributes = unknown_attributes;
+        response.mapped_address = grant.mapped;
+        response.relayed_address = grant.relayed;
+        response.lifetime = grant.lifetime;
+        response.realm = challenge.then_some(self.config.challenger.realm.as_bytes());
+        response.nonce = challenge.then_some(&nonce.0);
+        response.legacy = asker.legacy;
+        if outcome == Outcome::Success && asker.method == Method::Allocate {
+            let rate = self.config.bandwidth_per_allocation;
+            response.legacy.bandwidth_kbit_s =
+                rate.and_then(|rate| u32::try_from(rate.bits_per_s() / 1_000).ok());
+            if let Some(allocation) = self.allocations.of(&asker.from) {
+                response.legacy.sequence = allocation.sequence_told(asker.legacy.sequence);
+            }
         }
-        self.event(Event::Answered { method: asker.method, code });
-        self.outputs.push_back(Output::Reply {
-            worker: asker.worker,
-            to: asker.from,
-            bytes: buffer[..len].into(),
-        });
+        if outcome == Outcome::Error(ErrorCode::TryAlternate) {
+            response.alternate_server = self.elsewhere(&asker.from).first;
+        }
+        let key = asker.signature.as_ref().map(|(key, _)| key);
+        ms_turn::encode::encode_response(&response, key, out)
+            .expect("only what is answered in this dialect comes here, and it fits RESPONSE_MAX")
     }
 }

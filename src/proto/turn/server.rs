@@ -11,6 +11,7 @@ use crate::proto::auth::ticket::Tickets;
 use crate::proto::peers::OwnRelays;
 use crate::proto::types::ClientAddr;
 use crate::proto::types::Deadline;
+use crate::proto::types::Dialect;
 use crate::proto::types::Entropy;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::Now;
@@ -231,6 +232,13 @@ impl<E: Entropy> Server<E> {
     }
 
     fn message(&mut self, now: Now, worker: WorkerId, from: FiveTuple, bytes: &[u8]) {
+        match self.dialect_of(&from, bytes) {
+            Dialect::Rfc8656 => self.rfc8656_message(now, worker, from, bytes),
+            Dialect::MsTurn => self.legacy_message(now, worker, from, bytes),
+        }
+    }
+
+    fn rfc8656_message(&mut self, now: Now, worker: WorkerId, from: FiveTuple, bytes: &[u8]) {
         let Ok(request) = decode::decode_request(bytes) else {
             return self.event(Event::Discarded);
         };
@@ -238,7 +246,9 @@ impl<E: Entropy> Server<E> {
         match request.method {
             Method::Binding => return self.binding(now, &asker, bytes),
             // RFC 8489 § 6.3: a method that is not known is silently discarded.
-            Method::Unknown(_) => return self.event(Event::Discarded),
+            Method::Unknown(_) | Method::Send | Method::SetActiveDestination => {
+                return self.event(Event::Discarded);
+            }
             _ => {}
         }
         let Ok(allocation) = self.concerned(worker, &from, &request) else { return };
@@ -259,9 +269,8 @@ impl<E: Entropy> Server<E> {
             }
         };
         let asker = asker.signed(who.key.clone(), algorithm);
-        if let Some(bytes) = self.answers.find(now, &asker.key()).map(Into::into) {
-            self.event(Event::AnswerRepeated);
-            return self.outputs.push_back(Output::Reply { worker, to: from, bytes });
+        if self.repeat_answer(now, &asker) {
+            return;
         }
         let issued = match self.repetition(now, &asker, &who, &request) {
             Repetition::New { issued } => issued,
@@ -273,23 +282,19 @@ impl<E: Entropy> Server<E> {
         };
         let (quota, user) = (who.quota.clone(), who.username.clone());
         let takes_tokens = self.config.credentials.takes_tokens();
-        match check_attributes(&request, takes_tokens).and_then(|()| match request.method {
+        let answer = check_attributes(&request, takes_tokens).and_then(|()| match request.method {
             Method::Allocate => self.allocate(now, &asker, who, &request),
             Method::Refresh => self.refresh(now, &asker, &who, &request),
             Method::CreatePermission => self.create_permission(now, &asker, &who, &request),
             Method::ChannelBind => self.channel_bind(now, &asker, &who, &request),
-            Method::Binding | Method::Unknown(_) => unreachable!("answered above"),
-        }) {
-            Ok(Answer::Now(grant)) => {
-                self.note_request_from(now, &asker, &request);
-                self.succeed(now, &asker, grant);
+            Method::Binding | Method::Unknown(_) | Method::Send | Method::SetActiveDestination => {
+                unreachable!("answered or discarded above")
             }
-            Ok(Answer::Later) => {}
-            Err(reject) => {
-                self.note_refusal(&asker, Some(quota), reject.code);
-                self.reject(now, &asker, reject);
-            }
+        });
+        if let Ok(Answer::Now(_)) = answer {
+            self.note_request_from(now, &asker, &request);
         }
+        self.settle_answer(now, &asker, Some(quota), answer);
         self.keep_transaction(&asker, &user, issued);
     }
 
@@ -351,7 +356,7 @@ impl<E: Entropy> Server<E> {
 struct Later;
 
 /// RFC 8489 § 6.3.1: what must be understood and is not gets 420; what is understood and wrong gets 400.
-fn check_attributes(request: &Request<'_>, takes_tokens: bool) -> Result<(), Reject> {
+pub(super) fn check_attributes(request: &Request<'_>, takes_tokens: bool) -> Result<(), Reject> {
     let mut unknown = request.unknown;
     if request.auth.access_token.is_some() && !takes_tokens {
         unknown.push(attributes::ACCESS_TOKEN);

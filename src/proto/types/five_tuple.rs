@@ -42,6 +42,8 @@ impl Transport {
 pub enum Dialect {
     /// RFC 8489 and RFC 8656.
     Rfc8656,
+    /// [MS-TURN].
+    MsTurn,
 }
 
 /// "The 5-tuple: client IP address and port, server IP address and port, and transport protocol"

@@ -95,6 +95,20 @@ pub const TOKEN_MAC_KEY_MAX: usize = 64;
 pub const TOKEN_CLOCK_LEEWAY: Duration = Duration::from_secs(5);
 /// The server's name that tokens are made for, in bytes.
 pub const SERVER_NAME_MAX: usize = 253;
+/// The XML of one request for MRAS credentials, in bytes.
+pub const MRAS_BODY_MAX: usize = 65_536;
+/// Credentials in one such request ([MS-AVEDGEA] schema).
+pub const MRAS_CREDENTIALS_MAX: usize = 100;
+/// Start line and headers of one SIP request, in bytes.
+pub const SIP_HEAD_MAX: usize = 8_192;
+/// Headers of one SIP request.
+pub const SIP_HEADERS_MAX: usize = 64;
+/// REALM and NONCE of [MS-TURN] in bytes.
+pub const LEGACY_TEXT_MAX: usize = 128;
+/// Pairs of keys for MRAS credentials.
+pub const MRAS_KEYS_MAX: usize = 8;
+/// Times that one MRAS credential is drawn, until no client would cut it.
+pub const MRAS_DRAWS_MAX: u64 = 64;
 /// Keys for tokens.
 pub const TOKEN_KEYS_MAX: usize = 64;
 /// Comprehension-required attributes named in one 420; the rest of a longer list is left out.

@@ -2,6 +2,7 @@
 
 use crate::proto::types::Dialect;
 
+use super::ms_turn;
 use super::rfc3489;
 use super::rfc8656::framing;
 use super::rfc8656::framing::MessageClass;
@@ -22,6 +23,10 @@ pub enum Class {
     Answer,
     /// Anything else.
     Unknown,
+    /// A control message of [MS-TURN].
+    Legacy,
+    /// Whatever else comes on a five-tuple whose allocation speaks [MS-TURN]: data for its active destination.
+    LegacyData,
 }
 
 /// Classifies `datagram`, that came on a five-tuple whose allocation, if there is one, speaks `dialect`.
@@ -30,9 +35,13 @@ pub enum Class {
 #[must_use]
 pub fn classify(datagram: &[u8], dialect: Option<Dialect>) -> Class {
     match dialect {
+        // Looked for first: a transaction id of [MS-TURN] may begin with the other dialect's cookie, and no message of
+        // that dialect has an attribute of this type.
+        None if datagram.first() == Some(&0) && ms_turn::framing::is_control(datagram) => Class::Legacy,
         None if rfc3489::is_binding_request(datagram) => Class::ClassicBinding,
-        // Else both read the same as long as there is one dialect.
         None | Some(Dialect::Rfc8656) => classify_rfc8656(datagram),
+        Some(Dialect::MsTurn) if ms_turn::framing::is_request(datagram) => Class::Legacy,
+        Some(Dialect::MsTurn) => Class::LegacyData,
     }
 }
 
@@ -119,6 +128,42 @@ mod tests {
         assert_eq!(classify(&message, Some(Dialect::Rfc8656)), Class::Unknown);
         message.push(0);
         assert_eq!(classify(&message, None), Class::Unknown, "longer than its length field says");
+    }
+
+    fn legacy(kind: u16, transaction: [u8; 16]) -> Vec<u8> {
+        [&kind.to_be_bytes()[..], &[0, 8], &transaction, &ms_turn::framing::COOKIE].concat()
+    }
+
+    #[test]
+    fn the_cookie_of_the_old_dialect_is_looked_for_where_nothing_is_known_yet() {
+        let mut disguised = [7; 16];
+        disguised[..4].copy_from_slice(&framing::COOKIE);
+        for transaction in [[7; 16], disguised] {
+            for kind in [0x0003, 0x0004, 0x0006, 0x0007] {
+                assert_eq!(classify(&legacy(kind, transaction), None), Class::Legacy);
+            }
+            assert_ne!(classify(&legacy(0x0103, transaction), None), Class::Legacy, "byte 0 is zero");
+            let message = legacy(0x0003, transaction);
+            assert_ne!(classify(&message[..27], None), Class::Legacy);
+            let expected = if transaction == disguised { Class::Request } else { Class::Unknown };
+            assert_eq!(classify(&message, Some(Dialect::Rfc8656)), expected, "not where the other one lives");
+        }
+    }
+
+    #[test]
+    fn where_the_old_dialect_lives_all_but_its_requests_is_data() {
+        let of = |datagram: &[u8]| classify(datagram, Some(Dialect::MsTurn));
+        for kind in [0x0003, 0x0004, 0x0006] {
+            assert_eq!(of(&legacy(kind, [7; 16])), Class::Legacy);
+        }
+        for kind in [0x0001, 0x0005, 0x0103, 0x0115] {
+            assert_eq!(of(&legacy(kind, [7; 16])), Class::LegacyData);
+        }
+        for data in [&stun(0, 1)[..], &stun(0, 3), &[0x40, 0, 0, 0], &[0x80, 0, 1], &[0x16, 0xFE, 0xFD], &[]]
+        {
+            assert_eq!(of(data), Class::LegacyData);
+        }
+        assert_eq!(of(&legacy(0x0003, [7; 16])[..27]), Class::LegacyData);
     }
 
     #[test]

@@ -41,6 +41,9 @@ pub const fn is_discovery(kind: u16) -> bool {
 }
 
 impl DiscoveryAttributes {
+    /// None of them.
+    pub(super) const NONE: Self = Self { change: None, response_port: None, padding_len: None, bad: false };
+
     /// Takes over an attribute; one of another type is left alone.
     pub(super) fn take(&mut self, kind: u16, value: &[u8]) {
         match kind {

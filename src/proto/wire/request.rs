@@ -4,8 +4,10 @@ use crate::proto::types::ChannelNumber;
 use crate::proto::types::Dialect;
 use crate::proto::types::Lifetime;
 use crate::proto::types::PeerAddr;
+use crate::proto::types::limits;
 
 use super::DiscoveryAttributes;
+use super::LegacyAttributes;
 use super::rfc8656;
 
 /// The 16 bytes after the length field: magic cookie and transaction id (RFC 8489 § 5).
@@ -39,6 +41,10 @@ pub enum Method {
     ChannelBind,
     /// Any other 12-bit method.
     Unknown(u16),
+    /// Send, a request of [MS-TURN] (type 0x0004) that is never answered.
+    Send,
+    /// Set Active Destination, a request of [MS-TURN] (type 0x0006).
+    SetActiveDestination,
 }
 
 impl Method {
@@ -55,7 +61,7 @@ impl Method {
         }
     }
 
-    /// Its number, 0x000–0xFFF.
+    /// Its number, 0x000–0xFFF; of what [MS-TURN] alone has, the type of its request.
     #[must_use]
     pub const fn number(self) -> u16 {
         match self {
@@ -65,6 +71,8 @@ impl Method {
             Self::CreatePermission => 0x008,
             Self::ChannelBind => 0x009,
             Self::Unknown(number) => number,
+            Self::Send => 0x004,
+            Self::SetActiveDestination => 0x006,
         }
     }
 }
@@ -111,9 +119,53 @@ pub struct Request<'a> {
     pub discovery: DiscoveryAttributes,
     /// MOBILITY-TICKET, of whatever length (RFC 8016 § 3.3); empty where a client asks for a first one.
     pub mobility_ticket: Option<&'a [u8]>,
+    /// DATA of a Send request ([MS-TURN] § 2.2.1).
+    pub data: Option<&'a [u8]>,
+    /// What [MS-TURN] alone has.
+    pub legacy: LegacyAttributes,
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
+    /// A request without attributes, for a decoder to fill.
+    pub(super) const fn empty(
+        dialect: Dialect,
+        method: Method,
+        transaction: TransactionId,
+        message: &'a [u8],
+    ) -> Self {
+        Self {
+            dialect,
+            method,
+            transaction,
+            auth: AuthAttributes {
+                username: None,
+                userhash: None,
+                realm: None,
+                nonce: None,
+                password_algorithm: None,
+                password_algorithms: None,
+                integrity: rfc8656::integrity::Presented::new(message, None, None),
+                access_token: None,
+            },
+            fingerprint: false,
+            unknown: UnknownAttributes::NONE,
+            bad_attribute: None,
+            lifetime: None,
+            requested_transport: None,
+            requested_family: None,
+            additional_family: None,
+            even_port: None,
+            reservation_token: None,
+            dont_fragment: false,
+            channel_number: None,
+            peers: PeerAddresses::section(&[], transaction, 0),
+            discovery: DiscoveryAttributes::NONE,
+            mobility_ticket: None,
+            data: None,
+            legacy: LegacyAttributes::NONE,
+        }
+    }
+
     /// CHANNEL-NUMBER, if it is there and in range.
     #[must_use]
     pub fn channel(&self) -> Option<ChannelNumber> {
@@ -146,11 +198,14 @@ pub struct AuthAttributes<'a> {
 /// [`crate::proto::types::limits::UNKNOWN_ATTRIBUTES_MAX`] of them, each once, in the order seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UnknownAttributes {
-    types: [u16; crate::proto::types::limits::UNKNOWN_ATTRIBUTES_MAX],
+    types: [u16; limits::UNKNOWN_ATTRIBUTES_MAX],
     len: usize,
 }
 
 impl UnknownAttributes {
+    /// No attribute.
+    pub(super) const NONE: Self = Self { types: [0; limits::UNKNOWN_ATTRIBUTES_MAX], len: 0 };
+
     /// Adds a type; one that is there already, or one too many, is left out.
     pub fn push(&mut self, attribute: u16) {
         if self.len < self.types.len() && !self.as_slice().contains(&attribute) {
@@ -180,17 +235,29 @@ impl UnknownAttributes {
     }
 }
 
-/// The XOR-PEER-ADDRESS attributes of a request, decoded one by one as they are asked for. Each was judged
-/// while the message was read, so the iterator yields every one.
+/// The peers that a request names. Many XOR-PEER-ADDRESS attributes are decoded one by one as they are asked for; each was
+/// judged while the message was read, so the iterator yields every one. [MS-TURN] names one peer at most, in clear.
 #[derive(Clone, Copy, Debug)]
 pub struct PeerAddresses<'a> {
     /// The attribute section that counts, without what stands behind the integrity attribute.
-    pub(super) attributes: &'a [u8],
-    pub(super) transaction: TransactionId,
-    pub(super) count: usize,
+    attributes: &'a [u8],
+    transaction: TransactionId,
+    count: usize,
+    destination: Option<PeerAddr>,
 }
 
 impl<'a> PeerAddresses<'a> {
+    /// The `count` XOR-PEER-ADDRESS attributes of an attribute section.
+    pub(super) const fn section(attributes: &'a [u8], transaction: TransactionId, count: usize) -> Self {
+        Self { attributes, transaction, count, destination: None }
+    }
+
+    /// One peer, or none.
+    pub(super) const fn one(destination: Option<PeerAddr>) -> Self {
+        let count = if destination.is_some() { 1 } else { 0 };
+        Self { attributes: &[], transaction: TransactionId([0; 16]), count, destination }
+    }
+
     /// How many there are.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -205,6 +272,6 @@ impl<'a> PeerAddresses<'a> {
 
     /// Each peer address in the order of the message.
     pub fn iter(&self) -> impl Iterator<Item = PeerAddr> + 'a {
-        rfc8656::decode::peer_addresses(self.attributes, self.transaction)
+        rfc8656::decode::peer_addresses(self.attributes, self.transaction).chain(self.destination)
     }
 }

@@ -6,11 +6,12 @@ use crate::proto::types::Family;
 use crate::proto::types::Lifetime;
 use crate::proto::types::RelayAddr;
 
+use super::LegacyAttributes;
 use super::request::Method;
 use super::request::TransactionId;
 use super::request::UnknownAttributes;
 
-/// Error codes of RFC 8489 § 14.8, RFC 8656 § 19 and RFC 8016 § 3.4 that this server gives.
+/// Error codes of RFC 8489 § 14.8, RFC 8656 § 19 and RFC 8016 § 3.4 that this server gives, and 431–435 of [MS-TURN].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "the names are the standards' reason phrases")]
 pub enum ErrorCode {
@@ -20,6 +21,10 @@ pub enum ErrorCode {
     Forbidden,
     MobilityForbidden,
     UnknownAttribute,
+    IntegrityCheckFailure,
+    MissingUsername,
+    MissingRealm,
+    MissingNonce,
     AllocationMismatch,
     StaleNonce,
     AddressFamilyNotSupported,
@@ -33,13 +38,17 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, in ascending order.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::TryAlternate,
         Self::BadRequest,
         Self::Unauthenticated,
         Self::Forbidden,
         Self::MobilityForbidden,
         Self::UnknownAttribute,
+        Self::IntegrityCheckFailure,
+        Self::MissingUsername,
+        Self::MissingRealm,
+        Self::MissingNonce,
         Self::AllocationMismatch,
         Self::StaleNonce,
         Self::AddressFamilyNotSupported,
@@ -61,6 +70,10 @@ impl ErrorCode {
             Self::Forbidden => 403,
             Self::MobilityForbidden => 405,
             Self::UnknownAttribute => 420,
+            Self::IntegrityCheckFailure => 431,
+            Self::MissingUsername => 432,
+            Self::MissingRealm => 434,
+            Self::MissingNonce => 435,
             Self::AllocationMismatch => 437,
             Self::StaleNonce => 438,
             Self::AddressFamilyNotSupported => 440,
@@ -128,6 +141,8 @@ pub struct Response<'a> {
     pub mobility_ticket: Option<&'a [u8]>,
     /// A second ALTERNATE-SERVER, of the other family, behind [`Self::alternate_server`].
     pub additional_alternate_server: Option<SocketAddr>,
+    /// What [MS-TURN] alone has; of MS-SERVICE-QUALITY a server says nothing.
+    pub legacy: LegacyAttributes,
 }
 
 impl Response<'_> {
@@ -153,6 +168,7 @@ impl Response<'_> {
             address_error: None,
             mobility_ticket: None,
             additional_alternate_server: None,
+            legacy: LegacyAttributes::default(),
         }
     }
 }

@@ -3,8 +3,11 @@
 use crate::net::Departing;
 use crate::proto::media::DropReason;
 use crate::proto::media::TableChange;
+use crate::proto::media::sent_to_peer;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::IpHeader;
+use crate::proto::types::PeerAddr;
+use crate::proto::types::RelayId;
 use crate::relay::Report;
 use crate::relay::ToWorker;
 
@@ -71,6 +74,7 @@ impl Worker<'_> {
             // For an epoch that is over, or that nobody fell into.
             ToWorker::Rebuild { .. } => {}
             ToWorker::Rebuilt => self.rebuilt(),
+            ToWorker::Send { relay, peer, data } => self.send_to_peer(relay, peer, &data),
         }
     }
 
@@ -78,6 +82,24 @@ impl Worker<'_> {
         // Room was there when the command was taken, and nothing else pushes; without a reader it does not matter.
         let refused = self.slot.reports.push(report).is_err();
         debug_assert!(!refused || self.slot.reports.is_abandoned(), "a report without room");
+    }
+
+    fn send_to_peer(&mut self, relay: RelayId, peer: PeerAddr, data: &[u8]) {
+        let slot = &mut *self.slot;
+        let to = match sent_to_peer(&slot.table, slot.tick(), relay, peer, data.len()) {
+            Ok(to) => to.socket(),
+            Err(reason) => return slot.stats.count_drop(reason),
+        };
+        let Some(socket) = slot.sockets.find(relay) else {
+            return slot.stats.count_drop(DropReason::StaleRelay);
+        };
+        let departing = Departing { bytes: data, to, source: None, header: IpHeader::default() };
+        let mut left = 1;
+        self.sender.send(socket, std::iter::once(departing), |_, _| left = 0);
+        if left == 0 {
+            return slot.stats.count_drop(DropReason::SendFailed);
+        }
+        slot.stats.to_peers.add(1, data.len() as u64);
     }
 
     fn reply(&mut self, to: FiveTuple, bytes: &[u8]) {

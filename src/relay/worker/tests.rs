@@ -112,6 +112,7 @@ fn slot(reports: usize) -> (Slot, Far) {
             nonce_lifetime: Duration::from_secs(60),
             discovery: Discovery::default(),
             third_party: None,
+            legacy: true,
         },
         unproven_exempt: Vec::new(),
         start: Instant::now(),

@@ -18,7 +18,6 @@ use crate::proto::turn::reply::Answer;
 use crate::proto::turn::reply::Asker;
 use crate::proto::turn::reply::Reject;
 use crate::proto::turn::server::Server;
-use crate::proto::types::Dialect;
 use crate::proto::types::Entropy;
 use crate::proto::types::Family;
 use crate::proto::types::Lifetime;
@@ -31,7 +30,7 @@ use super::refuse_tunnelled;
 use super::token;
 
 /// Protocol number of UDP.
-const UDP: u8 = 17;
+pub(super) const UDP: u8 = 17;
 
 /// Where the relay sockets shall be, and what else the answer carries.
 struct Places {
@@ -85,7 +84,7 @@ impl<E: Entropy> Server<E> {
             relay,
             worker: asker.worker,
             five_tuple: asker.from,
-            dialect: Dialect::Rfc8656,
+            dialect: asker.dialect,
             session_ends,
             owner: who.into(),
             legs,
@@ -103,6 +102,7 @@ impl<E: Entropy> Server<E> {
             carried: Counters::default(),
             transactions: Transactions::new(),
             mobility: Mobility::default(),
+            legacy: None,
         });
         for relay in relays.into_iter().flatten() {
             self.open(now, relay);

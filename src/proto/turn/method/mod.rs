@@ -3,6 +3,7 @@
 mod allocate;
 mod channel_bind;
 mod create_permission;
+mod legacy;
 mod mobility;
 mod refresh;
 mod token;

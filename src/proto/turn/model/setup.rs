@@ -17,6 +17,7 @@ use crate::proto::media::TableConfig;
 use crate::proto::peers::PeerPolicy;
 use crate::proto::peers::PolicyBuilder;
 use crate::proto::turn::Config;
+use crate::proto::turn::LegacyConfig;
 use crate::proto::turn::Reconfiguration;
 use crate::proto::turn::RelayAddress;
 use crate::proto::turn::testing::Dice;
@@ -95,6 +96,7 @@ impl Setup {
                 nonce_lifetime: Duration::from_millis(NONCE_LIFETIME_MS),
                 discovery: Discovery::default(),
                 third_party: None,
+                legacy: false,
             },
             credentials: credentials(0),
             policy: policy(0),
@@ -115,6 +117,7 @@ impl Setup {
             channels_per_allocation: self.channels,
             alternate_servers: if self.alternates { vec![socket("192.0.2.99:3478")] } else { Vec::new() },
             mobility: self.mobility,
+            legacy: LegacyConfig::default(),
         }
     }
 
@@ -147,6 +150,7 @@ impl Change {
             allocations_per_user: self.quotas.0,
             allocations_per_address: self.quotas.1,
             mobility: self.mobility,
+            legacy: LegacyConfig::default(),
         })
     }
 }
@@ -201,6 +205,7 @@ fn credentials(number: usize) -> Arc<Credentials> {
         secrets: secrets.iter().map(|which| Secret::new(SECRETS[*which].as_bytes())).collect(),
         lifetime_max_s: CREDENTIAL_LIFETIME_S,
         tokens: TokenConfig::default(),
+        mras: Vec::new(),
     }))
 }
 

@@ -320,6 +320,11 @@ impl World {
                 };
                 self.at(worker)?.attach(relay, parcel, next);
             }
+            Output::SendToPeer { worker, .. } => {
+                return Err(format!(
+                    "{worker:?} is to send for a client of the old dialect, and there is none"
+                ));
+            }
             Output::RebuildWorker { worker, .. } | Output::WorkerRebuilt { worker } => {
                 return Err(format!("{worker:?} is told its table again, and no worker panics here"));
             }

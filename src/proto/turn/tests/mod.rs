@@ -9,6 +9,7 @@ mod drain;
 mod dual;
 mod exhaustion;
 mod gone;
+mod legacy;
 mod long_call;
 mod mobility;
 mod negotiation;
@@ -101,6 +102,8 @@ struct World {
     carried: Counters,
     /// Every worker's table, as the outputs made it.
     tables: rebuild::Tables,
+    /// What Send requests of [MS-TURN] made leave.
+    sent: Vec<(RelayId, PeerAddr, Vec<u8>)>,
 }
 
 impl World {
@@ -117,6 +120,7 @@ impl World {
                 nonce_lifetime: Duration::from_secs(3_600),
                 discovery: Discovery::default(),
                 third_party: None,
+                legacy: true,
             },
             credentials: Arc::new(Credentials::new(CredentialConfig {
                 realm: REALM.into(),
@@ -126,6 +130,7 @@ impl World {
                 secrets: vec![Secret::new(SECRET)],
                 lifetime_max_s: 8 * 3_600,
                 tokens: TokenConfig::default(),
+                mras: Vec::new(),
             })),
             policy: Arc::new(
                 PolicyBuilder {
@@ -155,6 +160,7 @@ impl World {
             channels_per_allocation: limits::CHANNELS_PER_ALLOCATION_MAX,
             alternate_servers: Vec::new(),
             mobility: false,
+            legacy: LegacyConfig::default(),
         };
         change(&mut config);
         Self {
@@ -174,6 +180,7 @@ impl World {
             hold_moves: false,
             carried: Counters::default(),
             tables: rebuild::Tables::default(),
+            sent: Vec::new(),
         }
     }
 
@@ -216,6 +223,7 @@ impl World {
                 Output::Announce { .. } => {}
                 Output::RebuildWorker { worker, .. } => self.told.push(("rebuild", worker)),
                 Output::WorkerRebuilt { worker } => self.told.push(("rebuilt", worker)),
+                Output::SendToPeer { relay, peer, data, .. } => self.sent.push((relay, peer, data.into())),
                 Output::DetachRelay { worker, relay, keep } => {
                     self.told.push((if keep { "lend" } else { "give" }, worker));
                     if !self.hold_moves {

@@ -34,6 +34,7 @@ struct Entry {
     next: Option<FiveTuple>,
     permits: BTreeMap<IpAddr, Deadline>,
     binds: BTreeMap<ChannelNumber, (PeerAddr, Deadline)>,
+    destination: Option<PeerAddr>,
 }
 
 impl Tables {
@@ -86,7 +87,7 @@ impl Held {
         match change {
             TableChange::Insert(new) => {
                 let (permits, binds) = (BTreeMap::new(), BTreeMap::new());
-                let entry = Entry { new: (**new).clone(), next: None, permits, binds };
+                let entry = Entry { new: (**new).clone(), next: None, permits, binds, destination: None };
                 self.entries.entry(new.relay).or_insert(entry);
             }
             TableChange::Extend { relay, until } => with(relay, &mut |entry| entry.new.until = *until),
@@ -112,6 +113,9 @@ impl Held {
             TableChange::Await { relay, next } => with(relay, &mut |entry| {
                 entry.next = Some(*next).filter(|next| *next != entry.new.five_tuple);
             }),
+            TableChange::Destination { relay, peer } => {
+                with(relay, &mut |entry| entry.destination = Some(*peer));
+            }
             TableChange::Settle { relay } => with(relay, &mut |entry| {
                 entry.new.five_tuple = entry.next.take().unwrap_or(entry.new.five_tuple);
             }),

@@ -24,6 +24,7 @@ fn live_part(world: &World) -> Reconfiguration {
         allocations_per_user: config.allocations_per_user,
         allocations_per_address: config.allocations_per_address,
         mobility: config.mobility,
+        legacy: config.legacy,
     }
 }
 
@@ -62,6 +63,7 @@ fn credentials(users: &[&str], secrets: &[&[u8]]) -> Arc<Credentials> {
         secrets: secrets.iter().map(|secret| Secret::new(*secret)).collect(),
         lifetime_max_s: 8 * 3_600,
         tokens: TokenConfig::default(),
+        mras: Vec::new(),
     }))
 }
 

@@ -24,6 +24,7 @@ fn world() -> World {
             secrets: Vec::new(),
             lifetime_max_s: 8 * 3_600,
             tokens: TokenConfig { server_name: NAME.into(), keys: vec![key("old", 1), key("new", 2)] },
+            mras: Vec::new(),
         }));
     })
 }

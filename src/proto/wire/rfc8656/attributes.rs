@@ -230,7 +230,7 @@ fn xor(bytes: &mut [u8], mask: &[u8; 16]) {
 }
 
 /// A big-endian number that fills `value`.
-pub(super) fn read_u32(value: &[u8]) -> Option<u32> {
+pub(in crate::proto::wire) fn read_u32(value: &[u8]) -> Option<u32> {
     value.try_into().ok().map(u32::from_be_bytes)
 }
 
@@ -241,7 +241,7 @@ pub(super) fn read_u16_and_reserved(value: &[u8]) -> Option<u16> {
 }
 
 /// The first byte of a four-byte value whose rest is reserved (REQUESTED-TRANSPORT, …-ADDRESS-FAMILY).
-pub(super) fn read_u8_and_reserved(value: &[u8]) -> Option<u8> {
+pub(in crate::proto::wire) fn read_u8_and_reserved(value: &[u8]) -> Option<u8> {
     let [first, _, _, _] = *value.as_array()?;
     Some(first)
 }

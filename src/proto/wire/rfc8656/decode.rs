@@ -12,8 +12,6 @@ use crate::proto::types::limits::NONCE_MAX;
 use crate::proto::types::limits::PEERS_PER_REQUEST_MAX;
 use crate::proto::types::limits::REALM_MAX;
 use crate::proto::types::limits::USERNAME_READ_MAX;
-use crate::proto::wire::AuthAttributes;
-use crate::proto::wire::DiscoveryAttributes;
 use crate::proto::wire::Malformed;
 use crate::proto::wire::Method;
 use crate::proto::wire::PeerAddresses;
@@ -62,7 +60,12 @@ struct RequestReader<'a> {
 impl<'a> RequestReader<'a> {
     fn new(frame: &Frame<'a>) -> Self {
         Self {
-            request: empty_request(frame),
+            request: Request::empty(
+                Dialect::Rfc8656,
+                Method::from_number(frame.method),
+                frame.transaction,
+                frame.message,
+            ),
             seen: Seen::default(),
             message: frame.message,
             sha1: None,
@@ -173,42 +176,9 @@ impl<'a> RequestReader<'a> {
         self.request.fingerprint = fingerprint;
         self.request.auth.integrity = Presented::new(self.message, self.sha1, self.sha256);
         if !self.bad_peer {
-            self.request.peers.attributes = unsealed;
-            self.request.peers.count = self.peers;
+            self.request.peers = PeerAddresses::section(unsealed, self.request.transaction, self.peers);
         }
         self.request
-    }
-}
-
-fn empty_request<'a>(frame: &Frame<'a>) -> Request<'a> {
-    Request {
-        dialect: Dialect::Rfc8656,
-        method: Method::from_number(frame.method),
-        transaction: frame.transaction,
-        auth: AuthAttributes {
-            username: None,
-            userhash: None,
-            realm: None,
-            nonce: None,
-            password_algorithm: None,
-            password_algorithms: None,
-            integrity: Presented::new(frame.message, None, None),
-            access_token: None,
-        },
-        fingerprint: false,
-        unknown: UnknownAttributes::default(),
-        bad_attribute: None,
-        lifetime: None,
-        requested_transport: None,
-        requested_family: None,
-        additional_family: None,
-        even_port: None,
-        reservation_token: None,
-        dont_fragment: false,
-        channel_number: None,
-        peers: PeerAddresses { attributes: &[], transaction: frame.transaction, count: 0 },
-        discovery: DiscoveryAttributes::default(),
-        mobility_ticket: None,
     }
 }
 
@@ -394,6 +364,8 @@ fn at_most(value: &[u8], max: usize) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use crate::proto::wire::DiscoveryAttributes;
+
     use super::super::encode::MessageWriter;
     use super::super::framing::COOKIE;
     use super::super::integrity::Algorithm;

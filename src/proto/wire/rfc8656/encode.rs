@@ -18,6 +18,7 @@ use super::framing::ATTRIBUTE_HEADER_LEN;
 use super::framing::HEADER_LEN;
 use super::framing::MessageClass;
 use super::integrity::Signature;
+use super::integrity::ZeroFill;
 
 /// Bytes of a FINGERPRINT's value.
 const FINGERPRINT_LEN: usize = 4;
@@ -182,7 +183,7 @@ impl<'a> MessageWriter<'a> {
         if self.claim_value(algorithm.attribute(), algorithm.value_len()).is_some() {
             let (covered, rest) = self.out.split_at_mut(covered);
             let value = &mut rest[ATTRIBUTE_HEADER_LEN..ATTRIBUTE_HEADER_LEN + algorithm.value_len()];
-            signature.key.sign(algorithm, covered, value);
+            signature.key.sign(algorithm, ZeroFill::None, covered, value);
         }
         self
     }

@@ -63,14 +63,20 @@ impl MacKey {
     }
 
     /// Fills `value`, of [`Algorithm::value_len`] bytes, with the MAC of what stands in front of the attribute.
-    pub(super) fn sign(&self, algorithm: Algorithm, covered: &[u8], value: &mut [u8]) {
+    pub(in crate::proto::wire) fn sign(
+        &self,
+        algorithm: Algorithm,
+        fill: ZeroFill,
+        covered: &[u8],
+        value: &mut [u8],
+    ) {
         match algorithm {
             Algorithm::Sha1 => {
-                let mac = fed(&self.sha1, algorithm, covered).finalize();
+                let mac = fed(&self.sha1, algorithm, fill, covered).finalize();
                 value.copy_from_slice(&mac.into_bytes());
             }
             Algorithm::Sha256 => {
-                let mac = fed(&self.sha256, algorithm, covered).finalize();
+                let mac = fed(&self.sha256, algorithm, fill, covered).finalize();
                 value.copy_from_slice(&mac.into_bytes());
             }
         }
@@ -83,8 +89,18 @@ impl std::fmt::Debug for MacKey {
     }
 }
 
+/// Whether zeros follow what a MAC covers. They are never sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::proto::wire) enum ZeroFill {
+    /// None: RFC 5389 and later.
+    #[default]
+    None,
+    /// To a multiple of 64 bytes: [MS-TURN], from STUN before RFC 5389.
+    To64,
+}
+
 /// The HMAC after `covered`, with the length field as it is when the message ends with the integrity attribute.
-fn fed<M: Mac + Clone>(keyed: &M, algorithm: Algorithm, covered: &[u8]) -> M {
+fn fed<M: Mac + Clone>(keyed: &M, algorithm: Algorithm, fill: ZeroFill, covered: &[u8]) -> M {
     let mut mac = keyed.clone();
     let end = covered.len() + ATTRIBUTE_HEADER_LEN + algorithm.value_len();
     if let Some((header, attributes)) = covered.split_first_chunk::<HEADER_LEN>() {
@@ -93,6 +109,9 @@ fn fed<M: Mac + Clone>(keyed: &M, algorithm: Algorithm, covered: &[u8]) -> M {
         header[2..4].copy_from_slice(&((end - HEADER_LEN) as u16).to_be_bytes());
         mac.update(&header);
         mac.update(attributes);
+    }
+    if fill == ZeroFill::To64 {
+        mac.update(&[0; 64][..covered.len().next_multiple_of(64) - covered.len()]);
     }
     mac
 }
@@ -115,13 +134,19 @@ pub struct Presented<'a> {
     sha1: Option<usize>,
     /// Offset of the MESSAGE-INTEGRITY-SHA256 attribute's header.
     sha256: Option<usize>,
+    fill: ZeroFill,
 }
 
 impl<'a> Presented<'a> {
     /// The integrity attributes of `message` whose headers stand at these offsets. An offset that names none
     /// makes the check fail.
     pub(in crate::proto) const fn new(message: &'a [u8], sha1: Option<usize>, sha256: Option<usize>) -> Self {
-        Self { message, sha1, sha256 }
+        Self { message, sha1, sha256, fill: ZeroFill::None }
+    }
+
+    /// The same, made over covered bytes that `fill` follows.
+    pub(in crate::proto::wire) const fn filled(self, fill: ZeroFill) -> Self {
+        Self { fill, ..self }
     }
 
     /// Which attribute decides, SHA-256 where both are there (RFC 8489 § 9.2.4); `None` where neither is.
@@ -144,8 +169,8 @@ impl<'a> Presented<'a> {
             return false;
         };
         match algorithm {
-            Algorithm::Sha1 => fed(&key.sha1, algorithm, covered).verify_slice(value).is_ok(),
-            Algorithm::Sha256 => fed(&key.sha256, algorithm, covered).verify_slice(value).is_ok(),
+            Algorithm::Sha1 => fed(&key.sha1, algorithm, self.fill, covered).verify_slice(value).is_ok(),
+            Algorithm::Sha256 => fed(&key.sha256, algorithm, self.fill, covered).verify_slice(value).is_ok(),
         }
     }
 
@@ -171,7 +196,7 @@ mod tests {
         message.extend_from_slice(&[9; 12]);
         for algorithm in [Algorithm::Sha1, Algorithm::Sha256] {
             let mut value = vec![0; algorithm.value_len()];
-            key.sign(algorithm, &message, &mut value);
+            key.sign(algorithm, ZeroFill::None, &message, &mut value);
             message.extend_from_slice(&algorithm.attribute().to_be_bytes());
             message.extend_from_slice(&[0, u8::try_from(value.len()).unwrap()]);
             message.extend_from_slice(&value);

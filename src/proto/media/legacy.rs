@@ -1,0 +1,320 @@
+//! Packets of clients that speak [MS-TURN]: bare data to and from the active destination, and what control has a client's
+//! Send carry. Everything else on the way is as in [`super::forward`].
+
+use std::ops::Range;
+
+use crate::proto::types::IpHeader;
+use crate::proto::types::PeerAddr;
+use crate::proto::types::RelayId;
+use crate::proto::types::Tick;
+use crate::proto::wire::TransactionId;
+use crate::proto::wire::ms_turn::encode;
+
+use super::DropReason;
+use super::FromClient;
+use super::Table;
+use super::allocation::Allocation;
+use super::client::Client;
+use super::forward::whole_frame;
+use super::header;
+
+/// Whatever is no control message: STUN of the other dialect, ChannelData, DTLS, media.
+pub(super) fn raw_to_peer<'a>(
+    table: &Table,
+    tick: Tick,
+    client: Client<'_>,
+    arrived: IpHeader,
+    datagram: &'a [u8],
+) -> Result<FromClient<'a>, DropReason> {
+    client.live(tick)?;
+    let peer = client.first.destination().ok_or(DropReason::NoDestination)?;
+    let allocation = client.to(peer.family(), tick)?;
+    allocation.admit(peer, tick)?;
+    if !table.may_reach(peer) {
+        return Err(DropReason::ForbiddenPeer);
+    }
+    let header = header::to_peer(arrived, allocation.five_tuple(), peer, false)?;
+    allocation.charge(tick, datagram.len())?;
+    allocation.count_to_peer(datagram.len());
+    Ok(FromClient::ToPeer { relay: allocation.relay(), peer: table.way_to(peer), data: datagram, header })
+}
+
+/// Judges the data of a Send request that control found good, `len` bytes from `relay` to `peer`; answers where it goes.
+///
+/// # Errors
+/// Why it goes nowhere. The client is not told ([MS-TURN] § 2.2.1).
+pub fn sent_to_peer(
+    table: &Table,
+    tick: Tick,
+    relay: RelayId,
+    peer: PeerAddr,
+    len: usize,
+) -> Result<PeerAddr, DropReason> {
+    let allocation = table.of_relay(relay).ok_or(DropReason::StaleRelay)?.live(tick)?;
+    allocation.admit(peer, tick)?;
+    if !table.may_reach(peer) {
+        return Err(DropReason::ForbiddenPeer);
+    }
+    allocation.charge(tick, len)?;
+    allocation.count_to_peer(len);
+    Ok(table.way_to(peer))
+}
+
+/// Frames what came from `peer`: not at all, if it is the active destination; else as a Data Indication.
+pub(super) fn frame(
+    allocation: &Allocation,
+    transaction: TransactionId,
+    peer: PeerAddr,
+    buffer: &mut [u8],
+    payload: Range<usize>,
+) -> Option<Range<usize>> {
+    if allocation.destination() == Some(peer) {
+        return whole_frame(payload, buffer);
+    }
+    let len = u16::try_from(buffer.get(payload.clone())?.len()).ok()?;
+    let headroom = buffer.get_mut(..payload.start)?;
+    let header = encode::write_data_header(headroom, transaction, peer, len).ok()?;
+    whole_frame(payload.start.checked_sub(header)?..payload.end, buffer)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use crate::proto::media::Bandwidth;
+    use crate::proto::media::Bucket;
+    use crate::proto::media::ExternalAddresses;
+    use crate::proto::media::FromPeer;
+    use crate::proto::media::TableChange;
+    use crate::proto::media::TableConfig;
+    use crate::proto::media::fixture::*;
+    use crate::proto::media::forward::from_client;
+    use crate::proto::media::forward::from_peer;
+    use crate::proto::peers::PolicyBuilder;
+    use crate::proto::types::Rate;
+    use crate::proto::types::limits::DATAGRAM_MAX;
+    use crate::proto::wire::DATA_HEADER_MAX;
+    use crate::proto::wire::ms_turn::framing;
+
+    use super::*;
+
+    const RELAY: RelayId = RelayId { index: 3, generation: 7 };
+    const CLIENT: u16 = 1_004;
+    const DESTINATION: &str = "203.0.113.2:2000";
+
+    /// An allocation until 1000 ms, with permissions until 800 and an active destination.
+    fn world() -> Table {
+        let mut table = table(false);
+        for change in [
+            insert_legacy(RELAY, client(CLIENT), "198.51.100.1:50000", 1_000),
+            permit(RELAY, "203.0.113.2", 800),
+            permit(RELAY, "203.0.113.66", 800),
+            TableChange::Destination { relay: RELAY, peer: peer(DESTINATION) },
+        ] {
+            table.apply(change);
+        }
+        table
+    }
+
+    fn control(kind: u16) -> Vec<u8> {
+        [&kind.to_be_bytes()[..], &[0, 8], &[7; 16], &framing::COOKIE].concat()
+    }
+
+    fn ask(table: &Table, millis: u64, datagram: &[u8]) -> Result<(PeerAddr, Vec<u8>), DropReason> {
+        match from_client(table, at(millis), &client(CLIENT), IpHeader::default(), datagram) {
+            FromClient::ToPeer { relay, peer, data, .. } => {
+                assert_eq!(relay, RELAY);
+                Ok((peer, data.to_vec()))
+            }
+            FromClient::Drop(reason) => Err(reason),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Whom it reaches and in which bytes.
+    fn come(table: &Table, millis: u64, from: &str, data: &[u8]) -> Result<Vec<u8>, DropReason> {
+        let payload = DATA_HEADER_MAX..DATA_HEADER_MAX + data.len();
+        let mut buffer = vec![STALE; payload.end];
+        buffer[payload.clone()].copy_from_slice(data);
+        let header = IpHeader::default();
+        match from_peer(table, at(millis), RELAY, peer(from), header, &mut buffer, payload) {
+            FromPeer::ToClient { to, frame, .. } => {
+                assert_eq!(to, client(CLIENT));
+                Ok(buffer[frame].to_vec())
+            }
+            FromPeer::Drop(reason) => Err(reason),
+        }
+    }
+
+    #[test]
+    fn every_kind_of_foreign_packet_passes_unchanged_both_ways() {
+        let stun_request = stun(0x0001, TRANSACTION, b"");
+        let stun_answer = stun(0x0101, TRANSACTION, b"");
+        let packets: [&[u8]; 11] = [
+            &stun_request,
+            &stun_answer,
+            &control(0x0103),
+            &control(0x0115),
+            &[0x16, 0xFE, 0xFD, 0, 0],
+            &[0x40, 0x00, 0x00, 0x01, 9],
+            &[0x80, 0x60, 0, 1],
+            &[0xC0, 0, 0, 0, 1],
+            &[0xFF, 0x10, 0, 8],
+            &[0x00],
+            &[],
+        ];
+        let table = world();
+        for packet in packets {
+            assert_eq!(ask(&table, 0, packet), Ok((peer(DESTINATION), packet.to_vec())));
+            assert_eq!(come(&table, 0, DESTINATION, packet), Ok(packet.to_vec()));
+        }
+    }
+
+    #[test]
+    fn requests_of_the_dialect_are_control_s_whatever_else_they_say() {
+        for kind in [0x0003, 0x0004, 0x0006] {
+            let long = [control(kind), vec![0xEE; 100]].concat();
+            for datagram in [control(kind), long] {
+                for (port, expected) in [(CLIENT, FromClient::LiveRequest), (9, FromClient::StrangerRequest)]
+                {
+                    let judged = from_client(&world(), at(0), &client(port), IpHeader::default(), &datagram);
+                    assert_eq!(judged, expected, "{kind:#06x}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn another_permitted_peer_reaches_the_client_with_its_name() {
+        let expected = [
+            &[0x01, 0x15, 0, 8 + 12 + 4 + 2][..],
+            &framing::COOKIE,
+            &[0x00, 0x12, 0, 8, 0, 1, 0x07, 0xD1, 203, 0, 113, 2],
+            &[0x00, 0x13, 0, 2],
+            b"hi",
+        ]
+        .concat();
+        let got = come(&world(), 0, "203.0.113.2:2001", b"hi").unwrap();
+        assert_eq!([&got[..4], &got[20..]].concat(), expected, "a port of its own makes it another peer");
+        assert_ne!(got[8..20], [0; 12], "the transaction id is drawn");
+        assert_eq!(come(&world(), 0, "203.0.113.3:2000", b"hi"), Err(DropReason::NoPermission));
+    }
+
+    #[test]
+    fn bare_data_needs_a_destination_that_may_be_reached() {
+        let mut table = table(false);
+        table.apply(insert_legacy(RELAY, client(CLIENT), "198.51.100.1:50000", 1_000));
+        assert_eq!(ask(&table, 0, b"hi"), Err(DropReason::NoDestination));
+        let set =
+            |table: &mut Table, to| table.apply(TableChange::Destination { relay: RELAY, peer: peer(to) });
+        set(&mut table, DESTINATION);
+        assert_eq!(ask(&table, 0, b"hi"), Err(DropReason::NoPermission));
+        table.apply(permit(RELAY, "203.0.113.2", 800));
+        assert_eq!(ask(&table, 799, b"hi"), Ok((peer(DESTINATION), b"hi".to_vec())));
+        assert_eq!(ask(&table, 800, b"hi"), Err(DropReason::PermissionExpired));
+        assert_eq!(ask(&table, 1_000, b"hi"), Err(DropReason::AllocationExpired));
+        table.apply(permit(RELAY, "203.0.113.66", 800));
+        set(&mut table, "203.0.113.66:53");
+        assert_eq!(ask(&table, 0, b"hi"), Err(DropReason::ForbiddenPeer), "the port is judged too");
+        set(&mut table, "[2001:db8:1::1]:9");
+        assert_eq!(ask(&table, 0, b"hi"), Err(DropReason::PeerFamily));
+        table.apply(TableChange::Destination { relay: relay(3, 6), peer: peer(DESTINATION) });
+        assert_eq!(ask(&table, 0, b"hi"), Err(DropReason::PeerFamily), "another generation changes nothing");
+    }
+
+    #[test]
+    fn what_a_send_carries_is_judged_like_all_else_and_counted() {
+        let table = world();
+        let sent = |millis, to| sent_to_peer(&table, at(millis), RELAY, peer(to), 5);
+        assert_eq!(sent(799, "203.0.113.2:9"), Ok(peer("203.0.113.2:9")));
+        assert_eq!(sent(0, "203.0.113.66:53"), Err(DropReason::ForbiddenPeer));
+        assert_eq!(sent(0, "203.0.113.9:9"), Err(DropReason::NoPermission));
+        assert_eq!(sent(800, "203.0.113.2:9"), Err(DropReason::PermissionExpired));
+        assert_eq!(sent(1_000, "203.0.113.2:9"), Err(DropReason::AllocationExpired));
+        let stale = sent_to_peer(&table, at(0), relay(3, 8), peer(DESTINATION), 5);
+        assert_eq!(stale, Err(DropReason::StaleRelay));
+        let counters = table.counters(RELAY).unwrap();
+        assert_eq!((counters.to_peer_packets, counters.to_peer_bytes), (1, 5));
+    }
+
+    #[test]
+    fn the_largest_datagram_passes_bare_and_none_outgrows_a_datagram() {
+        let largest = vec![9; DATAGRAM_MAX];
+        assert_eq!(come(&world(), 0, DESTINATION, &largest), Ok(largest.clone()));
+        assert_eq!(come(&world(), 0, "203.0.113.2:2001", &largest), Err(DropReason::TooLarge));
+        let fits = vec![9; DATAGRAM_MAX - 44];
+        assert_eq!(come(&world(), 0, "203.0.113.2:2001", &fits).unwrap().len(), DATAGRAM_MAX);
+        assert_eq!(
+            come(&world(), 0, "203.0.113.2:2001", &[&fits[..], &[9]].concat()),
+            Err(DropReason::TooLarge)
+        );
+    }
+
+    #[test]
+    fn bare_data_is_counted_and_held_to_the_bandwidth_and_so_is_what_a_send_carries() {
+        let rate = Rate::new(200_000, Duration::from_secs(1)).unwrap();
+        let data = [7; 972];
+        for by_send in [false, true] {
+            let mut table = table(false);
+            let TableChange::Insert(mut new) =
+                insert_legacy(RELAY, client(CLIENT), "198.51.100.1:50000", 1_000)
+            else {
+                unreachable!("insert makes an Insert")
+            };
+            new.bandwidth = Bandwidth { allocation: Some(Bucket::new(rate)), user: None };
+            table.apply(TableChange::Insert(new));
+            table.apply(permit(RELAY, "203.0.113.2", 800));
+            table.apply(TableChange::Destination { relay: RELAY, peer: peer(DESTINATION) });
+            let send = |table: &Table| match by_send {
+                true => sent_to_peer(table, at(0), RELAY, peer(DESTINATION), data.len()).map(|_| ()),
+                false => ask(table, 0, &data).map(|_| ()),
+            };
+            let passed = (0..100).take_while(|_| send(&table).is_ok()).count();
+            assert_eq!(passed, 25, "25,000 bytes with their headers");
+            assert_eq!(send(&table), Err(DropReason::AllocationBandwidth));
+            let counters = table.counters(RELAY).unwrap();
+            assert_eq!((counters.to_peer_packets, counters.to_peer_bytes), (25, 25 * 972));
+        }
+    }
+
+    #[test]
+    fn an_own_relay_behind_a_nat_is_reached_as_it_is_bound_and_known_as_it_is_named() {
+        let pair = ("10.0.0.5".parse().unwrap(), "198.51.100.1".parse().unwrap());
+        let policy =
+            PolicyBuilder { own: vec![pair.0, pair.1], relay: vec![pair.1], ..PolicyBuilder::default() };
+        let mut table = Table::new(TableConfig {
+            policy: Arc::new(policy.build()),
+            strict_permissions: false,
+            hash_seeds: [1, 2, 3, 4],
+            external: ExternalAddresses::new([pair]),
+        });
+        let other = "198.51.100.1:50001";
+        for change in [
+            insert_legacy(RELAY, client(CLIENT), "198.51.100.1:50000", 1_000),
+            TableChange::OwnRelay { address: socket(other), live: true },
+            permit(RELAY, "198.51.100.1", 800),
+            TableChange::Destination { relay: RELAY, peer: peer(other) },
+        ] {
+            table.apply(change);
+        }
+        let bound = peer("10.0.0.5:50001");
+        assert_eq!(ask(&table, 0, b"hi"), Ok((bound, b"hi".to_vec())));
+        assert_eq!(sent_to_peer(&table, at(0), RELAY, peer(other), 2), Ok(bound));
+        assert_eq!(come(&table, 0, "10.0.0.5:50001", b"hi"), Ok(b"hi".to_vec()), "the destination itself");
+        assert_eq!(sent_to_peer(&table, at(0), RELAY, bound, 2), Err(DropReason::NoPermission));
+    }
+
+    #[test]
+    fn where_a_client_has_too_little_room_in_front_nothing_is_written() {
+        for room in 0..44 {
+            let mut buffer = vec![STALE; room + 2];
+            let payload = room..room + 2;
+            let header = IpHeader::default();
+            let from = peer("203.0.113.2:2001");
+            let verdict = from_peer(&world(), at(0), RELAY, from, header, &mut buffer, payload);
+            assert_eq!(verdict, FromPeer::Drop(DropReason::TooLarge));
+            assert_eq!(buffer, vec![STALE; room + 2]);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+"""Two agents of libnice in the mode of Office Communicator 2007 R2 call each other, relayed candidates alone."""
+
+import asyncio
+import base64
+import contextlib
+import json
+import pathlib
+import subprocess
+import tempfile
+import threading
+
+import aioice_echo
+import harness
+import legacy
+from harness import Skip, check, proved
+
+# Half of them leave before the pause, and the pause holds two refreshes of an allocation of so many seconds.
+COUNT, LIFETIME_S, HOLD_S = 1_000, 16, 18
+TRANSPORTS = ["udp"]
+
+
+def built(folder):
+    """The driver, which is a C program: libnice's data callback cannot be reached from Python."""
+    harness.need("cc", "pkg-config")
+    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "nice"], capture_output=True, text=True)
+    if flags.returncode != 0:
+        raise Skip("libnice-dev is not installed")
+    program = pathlib.Path(folder, "libnice_call")
+    source = pathlib.Path(__file__).with_name("libnice_call.c")
+    command = ["cc", "-O1", "-Wall", "-Werror", "-o", str(program), str(source), *flags.stdout.split()]
+    subprocess.run(command, check=True)
+    return program
+
+
+STATIC = (harness.USER.encode(), harness.PASSWORD.encode())
+
+
+def call(program, server, transport, *, credential=STATIC, count=COUNT, hold_s=0):
+    """What the driver said, and its exit code."""
+    encoded = [base64.b64encode(part).decode() for part in credential]
+    command = [str(program), "127.0.0.1", str(server.port), transport, *encoded, str(count), str(hold_s)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    print(transport, done.stdout.strip(), done.stderr.strip(), flush=True)
+    return json.loads(done.stdout), done.returncode
+
+
+@contextlib.contextmanager
+def calling(server):
+    """A call of two aioice agents through the same port, again and again; yields its thread."""
+    enough, failures = threading.Event(), []
+    done = 0
+
+    def run():
+        nonlocal done
+        try:
+            while not enough.is_set():
+                asyncio.run(aioice_echo.call(server, "127.0.0.1", (harness.USER, harness.PASSWORD)))
+                done += 1
+        except BaseException as failure:  # told below, in the thread that judges
+            failures.append(failure)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        enough.set()
+        thread.join(60)
+    check(not failures and done > 0, f"{done} calls of the other dialect, {failures}")
+
+
+def test():
+    with tempfile.TemporaryDirectory() as folder:
+        program = built(folder)
+        with harness.Server() as server:
+            for transport in TRANSPORTS:
+                said, code = call(program, server, transport)
+                check(code == 0 and said["got"] == [COUNT, COUNT], f"{transport}: {said}")
+                check(said["twice"] == 0, f"{transport}: no datagram came twice")
+                proved(f"libnice, {transport}: {COUNT} datagrams each way, none lost, none twice")
+                said, code = call(program, server, transport, credential=(STATIC[0], b"wrong"))
+                check(code == 3 and said["all_ms"] < 1_000, f"{transport}: a wrong password is known: {said}")
+                proved(f"libnice, {transport}: a wrong password fails within a second")
+        pair = legacy.keys()
+        with harness.Server(more=legacy.section(pair)) as server:
+            token = legacy.minted(pair, "sip:alice@example.com")
+            said, code = call(program, server, "udp", credential=token)
+            check(code == 0 and said["got"] == [COUNT, COUNT], f"with a token: {said}")
+            check(said["twice"] == 0, "no datagram came twice")
+            for number in range(20):
+                said, code = call(program, server, "udp", credential=legacy.minted(pair, f"user {number}"), count=2)
+                check(code == 0, f"token {number}: {said}")
+            proved(f"libnice with MRAS tokens, udp: {COUNT} datagrams each way, and 20 calls with 20 tokens")
+            for cut, expected in ((False, 0), (True, 3)):
+                said, code = call(program, server, "udp", credential=legacy.handmade(pair, cut), count=2)
+                check(code == expected, f"a token made by another program, cut by libnice: {cut}: {said}")
+            proved("a token of another program opens a call; one that libnice cuts does not, and none such is minted")
+            said, code = call(program, server, "udp", credential=(token[0], bytes(range(1, 21))))
+            check(code == 3 and said["all_ms"] < 1_000, f"a wrong password of a token is known: {said}")
+            with calling(server) as browser:
+                said, code = call(program, server, "udp", credential=token, hold_s=2)
+                check(code == 0 and said["got"] == [COUNT, COUNT], f"beside another call: {said}")
+                check(browser.is_alive(), "the other call goes on all the while")
+            proved("an agent of RFC 8656 calls through the same port at the same time")
+        with harness.Server(limits={"allocation_lifetime_max": f"{LIFETIME_S}s"}) as server:
+            said, code = call(program, server, "udp", hold_s=HOLD_S)
+            check(code == 0 and said["got"] == [COUNT, COUNT], f"after {HOLD_S} s: {said}")
+            proved(f"libnice, udp: the call holds for {HOLD_S} s at lifetimes of {LIFETIME_S} s")
+
+
+if __name__ == "__main__":
+    harness.main(test)

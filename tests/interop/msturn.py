@@ -1,0 +1,165 @@
+"""A small client of [MS-TURN] over UDP, written from the open specification with nothing but Python's own library."""
+
+import collections
+import hashlib
+import hmac
+import ipaddress
+import os
+import socket
+import struct
+import time
+
+COOKIE = bytes.fromhex("000f000472c64bc6")
+ALLOCATE, SEND, SET_DESTINATION = 0x0003, 0x0004, 0x0006
+ALLOCATED, NOT_ALLOCATED, DATA_INDICATION, DESTINATION_SET = 0x0103, 0x0113, 0x0115, 0x0106
+
+MAPPED_ADDRESS, USERNAME, MESSAGE_INTEGRITY, ERROR_CODE, LIFETIME = 0x0001, 0x0006, 0x0008, 0x0009, 0x000D
+DESTINATION_ADDRESS, REMOTE_ADDRESS, DATA, NONCE, REALM = 0x0011, 0x0012, 0x0013, 0x0014, 0x0015
+MS_VERSION, XOR_MAPPED_ADDRESS, MS_SEQUENCE_NUMBER = 0x8008, 0x8020, 0x8050
+
+Message = collections.namedtuple("Message", "kind transaction attributes raw")
+
+
+class Refused(Exception):
+    """The server answered with an error."""
+
+    def __init__(self, code, answer):
+        super().__init__(str(code))
+        self.code, self.answer = code, answer
+
+
+def address(host, port):
+    return struct.pack("!BBH", 0, 1, port) + ipaddress.IPv4Address(host).packed
+
+
+def read_address(value, mask=bytes(16)):
+    port = struct.unpack("!H", value[2:4])[0] ^ struct.unpack("!H", mask[:2])[0]
+    return str(ipaddress.IPv4Address(bytes(a ^ b for a, b in zip(value[4:8], mask)))), port
+
+
+def signature(key, covered):
+    """The MAC of an old STUN: what is covered is filled up with zeros to 64 bytes, which are never sent."""
+    return hmac.new(key, covered + bytes(-len(covered) % 64), hashlib.sha1).digest()
+
+
+def encode(kind, attributes, transaction=None, key=None):
+    """One message, cookie first, nothing padded, signed if there is a key."""
+    body = COOKIE + b"".join(struct.pack("!HH", number, len(value)) + value for number, value in attributes)
+    length = len(body) + (24 if key else 0)
+    covered = struct.pack("!HH", kind, length) + (transaction or os.urandom(16)) + body
+    return covered + (struct.pack("!HH", MESSAGE_INTEGRITY, 20) + signature(key, covered) if key else b"")
+
+
+def decode(raw):
+    if len(raw) < 28 or raw[20:28] != COOKIE or struct.unpack("!H", raw[2:4])[0] + 20 != len(raw):
+        raise ValueError("not a message of [MS-TURN]")
+    attributes, at = {}, 28
+    while at < len(raw):
+        number, size = struct.unpack("!HH", raw[at : at + 4])
+        attributes.setdefault(number, raw[at + 4 : at + 4 + size])
+        at += 4 + size
+    return Message(struct.unpack("!H", raw[:2])[0], raw[4:20], attributes, raw)
+
+
+class Client:
+    """One five-tuple. User name and password are bytes."""
+
+    def __init__(self, server, username, password):
+        self.username, self.password = username, password
+        self.realm = self.nonce = self.key = self.relayed = self.connection = None
+        self.number = 0
+        self.received = collections.deque()
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.connect(server)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.sock.close()
+
+    def allocate(self, lifetime_s=None):
+        """Makes, refreshes or, with a lifetime of 0, ends the allocation. Raises Refused."""
+        wanted = [(MS_VERSION, struct.pack("!I", 1))]
+        if lifetime_s is not None:
+            wanted.append((LIFETIME, struct.pack("!I", lifetime_s)))
+        while True:
+            proof = [(REALM, self.realm), (NONCE, self.nonce), (USERNAME, self.username)] if self.key else []
+            answer = self.exchange(encode(ALLOCATE, wanted + proof, key=self.key))
+            if answer.kind == ALLOCATED:
+                break
+            value = answer.attributes[ERROR_CODE]
+            if self.key or value[2:4] != bytes([4, 1]):
+                raise Refused(value[2] * 100 + value[3], answer)
+            self.realm, self.nonce = answer.attributes[REALM], answer.attributes[NONCE]
+            self.key = hashlib.md5(self.username + b":" + self.realm + b":" + self.password).digest()
+        if not self.is_signed(answer):
+            raise ValueError("the answer is not signed")
+        self.relayed = read_address(answer.attributes[MAPPED_ADDRESS]) if lifetime_s != 0 else None
+        told = answer.attributes.get(MS_SEQUENCE_NUMBER)
+        if told and self.connection is None:
+            self.connection, self.number = told[:20], struct.unpack("!I", told[20:])[0]
+        return answer
+
+    def is_signed(self, answer):
+        at = len(answer.raw) - 20
+        return hmac.compare_digest(signature(self.key, answer.raw[: at - 4]), answer.raw[at:])
+
+    def _numbered(self, kind, attributes):
+        self.number += 1
+        sequence = self.connection + struct.pack("!I", self.number)
+        return encode(kind, [(MS_SEQUENCE_NUMBER, sequence), (USERNAME, self.username), *attributes], key=self.key)
+
+    def send(self, peer, payload):
+        self.sock.send(self._numbered(SEND, [(DESTINATION_ADDRESS, address(*peer)), (DATA, payload)]))
+
+    def set_destination(self, peer):
+        answer = self.exchange(self._numbered(SET_DESTINATION, [(DESTINATION_ADDRESS, address(*peer))]))
+        if answer.kind != DESTINATION_SET:
+            value = answer.attributes[ERROR_CODE]
+            raise Refused(value[2] * 100 + value[3], answer)
+        if not self.is_signed(answer):
+            raise ValueError("the answer is not signed")
+
+    def send_bare(self, payload):
+        self.sock.send(payload)
+
+    def exchange(self, request):
+        for wait_s in (0.5, 1, 2):
+            self.sock.send(request)
+            until = time.monotonic() + wait_s
+            while (raw := self._read(until)) is not None:
+                if raw[4:20] == request[4:20] and raw[20:28] == COOKIE:
+                    return decode(raw)
+                self._keep(raw)
+        raise TimeoutError("the server does not answer")
+
+    def _read(self, until):
+        left = until - time.monotonic()
+        if left <= 0:
+            return None
+        self.sock.settimeout(left)
+        try:
+            return self.sock.recv(65535)
+        except TimeoutError:
+            return None
+
+    def _keep(self, raw):
+        """A Data Indication becomes (peer, payload), all else (None, payload): it comes from the active destination."""
+        try:
+            message = decode(raw)
+        except ValueError:
+            return self.received.append((None, raw))
+        if message.kind != DATA_INDICATION:
+            return self.received.append((None, raw))
+        self.received.append((read_address(message.attributes[REMOTE_ADDRESS]), message.attributes[DATA]))
+
+    def receive(self, timeout_s=1.0):
+        """The next data, or None if none came in time."""
+        until = time.monotonic() + timeout_s
+        while not self.received:
+            raw = self._read(until)
+            if raw is None:
+                return None
+            self._keep(raw)
+        return self.received.popleft()
