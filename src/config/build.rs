@@ -24,6 +24,7 @@ use crate::proto::types::ChannelNumber;
 use crate::proto::types::Family;
 use crate::proto::types::Lifetime;
 use crate::proto::types::Rate;
+use crate::proto::types::Secret;
 use crate::proto::types::Username;
 use crate::proto::types::limits;
 
@@ -170,11 +171,7 @@ impl Checked {
     #[must_use]
     pub fn build(self, machine: &Machine) -> Settings {
         let discovery = Discovery::new(self.discovery.iter().filter_map(|pair| quartet(&pair.value)));
-        let mut listen_udp: Vec<_> = self
-            .udp
-            .iter()
-            .map(|listener| ListenUdp { bind: listener.value.bind, external: listener.value.external })
-            .collect();
+        let mut listen_udp: Vec<_> = self.udp.iter().map(listen_udp_at).collect();
         add_corners(&discovery, machine, &mut listen_udp);
         let listen_stream: Vec<_> = self.streams.iter().map(listen_stream).collect();
         let (relays, relays_defaulted) = self.relays_for(machine);
@@ -195,11 +192,7 @@ impl Checked {
                 server_name: self.server_name.value.as_str().into(),
                 keys: self.oauth.into_iter().map(|key| key.value).collect(),
             },
-            mras: self
-                .mras
-                .iter()
-                .map(|Located { value: (key1, key2), .. }| MrasKey::new(key1, key2))
-                .collect(),
+            mras: self.mras.iter().map(mras_key).collect(),
         };
         Settings {
             realm: self.realm.value.into(),
@@ -296,6 +289,14 @@ impl Checked {
             relay,
         }
     }
+}
+
+fn listen_udp_at(listener: &Located<Mapped<SocketAddr>>) -> ListenUdp {
+    ListenUdp { bind: listener.value.bind, external: listener.value.external }
+}
+
+fn mras_key(Located { value: (key1, key2), .. }: &Located<(Secret, Secret)>) -> MrasKey {
+    MrasKey::new(key1, key2)
 }
 
 fn listen_stream(listener: &Located<Mapped<SocketAddr>>) -> ListenStream {

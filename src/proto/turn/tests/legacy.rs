@@ -498,3 +498,23 @@ fn permissions_of_one_allocation_are_bounded_and_stay() {
     world.pass(599);
     assert_eq!(alice.set_destination(&mut world, "8.8.8.1:54").code(), 0);
 }
+
+#[test]
+fn a_worker_that_panicked_is_told_what_is_permitted_and_the_destination_again() {
+    let mut world = World::new();
+    let mut alice = Old::alice(&world, 1);
+    alice.allocate(&mut world, None);
+    alice.set_destination(&mut world, "8.8.8.8:53");
+    alice.set_destination(&mut world, "9.9.9.9:53");
+    world.changes.clear();
+    world.input(Input::WorkerRestarted { worker: WorkerId(0), epoch: 1, carried: Box::default() });
+    while world.server.is_rebuilding(WorkerId(0)) {
+        world.server.handle_timeout(world.now());
+        world.drain();
+    }
+    let relay = world.opened[0].0;
+    let permit = |peer| TableChange::Permit { relay, peer: ip(peer), until: Deadline::NEVER };
+    assert!(world.changes.contains(&permit("8.8.8.8")) && world.changes.contains(&permit("9.9.9.9")));
+    let destination = TableChange::Destination { relay, peer: peer("9.9.9.9:53") };
+    assert_eq!(world.changes.last(), Some(&destination), "the last one that was set");
+}
