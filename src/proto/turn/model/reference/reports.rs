@@ -227,7 +227,13 @@ impl Reference {
             self.answer(now_ms, said, &transit.asker, &Expected::error(500))?;
             return self.end(at, None, said);
         }
-        let lifetime_s = Some(transit.lifetime_s);
+        // What is left of it: the workers may have taken their time.
+        let left = |leg: &Leg| match leg.state {
+            LegState::Open { until } => Some(until.saturating_sub(now_ms) / 1_000),
+            _ => None,
+        };
+        let left = self.allocations[at].legs.iter().filter_map(left).max().unwrap_or(0);
+        let lifetime_s = Some(u64::from(transit.lifetime_s).min(left) as u32);
         let expected = Expected { lifetime_s, ticket: true, ..Expected::default() };
         let chosen = self.answer(now_ms, said, &transit.asker, &expected)?;
         self.allocations[at].ticket = chosen.ticket;
