@@ -17,10 +17,13 @@ mod forward;
 mod greeting;
 mod mend;
 mod messages;
+mod ms_turn;
+mod pseudo_tls;
 #[cfg(test)]
 mod replay;
 mod rfc8656;
 mod server;
+mod stream;
 mod tokens;
 
 /// A fuzz target.
@@ -44,6 +47,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "config", body: config::body },
     Target { name: "server", body: server::body },
     Target { name: "messages", body: messages::body },
+    Target { name: "stream", body: stream::body },
+    Target { name: "pseudo_tls", body: pseudo_tls::body },
+    Target { name: "ms_turn", body: ms_turn::body },
 ];
 
 /// Gives `bytes` to the target `name`.
