@@ -645,6 +645,7 @@ mod tests {
     fn debug_shows_neither_names_nor_secrets() {
         let shown = format!("{:?}", credentials(&[("alice", "hunter2")], &["hunter3"]));
         assert!(!shown.contains("alice") && !shown.contains("hunter"), "{shown}");
+        assert!(shown.contains("users: 1") && shown.contains("secrets: 1"), "{shown}");
     }
 
     proptest! {

@@ -347,6 +347,20 @@ mod tests {
         key("north", 1, 0..=u64::MAX)
     }
 
+    #[test]
+    fn a_challenge_names_the_server_where_tokens_are_taken_alone() {
+        let config = |keys| TokenConfig { server_name: NAME.into(), keys };
+        assert_eq!(config(Vec::new()).third_party(), None);
+        assert_eq!(config(vec![north()]).third_party().as_deref(), Some(NAME));
+    }
+
+    #[test]
+    fn debug_tells_a_key_by_its_id_and_a_grant_by_its_time_and_neither_secret() {
+        let shown = format!("{:?} {GRANT:?}", north());
+        assert!(shown.contains("kid") && shown.contains("lifetime_s: 3600"), "{shown}");
+        assert!(!shown.contains("mac_key") && !shown.contains("116, 119"), "{shown}");
+    }
+
     fn tokens(keys: Vec<TokenKey>) -> Tokens {
         Tokens::new(TokenConfig { server_name: NAME.into(), keys }).expect("a key")
     }

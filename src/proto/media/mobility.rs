@@ -228,6 +228,16 @@ mod tests {
 
     // proves rfc8016:3-1, rfc8016:3.2.2-9, rfc8016:3.2.2-10
     #[test]
+    fn a_five_tuple_at_which_a_client_is_awaited_is_nobody_else_s() {
+        let mut table = with_client(1);
+        let other = RelayId { index: RELAY.index + 1, generation: 1 };
+        table.apply(insert(other, client(2), "198.51.100.1:50009", 1_000));
+        await_at(&mut table, 2);
+        assert_eq!(table.find(&client(2)).map(|(relay, _)| relay), Some(RELAY));
+        assert!(is_heard(&table, 2));
+    }
+
+    #[test]
     fn an_entry_goes_along_with_its_channels_and_counters() {
         let (mut old, mut new) = (with_client(1), table(false));
         assert!(is_heard(&old, 1));

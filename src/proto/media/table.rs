@@ -676,6 +676,12 @@ mod tests {
         table.apply(bind(relay(5, 1), 0x4000, at_peer, 1_000));
         table.apply(unbind());
         assert_eq!((reached(&table, 0x4000, at_peer), heard(&table, at_peer)), ((false, false), None));
+        // A channel to another address permits that one alone.
+        table.apply(bind(relay(5, 1), 0x4000, at_peer, 1_000));
+        table.apply(bind(relay(5, 1), 0x4001, "203.0.113.2:9", 2_000));
+        table.apply(unbind());
+        assert_eq!(heard(&table, at_peer), None);
+        table.apply(TableChange::Unbind { relay: relay(5, 1), channel: channel(0x4001) });
         // A permission stays, and so does what was forbidden.
         table.apply(permit(relay(5, 1), ip, 10));
         table.apply(bind(relay(5, 1), 0x4000, at_peer, 1_000));

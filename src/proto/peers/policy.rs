@@ -602,6 +602,13 @@ mod tests {
     }
 
     #[test]
+    fn debug_counts_the_rules() {
+        let fewer = format!("{:?}", public(&[], &[]));
+        let more = format!("{:?}", public(&["9.9.9.9"], &["8.8.8.8"]));
+        assert!(fewer.starts_with("PeerPolicy { rules: ") && fewer != more, "{fewer} {more}");
+    }
+
+    #[test]
     fn port_0_alone_is_no_port_that_is_allowed() {
         let policy = public(&[], &["8.8.8.8:1-65535"]);
         assert!(!policy.allows_some_port(ip("8.8.8.8")));
