@@ -78,6 +78,8 @@ pub(super) struct Faults {
     pub(super) hand_over: u32,
     /// A packet arrives with its last hop used up.
     pub(super) hops: u32,
+    /// A worker panics over a packet or a command.
+    pub(super) panic: u32,
 }
 
 /// Everything that is drawn at the start.
@@ -110,6 +112,7 @@ impl Scenario {
             control_stall: some(dice, &[0, 0, 2, 6]),
             hand_over: some(dice, &[0, 300]),
             hops: some(dice, &[0, 3]),
+            panic: dice.pick(&[0, 1, 4, 30]),
         };
         let ending = match dice.number(10) {
             0 | 1 => Ending::Drains,

@@ -165,6 +165,11 @@ impl World {
             let latency = self.scenario.latency;
             self.wake_control_after(latency);
         }
+        for worker in 0..self.workers.len() {
+            if self.workers[worker].is_untold() {
+                self.wake_worker_after(worker, MILLISECOND);
+            }
+        }
     }
 
     fn turn_control(&mut self, at: Micros) {
