@@ -115,7 +115,6 @@ const FACTS: &[&str] = &[
     "worker panicked again",
     "command void",
     "socket taken up",
-    "socket kept of a void command",
     "socket lost with a loop",
 ];
 

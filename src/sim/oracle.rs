@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::proto::media::Counters;
 use crate::proto::peers::OwnRelays;
 use crate::proto::peers::PeerPolicy;
 use crate::proto::turn::EndReason;
@@ -21,6 +22,7 @@ use crate::proto::types::Lifetime;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayId;
 use crate::proto::types::Tick;
+use crate::proto::types::WorkerId;
 use crate::proto::wire::ErrorCode;
 use crate::proto::wire::Method;
 use crate::proto::wire::rfc8656::decode::decode_request;
@@ -28,6 +30,12 @@ use crate::proto::wire::rfc8656::decode::decode_response;
 
 use super::coverage::Coverage;
 use super::packet::digest;
+
+use counts::Counts;
+use promises::Promises;
+
+mod counts;
+mod promises;
 
 /// Client and server address.
 type Tuple = (SocketAddr, SocketAddr);
@@ -74,6 +82,8 @@ pub(super) struct Oracle {
     /// Everything that was ever sent to a relayed address, by whom.
     sent: BTreeSet<u64>,
     leaving: bool,
+    promises: Promises,
+    counts: Counts,
 }
 
 /// What a request asked for.
@@ -84,6 +94,8 @@ struct Asked {
     channel: Option<u16>,
     family: Option<Family>,
     by_ticket: bool,
+    /// When it first came.
+    at: Tick,
 }
 
 #[derive(Debug)]
@@ -126,6 +138,8 @@ impl Oracle {
             owners: BTreeMap::new(),
             sent: BTreeSet::new(),
             leaving: false,
+            promises: Promises::default(),
+            counts: Counts::default(),
         }
     }
 
@@ -170,6 +184,7 @@ impl Oracle {
     // What goes into the server and what comes out.
 
     pub(super) fn input(&mut self, tick: Tick, input: &Input<'_>) {
+        self.take_back(input);
         match input {
             Input::Message { from, bytes, .. } => self.request(tick, from, bytes),
             Input::Reconfigure(to) => {
@@ -186,6 +201,7 @@ impl Oracle {
     fn request(&mut self, tick: Tick, from: &FiveTuple, bytes: &[u8]) {
         let Ok(request) = decode_request(bytes) else { return };
         let key = (tuple(from), request.transaction.0);
+        self.take_back_by(key.0, &request);
         if self.answered.contains(&key) {
             return;
         }
@@ -203,6 +219,7 @@ impl Oracle {
                 self.by_tuple.insert(key.0, *serial);
             }
         }
+        let at = self.requests.get(&key).map_or(tick, |before| before.at);
         self.requests.insert(
             key,
             Asked {
@@ -211,6 +228,7 @@ impl Oracle {
                 channel: request.channel_number,
                 family: request.requested_family.and_then(Family::from_code),
                 by_ticket: request.mobility_ticket.is_some(),
+                at,
             },
         );
     }
@@ -224,7 +242,7 @@ impl Oracle {
         coverage: &mut Coverage,
     ) -> Result<(), String> {
         match output {
-            Output::Reply { to, bytes, .. } => self.reply(tick, to, bytes, coverage),
+            Output::Reply { worker, to, bytes } => self.reply(tick, (*worker, pushed), to, bytes, coverage),
             Output::OpenRelay { relay, bind, .. } => {
                 self.named.insert(*relay, self.external(bind.socket()));
                 Ok(())
@@ -237,6 +255,7 @@ impl Oracle {
     fn reply(
         &mut self,
         tick: Tick,
+        (worker, pushed): (WorkerId, &[u64]),
         to: &FiveTuple,
         bytes: &[u8],
         coverage: &mut Coverage,
@@ -265,7 +284,7 @@ impl Oracle {
         match asked.method {
             Method::Refresh => {
                 let lifetime = answer.lifetime.unwrap_or(Lifetime::ZERO);
-                allocation.extend(tick, lifetime, asked.family);
+                allocation.extend(tick, lifetime, &asked);
                 if asked.by_ticket {
                     allocation.grace = Duration::from_secs(1);
                 }
@@ -273,6 +292,8 @@ impl Oracle {
             Method::CreatePermission => {
                 let until = tick.after(self.rules.permission_lifetime);
                 allocation.permissions.extend(asked.peers.iter().map(|peer| (peer.ip(), until)));
+                let promise = Self::promise(worker, pushed, until);
+                asked.peers.iter().for_each(|peer| self.promises.permit(key.0, peer.ip(), promise));
             }
             Method::ChannelBind => {
                 if let (Some(channel), Some(peer)) = (asked.channel, asked.peers.first()) {
@@ -280,6 +301,9 @@ impl Oracle {
                     let permitted = tick.after(self.rules.permission_lifetime);
                     allocation.channels.insert(channel, (*peer, until));
                     allocation.permissions.insert(peer.ip(), permitted);
+                    let promise = |until| Self::promise(worker, pushed, until);
+                    self.promises.permit(key.0, peer.ip(), promise(permitted));
+                    self.promises.bind(key.0, channel, *peer, promise(until));
                 }
             }
             Method::Allocate | Method::Binding | Method::Unknown(_) => {}
@@ -301,12 +325,13 @@ impl Oracle {
                 let addresses = addresses.into_iter().flatten().map(|address| address.socket());
                 self.allocation_made(tick, tuple(five_tuple), addresses.collect(), *lifetime)
             }
-            Event::AllocationEnded { relay, reason, .. } => {
+            Event::AllocationEnded { relay, reason, counters, .. } => {
                 coverage.ended(*reason);
-                self.allocation_ended(tick, *relay, *reason)
+                self.allocation_ended(tick, *relay, *reason, *counters)
             }
             Event::AllocationMoved { to, from, .. } => {
                 if let Some(serial) = self.by_tuple.get(&tuple(from)).copied() {
+                    self.promise_nothing(serial);
                     self.by_tuple.remove(&tuple(from));
                     self.by_tuple.insert(tuple(to), serial);
                 }
@@ -359,12 +384,20 @@ impl Oracle {
         Ok(())
     }
 
-    fn allocation_ended(&mut self, tick: Tick, relay: RelayId, reason: EndReason) -> Result<(), String> {
+    fn allocation_ended(
+        &mut self,
+        tick: Tick,
+        relay: RelayId,
+        reason: EndReason,
+        counters: Counters,
+    ) -> Result<(), String> {
         let serial = self.by_name.remove(&relay);
+        serial.into_iter().for_each(|serial| self.promise_nothing(serial));
         let gone = serial.and_then(|serial| self.allocations.remove(&serial));
         let Some((serial, gone)) = serial.zip(gone) else {
             return Err(format!("{relay:?} ended twice"));
         };
+        self.compare_counts(serial, counters)?;
         self.by_relayed.retain(|_, each| *each != serial);
         self.by_tuple.retain(|_, each| *each != serial);
         self.tickets.retain(|_, each| *each != serial);
@@ -464,7 +497,8 @@ impl Allocation {
     }
 
     /// A Refresh was granted: of one leg, or of all that live.
-    fn extend(&mut self, tick: Tick, lifetime: Lifetime, family: Option<Family>) {
+    fn extend(&mut self, tick: Tick, lifetime: Lifetime, asked: &Asked) {
+        let family = asked.family;
         let meant = |leg: &SocketAddr| family.is_none_or(|family| Family::of(leg.ip()) == family);
         if lifetime == Lifetime::ZERO {
             // The last leg goes with the allocation, whose end is told by an event.
@@ -474,7 +508,8 @@ impl Allocation {
             return;
         }
         let until = tick.after(lifetime.as_duration());
-        let legs = self.legs.iter_mut().filter(|(leg, until)| meant(leg) && !until.is_due(tick));
+        // A move is answered when the workers are through with it; the leg lived when it was asked for.
+        let legs = self.legs.iter_mut().filter(|(leg, until)| meant(leg) && !until.is_due(asked.at));
         legs.for_each(|leg| leg.1 = until);
     }
 }

@@ -15,8 +15,13 @@ use super::clock::Micros;
 use super::clock::SECOND;
 use super::shared::Shared;
 use super::worker::Command;
+use super::worker::Parcel;
 use super::worker::Report;
 use super::worker::Worker;
+
+/// By how much likelier a panic is over what moves a socket, and over how many commands before it.
+const HARD_TIMES: u32 = 20;
+const HARD_NEAR: usize = 4;
 
 /// How far a worker is after a panic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +77,10 @@ impl Panics {
     }
 }
 
+const fn is_hard(command: &Command) -> bool {
+    matches!(command, Command::Detach { .. } | Command::Attach { .. })
+}
+
 impl Worker {
     pub(super) fn is_whole(&self) -> bool {
         self.standing == Standing::Whole
@@ -86,9 +95,25 @@ impl Worker {
         matches!(self.standing, Standing::Untold | Standing::Void)
     }
 
-    /// What becomes of the worker over the next thing that it has to do.
+    /// What becomes of the worker over the next packet.
     pub(super) fn fate(&self, sh: &mut Shared) -> Fate {
-        let falls = sh.dice.chance(sh.faults.panic);
+        self.draw_fate(sh, self.odds(sh))
+    }
+
+    /// What becomes of the worker over `command`. Those few that have to do with a socket on its way from one worker to
+    /// another are the hardest to get right, and so is what comes close before them.
+    pub(super) fn fate_over(&self, sh: &mut Shared, command: &Command) -> Fate {
+        let odds = if is_hard(command) { sh.faults.panic * HARD_TIMES } else { self.odds(sh) };
+        self.draw_fate(sh, odds)
+    }
+
+    fn odds(&self, sh: &Shared) -> u32 {
+        let is_near = self.commands.iter().take(HARD_NEAR).any(is_hard);
+        sh.faults.panic * if is_near { HARD_TIMES } else { 1 }
+    }
+
+    fn draw_fate(&self, sh: &mut Shared, odds: u32) -> Fate {
+        let falls = sh.dice.chance(odds);
         if falls && self.panics_in_a_row < limits::WORKER_PANICS_MAX && sh.panics.have_room(sh.clock.micros())
         {
             return sh.dice.pick(&[Fate::FallsBefore, Fate::FallsWithin, Fate::FallsAfter]);
@@ -118,6 +143,13 @@ impl Worker {
         self.tell_of_panic(sh);
     }
 
+    /// The worker falls with a socket in its hands.
+    pub(super) fn lose(&self, sh: &mut Shared, parcel: &Parcel) {
+        sh.coverage.fact("socket lost with a loop");
+        sh.oracle.lose_counts(parcel.relay);
+        sh.close_descriptor(parcel.bound);
+    }
+
     /// Tells the control task of the panic, as soon as there is room for it.
     pub(super) fn tell_of_panic(&mut self, sh: &mut Shared) {
         if self.standing == Standing::Untold && self.reports.len() < limits::REPORTS_MAX {
@@ -131,7 +163,7 @@ impl Worker {
     pub(super) fn pass_over(&mut self, sh: &mut Shared, command: Command) {
         match command {
             Command::Attach { parcel, next } => {
-                sh.coverage.fact("socket kept of a void command");
+                sh.tally("sockets kept of void commands");
                 let _ = self.unpack(sh, parcel, next);
             }
             Command::Rebuild { epoch, username_anonymity } if epoch == self.epoch => {

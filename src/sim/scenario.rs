@@ -227,6 +227,8 @@ fn policy(bind_v4: IpAddr, denies_more: bool) -> Arc<PeerPolicy> {
     let mut deny = vec![rule("198.51.100.66:53")];
     if denies_more {
         deny.push(rule("198.51.100.5"));
+        // Of this one the permission stays: the policy of each worker alone keeps packets from it.
+        deny.push(rule("198.51.100.2:7000"));
     }
     let policy = PolicyBuilder {
         allow: vec![rule("198.51.100.0/24"), rule("2001:db8:1::/48")],

@@ -177,7 +177,14 @@ impl Worker {
                 hand_up(sh, &mut self.live, self.request_ring, from, &packet.payload);
             }
             FromClient::StrangerRequest => self.greet(sh, from, packet),
-            FromClient::Drop(reason) => sh.dropped(reason),
+            FromClient::Drop(reason) => {
+                if !packet.tainted {
+                    let worker = (self.number, self.obeyed);
+                    let verdict = sh.oracle.may_drop_of_client(tick, worker, &from, &packet.payload, reason);
+                    sh.judged(verdict);
+                }
+                sh.dropped(reason);
+            }
         }
     }
 
@@ -204,6 +211,7 @@ impl Worker {
         let verdict =
             sh.oracle.may_reach_peer(sh.clock.tick(), (self.number, self.obeyed), relay, from, peer);
         sh.judged(verdict);
+        sh.oracle.count_to_peer(relay, data.len());
         let Some(bound) = self.sockets.find(relay) else { return sh.dropped(DropReason::StaleRelay) };
         let overhead = if peer.ip().is_ipv4() { 28 } else { 48 };
         if header.dont_fragment && data.len() + overhead > sh.mtu {
@@ -259,10 +267,16 @@ impl Worker {
             FromPeer::ToClient { to, frame, header } => {
                 let verdict = sh.oracle.may_reach_client(tick, (self.number, self.obeyed), relay, to, peer);
                 sh.judged(verdict);
+                sh.oracle.count_to_client(relay, packet.payload.len());
                 let from = to.server.socket();
                 self.depart(sh, from, to.client.socket(), buffer[frame].to_vec(), header, packet.tainted);
             }
-            FromPeer::Drop(reason) => sh.dropped(reason),
+            FromPeer::Drop(reason) => {
+                let worker = (self.number, self.obeyed);
+                let verdict = sh.oracle.may_drop_of_peer(tick, worker, relay, peer, reason);
+                sh.judged(verdict);
+                sh.dropped(reason);
+            }
         }
     }
 
@@ -291,12 +305,11 @@ impl Worker {
             }
             let Some(command) = self.commands.pop_front() else { return };
             self.obeyed += 1;
-            let fate = self.fate(sh);
+            let fate = self.fate_over(sh, &command);
             self.mute = fate == Fate::FallsWithin;
             match command {
                 Command::Attach { parcel, .. } if fate == Fate::FallsBefore => {
-                    sh.coverage.fact("socket lost with a loop");
-                    sh.close_descriptor(parcel.bound);
+                    self.lose(sh, &parcel);
                 }
                 _ if fate == Fate::FallsBefore => {}
                 command if self.is_void() => self.pass_over(sh, command),
@@ -410,11 +423,11 @@ impl Worker {
 
     pub(super) fn report(&mut self, sh: &mut Shared, report: Report) {
         if self.mute && !matches!(report, Report::Restarted { .. }) {
-            if let Report::Detached { parcel: Some(parcel), .. } = report {
-                sh.coverage.fact("socket lost with a loop");
-                sh.close_descriptor(parcel.bound);
-            }
-            return;
+            return match report {
+                Report::Detached { parcel: Some(parcel), .. } => self.lose(sh, &parcel),
+                Report::Closed { relay, .. } => sh.oracle.lose_counts(relay),
+                _ => {}
+            };
         }
         self.reports.push_back(report);
         sh.wake_control = true;
