@@ -35,6 +35,7 @@ use counts::Counts;
 use promises::Promises;
 
 mod counts;
+mod judge;
 mod promises;
 
 /// Client and server address.
@@ -93,7 +94,8 @@ struct Asked {
     peers: Vec<PeerAddr>,
     channel: Option<u16>,
     family: Option<Family>,
-    by_ticket: bool,
+    /// The allocation whose ticket it showed.
+    by_ticket: Option<u64>,
     /// When it first came.
     at: Tick,
 }
@@ -206,17 +208,11 @@ impl Oracle {
             return;
         }
         // Who shows a ticket may be heard from where it was shown before the answer has left.
-        if let Some(serial) = request.mobility_ticket.and_then(|ticket| self.tickets.get(ticket)) {
+        let by_ticket = request.mobility_ticket.and_then(|ticket| self.tickets.get(ticket)).copied();
+        if let Some(serial) = by_ticket {
             let elsewhere = self.by_tuple.get(&key.0).and_then(|serial| self.allocations.get(serial));
-            let is_free = elsewhere.is_none_or(|other| !other.is_live(tick));
-            if let Some(allocation) = self.allocations.get_mut(serial)
-                && is_free
-            {
-                allocation.add_tuple(key.0);
-                for (leg, _) in &allocation.legs {
-                    self.owners.entry(*leg).or_default().insert(key.0.0);
-                }
-                self.by_tuple.insert(key.0, *serial);
+            if elsewhere.is_none_or(|other| !other.is_live(tick)) {
+                self.adopt(serial, key.0);
             }
         }
         let at = self.requests.get(&key).map_or(tick, |before| before.at);
@@ -227,10 +223,21 @@ impl Oracle {
                 peers: request.peers.iter().collect(),
                 channel: request.channel_number,
                 family: request.requested_family.and_then(Family::from_code),
-                by_ticket: request.mobility_ticket.is_some(),
+                by_ticket,
                 at,
             },
         );
+    }
+
+    /// The client of the allocation of this number is heard from `at` too.
+    fn adopt(&mut self, serial: u64, at: Tuple) {
+        if let Some(allocation) = self.allocations.get_mut(&serial) {
+            allocation.add_tuple(at);
+            for (leg, _) in &allocation.legs {
+                self.owners.entry(*leg).or_default().insert(at.0);
+            }
+            self.by_tuple.insert(at, serial);
+        }
     }
 
     /// Takes in what the server wants done. `pushed` counts what each worker was told so far.
@@ -276,6 +283,10 @@ impl Oracle {
             self.first_ticket = answer.mobility_ticket.map(|ticket| (key.0, ticket.to_vec()));
             return Ok(());
         }
+        // Whoever was awaited there before has gone elsewhere.
+        if let Some(serial) = asked.by_ticket {
+            self.adopt(serial, key.0);
+        }
         let Some(serial) = self.by_tuple.get(&key.0).copied() else { return Ok(()) };
         if let Some(ticket) = answer.mobility_ticket {
             self.tickets.insert(ticket.to_vec(), serial);
@@ -285,7 +296,7 @@ impl Oracle {
             Method::Refresh => {
                 let lifetime = answer.lifetime.unwrap_or(Lifetime::ZERO);
                 allocation.extend(tick, lifetime, &asked);
-                if asked.by_ticket {
+                if asked.by_ticket.is_some() {
                     allocation.grace = Duration::from_secs(1);
                 }
             }
@@ -408,75 +419,6 @@ impl Oracle {
             EndReason::Shutdown if !self.leaving => Err(format!("{relay:?} was ended by nobody's order")),
             _ => Ok(()),
         }
-    }
-
-    // What a worker does.
-
-    /// Whether a datagram of `from` may leave the relayed address of `relay` for `peer`, at a worker that has carried out
-    /// so many commands.
-    pub(super) fn may_reach_peer(
-        &self,
-        tick: Tick,
-        worker: (u16, u64),
-        relay: RelayId,
-        from: FiveTuple,
-        peer: PeerAddr,
-    ) -> Result<(), String> {
-        let peer = PeerAddr::new(self.external(peer.socket()));
-        let what = || format!("a datagram of {from:?} leaves {relay:?} for {peer}");
-        self.may_pass(tick, relay, tuple(&from), peer).map_err(|why| format!("{}: {why}", what()))?;
-        match self.policy_at(worker) {
-            Some(policy) if !policy.allows(peer.socket(), &EveryOwnRelay) => {
-                Err(format!("{}: the policy denies that", what()))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether what came from `peer` to the relayed address of `relay` may be told to the client at `to`.
-    pub(super) fn may_reach_client(
-        &self,
-        tick: Tick,
-        worker: (u16, u64),
-        relay: RelayId,
-        to: FiveTuple,
-        peer: PeerAddr,
-    ) -> Result<(), String> {
-        let peer = PeerAddr::new(self.external(peer.socket()));
-        let what = || format!("a datagram of {peer} passes {relay:?} to {to:?}");
-        self.may_pass(tick, relay, tuple(&to), peer).map_err(|why| format!("{}: {why}", what()))?;
-        match self.policy_at(worker) {
-            Some(policy) if !policy.allows_some_port(peer.ip()) => {
-                Err(format!("{}: the policy denies that", what()))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn policy_at(&self, (worker, obeyed): (u16, u64)) -> Option<&PeerPolicy> {
-        let (policy, since) = self.policy.as_ref()?;
-        (obeyed >= *since.get(usize::from(worker))?).then_some(policy)
-    }
-
-    fn may_pass(&self, tick: Tick, relay: RelayId, at: Tuple, peer: PeerAddr) -> Result<(), String> {
-        let relayed = self.named.get(&relay).ok_or("nobody has that name")?;
-        let serial = self.by_relayed.get(relayed).ok_or("there is no allocation")?;
-        let allocation = self.allocations.get(serial).ok_or("there is no allocation")?;
-        if !allocation.tuples.contains(&at) {
-            return Err(format!("the allocation belongs to {:?}", allocation.tuples));
-        }
-        let (_, until) = allocation.legs.iter().find(|(leg, _)| leg == relayed).ok_or("that leg is gone")?;
-        if Deadline::from_millis(until.as_millis() + allocation.grace.as_millis() as u64).is_due(tick) {
-            return Err(format!("it ended at {} ms", until.as_millis()));
-        }
-        if relayed.is_ipv4() != peer.ip().is_ipv4() {
-            return Err("families differ".to_owned());
-        }
-        let live = |until: &Deadline| !until.is_due(tick);
-        let permitted = allocation.permissions.get(&peer.ip()).is_some_and(live);
-        let kept = !self.rules.strict_permissions
-            && allocation.channels.values().any(|(bound, until)| bound.ip() == peer.ip() && live(until));
-        if permitted || kept { Ok(()) } else { Err("there is no live permission".to_owned()) }
     }
 
     /// Allocations that were made and have not ended.
