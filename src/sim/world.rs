@@ -223,7 +223,10 @@ impl World {
         let budget = self.sh.dice.pick(&[1, 3, 64]);
         self.workers[worker].obey(&mut self.sh, budget);
         if !self.workers[worker].commands.is_empty() {
-            self.wake_worker_after(worker, self.scenario.latency);
+            // It may read packets for a while before it looks at commands again.
+            let pauses = [self.scenario.latency, 3 * MILLISECOND, 100 * MILLISECOND];
+            let pause = if self.act == Act::Chaos { self.sh.dice.pick(&pauses) } else { pauses[0] };
+            self.wake_worker_after(worker, pause);
         }
     }
 
