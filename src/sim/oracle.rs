@@ -164,6 +164,16 @@ impl Oracle {
         had.any(|relayed| self.sent.contains(&print(peer, *relayed, data)))
     }
 
+    /// Whether `data` came from `peer` by a relayed address of which the client's place, behind a NAT, was another client's
+    /// too: by that one's channel, whose number this client takes for its own.
+    pub(super) fn was_sent_to_place(&self, client: u16, peer: SocketAddr, data: &[u8]) -> bool {
+        let is_shared = |place: &SocketAddr| {
+            self.sources.get(place).is_some_and(|clients| clients.len() > 1 && clients.contains(&client))
+        };
+        let mut shared = self.owners.iter().filter(|(_, places)| places.iter().any(is_shared));
+        shared.any(|(relayed, _)| self.sent.contains(&print(peer, *relayed, data)))
+    }
+
     /// Whether the client of this number has or had `relayed`.
     pub(super) fn owned(&self, client: u16, relayed: SocketAddr) -> bool {
         let was_at =
