@@ -1,7 +1,7 @@
 //! The control task, driven as its thread drives it: reports first, then what is due, then an order, then requests of
 //! live allocations, then the others; and no input while a ring lacks room for what it could cause.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
@@ -41,9 +41,12 @@ pub(super) struct Control {
     pub(super) server: Server<Dice>,
     command_ring: usize,
     owed: Vec<usize>,
+    /// How often each worker has panicked.
+    epochs: Vec<u32>,
     pub(super) pushed: Vec<u64>,
     held: Option<Parcel>,
-    moving: BTreeSet<RelayId>,
+    /// Relay sockets on the way from one worker to another, and whose report is awaited next.
+    moving: BTreeMap<RelayId, WorkerId>,
     pub(super) orders: VecDeque<Order>,
 }
 
@@ -68,9 +71,10 @@ impl Control {
             server,
             command_ring,
             owed: vec![0; workers],
+            epochs: vec![0; workers],
             pushed: vec![0; workers],
             held: None,
-            moving: BTreeSet::new(),
+            moving: BTreeMap::new(),
             orders: VecDeque::new(),
         }
     }
@@ -78,6 +82,9 @@ impl Control {
     /// One round.
     pub(super) fn turn(&mut self, sh: &mut Shared, workers: &mut [Worker]) -> Turn {
         let mut worked = self.take_each(sh, workers, Room::Reports, Self::take_report);
+        if sh.panics.are_too_many() {
+            sh.violated(|| "the simulation lets more workers panic than a server outlives".to_owned());
+        }
         if self.room(workers) < Room::All {
             return if worked { Turn::Worked } else { Turn::NoRoom };
         }
@@ -90,10 +97,16 @@ impl Control {
         }
         worked |= self.take_order(sh, workers);
         worked |= self.take_each(sh, workers, Room::All, |control, sh, workers, at| {
+            if control.server.is_rebuilding(id(at)) {
+                return false;
+            }
             let request = workers[at].live.pop_front();
             control.take_request(sh, workers, at, request)
         });
         worked |= self.take_each(sh, workers, Room::All, |control, sh, workers, at| {
+            if control.server.is_rebuilding(id(at)) {
+                return false;
+            }
             let request = workers[at].fresh.pop_front();
             control.take_request(sh, workers, at, request)
         });
@@ -142,6 +155,10 @@ impl Control {
             Report::Opened { relay, .. } | Report::Failed { relay, .. } => (*relay, true),
             Report::Closed { relay, .. } => (*relay, false),
             Report::Detached { relay, parcel } => (*relay, parcel.is_none()),
+            Report::Restarted { .. } => {
+                self.worker_restarted(sh, workers, at, report);
+                return true;
+            }
         };
         let input = match report {
             Report::Opened { relay, bound } => Input::RelayOpened { relay, bound },
@@ -152,6 +169,7 @@ impl Control {
                 self.held = parcel;
                 Input::RelayDetached { relay, given }
             }
+            Report::Restarted { .. } => unreachable!("taken above"),
         };
         self.input(sh, workers, input);
         if let Some(dropped) = self.held.take() {
@@ -162,6 +180,17 @@ impl Control {
             self.moving.remove(&relay);
         }
         true
+    }
+
+    /// Whatever it was told so far, it will not report about. All that it reported before has been taken.
+    fn worker_restarted(&mut self, sh: &mut Shared, workers: &mut [Worker], at: usize, report: Report) {
+        let Report::Restarted { epoch, carried } = report else { return };
+        let worker = id(at);
+        self.owed[at] = 0;
+        self.moving.retain(|_, at| *at != worker);
+        let before = std::mem::replace(&mut self.epochs[at], epoch);
+        sh.panics.heard(sh.clock.micros(), epoch - before);
+        self.input(sh, workers, Input::WorkerRestarted { worker, epoch, carried });
     }
 
     fn take_request(
@@ -228,16 +257,18 @@ impl Control {
                 self.push_all(sh, workers, || Command::Announce { username_anonymity });
             }
             Output::DetachRelay { worker, relay, keep } => {
-                self.moving.insert(relay);
+                self.moving.insert(relay, worker);
                 self.owe(worker);
                 self.push(sh, workers, worker, Command::Detach { relay, keep });
             }
             Output::SendToPeer { .. } => sh.violated(|| "no client here speaks the old dialect".to_owned()),
-            Output::RebuildWorker { worker, .. } | Output::WorkerRebuilt { worker } => {
-                sh.violated(|| format!("{worker:?} is told its table again, and no worker panics here"));
+            Output::RebuildWorker { worker, epoch, username_anonymity } => {
+                self.push(sh, workers, worker, Command::Rebuild { epoch, username_anonymity });
             }
+            Output::WorkerRebuilt { worker } => self.push(sh, workers, worker, Command::Rebuilt),
             Output::AttachRelay { worker, relay, next } => match self.held.take() {
                 Some(parcel) if parcel.relay == relay => {
+                    self.moving.insert(relay, worker);
                     self.owe(worker);
                     self.push(sh, workers, worker, Command::Attach { parcel, next });
                 }
@@ -284,15 +315,17 @@ impl Control {
                 && worker.reports.is_empty()
                 && worker.live.is_empty()
                 && worker.fresh.is_empty()
+                && worker.is_whole()
         };
-        self.orders.is_empty() && workers.iter().all(idle)
+        let told = (0..workers.len()).all(|at| !self.server.is_rebuilding(id(at)));
+        self.orders.is_empty() && told && workers.iter().all(idle)
     }
 
     /// What must hold at any time (RFC 8656 knows no port with two owners) and what bounds memory.
     pub(super) fn census(
         &self,
         range: usize,
-        bound: &std::collections::BTreeMap<SocketAddr, super::shared::Bound>,
+        bound: &BTreeMap<SocketAddr, super::shared::Bound>,
     ) -> Result<(), String> {
         let occupancy = self.server.occupancy();
         for (at, ports) in occupancy.ports.iter().enumerate() {

@@ -31,8 +31,10 @@ mod packet;
 mod pcap;
 mod peer;
 mod report;
+mod restart;
 mod scenario;
 mod shared;
+mod sockets;
 mod stranger;
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::proto::media::Counters;
 use crate::proto::peers::OwnRelays;
 use crate::proto::peers::PeerPolicy;
 use crate::proto::turn::EndReason;
@@ -21,6 +22,7 @@ use crate::proto::types::Lifetime;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayId;
 use crate::proto::types::Tick;
+use crate::proto::types::WorkerId;
 use crate::proto::wire::ErrorCode;
 use crate::proto::wire::Method;
 use crate::proto::wire::rfc8656::decode::decode_request;
@@ -28,6 +30,13 @@ use crate::proto::wire::rfc8656::decode::decode_response;
 
 use super::coverage::Coverage;
 use super::packet::digest;
+
+use counts::Counts;
+use promises::Promises;
+
+mod counts;
+mod judge;
+mod promises;
 
 /// Client and server address.
 type Tuple = (SocketAddr, SocketAddr);
@@ -74,6 +83,8 @@ pub(super) struct Oracle {
     /// Everything that was ever sent to a relayed address, by whom.
     sent: BTreeSet<u64>,
     leaving: bool,
+    promises: Promises,
+    counts: Counts,
 }
 
 /// What a request asked for.
@@ -83,7 +94,10 @@ struct Asked {
     peers: Vec<PeerAddr>,
     channel: Option<u16>,
     family: Option<Family>,
-    by_ticket: bool,
+    /// The allocation whose ticket it showed.
+    by_ticket: Option<u64>,
+    /// When it first came.
+    at: Tick,
 }
 
 #[derive(Debug)]
@@ -126,6 +140,8 @@ impl Oracle {
             owners: BTreeMap::new(),
             sent: BTreeSet::new(),
             leaving: false,
+            promises: Promises::default(),
+            counts: Counts::default(),
         }
     }
 
@@ -146,6 +162,16 @@ impl Oracle {
     pub(super) fn was_sent(&self, client: u16, peer: SocketAddr, data: &[u8]) -> bool {
         let mut had = self.owners.keys().filter(|relayed| self.owned(client, **relayed));
         had.any(|relayed| self.sent.contains(&print(peer, *relayed, data)))
+    }
+
+    /// Whether `data` came from `peer` by a relayed address of which the client's place, behind a NAT, was another client's
+    /// too: by that one's channel, whose number this client takes for its own.
+    pub(super) fn was_sent_to_place(&self, client: u16, peer: SocketAddr, data: &[u8]) -> bool {
+        let is_shared = |place: &SocketAddr| {
+            self.sources.get(place).is_some_and(|clients| clients.len() > 1 && clients.contains(&client))
+        };
+        let mut shared = self.owners.iter().filter(|(_, places)| places.iter().any(is_shared));
+        shared.any(|(relayed, _)| self.sent.contains(&print(peer, *relayed, data)))
     }
 
     /// Whether the client of this number has or had `relayed`.
@@ -170,6 +196,7 @@ impl Oracle {
     // What goes into the server and what comes out.
 
     pub(super) fn input(&mut self, tick: Tick, input: &Input<'_>) {
+        self.take_back(input);
         match input {
             Input::Message { from, bytes, .. } => self.request(tick, from, bytes),
             Input::Reconfigure(to) => {
@@ -186,23 +213,19 @@ impl Oracle {
     fn request(&mut self, tick: Tick, from: &FiveTuple, bytes: &[u8]) {
         let Ok(request) = decode_request(bytes) else { return };
         let key = (tuple(from), request.transaction.0);
+        self.take_back_by(key.0, &request);
         if self.answered.contains(&key) {
             return;
         }
         // Who shows a ticket may be heard from where it was shown before the answer has left.
-        if let Some(serial) = request.mobility_ticket.and_then(|ticket| self.tickets.get(ticket)) {
+        let by_ticket = request.mobility_ticket.and_then(|ticket| self.tickets.get(ticket)).copied();
+        if let Some(serial) = by_ticket {
             let elsewhere = self.by_tuple.get(&key.0).and_then(|serial| self.allocations.get(serial));
-            let is_free = elsewhere.is_none_or(|other| !other.is_live(tick));
-            if let Some(allocation) = self.allocations.get_mut(serial)
-                && is_free
-            {
-                allocation.add_tuple(key.0);
-                for (leg, _) in &allocation.legs {
-                    self.owners.entry(*leg).or_default().insert(key.0.0);
-                }
-                self.by_tuple.insert(key.0, *serial);
+            if elsewhere.is_none_or(|other| !other.is_live(tick)) {
+                self.adopt(serial, key.0);
             }
         }
+        let at = self.requests.get(&key).map_or(tick, |before| before.at);
         self.requests.insert(
             key,
             Asked {
@@ -210,9 +233,21 @@ impl Oracle {
                 peers: request.peers.iter().collect(),
                 channel: request.channel_number,
                 family: request.requested_family.and_then(Family::from_code),
-                by_ticket: request.mobility_ticket.is_some(),
+                by_ticket,
+                at,
             },
         );
+    }
+
+    /// The client of the allocation of this number is heard from `at` too.
+    fn adopt(&mut self, serial: u64, at: Tuple) {
+        if let Some(allocation) = self.allocations.get_mut(&serial) {
+            allocation.add_tuple(at);
+            for (leg, _) in &allocation.legs {
+                self.owners.entry(*leg).or_default().insert(at.0);
+            }
+            self.by_tuple.insert(at, serial);
+        }
     }
 
     /// Takes in what the server wants done. `pushed` counts what each worker was told so far.
@@ -224,7 +259,7 @@ impl Oracle {
         coverage: &mut Coverage,
     ) -> Result<(), String> {
         match output {
-            Output::Reply { to, bytes, .. } => self.reply(tick, to, bytes, coverage),
+            Output::Reply { worker, to, bytes } => self.reply(tick, (*worker, pushed), to, bytes, coverage),
             Output::OpenRelay { relay, bind, .. } => {
                 self.named.insert(*relay, self.external(bind.socket()));
                 Ok(())
@@ -237,6 +272,7 @@ impl Oracle {
     fn reply(
         &mut self,
         tick: Tick,
+        (worker, pushed): (WorkerId, &[u64]),
         to: &FiveTuple,
         bytes: &[u8],
         coverage: &mut Coverage,
@@ -257,6 +293,10 @@ impl Oracle {
             self.first_ticket = answer.mobility_ticket.map(|ticket| (key.0, ticket.to_vec()));
             return Ok(());
         }
+        // Whoever was awaited there before has gone elsewhere.
+        if let Some(serial) = asked.by_ticket {
+            self.adopt(serial, key.0);
+        }
         let Some(serial) = self.by_tuple.get(&key.0).copied() else { return Ok(()) };
         if let Some(ticket) = answer.mobility_ticket {
             self.tickets.insert(ticket.to_vec(), serial);
@@ -265,14 +305,16 @@ impl Oracle {
         match asked.method {
             Method::Refresh => {
                 let lifetime = answer.lifetime.unwrap_or(Lifetime::ZERO);
-                allocation.extend(tick, lifetime, asked.family);
-                if asked.by_ticket {
+                allocation.extend(tick, lifetime, &asked);
+                if asked.by_ticket.is_some() {
                     allocation.grace = Duration::from_secs(1);
                 }
             }
             Method::CreatePermission => {
                 let until = tick.after(self.rules.permission_lifetime);
                 allocation.permissions.extend(asked.peers.iter().map(|peer| (peer.ip(), until)));
+                let promise = Self::promise(worker, pushed, until);
+                asked.peers.iter().for_each(|peer| self.promises.permit(key.0, peer.ip(), promise));
             }
             Method::ChannelBind => {
                 if let (Some(channel), Some(peer)) = (asked.channel, asked.peers.first()) {
@@ -280,6 +322,9 @@ impl Oracle {
                     let permitted = tick.after(self.rules.permission_lifetime);
                     allocation.channels.insert(channel, (*peer, until));
                     allocation.permissions.insert(peer.ip(), permitted);
+                    let promise = |until| Self::promise(worker, pushed, until);
+                    self.promises.permit(key.0, peer.ip(), promise(permitted));
+                    self.promises.bind(key.0, channel, *peer, promise(until));
                 }
             }
             Method::Allocate
@@ -305,12 +350,13 @@ impl Oracle {
                 let addresses = addresses.into_iter().flatten().map(|address| address.socket());
                 self.allocation_made(tick, tuple(five_tuple), addresses.collect(), *lifetime)
             }
-            Event::AllocationEnded { relay, reason, .. } => {
+            Event::AllocationEnded { relay, reason, counters, .. } => {
                 coverage.ended(*reason);
-                self.allocation_ended(tick, *relay, *reason)
+                self.allocation_ended(tick, *relay, *reason, *counters)
             }
             Event::AllocationMoved { to, from, .. } => {
                 if let Some(serial) = self.by_tuple.get(&tuple(from)).copied() {
+                    self.promise_nothing(serial);
                     self.by_tuple.remove(&tuple(from));
                     self.by_tuple.insert(tuple(to), serial);
                 }
@@ -363,12 +409,20 @@ impl Oracle {
         Ok(())
     }
 
-    fn allocation_ended(&mut self, tick: Tick, relay: RelayId, reason: EndReason) -> Result<(), String> {
+    fn allocation_ended(
+        &mut self,
+        tick: Tick,
+        relay: RelayId,
+        reason: EndReason,
+        counters: Counters,
+    ) -> Result<(), String> {
         let serial = self.by_name.remove(&relay);
+        serial.into_iter().for_each(|serial| self.promise_nothing(serial));
         let gone = serial.and_then(|serial| self.allocations.remove(&serial));
         let Some((serial, gone)) = serial.zip(gone) else {
             return Err(format!("{relay:?} ended twice"));
         };
+        self.compare_counts(serial, counters)?;
         self.by_relayed.retain(|_, each| *each != serial);
         self.by_tuple.retain(|_, each| *each != serial);
         self.tickets.retain(|_, each| *each != serial);
@@ -379,75 +433,6 @@ impl Oracle {
             EndReason::Shutdown if !self.leaving => Err(format!("{relay:?} was ended by nobody's order")),
             _ => Ok(()),
         }
-    }
-
-    // What a worker does.
-
-    /// Whether a datagram of `from` may leave the relayed address of `relay` for `peer`, at a worker that has carried out
-    /// so many commands.
-    pub(super) fn may_reach_peer(
-        &self,
-        tick: Tick,
-        worker: (u16, u64),
-        relay: RelayId,
-        from: FiveTuple,
-        peer: PeerAddr,
-    ) -> Result<(), String> {
-        let peer = PeerAddr::new(self.external(peer.socket()));
-        let what = || format!("a datagram of {from:?} leaves {relay:?} for {peer}");
-        self.may_pass(tick, relay, tuple(&from), peer).map_err(|why| format!("{}: {why}", what()))?;
-        match self.policy_at(worker) {
-            Some(policy) if !policy.allows(peer.socket(), &EveryOwnRelay) => {
-                Err(format!("{}: the policy denies that", what()))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether what came from `peer` to the relayed address of `relay` may be told to the client at `to`.
-    pub(super) fn may_reach_client(
-        &self,
-        tick: Tick,
-        worker: (u16, u64),
-        relay: RelayId,
-        to: FiveTuple,
-        peer: PeerAddr,
-    ) -> Result<(), String> {
-        let peer = PeerAddr::new(self.external(peer.socket()));
-        let what = || format!("a datagram of {peer} passes {relay:?} to {to:?}");
-        self.may_pass(tick, relay, tuple(&to), peer).map_err(|why| format!("{}: {why}", what()))?;
-        match self.policy_at(worker) {
-            Some(policy) if !policy.allows_some_port(peer.ip()) => {
-                Err(format!("{}: the policy denies that", what()))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn policy_at(&self, (worker, obeyed): (u16, u64)) -> Option<&PeerPolicy> {
-        let (policy, since) = self.policy.as_ref()?;
-        (obeyed >= *since.get(usize::from(worker))?).then_some(policy)
-    }
-
-    fn may_pass(&self, tick: Tick, relay: RelayId, at: Tuple, peer: PeerAddr) -> Result<(), String> {
-        let relayed = self.named.get(&relay).ok_or("nobody has that name")?;
-        let serial = self.by_relayed.get(relayed).ok_or("there is no allocation")?;
-        let allocation = self.allocations.get(serial).ok_or("there is no allocation")?;
-        if !allocation.tuples.contains(&at) {
-            return Err(format!("the allocation belongs to {:?}", allocation.tuples));
-        }
-        let (_, until) = allocation.legs.iter().find(|(leg, _)| leg == relayed).ok_or("that leg is gone")?;
-        if Deadline::from_millis(until.as_millis() + allocation.grace.as_millis() as u64).is_due(tick) {
-            return Err(format!("it ended at {} ms", until.as_millis()));
-        }
-        if relayed.is_ipv4() != peer.ip().is_ipv4() {
-            return Err("families differ".to_owned());
-        }
-        let live = |until: &Deadline| !until.is_due(tick);
-        let permitted = allocation.permissions.get(&peer.ip()).is_some_and(live);
-        let kept = !self.rules.strict_permissions
-            && allocation.channels.values().any(|(bound, until)| bound.ip() == peer.ip() && live(until));
-        if permitted || kept { Ok(()) } else { Err("there is no live permission".to_owned()) }
     }
 
     /// Allocations that were made and have not ended.
@@ -468,7 +453,8 @@ impl Allocation {
     }
 
     /// A Refresh was granted: of one leg, or of all that live.
-    fn extend(&mut self, tick: Tick, lifetime: Lifetime, family: Option<Family>) {
+    fn extend(&mut self, tick: Tick, lifetime: Lifetime, asked: &Asked) {
+        let family = asked.family;
         let meant = |leg: &SocketAddr| family.is_none_or(|family| Family::of(leg.ip()) == family);
         if lifetime == Lifetime::ZERO {
             // The last leg goes with the allocation, whose end is told by an event.
@@ -478,7 +464,8 @@ impl Allocation {
             return;
         }
         let until = tick.after(lifetime.as_duration());
-        let legs = self.legs.iter_mut().filter(|(leg, until)| meant(leg) && !until.is_due(tick));
+        // A move is answered when the workers are through with it; the leg lived when it was asked for.
+        let legs = self.legs.iter_mut().filter(|(leg, until)| meant(leg) && !until.is_due(asked.at));
         legs.for_each(|leg| leg.1 = until);
     }
 }

@@ -79,6 +79,8 @@ pub(super) struct Faults {
     pub(super) hand_over: u32,
     /// A packet arrives with its last hop used up.
     pub(super) hops: u32,
+    /// A worker panics over a packet or a command.
+    pub(super) panic: u32,
 }
 
 /// Everything that is drawn at the start.
@@ -111,6 +113,7 @@ impl Scenario {
             control_stall: some(dice, &[0, 0, 2, 6]),
             hand_over: some(dice, &[0, 300]),
             hops: some(dice, &[0, 3]),
+            panic: dice.pick(&[0, 1, 4, 30]),
         };
         let ending = match dice.number(10) {
             0 | 1 => Ending::Drains,
@@ -229,6 +232,8 @@ fn policy(bind_v4: IpAddr, denies_more: bool) -> Arc<PeerPolicy> {
     let mut deny = vec![rule("198.51.100.66:53")];
     if denies_more {
         deny.push(rule("198.51.100.5"));
+        // Of this one the permission stays: the policy of each worker alone keeps packets from it.
+        deny.push(rule("198.51.100.2:7000"));
     }
     let policy = PolicyBuilder {
         allow: vec![rule("198.51.100.0/24"), rule("2001:db8:1::/48")],

@@ -13,6 +13,7 @@ use super::dice::Dice;
 use super::oracle::Oracle;
 use super::packet::Packet;
 use super::packet::digest;
+use super::restart::Panics;
 use super::scenario::Faults;
 
 /// Lines that a violation is told with.
@@ -79,6 +80,7 @@ pub(super) struct Shared {
     pub(super) steps: u64,
     pub(super) digest: u64,
     pub(super) violation: Option<String>,
+    pub(super) panics: Panics,
     trace: Option<VecDeque<String>>,
     tallies: BTreeMap<&'static str, u64>,
 }
@@ -100,6 +102,7 @@ impl Shared {
             steps: 0,
             digest: 0,
             violation: None,
+            panics: Panics::default(),
             trace: traced.then(VecDeque::new),
             tallies: BTreeMap::new(),
         }

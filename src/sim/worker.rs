@@ -1,7 +1,6 @@
 //! A worker's pure half, driven as the worker thread drives it: table, verdicts, answers to strangers, and its ends of
 //! the rings.
 
-use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
@@ -15,6 +14,7 @@ use crate::proto::media::FromClient;
 use crate::proto::media::FromPeer;
 use crate::proto::media::Table;
 use crate::proto::media::TableChange;
+use crate::proto::media::TableConfig;
 use crate::proto::media::forward;
 use crate::proto::media::returned;
 use crate::proto::turn::OpenFailure;
@@ -35,8 +35,12 @@ use crate::proto::wire::indication::DATA_PADDING_MAX;
 use super::clock::Micros;
 use super::packet::HOPS;
 use super::packet::Packet;
+use super::restart::Fate;
+use super::restart::Standing;
 use super::shared::Bound;
 use super::shared::Shared;
+use super::sockets::Place;
+use super::sockets::Sockets;
 
 /// Down.
 #[derive(Debug)]
@@ -48,6 +52,8 @@ pub(super) enum Command {
     Announce { username_anonymity: bool },
     Detach { relay: RelayId, keep: bool },
     Attach { parcel: Parcel, next: FiveTuple },
+    Rebuild { epoch: u32, username_anonymity: bool },
+    Rebuilt,
 }
 
 /// Up: what became of a command.
@@ -57,6 +63,7 @@ pub(super) enum Report {
     Failed { relay: RelayId, why: OpenFailure },
     Closed { relay: RelayId, counters: Counters },
     Detached { relay: RelayId, parcel: Option<Parcel> },
+    Restarted { epoch: u32, carried: Box<[(RelayId, Counters)]> },
 }
 
 /// Up: a request, or, without a byte, the word that a client has arrived.
@@ -81,9 +88,9 @@ pub(super) struct Worker {
     pub(super) number: u16,
     pub(super) table: Table,
     challenger: Challenger,
-    strangers: StrangerBudget,
+    pub(super) strangers: StrangerBudget,
     listeners: Vec<SocketAddr>,
-    pub(super) sockets: BTreeMap<RelayId, SocketAddr>,
+    pub(super) sockets: Sockets,
     pub(super) commands: VecDeque<Command>,
     /// Commands carried out so far.
     pub(super) obeyed: u64,
@@ -93,12 +100,23 @@ pub(super) struct Worker {
     pub(super) reports: VecDeque<Report>,
     /// It does nothing before this.
     pub(super) stalled_until: Micros,
+    /// What tables are made of.
+    pub(super) seed: TableConfig,
+    pub(super) standing: Standing,
+    /// How often it has panicked.
+    pub(super) epoch: u32,
+    /// Panics since the table was last whole.
+    pub(super) panics_in_a_row: usize,
+    /// What was counted before a panic and has not been reported.
+    pub(super) carried: Vec<(RelayId, Counters)>,
+    /// It falls before it says what it did.
+    mute: bool,
 }
 
 impl Worker {
     pub(super) fn new(
         number: u16,
-        table: Table,
+        seed: TableConfig,
         challenger: Challenger,
         strangers: StrangerBudget,
         listeners: Vec<SocketAddr>,
@@ -106,11 +124,11 @@ impl Worker {
     ) -> Self {
         Self {
             number,
-            table,
+            table: Table::new(seed.clone()),
             challenger,
             strangers,
             listeners,
-            sockets: BTreeMap::new(),
+            sockets: Sockets::default(),
             commands: VecDeque::new(),
             obeyed: 0,
             live: VecDeque::new(),
@@ -118,11 +136,31 @@ impl Worker {
             request_ring,
             reports: VecDeque::new(),
             stalled_until: 0,
+            seed,
+            standing: Standing::Whole,
+            epoch: 0,
+            panics_in_a_row: 0,
+            carried: Vec::new(),
+            mute: false,
         }
     }
 
     /// A datagram came to a listener.
     pub(super) fn hear_client(&mut self, sh: &mut Shared, packet: &Packet) {
+        let fate = self.fate(sh);
+        if fate != Fate::FallsBefore {
+            self.judge_client(sh, packet);
+        }
+        // Within: whoever has arrived is not told of.
+        if fate == Fate::Lives || fate == Fate::FallsAfter {
+            self.tell_arrivals(sh);
+        }
+        if fate != Fate::Lives {
+            self.fall(sh, "worker panicked over a packet");
+        }
+    }
+
+    fn judge_client(&mut self, sh: &mut Shared, packet: &Packet) {
         let from = FiveTuple {
             client: ClientAddr::new(packet.from),
             server: ServerAddr::new(packet.to),
@@ -139,8 +177,18 @@ impl Worker {
                 hand_up(sh, &mut self.live, self.request_ring, from, &packet.payload);
             }
             FromClient::StrangerRequest => self.greet(sh, from, packet),
-            FromClient::Drop(reason) => sh.dropped(reason),
+            FromClient::Drop(reason) => {
+                if !packet.tainted {
+                    let worker = (self.number, self.obeyed);
+                    let verdict = sh.oracle.may_drop_of_client(tick, worker, &from, &packet.payload, reason);
+                    sh.judged(verdict);
+                }
+                sh.dropped(reason);
+            }
         }
+    }
+
+    fn tell_arrivals(&mut self, sh: &mut Shared) {
         while self.live.len() < self.request_ring
             && let Some(from) = self.table.take_arrival()
         {
@@ -163,12 +211,13 @@ impl Worker {
         let verdict =
             sh.oracle.may_reach_peer(sh.clock.tick(), (self.number, self.obeyed), relay, from, peer);
         sh.judged(verdict);
-        let Some(bound) = self.sockets.get(&relay) else { return sh.dropped(DropReason::StaleRelay) };
+        sh.oracle.count_to_peer(relay, data.len());
+        let Some(bound) = self.sockets.find(relay) else { return sh.dropped(DropReason::StaleRelay) };
         let overhead = if peer.ip().is_ipv4() { 28 } else { 48 };
         if header.dont_fragment && data.len() + overhead > sh.mtu {
             return sh.dropped(DropReason::LinkMtu);
         }
-        self.depart(sh, *bound, peer.socket(), data.to_vec(), header, tainted);
+        self.depart(sh, bound, peer.socket(), data.to_vec(), header, tainted);
     }
 
     /// A stranger's request: answered here as far as that needs no state.
@@ -199,6 +248,16 @@ impl Worker {
 
     /// A datagram came to the relay socket of `relay`.
     pub(super) fn hear_peer(&mut self, sh: &mut Shared, relay: RelayId, packet: &Packet) {
+        let fate = self.fate(sh);
+        if fate != Fate::FallsBefore {
+            self.judge_peer(sh, relay, packet);
+        }
+        if fate != Fate::Lives {
+            self.fall(sh, "worker panicked over a packet");
+        }
+    }
+
+    fn judge_peer(&self, sh: &mut Shared, relay: RelayId, packet: &Packet) {
         let peer = PeerAddr::new(packet.from);
         let payload = DATA_HEADER_MAX..DATA_HEADER_MAX + packet.payload.len();
         let mut buffer = vec![0xEE; payload.end + DATA_PADDING_MAX];
@@ -208,10 +267,16 @@ impl Worker {
             FromPeer::ToClient { to, frame, header } => {
                 let verdict = sh.oracle.may_reach_client(tick, (self.number, self.obeyed), relay, to, peer);
                 sh.judged(verdict);
+                sh.oracle.count_to_client(relay, packet.payload.len());
                 let from = to.server.socket();
                 self.depart(sh, from, to.client.socket(), buffer[frame].to_vec(), header, packet.tainted);
             }
-            FromPeer::Drop(reason) => sh.dropped(reason),
+            FromPeer::Drop(reason) => {
+                let worker = (self.number, self.obeyed);
+                let verdict = sh.oracle.may_drop_of_peer(tick, worker, relay, peer, reason);
+                sh.judged(verdict);
+                sh.dropped(reason);
+            }
         }
     }
 
@@ -232,13 +297,28 @@ impl Worker {
 
     /// Carries out at most `budget` commands.
     pub(super) fn obey(&mut self, sh: &mut Shared, budget: usize) {
+        self.tell_of_panic(sh);
         for _ in 0..budget {
-            if self.reports.len() >= limits::REPORTS_MAX {
+            // What is void is reported about by nobody.
+            if !self.is_void() && self.reports.len() >= limits::REPORTS_MAX {
                 return;
             }
             let Some(command) = self.commands.pop_front() else { return };
             self.obeyed += 1;
-            self.carry_out(sh, command);
+            let fate = self.fate_over(sh, &command);
+            self.mute = fate == Fate::FallsWithin;
+            match command {
+                Command::Attach { parcel, .. } if fate == Fate::FallsBefore => {
+                    self.lose(sh, &parcel);
+                }
+                _ if fate == Fate::FallsBefore => {}
+                command if self.is_void() => self.pass_over(sh, command),
+                command => self.carry_out(sh, command),
+            }
+            self.mute = false;
+            if fate != Fate::Lives {
+                self.fall(sh, "worker panicked over a command");
+            }
         }
     }
 
@@ -246,7 +326,7 @@ impl Worker {
         match command {
             Command::Open { relay, bind } => self.open(sh, relay, bind),
             Command::Close { relay } => {
-                if let Some(bound) = self.sockets.remove(&relay) {
+                if let Some(bound) = self.sockets.close(relay) {
                     sh.close_descriptor(bound);
                 }
                 let counters = self.table.forget(relay);
@@ -254,19 +334,48 @@ impl Worker {
             }
             Command::Table(change) => self.table.apply(change),
             Command::Reply { to, bytes } => self.tell(sh, to, &bytes, false),
-            Command::Announce { username_anonymity } => {
-                let key = self.challenger.nonce_key.clone();
-                self.challenger.nonce_key = key.with_username_anonymity(username_anonymity);
-            }
+            Command::Announce { username_anonymity } => self.announce(username_anonymity),
             Command::Detach { relay, keep } => self.detach(sh, relay, keep),
-            Command::Attach { parcel, next } => self.attach(sh, parcel, next),
+            Command::Attach { parcel, next } => {
+                let relay = parcel.relay;
+                let report = match self.unpack(sh, parcel, next) {
+                    Some(bound) => Report::Opened { relay, bound },
+                    None => Report::Failed { relay, why: OpenFailure::Other },
+                };
+                self.report(sh, report);
+            }
+            // For an epoch that is over.
+            Command::Rebuild { .. } => {}
+            Command::Rebuilt => self.rebuilt(sh),
         }
     }
 
+    pub(super) fn announce(&mut self, username_anonymity: bool) {
+        let key = self.challenger.nonce_key.clone();
+        self.challenger.nonce_key = key.with_username_anonymity(username_anonymity);
+    }
+
     fn open(&mut self, sh: &mut Shared, relay: RelayId, bind: RelayAddr) {
-        if let Some(there) = sh.bound.get(&bind.socket()) {
-            let there = there.relay;
-            sh.violated(|| format!("{bind} is bound by {there:?} and shall be bound by {relay:?}"));
+        match self.sockets.look(relay, bind.socket()) {
+            Place::TakenUp => {
+                sh.coverage.fact("socket taken up");
+                return self.report(sh, Report::Opened { relay, bound: bind });
+            }
+            Place::Taken => {
+                sh.tally("places taken");
+                return self.report(sh, Report::Failed { relay, why: OpenFailure::Other });
+            }
+            Place::Free => {}
+        }
+        match sh.bound.get(&bind.socket()).map(|there| there.relay) {
+            // The socket was lost with a loop; the port is still that of a copy.
+            Some(there) if there == relay => {
+                return self.report(sh, Report::Failed { relay, why: OpenFailure::PortTaken });
+            }
+            Some(there) => {
+                sh.violated(|| format!("{bind} is bound by {there:?} and shall be bound by {relay:?}"));
+            }
+            None => {}
         }
         if sh.dice.chance(sh.faults.open) {
             let all =
@@ -282,41 +391,44 @@ impl Worker {
     fn detach(&mut self, sh: &mut Shared, relay: RelayId, keep: bool) {
         let fails = sh.dice.chance(sh.faults.hand_over);
         let kept = keep && !sh.dice.chance(sh.faults.hand_over);
-        let parcel = match self.sockets.get(&relay).copied() {
-            Some(bound) if !fails && self.table.five_tuple(relay).is_some() => {
-                let carried = self.table.export(relay, kept).expect("its five-tuple was found");
-                if !kept {
-                    self.sockets.remove(&relay);
-                }
-                if let Some(socket) = sh.bound.get_mut(&bound) {
-                    socket.reader = None;
-                    socket.descriptors += u32::from(kept);
-                }
-                Some(Parcel { relay, bound, carried, kept })
+        let is_here = !fails && self.table.five_tuple(relay).is_some();
+        let parcel = is_here.then(|| self.sockets.give(relay, kept)).flatten().map(|bound| {
+            let carried = self.table.export(relay, kept).expect("its five-tuple was found");
+            if let Some(socket) = sh.bound.get_mut(&bound) {
+                socket.reader = None;
+                socket.descriptors += u32::from(kept);
             }
-            _ => None,
-        };
+            Parcel { relay, bound, carried, kept }
+        });
         self.report(sh, Report::Detached { relay, parcel });
     }
 
-    fn attach(&mut self, sh: &mut Shared, parcel: Parcel, next: FiveTuple) {
+    /// Takes over what another worker gave away. A copy that was kept here before goes, whatever comes of it.
+    pub(super) fn unpack(&mut self, sh: &mut Shared, parcel: Parcel, next: FiveTuple) -> Option<RelayAddr> {
         let Parcel { relay, bound, carried, kept: _ } = parcel;
-        if sh.dice.chance(sh.faults.hand_over) {
-            sh.close_descriptor(bound);
-            return self.report(sh, Report::Failed { relay, why: OpenFailure::Other });
+        if let Some(copy) = self.sockets.close(relay) {
+            sh.close_descriptor(copy);
         }
-        // A copy that was kept here before is taken up in it.
-        if self.sockets.insert(relay, bound).is_some() {
+        if sh.dice.chance(sh.faults.hand_over) || self.sockets.is_taken(relay) {
             sh.close_descriptor(bound);
+            return None;
         }
+        self.sockets.insert(relay, bound);
         if let Some(socket) = sh.bound.get_mut(&bound) {
             socket.reader = Some(self.number);
         }
         self.table.import(carried, next);
-        self.report(sh, Report::Opened { relay, bound: RelayAddr::new(bound) });
+        Some(RelayAddr::new(bound))
     }
 
-    fn report(&mut self, sh: &mut Shared, report: Report) {
+    pub(super) fn report(&mut self, sh: &mut Shared, report: Report) {
+        if self.mute && !matches!(report, Report::Restarted { .. }) {
+            return match report {
+                Report::Detached { parcel: Some(parcel), .. } => self.lose(sh, &parcel),
+                Report::Closed { relay, .. } => sh.oracle.lose_counts(relay),
+                _ => {}
+            };
+        }
         self.reports.push_back(report);
         sh.wake_control = true;
     }

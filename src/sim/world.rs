@@ -165,6 +165,11 @@ impl World {
             let latency = self.scenario.latency;
             self.wake_control_after(latency);
         }
+        for worker in 0..self.workers.len() {
+            if self.workers[worker].is_untold() {
+                self.wake_worker_after(worker, MILLISECOND);
+            }
+        }
     }
 
     fn turn_control(&mut self, at: Micros) {
@@ -218,7 +223,10 @@ impl World {
         let budget = self.sh.dice.pick(&[1, 3, 64]);
         self.workers[worker].obey(&mut self.sh, budget);
         if !self.workers[worker].commands.is_empty() {
-            self.wake_worker_after(worker, self.scenario.latency);
+            // It may read packets for a while before it looks at commands again.
+            let pauses = [self.scenario.latency, 3 * MILLISECOND, 100 * MILLISECOND];
+            let pause = if self.act == Act::Chaos { self.sh.dice.pick(&pauses) } else { pauses[0] };
+            self.wake_worker_after(worker, pause);
         }
     }
 

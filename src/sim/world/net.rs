@@ -164,9 +164,10 @@ impl World {
         self.workers[worker].hear_peer(&mut self.sh, there.relay, &packet);
     }
 
-    /// Whether a worker does nothing now; what comes waits in its sockets.
+    /// Whether a worker reads no socket now; what comes waits in them.
     fn waits_for(&self, worker: usize) -> bool {
-        self.workers[worker].stalled_until > self.sh.clock.micros()
+        let worker = &self.workers[worker];
+        worker.stalled_until > self.sh.clock.micros() || !worker.is_whole()
     }
 
     /// What left the relay socket `back` reaches nobody: perhaps the network says so.
@@ -175,6 +176,7 @@ impl World {
         if self.sh.dice.chance(ICMP)
             && let Some(there) = self.sh.bound.get(&back).copied()
             && let Some(worker) = there.reader
+            && self.workers[usize::from(worker)].is_whole()
         {
             self.workers[usize::from(worker)].hear_icmp(&mut self.sh, there.relay, packet.to);
         }

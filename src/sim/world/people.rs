@@ -7,7 +7,6 @@ use super::*;
 use crate::proto::auth::budget::StrangerBudget;
 use crate::proto::client::Families;
 use crate::proto::media::ExternalAddresses;
-use crate::proto::media::Table;
 use crate::proto::media::TableConfig;
 use crate::proto::turn::Server;
 use crate::sim::honest::Nature;
@@ -51,15 +50,15 @@ impl World {
         let workers: Vec<_> = (0..scenario.workers)
             .map(|number| {
                 let external = config.relays.iter().map(|relay| (relay.bind, relay.external));
-                let table = Table::new(TableConfig {
+                let seed = TableConfig {
                     policy: std::sync::Arc::clone(&config.policy),
                     strict_permissions: scenario.strict_permissions,
                     hash_seeds: dice.seeds(),
                     external: ExternalAddresses::new(external),
-                });
+                };
                 let strangers = StrangerBudget::new(dice.seeds(), Vec::new());
                 let challenger = config.challenger.clone();
-                Worker::new(number, table, challenger, strangers, listeners.clone(), scenario.request_ring)
+                Worker::new(number, seed, challenger, strangers, listeners.clone(), scenario.request_ring)
             })
             .collect();
         let server = Server::new(config.clone(), dice.fork());

@@ -197,10 +197,12 @@ impl<E: Entropy> Server<E> {
         given: Option<(Counters, bool)>,
     ) {
         let Some(allocation) = self.allocations.get_mut(relay) else { return };
+        // Told now, it counts whether the socket arrives or not.
+        allocation.carried.add(given.map_or_else(Counters::default, |(counters, _)| counters));
         let worker = allocation.worker;
         let (Some(transit), Some(next)) = (&allocation.mobility.transit, allocation.mobility.next) else {
             // It ended meanwhile. What was given is dropped, which closes it.
-            return allocation.carried.add(given.map_or_else(Counters::default, |(counters, _)| counters));
+            return;
         };
         let giver = transit.giver;
         let Some(leg) = allocation.legs.named_mut(relay) else { return };
@@ -214,10 +216,7 @@ impl<E: Entropy> Server<E> {
             }
             None if leg.is_open() => self.arrived_in_transit(now, relay, false),
             // This leg ended meanwhile.
-            _ => {
-                allocation.carried.add(given.map_or_else(Counters::default, |(counters, _)| counters));
-                self.arrived_in_transit(now, relay, true);
-            }
+            _ => self.arrived_in_transit(now, relay, true),
         }
     }
 

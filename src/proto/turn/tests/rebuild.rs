@@ -656,6 +656,27 @@ mod moves {
     }
 
     #[test]
+    fn what_a_socket_carried_that_does_not_arrive_counts() {
+        for panics in [false, true] {
+            let (mut world, _, relay) = leaving();
+            let carried = Counters { to_client_packets: 3, to_peer_bytes: 40, ..Counters::default() };
+            world.input(Input::RelayDetached { relay, given: Some((carried, true)) });
+            if panics {
+                world.opens = Opens::Never(OpenFailure::PortTaken);
+                world.panics(W1, 1);
+                world.settle();
+            } else {
+                world.input(Input::RelayFailed { relay, why: OpenFailure::Other });
+            }
+            let told = world.events.iter().find_map(|event| match event {
+                Event::AllocationEnded { counters, .. } => Some(*counters),
+                _ => None,
+            });
+            assert_eq!(told, Some(carried), "it is told once");
+        }
+    }
+
+    #[test]
     fn one_word_too_many_about_one_leg_is_not_taken_for_the_other_s() {
         let mut world = mobile_world();
         let mut old = Client::alice(&world, 1);
