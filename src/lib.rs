@@ -17,6 +17,8 @@ pub mod relay;
 
 #[cfg(feature = "server")]
 pub mod listen;
+
+#[cfg(feature = "server")]
 pub mod mras;
 
 #[cfg(feature = "server")]

@@ -83,6 +83,8 @@ pub(super) struct Oracle {
     /// Everything that was ever sent to a relayed address, by whom.
     sent: BTreeSet<u64>,
     leaving: bool,
+    /// How many commands each worker was given.
+    pushed: Vec<u64>,
     promises: Promises,
     counts: Counts,
 }
@@ -108,6 +110,8 @@ struct Allocation {
     channels: BTreeMap<u16, (PeerAddr, Deadline)>,
     /// By how much it may live longer than the client was told: the answer to a move is in whole seconds.
     grace: Duration,
+    /// Until when it would have lived had it not been shortened, and how many commands tell each worker so.
+    shortened: Option<(Deadline, Vec<u64>)>,
 }
 
 /// Own relayed addresses as if each lived: whether one does is not the policy's word.
@@ -140,6 +144,7 @@ impl Oracle {
             owners: BTreeMap::new(),
             sent: BTreeSet::new(),
             leaving: false,
+            pushed: Vec::new(),
             promises: Promises::default(),
             counts: Counts::default(),
         }
@@ -258,6 +263,8 @@ impl Oracle {
         pushed: &[u64],
         coverage: &mut Coverage,
     ) -> Result<(), String> {
+        self.pushed.clear();
+        self.pushed.extend_from_slice(pushed);
         match output {
             Output::Reply { worker, to, bytes } => self.reply(tick, (*worker, pushed), to, bytes, coverage),
             Output::OpenRelay { relay, bind, .. } => {
@@ -305,7 +312,7 @@ impl Oracle {
         match asked.method {
             Method::Refresh => {
                 let lifetime = answer.lifetime.unwrap_or(Lifetime::ZERO);
-                allocation.extend(tick, lifetime, &asked);
+                allocation.extend(tick, lifetime, &asked, pushed);
                 if asked.by_ticket.is_some() {
                     allocation.grace = Duration::from_secs(1);
                 }
@@ -400,6 +407,7 @@ impl Oracle {
             permissions: BTreeMap::new(),
             channels: BTreeMap::new(),
             grace: Duration::ZERO,
+            shortened: None,
         };
         self.allocations.insert(self.made, allocation);
         self.by_tuple.insert(at, self.made);
@@ -453,7 +461,7 @@ impl Allocation {
     }
 
     /// A Refresh was granted: of one leg, or of all that live.
-    fn extend(&mut self, tick: Tick, lifetime: Lifetime, asked: &Asked) {
+    fn extend(&mut self, tick: Tick, lifetime: Lifetime, asked: &Asked, pushed: &[u64]) {
         let family = asked.family;
         let meant = |leg: &SocketAddr| family.is_none_or(|family| Family::of(leg.ip()) == family);
         if lifetime == Lifetime::ZERO {
@@ -465,8 +473,13 @@ impl Allocation {
         }
         let until = tick.after(lifetime.as_duration());
         // A move is answered when the workers are through with it; the leg lived when it was asked for.
-        let legs = self.legs.iter_mut().filter(|(leg, until)| meant(leg) && !until.is_due(asked.at));
-        legs.for_each(|leg| leg.1 = until);
+        for leg in self.legs.iter_mut().filter(|(leg, until)| meant(leg) && !until.is_due(asked.at)) {
+            if until < leg.1 {
+                let before = self.shortened.as_ref().map_or(leg.1, |(before, _)| leg.1.max(*before));
+                self.shortened = Some((before, pushed.to_vec()));
+            }
+            leg.1 = until;
+        }
     }
 }
 

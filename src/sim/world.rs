@@ -224,7 +224,7 @@ impl World {
         self.workers[worker].obey(&mut self.sh, budget);
         if !self.workers[worker].commands.is_empty() {
             // It may read packets for a while before it looks at commands again.
-            let pauses = [self.scenario.latency, 3 * MILLISECOND, 100 * MILLISECOND];
+            let pauses = [self.scenario.latency, 3 * MILLISECOND, 10 * MILLISECOND];
             let pause = if self.act == Act::Chaos { self.sh.dice.pick(&pauses) } else { pauses[0] };
             self.wake_worker_after(worker, pause);
         }

@@ -12,6 +12,9 @@ use super::Oracle;
 use super::Tuple;
 use super::tuple;
 
+/// As long as a worker may stall, and a little more.
+const STALL_MAX_MS: u64 = 15_000;
+
 impl Oracle {
     /// Whether a datagram of `from` may leave the relayed address of `relay` for `peer`, at a worker that has carried out
     /// so many commands.
@@ -25,7 +28,7 @@ impl Oracle {
     ) -> Result<(), String> {
         let peer = PeerAddr::new(self.external(peer.socket()));
         let what = || format!("a datagram of {from:?} leaves {relay:?} for {peer}");
-        self.may_pass(tick, relay, tuple(&from), peer).map_err(|why| format!("{}: {why}", what()))?;
+        self.may_pass(tick, worker, relay, tuple(&from), peer).map_err(|why| format!("{}: {why}", what()))?;
         match self.policy_at(worker) {
             Some(policy) if !policy.allows(peer.socket(), &EveryOwnRelay) => {
                 Err(format!("{}: the policy denies that", what()))
@@ -45,7 +48,7 @@ impl Oracle {
     ) -> Result<(), String> {
         let peer = PeerAddr::new(self.external(peer.socket()));
         let what = || format!("a datagram of {peer} passes {relay:?} to {to:?}");
-        self.may_pass(tick, relay, tuple(&to), peer).map_err(|why| format!("{}: {why}", what()))?;
+        self.may_pass(tick, worker, relay, tuple(&to), peer).map_err(|why| format!("{}: {why}", what()))?;
         match self.policy_at(worker) {
             Some(policy) if !policy.allows_some_port(peer.ip()) => {
                 Err(format!("{}: the policy denies that", what()))
@@ -59,7 +62,14 @@ impl Oracle {
         (obeyed >= *since.get(usize::from(worker))?).then_some(policy)
     }
 
-    fn may_pass(&self, tick: Tick, relay: RelayId, at: Tuple, peer: PeerAddr) -> Result<(), String> {
+    fn may_pass(
+        &self,
+        tick: Tick,
+        (worker, obeyed): (u16, u64),
+        relay: RelayId,
+        at: Tuple,
+        peer: PeerAddr,
+    ) -> Result<(), String> {
         let relayed = self.named.get(&relay).ok_or("nobody has that name")?;
         let serial = self.by_relayed.get(relayed).ok_or("there is no allocation")?;
         let allocation = self.allocations.get(serial).ok_or("there is no allocation")?;
@@ -67,7 +77,16 @@ impl Oracle {
             return Err(format!("the allocation belongs to {:?}", allocation.tuples));
         }
         let (_, until) = allocation.legs.iter().find(|(leg, _)| leg == relayed).ok_or("that leg is gone")?;
-        if Deadline::from_millis(until.as_millis() + allocation.grace.as_millis() as u64).is_due(tick) {
+        // A lifetime that was shortened ends sooner for a worker that has been told, which hears of it before the client.
+        let not_told = |(_, since): &&(Deadline, Vec<u64>)| {
+            since.get(usize::from(worker)).is_some_and(|since| obeyed < *since)
+        };
+        let longer = allocation.shortened.as_ref().filter(not_told).map(|(before, _)| *before);
+        let end = longer.map_or(*until, |before| before.max(*until));
+        // A worker that was stalled may read packets before it hears what was said meanwhile.
+        let behind = self.pushed.get(usize::from(worker)).is_some_and(|pushed| obeyed < *pushed);
+        let end = if behind { Deadline::from_millis(end.as_millis() + STALL_MAX_MS) } else { end };
+        if Deadline::from_millis(end.as_millis() + allocation.grace.as_millis() as u64).is_due(tick) {
             return Err(format!("it ended at {} ms", until.as_millis()));
         }
         if relayed.is_ipv4() != peer.ip().is_ipv4() {
