@@ -237,6 +237,24 @@ mod tests {
     }
 
     #[test]
+    fn a_blob_of_another_version_is_not_read_whatever_its_length() {
+        for (head, len, good) in
+            [([1, 0, 0, 32], 32, true), ([2, 0, 0, 36], 36, true), ([3, 0, 0, 36], 36, false)]
+        {
+            let blob = [&head[..], &vec![7; len - 4]].concat();
+            assert_eq!(read(&blob).is_some(), good, "{head:?}");
+            assert!(read(&blob[..len - 1]).is_none() && read(&[&blob[..], &[0]].concat()).is_none());
+        }
+    }
+
+    #[test]
+    fn debug_tells_the_name_and_not_the_password() {
+        let client_id = bytes(0xA0..=0xB3).try_into().expect("20 bytes");
+        let shown = format!("{:?} {:?}", key().token(TokenVersion::V1, &client_id, 0), key());
+        assert!(shown.contains("username: \"01000020") && !shown.contains("password"), "{shown}");
+    }
+
+    #[test]
     fn a_token_is_that_of_an_independent_computation() {
         let client_id = bytes(0xA0..=0xB3).try_into().expect("20 bytes");
         let token = key().token(TokenVersion::V1, &client_id, 0);

@@ -695,6 +695,16 @@ mod tests {
     }
 
     #[test]
+    fn a_table_is_empty_until_somebody_is_in_it() {
+        let mut table = table(false);
+        assert!(table.is_empty());
+        table.apply(insert(relay(5, 1), client(1), "198.51.100.1:50000", 1_000));
+        assert!(!table.is_empty());
+        table.apply(TableChange::Remove { relay: relay(5, 1) });
+        assert!(table.is_empty());
+    }
+
+    #[test]
     fn nothing_is_taken_from_another_generation() {
         let mut table = with(relay(5, 1));
         table.apply(bind(relay(5, 1), 0x4000, "203.0.113.1:9", 1_000));
