@@ -465,6 +465,10 @@ impl Allocation {
         let family = asked.family;
         let meant = |leg: &SocketAddr| family.is_none_or(|family| Family::of(leg.ip()) == family);
         if lifetime == Lifetime::ZERO {
+            // Of a move that took all its time less than a second is left: it lives, and the answer counts whole seconds.
+            if asked.by_ticket.is_some() {
+                self.legs.iter_mut().for_each(|leg| leg.1 = leg.1.max(tick.after(Duration::ZERO)));
+            }
             // The last leg goes with the allocation, whose end is told by an event.
             if family.is_some() && self.legs.len() > 1 {
                 self.legs.retain(|(leg, _)| !meant(leg));
