@@ -44,6 +44,16 @@ class Target(harness.Server):
     def config(self):
         return super().config().replace("[limits]\n", "\n".join(["[limits]", *self.lines, ""]))
 
+    def __enter__(self):
+        """All its doors are open: workers answer first, and the door of the metrics is the last."""
+        super().__enter__()
+        try:
+            self.page()
+        except BaseException:
+            self.__exit__(RuntimeError, None, None)
+            raise
+        return self
+
     def counters(self):
         """Every counter and gauge, summed over the workers: name, or name{labels less the worker}."""
         text, found = self.page(), collections.Counter()
@@ -53,7 +63,7 @@ class Target(harness.Server):
         return found
 
     def page(self):
-        """The metrics. Their door may open a moment after the server's first answer to a client."""
+        """The metrics, as soon as their door is open."""
         until = time.monotonic() + 5
         while True:
             try:

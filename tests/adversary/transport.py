@@ -117,7 +117,8 @@ class Tcp:
     def half_close(self):
         """The own side is done. The server may have left already."""
         try:
-            self.sock.shutdown(socket.SHUT_WR)
+            # Past the wrapper of TLS, which would forget its keys.
+            socket.socket.shutdown(self.sock, socket.SHUT_WR)
         except OSError:
             pass
 
