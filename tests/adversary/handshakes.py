@@ -56,7 +56,8 @@ def attack_hello_cut_at_every_byte():
         greet(target, cut)
         inside = hello.body()
         bare = inside.index(hello.extensions()) - 2
-        agreeing = [(f"a body of {at}", hello.record(hello.message(inside[:at])), alerts(hello.DECODE)) for at in range(len(inside))]
+        shorter = lambda at: hello.record(hello.message(inside[:at]))
+        agreeing = [(f"a body of {at}", shorter(at), alerts(hello.DECODE)) for at in range(len(inside))]
         # Without extensions it is a whole hello, of a client that knows none of our signatures.
         agreeing[bare] = ("no extensions", agreeing[bare][1], alerts(hello.HANDSHAKE_FAILURE, hello.MISSING))
         heard = greet(target, agreeing)
@@ -122,9 +123,12 @@ def attack_old_versions():
     old = hello.extensions(versions=())
     weak = [0x0005, 0x000A, 0x002F, 0x003C, 0x0000, 0x0003, 0xC009, 0xC013, 0xC008, 0x0033]
     ssl_2 = bytes.fromhex("802e0100020015000000100100800300800700c0060040020080040080") + bytes(16)
+    only = lambda **more: hello.hello(hello.extensions(versions=(hello.TLS_1_2,), **more))
     twelve = hello.extensions(versions=(hello.TLS_1_2,))
+    refused = alerts(hello.HANDSHAKE_FAILURE)
     with Target(streams=True) as target:
-        flights = [(f"version {legacy:#06x}", hello.hello(old, legacy=legacy), alerts(hello.VERSION)) for legacy in (0x0300, 0x0301, 0x0302)]
+        outright = lambda legacy: hello.hello(old, legacy=legacy)
+        flights = [(f"version {legacy:#06x}", outright(legacy), alerts(hello.VERSION)) for legacy in (0x0300, 0x0301, 0x0302)]
         listed = hello.extensions(versions=(hello.TLS_1_1, hello.TLS_1_0))
         flights += [
             ("1.1 and 1.0 listed", hello.hello(listed), alerts(hello.VERSION)),
@@ -132,11 +136,11 @@ def attack_old_versions():
             ("1.2 without the list", hello.hello(old), ["hello"]),
             ("1.2 listed", hello.hello(twelve), ["hello"]),
             ("1.3 alone", hello.hello(hello.extensions(versions=(hello.TLS_1_3,))), ["hello"]),
-            ("weak suites alone, 1.2", hello.hello(twelve, suites=weak), alerts(hello.HANDSHAKE_FAILURE)),
-            ("weak suites alone, 1.3", hello.hello(suites=weak), alerts(hello.HANDSHAKE_FAILURE)),
-            ("SHA-1 signatures alone", hello.hello(hello.extensions(versions=(hello.TLS_1_2,), signatures=(0x0203, 0x0201))), alerts(hello.HANDSHAKE_FAILURE)),
-            ("groups of nobody", hello.hello(hello.extensions(versions=(hello.TLS_1_2,), groups=(0x0001,))), alerts(hello.HANDSHAKE_FAILURE)),
-            ("compression alone, 1.2", hello.hello(twelve, compression=b"\1"), alerts(hello.ILLEGAL, hello.HANDSHAKE_FAILURE, hello.DECODE)),
+            ("weak suites alone, 1.2", hello.hello(twelve, suites=weak), refused),
+            ("weak suites alone, 1.3", hello.hello(suites=weak), refused),
+            ("SHA-1 signatures alone", only(signatures=(0x0203, 0x0201)), refused),
+            ("groups of nobody", only(groups=(0x0001,)), refused),
+            ("compression alone, 1.2", hello.hello(twelve, compression=b"\1"), alerts(hello.ILLEGAL)),
         ]
         heard = greet(target, flights)
         with contextlib.closing(Tcp(target.address())) as one:

@@ -8,8 +8,10 @@ import oracle
 HANDSHAKE, ALERT, DATA = 22, 21, 23
 SERVER_NAME, GROUPS, SIGNATURES, PROTOCOLS, PADDING, VERSIONS, KEYS = 0, 10, 13, 16, 21, 43, 51
 TLS_1_0, TLS_1_1, TLS_1_2, TLS_1_3 = 0x0301, 0x0302, 0x0303, 0x0304
+# ECDSA with P-256 and SHA-256, RSA-PSS with SHA-256.
+SIGNED = 0x0403, 0x0804
 SUITES = (0x1301, 0x1302, 0xC02B, 0xC02C, 0xC02F)
-X25519, ECDSA_SHA256, RSA_PSS_SHA256 = 0x001D, 0x0403, 0x0804
+X25519 = 0x001D
 # The alerts of RFC 8446 section 6 that are an answer to a ClientHello.
 UNEXPECTED, HANDSHAKE_FAILURE, ILLEGAL, DECODE, VERSION, MISSING = 10, 40, 47, 50, 70, 109
 LONGEST = 16 * 1_024
@@ -35,7 +37,7 @@ def server_name(name, kind=0):
     return extension(SERVER_NAME, sized(bytes([kind]) + sized(name, 2), 2))
 
 
-def extensions(versions=(TLS_1_3, TLS_1_2), groups=(X25519,), signatures=(ECDSA_SHA256, RSA_PSS_SHA256), name=b"localhost", more=b""):
+def extensions(versions=(TLS_1_3, TLS_1_2), groups=(X25519,), signatures=SIGNED, name=b"localhost", more=b""):
     some = server_name(name) if name is not None else b""
     some += extension(GROUPS, sized(words(groups), 2)) + extension(SIGNATURES, sized(words(signatures), 2))
     if versions:
@@ -47,7 +49,8 @@ def extensions(versions=(TLS_1_3, TLS_1_2), groups=(X25519,), signatures=(ECDSA_
 def body(inside=None, legacy=TLS_1_2, suites=SUITES, compression=b"\0", session=bytes(32)):
     """What a ClientHello says; `inside` are its extensions, b"" for none at all."""
     inside = extensions() if inside is None else inside
-    raw = struct.pack("!H", legacy) + craft.ids.randbytes(32) + sized(session, 1) + sized(words(suites), 2) + sized(compression, 1)
+    raw = struct.pack("!H", legacy) + craft.ids.randbytes(32) + sized(session, 1)
+    raw += sized(words(suites), 2) + sized(compression, 1)
     return raw + (sized(inside, 2) if inside else b"")
 
 
