@@ -14,6 +14,7 @@ from harness import check
 from harness import proved
 from streams import hello_of_openssl
 from streams import peer
+from streams import quiet
 from streams import settled_fates
 from streams import told
 from target import Attacker
@@ -26,7 +27,7 @@ from transport import Tls
 def greet(target, flights, same=()):
     """Says each first flight on a connection of its own and then no more; wants one of the answers, and the right ends.
     Answers are words of `hello.answer`; for `same` see `settled_fates`."""
-    before, wanted, heard = target.counters(), collections.Counter(), collections.Counter()
+    before, wanted, heard = quiet(target), collections.Counter(), collections.Counter()
     for claim, raw, answers in flights:
         with contextlib.closing(Tcp(target.address())) as one:
             one.send(raw)
@@ -210,7 +211,7 @@ def attack_weak_suites():
                 check(one.sock.compression() is None, "without compression")
                 one.send(craft.message(craft.BINDING))
                 check(craft.Answer(one.receive(10)).kind == craft.SUCCESS, f"with {name} it is served")
-        before = target.counters()
+        before = quiet(target)
         for name in bad:
             try:
                 Tls(target.address(), suite=name).close()
@@ -265,7 +266,7 @@ def attack_after_the_handshake():
         for suite_name in (None, "ECDHE-ECDSA-AES128-GCM-SHA256"):
             for claim, raw in nasty.items():
                 for served in (False, True):
-                    before = target.counters()
+                    before = quiet(target)
                     with Attacker(Tls(target.address(), suite=suite_name), harness.USER, harness.PASSWORD) as attacker:
                         if served:
                             attacker.allocate()
