@@ -298,6 +298,7 @@ mod tests {
         assert!(told(&elsewhere).contains("turn:203.0.113.9:80?transport=tcp"), "{}", told(&elsewhere));
     }
 
+    // proves rfc8656:4.1-1
     #[test]
     fn tls_is_told_with_the_name_of_a_host_and_never_with_an_address() {
         for (names, url) in [

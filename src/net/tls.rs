@@ -175,3 +175,36 @@ impl HelloRefused {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // proves rfc8489:6.2.3-2, rfc8489:6.2.3-3, rfc8489:6.2.3-4, rfc8489:6.2.3-5
+    #[test]
+    fn every_suite_has_forward_secrecy_and_authenticated_encryption() {
+        let server = TlsServer::new(Arc::new(Certificates::new(Vec::new()))).expect("defaults");
+        for config in [&server.named, &server.unnamed] {
+            let suites = &config.crypto_provider().cipher_suites;
+            let names: Vec<_> = suites.iter().map(|suite| format!("{:?}", suite.suite())).collect();
+            for name in &names {
+                assert!(name.starts_with("TLS13_") || name.starts_with("TLS_ECDHE_"), "{name}");
+                assert!(name.contains("_GCM_") || name.contains("_CHACHA20_POLY1305_"), "{name}");
+            }
+            assert!(names.iter().any(|name| name == "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"), "{names:?}");
+            assert!(names.len() > 2 && names[0].starts_with("TLS13_"), "{names:?}");
+        }
+    }
+
+    // proves rfc8489:6.2.3-7, rfc8489:16-1, rfc8656:3.1-1
+    #[test]
+    fn nothing_is_sent_before_the_handshake_and_tickets_are_under_keys_that_change() {
+        let server = TlsServer::new(Arc::new(Certificates::new(Vec::new()))).expect("defaults");
+        for config in [&server.named, &server.unnamed] {
+            assert_eq!(config.max_early_data_size, 0, "no 0-RTT, which can be replayed");
+            assert!(!config.send_half_rtt_data);
+            assert!(config.ticketer.enabled() && config.ticketer.lifetime() <= 24 * 3_600);
+            assert!(!config.enable_secret_extraction, "keys stay inside");
+        }
+    }
+}

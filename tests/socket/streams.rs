@@ -50,6 +50,7 @@ fn binding(transaction: [u8; 12]) -> Vec<u8> {
     message::stun(message::BINDING, transaction, &[])
 }
 
+// proves rfc8656:12.5-3, rfc8656:12.6-3
 #[test]
 fn data_travels_both_ways_byte_for_byte_and_padded() {
     let mut plane = Plane::start(2, UDP);
@@ -73,6 +74,7 @@ fn data_travels_both_ways_byte_for_byte_and_padded() {
     assert_eq!(message::data_indication(&frame, other.address()), Some(&b"back"[..]));
 }
 
+// proves rfc8489:6.2.2-1, rfc8489:12-4
 #[test]
 fn it_is_all_the_same_how_a_stream_is_split() {
     let mut plane = Plane::start(1, UDP);
@@ -156,6 +158,7 @@ fn a_first_message_that_is_none_is_closed_without_a_byte() {
     doors.turned_away(TurnedAway::Framing, 2);
 }
 
+// proves rfc8489:6.2.2-5
 #[test]
 fn whoever_is_too_slow_is_closed_without_a_byte() {
     let (short, long) = (Duration::from_millis(50), Terms::default().deadlines);
@@ -180,6 +183,7 @@ fn whoever_is_too_slow_is_closed_without_a_byte() {
     }
 }
 
+// proves rfc8489:6.2.2-5
 #[test]
 fn a_source_gets_so_many_connections_and_each_that_ends_makes_room() {
     let mut plane = Plane::start(1, UDP);
@@ -411,6 +415,7 @@ fn a_client_that_asks_and_never_reads_is_let_go() {
     eventually("its end", || (stats.stream_ends(StreamEnd::Overrun) == 1).then_some(()));
 }
 
+// proves rfc8489:6.2.2-4
 #[test]
 fn an_answer_for_a_connection_that_is_gone_is_counted_and_nothing_else() {
     let mut plane = Plane::start(1, UDP);

@@ -353,7 +353,7 @@ impl<'a> Claim<'a> {
 /// The algorithm of a request whose nonce announced our offer: none, or one that fits it.
 fn offered_algorithm(auth: &AuthAttributes<'_>) -> Result<Option<PasswordAlgorithm>, Unsigned> {
     match (auth.password_algorithm, auth.password_algorithms) {
-        (None, None) => Ok(None),
+        (None, None) if !auth.unreadable_algorithm => Ok(None),
         (Some(_), Some(algorithms)) if algorithms == OFFERED => {
             named_algorithm(auth).map(Some).ok_or(Unsigned::BadRequest)
         }
@@ -623,6 +623,18 @@ mod tests {
             Plan { chosen: Some(vec![0, 2, 0, 4, 1, 2, 3, 4]), ..right.clone() },
         ] {
             assert_eq!(refusal(&plan), BAD, "{:?} of {:?}", plan.chosen, plan.offered);
+        }
+    }
+
+    // proves rfc8489:9.2.4-15
+    #[test]
+    fn an_algorithm_that_cannot_be_read_is_not_as_good_as_none() {
+        let md5 = md5_key("alice", "hunter2");
+        for chosen in [&[][..], &[0, 2, 0], &[0, 1, 0, 1], &[0, 1, 0x21, 0x1B, 0x5E, 0x12, 0xA4, 0x43]] {
+            let with_offer =
+                Plan { chosen: Some(chosen.to_vec()), ..negotiated(alice(), MD5_CHOSEN, md5.clone()) };
+            let alone = Plan { offered: None, ..with_offer.clone() };
+            assert_eq!((refusal(&with_offer), refusal(&alone)), (BAD, BAD), "{chosen:?}");
         }
     }
 

@@ -146,6 +146,7 @@ impl<'a> Request<'a> {
                 password_algorithms: None,
                 integrity: rfc8656::integrity::Presented::new(message, None, None),
                 access_token: None,
+                unreadable_algorithm: false,
             },
             fingerprint: false,
             unknown: UnknownAttributes::NONE,
@@ -192,6 +193,8 @@ pub struct AuthAttributes<'a> {
     pub integrity: rfc8656::integrity::Presented<'a>,
     /// ACCESS-TOKEN (RFC 7635 § 6.2), at most [`crate::proto::types::limits::ACCESS_TOKEN_MAX`] bytes.
     pub access_token: Option<&'a [u8]>,
+    /// There is a PASSWORD-ALGORITHM whose value cannot be read. That is another thing than none.
+    pub unreadable_algorithm: bool,
 }
 
 /// Comprehension-required attribute types that were not understood, at most

@@ -105,7 +105,9 @@ impl<'a> RequestReader<'a> {
             attribute::REALM => set(&mut auth.realm, at_most(value, REALM_MAX)),
             attribute::NONCE => set(&mut auth.nonce, at_most(value, NONCE_MAX)),
             attribute::PASSWORD_ALGORITHM => {
-                set(&mut auth.password_algorithm, attribute::read_password_algorithm(value))
+                auth.unreadable_algorithm =
+                    !set(&mut auth.password_algorithm, attribute::read_password_algorithm(value));
+                !auth.unreadable_algorithm
             }
             attribute::PASSWORD_ALGORITHMS => set(&mut auth.password_algorithms, Some(value)),
             attribute::ACCESS_TOKEN => set(&mut auth.access_token, at_most(value, ACCESS_TOKEN_MAX)),
@@ -523,6 +525,7 @@ mod tests {
             let auth = &read.auth;
             assert!(auth.username.is_none() && auth.userhash.is_none() && auth.realm.is_none());
             assert!(auth.nonce.is_none() && auth.password_algorithm.is_none());
+            assert_eq!(auth.unreadable_algorithm, kind == attribute::PASSWORD_ALGORITHM);
             assert_eq!(auth.integrity.algorithm(), None);
             assert!(read.lifetime.is_none() && read.requested_transport.is_none());
             assert!(read.requested_family.is_none() && read.additional_family.is_none());
