@@ -139,6 +139,7 @@ fn peer(server: SocketAddr) -> Client {
     Client::new(server.ip(), NOWHERE.parse().expect("a literal"))
 }
 
+// proves rfc8656:5-19
 #[test]
 fn data_travels_both_ways_under_dtls() {
     let mut plane = plane(2);

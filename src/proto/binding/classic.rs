@@ -7,6 +7,7 @@
 
 use crate::proto::types::FiveTuple;
 use crate::proto::types::ServerAddr;
+use crate::proto::types::Transport;
 use crate::proto::types::limits::UNKNOWN_ATTRIBUTES_MAX;
 use crate::proto::wire::Change;
 use crate::proto::wire::ErrorCode;
@@ -33,6 +34,10 @@ pub fn answer_classic(
     out: &mut [u8],
 ) -> Result<Answered, Malformed> {
     let request = rfc3489::decode_binding(datagram)?;
+    // It is older than DTLS, and its messages are not valid there (RFC 8489 § 11).
+    if from.transport == Transport::Dtls {
+        return refuse(&request, ErrorCode::ServerError, &UnknownAttributes::default(), from, out);
+    }
     let standing = discovery.at(from.server);
     let mut unknown = request.unknown;
     // Debian's client sends the attribute with both flags down where it wants no change.
@@ -87,7 +92,6 @@ mod tests {
     use crate::proto::binding::Endpoint;
     use crate::proto::binding::Quartet;
     use crate::proto::types::ClientAddr;
-    use crate::proto::types::Transport;
     use crate::proto::types::limits::RESPONSE_MAX;
 
     use super::*;
@@ -134,6 +138,16 @@ mod tests {
         assert_eq!((answered.len, answered.code, answered.to), (32, None, from("192.0.2.1:3478")));
         assert_eq!(message[..4], [0x01, 0x01, 0, 12]);
         assert_eq!(message[20..], MAPPED);
+    }
+
+    // proves rfc8489:11-1, rfc8489:11-2, rfc8489:11-3
+    #[test]
+    fn over_dtls_it_is_not_valid() {
+        let from = FiveTuple { transport: Transport::Dtls, ..from("192.0.2.1:3478") };
+        let mut out = [0xEE; RESPONSE_MAX];
+        let answered = answer_classic(&on(), &request(&[]), &from, &mut out).expect("a request");
+        assert_eq!((answered.code, answered.to), (Some(ErrorCode::ServerError), from));
+        assert_eq!((&out[..2], &out[4..20]), (&[0x01, 0x11][..], &request(&[])[4..20]));
     }
 
     #[test]
