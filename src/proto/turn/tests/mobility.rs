@@ -341,6 +341,12 @@ fn a_session_whose_credential_expired_moves_by_its_stored_key_and_not_for_ever()
     let told = carol.ask(&mut world, Method::Allocate, |w| with_ticket(w, b"")).expect("an answer");
     let ticket = told.ticket.expect("a ticket");
     world.pass(500);
+    let mut elsewhere = client(&world, 4);
+    let request = elsewhere.request(Method::CreatePermission, |writer| {
+        writer.attribute(attribute::MOBILITY_TICKET, &ticket);
+    });
+    let reply = world.send(elsewhere.from, &request).expect("an answer");
+    assert_eq!(super::told(&reply).code, 401, "the key is lent to a Refresh alone");
     let told = client(&world, 2).show(&mut world, &ticket, Some(3_600));
     assert_eq!(told.code, 0);
     world.pass(600);
