@@ -450,6 +450,17 @@ mod tests {
     }
 
     #[test]
+    fn channels_are_swept_when_twice_as_many_are_remembered_as_may_live_and_no_more_stay() {
+        let mut allocation = allocation();
+        for number in 0x4000..0x6000_u16 {
+            bind_to(&mut allocation, number, &format!("203.0.113.1:{number}"), u64::from(number));
+        }
+        assert_eq!(channels(&allocation).len(), 2 * CHANNELS_PER_ALLOCATION_MAX);
+        bind_to(&mut allocation, 0x6000, "203.0.113.2:1", 0x6000);
+        assert_eq!(channels(&allocation).len(), CHANNELS_PER_ALLOCATION_MAX);
+    }
+
+    #[test]
     fn every_channel_number_may_be_bound() {
         let mut allocation = allocation();
         for number in 0x4000..=0x4FFF {

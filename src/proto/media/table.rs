@@ -512,6 +512,19 @@ mod tests {
     }
 
     #[test]
+    fn what_carried_anything_is_salvaged_removed_or_not() {
+        let (silent, heard) = (relay(5, 1), relay(6, 1));
+        let mut table = with(silent);
+        table.apply(insert(heard, client(2), "198.51.100.1:50001", 1_000));
+        table.of_client(&client(2)).unwrap().first.count_to_client(7);
+        let carried = Counters { to_client_packets: 1, to_client_bytes: 7, ..Counters::default() };
+        assert_eq!(table.salvage().collect::<Vec<_>>(), [(heard, carried)]);
+        table.apply(TableChange::Remove { relay: heard });
+        assert_eq!(table.salvage().collect::<Vec<_>>(), [(heard, carried)]);
+        assert_eq!(table.iter().collect::<Vec<_>>(), [(silent, Counters::default())]);
+    }
+
+    #[test]
     fn forgetting_what_was_not_removed_takes_its_client_along() {
         let mut table = with(relay(5, 1));
         table.forget(relay(5, 1));

@@ -198,6 +198,7 @@ fn an_allocation_is_made_told_in_the_dialect_s_own_attributes_and_refreshed_to_t
     let refreshed = alice.allocate(&mut world, None);
     assert_eq!((refreshed.code(), refreshed.value(attribute::MAPPED_ADDRESS)), (0, Some(&expected[..])));
     assert!(refreshed.value(attribute::XOR_MAPPED_ADDRESS).is_some());
+    assert_eq!(refreshed.number(attribute::LIFETIME), Some(600));
     world.pass(599);
     assert_eq!(world.ends(), []);
     world.pass(1);
