@@ -9,6 +9,7 @@
 pub mod certificate;
 pub mod channel;
 mod cmsg;
+pub mod mutual;
 pub mod packet;
 pub mod places;
 pub mod poll;
@@ -19,10 +20,12 @@ pub mod tcp;
 pub mod tls;
 pub mod udp;
 
+pub use certificate::Authority;
 pub use certificate::Certificate;
 pub use channel::Channel;
 pub use channel::Received;
 pub use channel::Shaken;
+pub use mutual::MutualTls;
 pub use packet::Batch;
 pub use packet::Departing;
 pub use packet::Sender;
