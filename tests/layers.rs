@@ -125,6 +125,7 @@ const ROOMS: &[Room] = &[
             "proto::media",
             "proto::turn",
             "config",
+            "mras",
         ],
     },
 ];

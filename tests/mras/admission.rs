@@ -126,15 +126,13 @@ fn an_old_hello_is_known_for_what_it_is() {
     // SSL 2's ClientHello: 0x80 and a length, 1, a version, three lengths, ciphers, a challenge.
     let mut ssl2 = vec![0x80, 31, 1, 3, 1, 0, 6, 0, 0, 0, 16, 0, 0, 0x2F, 1, 0, 0x80];
     ssl2.extend([7; 16]);
-    let mut count = 0;
-    for bytes in [hello([3, 0]), hello([3, 1]), hello([3, 2]), ssl2] {
+    for (before, bytes) in [hello([3, 0]), hello([3, 1]), hello([3, 2]), ssl2].iter().enumerate() {
         for door in SECURED {
             let mut line = Line::new(house.connect(door));
-            line.say(&bytes);
+            line.say(bytes);
             line.rest();
+            house.until_ended(door, End::OldTls, before as u64 + 1);
         }
-        count += 1;
-        SECURED.map(|door| house.until_ended(door, End::OldTls, count));
     }
     let mut line = Line::new(house.connect(Door::Sip));
     line.say("OPTIONS sip:a SIP/2.0\r\n\r\n");

@@ -35,40 +35,40 @@ use crate::pki::Ca;
 use crate::pki::Identity;
 
 /// The front end that is let in.
-pub const FRONT_END: &str = "pool.example.com";
+pub(crate) const FRONT_END: &str = "pool.example.com";
 /// The moment of every request.
-pub const UNIX: u64 = 1_700_000_000;
-pub const CONTENT_TYPE: &str = "application/msrtc-media-relay-auth+xml";
+pub(crate) const UNIX: u64 = 1_700_000_000;
+pub(crate) const CONTENT_TYPE: &str = "application/msrtc-media-relay-auth+xml";
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub struct House {
-    pub ca: Ca,
-    pub front_end: Identity,
+pub(crate) struct House {
+    pub(crate) ca: Ca,
+    pub(crate) front_end: Identity,
     mras: Mras,
     doors: Vec<(Door, SocketAddr)>,
 }
 
 /// One connection to a door.
-pub struct Line<S> {
+pub(crate) struct Line<S> {
     stream: S,
     heard: Vec<u8>,
 }
 
-pub type Secured = StreamOwned<ClientConnection, TcpStream>;
+pub(crate) type Secured = StreamOwned<ClientConnection, TcpStream>;
 
-pub fn key(first: &[u8]) -> MrasKey {
+pub(crate) fn key(first: &[u8]) -> MrasKey {
     MrasKey::new(&Secret::new(first), &Secret::new(*b"the second key, which is long"))
 }
 
 /// What a request for alice gets of `key`, in base64.
-pub fn token(key: &MrasKey) -> (String, String) {
+pub(crate) fn token(key: &MrasKey) -> (String, String) {
     use base64::Engine as _;
     use base64::prelude::BASE64_STANDARD;
     let token = key.mint(TokenVersion::V1, b"sip:alice@example.com", UNIX + 480 * 60);
     (BASE64_STANDARD.encode(&token.username), BASE64_STANDARD.encode(token.password))
 }
 
-pub fn live(ca: &Ca, key: MrasKey, front_ends: &[&str]) -> Live {
+pub(crate) fn live(ca: &Ca, key: MrasKey, front_ends: &[&str]) -> Live {
     let shown = ca.identity(&["localhost"]).certificate();
     let relay = MediaRelay {
         location: Location::Internet,
@@ -84,12 +84,12 @@ pub fn live(ca: &Ca, key: MrasKey, front_ends: &[&str]) -> Live {
 }
 
 impl House {
-    pub fn open() -> Self {
+    pub(crate) fn open() -> Self {
         Self::with(|_| {})
     }
 
     /// A service that `change` makes special.
-    pub fn with(change: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
         let ca = Ca::new("the front ends' authority");
         let front_end = ca.identity(&[FRONT_END]);
         let bound = Door::ALL.map(|door| {
@@ -102,19 +102,19 @@ impl House {
         Self { ca, front_end, mras, doors }
     }
 
-    pub fn stats(&self) -> Arc<Stats> {
+    pub(crate) fn stats(&self) -> Arc<Stats> {
         self.mras.stats()
     }
 
-    pub fn exchange(&self, live: Live) {
+    pub(crate) fn exchange(&self, live: Live) {
         self.mras.desk().exchange(live);
     }
 
-    pub fn address(&self, door: Door) -> SocketAddr {
+    pub(crate) fn address(&self, door: Door) -> SocketAddr {
         self.doors.iter().find(|(this, _)| *this == door).expect("a door").1
     }
 
-    pub fn connect(&self, door: Door) -> TcpStream {
+    pub(crate) fn connect(&self, door: Door) -> TcpStream {
         let socket = TcpStream::connect(self.address(door)).expect("the door is open");
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         socket.set_nodelay(true).expect("a socket");
@@ -122,29 +122,29 @@ impl House {
     }
 
     /// A connection of the front end that is let in.
-    pub fn line(&self, door: Door) -> Line<Secured> {
+    pub(crate) fn line(&self, door: Door) -> Line<Secured> {
         self.line_of(door, self.ca.client(Some(&self.front_end), rustls::ALL_VERSIONS))
     }
 
-    pub fn line_of(&self, door: Door, client: Arc<ClientConfig>) -> Line<Secured> {
+    pub(crate) fn line_of(&self, door: Door, client: Arc<ClientConfig>) -> Line<Secured> {
         let name = "localhost".try_into().expect("a name");
         let connection = ClientConnection::new(client, name).expect("a client");
         Line::new(StreamOwned::new(connection, self.connect(door)))
     }
 
-    pub fn plain_line(&self) -> Line<TcpStream> {
+    pub(crate) fn plain_line(&self) -> Line<TcpStream> {
         Line::new(self.connect(Door::SipPlain))
     }
 
     /// Waits until so many connections ended so.
-    pub fn until_ended(&self, door: Door, end: End, count: u64) {
+    pub(crate) fn until_ended(&self, door: Door, end: End, count: u64) {
         let stats = self.stats();
         let shown = || End::ALL.map(|end| (end.word(), stats.ends(door, end))).to_vec();
         eventually(|| stats.ends(door, end) == count, || format!("{count} {}: {:?}", end.word(), shown()));
     }
 
     /// Waits until so many requests came to this.
-    pub fn until_asked(&self, door: Door, outcome: Outcome, count: u64) {
+    pub(crate) fn until_asked(&self, door: Door, outcome: Outcome, count: u64) {
         let stats = self.stats();
         eventually(|| stats.requests(door, outcome) == count, || format!("{count} {}", outcome.word()));
     }
@@ -159,21 +159,21 @@ fn eventually(holds: impl Fn() -> bool, what: impl Fn() -> String) {
 }
 
 impl<S: Read + Write> Line<S> {
-    pub fn new(stream: S) -> Self {
+    pub(crate) fn new(stream: S) -> Self {
         Self { stream, heard: Vec::new() }
     }
 
-    pub fn try_say(&mut self, text: &[u8]) -> io::Result<()> {
+    pub(crate) fn try_say(&mut self, text: &[u8]) -> io::Result<()> {
         self.stream.write_all(text)?;
         self.stream.flush()
     }
 
-    pub fn say(&mut self, text: impl AsRef<[u8]>) {
+    pub(crate) fn say(&mut self, text: impl AsRef<[u8]>) {
         self.try_say(text.as_ref()).expect("said");
     }
 
     /// Exactly so many bytes.
-    pub fn hear(&mut self, len: usize) -> String {
+    pub(crate) fn hear(&mut self, len: usize) -> String {
         while self.heard.len() < len {
             assert!(
                 self.more().expect("an answer") > 0,
@@ -185,7 +185,7 @@ impl<S: Read + Write> Line<S> {
     }
 
     /// The head and the body of the next answer, of SIP or of HTTP.
-    pub fn answer(&mut self) -> (String, String) {
+    pub(crate) fn answer(&mut self) -> (String, String) {
         const END: &[u8] = b"\r\n\r\n";
         let head = loop {
             if let Some(at) = self.heard.windows(END.len()).position(|part| part == END) {
@@ -201,7 +201,7 @@ impl<S: Read + Write> Line<S> {
     }
 
     /// What is still heard until the other side ends it, by whatever way.
-    pub fn rest(&mut self) -> String {
+    pub(crate) fn rest(&mut self) -> String {
         loop {
             match self.more() {
                 Ok(0) => break,
@@ -225,7 +225,7 @@ impl<S: Read + Write> Line<S> {
 }
 
 /// The XML of a request for alice.
-pub fn xml() -> String {
+pub(crate) fn xml() -> String {
     "<request requestID=\"1\" version=\"1.0\" from=\"sip:f@example.com\" to=\"sip:MRASLoc@example.com\" \
      xmlns=\"http://schemas.microsoft.com/2006/09/sip/mrasp\"><credentialsRequest credentialsRequestID=\"1\">\
      <identity>sip:alice@example.com</identity></credentialsRequest></request>"
@@ -233,12 +233,12 @@ pub fn xml() -> String {
 }
 
 /// The same with what could grow or fetch.
-pub fn xml_with_an_entity() -> String {
+pub(crate) fn xml_with_an_entity() -> String {
     format!("<!DOCTYPE request [<!ENTITY a \"aaaa\">]>{}", xml().replace("alice", "&a;"))
 }
 
 /// A SIP request with all that ties an answer to it.
-pub fn sip(method: &str, call: &str, body: &str) -> String {
+pub(crate) fn sip(method: &str, call: &str, body: &str) -> String {
     let kind = if body.is_empty() { String::new() } else { format!("Content-Type: {CONTENT_TYPE}\r\n") };
     format!(
         "{method} sip:MRASLoc@example.com SIP/2.0\r\nVia: SIP/2.0/TLS 192.0.2.1;branch=z9hG4bK1\r\n\
@@ -249,7 +249,7 @@ pub fn sip(method: &str, call: &str, body: &str) -> String {
 }
 
 /// A POST of `body`.
-pub fn post(body: &str) -> String {
+pub(crate) fn post(body: &str) -> String {
     format!(
         "POST /mras HTTP/1.1\r\nHost: localhost\r\nContent-Type: {CONTENT_TYPE}; charset=utf-8\r\nContent-Length: {}\r\n\r\n\
          {body}",

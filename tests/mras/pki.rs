@@ -19,20 +19,20 @@ use swingbridge::net::Authority;
 use swingbridge::net::Certificate;
 
 /// An authority.
-pub struct Ca {
+pub(crate) struct Ca {
     pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
 /// A certificate with its key.
 #[derive(Clone)]
-pub struct Identity {
-    pub chain: String,
-    pub key: String,
+pub(crate) struct Identity {
+    pub(crate) chain: String,
+    pub(crate) key: String,
 }
 
 impl Ca {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
@@ -41,16 +41,16 @@ impl Ca {
         Self { pem, issuer: Issuer::new(params, key) }
     }
 
-    pub fn authority(&self) -> Authority {
+    pub(crate) fn authority(&self) -> Authority {
         Authority::from_pem(self.pem.as_bytes()).expect("an authority")
     }
 
-    pub fn identity(&self, names: &[&str]) -> Identity {
+    pub(crate) fn identity(&self, names: &[&str]) -> Identity {
         self.with(names, |_| {})
     }
 
     /// A certificate that `change` makes special.
-    pub fn with(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Identity {
+    pub(crate) fn with(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("sound names");
         params.extended_key_usages =
@@ -62,7 +62,7 @@ impl Ca {
     }
 
     /// A client that trusts this authority alone, and shows `identity`.
-    pub fn client(
+    pub(crate) fn client(
         &self,
         identity: Option<&Identity>,
         versions: &[&'static SupportedProtocolVersion],
@@ -85,7 +85,7 @@ impl Ca {
 }
 
 impl Identity {
-    pub fn certificate(&self) -> Certificate {
+    pub(crate) fn certificate(&self) -> Certificate {
         Certificate::from_pem(self.chain.as_bytes(), self.key.as_bytes()).expect("a pair")
     }
 }

@@ -68,9 +68,10 @@ fn requests_that_come_together_are_answered_in_their_order() {
 fn each_request_has_its_answer() {
     let house = House::open();
     let mut line = house.line(Door::Sip);
-    let many = xml().replacen("<credentialsRequest ", &"<credentialsRequest ".repeat(1), 1);
-    let one = &many[many.find("<credentialsRequest").expect("one")..many.find("</request>").expect("an end")];
-    let too_many = many.replace(one, &one.repeat(101));
+    let xml_of_one = xml();
+    let from = xml_of_one.find("<credentialsRequest").expect("one");
+    let one = &xml_of_one[from..xml_of_one.find("</request>").expect("an end")];
+    let too_many = xml_of_one.replace(one, &one.repeat(101));
     for (said, status, phrase, outcome) in [
         (sip("OPTIONS", "a", ""), "200 OK", None, Outcome::Asked),
         (sip("INVITE", "a", ""), "405 Method Not Allowed", None, Outcome::NotServed),
@@ -118,8 +119,7 @@ fn each_request_has_its_answer() {
 fn where_the_next_message_begins_is_never_guessed() {
     let house = House::open();
     let good = sip("OPTIONS", "a", "");
-    let mut count = 0;
-    for bad in [
+    let all = [
         good.replace("Content-Length: 0\r\n", ""),
         good.replace("Content-Length: 0", "Content-Length: 0\r\nContent-Length: 0"),
         good.replace("Content-Length: 0", "Content-Length: -1"),
@@ -129,15 +129,15 @@ fn where_the_next_message_begins_is_never_guessed() {
         good.replace("SIP/2.0\r\nVia", "HTTP/1.1\r\nVia"),
         format!("OPTIONS sip:a SIP/2.0\r\nX: {}", "y".repeat(9_000)),
         good.replace("Content-Length: 0", &format!("{}Content-Length: 0", "X: y\r\n".repeat(70))),
-    ] {
+    ];
+    for (before, bad) in all.iter().enumerate() {
         let mut line = house.line(Door::Sip);
         line.say(sip("OPTIONS", "good", ""));
         line.answer();
         // The other side may be gone before all of it was said.
         let _ = line.try_say(bad.as_bytes());
         assert_eq!(line.rest(), "", "{bad:.200}");
-        count += 1;
-        house.until_ended(Door::Sip, End::Broken, count);
+        house.until_ended(Door::Sip, End::Broken, before as u64 + 1);
     }
 }
 
