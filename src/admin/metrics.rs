@@ -24,6 +24,7 @@ use crate::proto::turn::EndReason;
 use crate::proto::types::Tick;
 use crate::proto::wire::ErrorCode;
 
+use super::MrasSnapshot;
 use super::Sources;
 use super::StreamsSnapshot;
 use super::WorkerSnapshot;
@@ -39,6 +40,7 @@ pub(super) struct Scrape {
     control: ControlSnapshot,
     workers: Vec<WorkerSnapshot>,
     pub(super) streams: StreamsSnapshot,
+    pub(super) mras: MrasSnapshot,
     open_fds: Option<u64>,
     resident_bytes: Option<u64>,
 }
@@ -63,6 +65,7 @@ pub fn render(sources: &Sources) -> String {
         control: sources.control.snapshot(),
         workers: (sources.workers)(),
         streams: (sources.streams)(),
+        mras: (sources.mras)(),
         open_fds: process::open_fds(),
         resident_bytes: process::resident_bytes(),
     })
@@ -87,6 +90,7 @@ impl Collector for Scrape {
             self.sockets(),
             self.rings(),
             self.streams(),
+            self.mras(),
         ];
         for family in families.into_iter().flatten() {
             family.encode(&mut encoder)?;
@@ -454,6 +458,10 @@ mod tests {
             "swingbridge_streams_ended_total{worker=\"0\",reason=\"idle\"} 2",
             "swingbridge_dtls_associations{worker=\"0\"} 24",
             "swingbridge_dtls_total{worker=\"0\",event=\"begun\"} 25",
+            "swingbridge_mras_connections{door=\"sip\"} 3",
+            "swingbridge_mras_connections_ended_total{door=\"sip\",reason=\"wrong_name\"} 2",
+            "swingbridge_mras_requests_total{door=\"https\",outcome=\"granted\"} 5",
+            "swingbridge_mras_credentials_total{door=\"https\"} 6",
             "swingbridge_ring_fill{worker=\"0\",ring=\"commands\"} 3",
             "swingbridge_ring_capacity{worker=\"0\",ring=\"commands\"} 4096",
             "process_open_fds 12",
@@ -500,6 +508,12 @@ mod tests {
                 verdicts: vec![("tls", "stun", 4)],
                 refused: vec![("address", 3)],
                 ..StreamsSnapshot::default()
+            },
+            mras: MrasSnapshot {
+                connections: vec![("sip", 3)],
+                ended: vec![("sip", "wrong_name", 2)],
+                requests: vec![("https", "granted", 5)],
+                credentials: vec![("https", 6)],
             },
             open_fds: Some(12),
             resident_bytes: Some(4_096),

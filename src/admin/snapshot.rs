@@ -8,6 +8,7 @@ use crate::control::view::OUTCOMES;
 use crate::proto::media::DropReason;
 use crate::proto::types::Tick;
 
+use super::MrasSnapshot;
 use super::StreamsSnapshot;
 
 /// One worker's counters at one moment.
@@ -95,6 +96,8 @@ pub struct Sources {
     pub workers: Arc<dyn Fn() -> Vec<WorkerSnapshot> + Send + Sync>,
     /// Copies the counters of the listening task.
     pub streams: Arc<dyn Fn() -> StreamsSnapshot + Send + Sync>,
+    /// Copies the counters of the doors of the MRAS service.
+    pub mras: Arc<dyn Fn() -> MrasSnapshot + Send + Sync>,
     /// The monotonic clock by which [`ControlView::alive`] is told.
     pub clock: Arc<dyn Fn() -> Tick + Send + Sync>,
 }

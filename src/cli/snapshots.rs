@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::admin::MrasSnapshot;
 use crate::admin::RingSnapshot;
 use crate::admin::StreamsSnapshot;
 use crate::admin::WorkerSnapshot;
@@ -9,6 +10,10 @@ use crate::listen;
 use crate::listen::stats::FULL;
 use crate::listen::stats::Layer;
 use crate::listen::stats::TurnedAway;
+use crate::mras;
+use crate::mras::Door;
+use crate::mras::End;
+use crate::mras::Outcome;
 use crate::proto::media::DropReason;
 use crate::proto::types::Transport;
 use crate::proto::wire::ErrorCode;
@@ -28,6 +33,23 @@ pub(crate) fn of(handles: &[Handle]) -> Arc<dyn Fn() -> Vec<WorkerSnapshot> + Se
 /// A look at the listening task.
 pub(crate) fn of_streams(stats: Arc<listen::Stats>) -> Arc<dyn Fn() -> StreamsSnapshot + Send + Sync> {
     Arc::new(move || streams(&stats))
+}
+
+/// A look at the doors of the MRAS service, where there are any.
+pub(crate) fn of_mras(stats: Option<Arc<mras::Stats>>) -> Arc<dyn Fn() -> MrasSnapshot + Send + Sync> {
+    Arc::new(move || stats.as_deref().map(doors).unwrap_or_default())
+}
+
+fn doors(stats: &mras::Stats) -> MrasSnapshot {
+    let ended = |door: Door| End::ALL.map(|end| (door.word(), end.word(), stats.ends(door, end)));
+    let requests =
+        |door: Door| Outcome::ALL.map(|outcome| (door.word(), outcome.word(), stats.requests(door, outcome)));
+    MrasSnapshot {
+        connections: Door::ALL.map(|door| (door.word(), stats.open(door))).into(),
+        ended: Door::ALL.into_iter().flat_map(ended).collect(),
+        requests: Door::ALL.into_iter().flat_map(requests).collect(),
+        credentials: Door::ALL.map(|door| (door.word(), stats.credentials(door))).into(),
+    }
 }
 
 fn streams(stats: &listen::Stats) -> StreamsSnapshot {

@@ -43,6 +43,7 @@ impl fmt::Display for Summary<'_> {
         }
         row(f, "peers", peers(settings.policy.default))?;
         self.limits(f)?;
+        self.mras(f)?;
         match settings.admin {
             Some(listen) => row(f, "admin", &format!("http://{listen}/metrics and http://{listen}/health"))?,
             None => row(f, "admin", "off")?,
@@ -107,6 +108,22 @@ impl Summary<'_> {
             };
             let left = certificate.not_after().saturating_sub(self.unix) / 86_400;
             row(f, "certificate", &format!("for {names}; good for {left} more days"))?;
+        }
+        Ok(())
+    }
+
+    /// Where MRAS credentials are handed out.
+    fn mras(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let doors = &self.settings.mras;
+        let names = doors.front_ends.join(", ");
+        if let Some(at) = doors.https {
+            row(f, "mras", &format!("https {at}, POST /mras, for {names}"))?;
+        }
+        if let Some(at) = doors.sip {
+            row(f, "mras", &format!("sip over tls {at}, for {names}"))?;
+        }
+        if let Some(at) = doors.sip_plain {
+            row(f, "mras", &format!("sip without tls {at}, for whoever the proxy in front lets through"))?;
         }
         Ok(())
     }

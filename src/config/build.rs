@@ -29,6 +29,7 @@ use crate::proto::types::Username;
 use crate::proto::types::limits;
 
 use super::load::Checked;
+use super::mras::MrasSettings;
 use super::read::Located;
 use super::read::Mapped;
 use super::read::Pair;
@@ -164,6 +165,8 @@ pub struct Settings {
     pub ms_turn: bool,
     /// How strictly it is read.
     pub legacy: LegacyConfig,
+    /// Where MRAS credentials are handed out.
+    pub mras: MrasSettings,
 }
 
 impl Checked {
@@ -235,6 +238,7 @@ impl Checked {
                 strict_sequence_numbers: self.strict_sequence_numbers.value,
                 wrong_mac: self.wrong_mac.value,
             },
+            mras: self.mras_doors.build(),
         }
     }
 
@@ -265,6 +269,8 @@ impl Checked {
         let corners = discovery.quartets().flat_map(Quartet::endpoints);
         let corners = corners.flat_map(|corner| [corner.bind.ip(), corner.external.ip()]);
         let admin_side = self.admin.value.iter().map(SocketAddr::ip);
+        let doors = [&self.mras_doors.https, &self.mras_doors.sip, &self.mras_doors.sip_plain];
+        let doors = doors.into_iter().filter_map(|door| door.value.map(|address| address.ip()));
         let mut own: Vec<_> = machine
             .own
             .iter()
@@ -273,6 +279,7 @@ impl Checked {
             .chain(streams.map(|address| address.ip()))
             .chain(corners)
             .chain(admin_side)
+            .chain(doors)
             .chain(relay_side)
             .collect();
         own.retain(|ip| !ip.is_unspecified());

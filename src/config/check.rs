@@ -15,6 +15,7 @@ use super::value::show_span;
 
 mod discovery;
 mod legacy;
+mod mras;
 mod streams;
 
 /// Adds to `problems` what is wrong with `checked`, which was read from `document`.
@@ -46,6 +47,7 @@ impl Rules<'_> {
         self.users();
         self.oauth();
         self.mras();
+        self.mras_doors();
         self.lifetimes();
         self.admin();
         self.counts();

@@ -20,7 +20,9 @@ use super::Loaded;
 use super::check;
 use super::file;
 use super::file::Document;
+use super::mras::MrasDoors;
 use super::problem::Report;
+use super::read::ADMIN_PORT_USUAL;
 use super::read::Located;
 use super::read::Mapped;
 use super::read::Pair;
@@ -92,6 +94,7 @@ pub struct Checked {
     pub(crate) strict_sequence_numbers: Located<bool>,
     pub(crate) wrong_mac: Located<WrongMac>,
     pub(crate) mras: Vec<Located<(Secret, Secret)>>,
+    pub(crate) mras_doors: MrasDoors,
     listed: Vec<Listed>,
 }
 
@@ -154,7 +157,7 @@ fn read(reader: &mut Reader<'_, '_>, text: &str) -> Checked {
         bandwidth_per_allocation: reader.bandwidth("limits.bandwidth_per_allocation"),
         bandwidth_per_user: reader.bandwidth("limits.bandwidth_per_user"),
         bandwidth_burst: reader.span("limits.bandwidth_burst"),
-        admin: reader.endpoint("admin.listen"),
+        admin: reader.endpoint("admin.listen", ADMIN_PORT_USUAL),
         log_format: reader.word("log.format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
         log_level: reader.word("log.level", &LogLevel::ALL.map(|level| (level.word(), level))),
         discovery: reader.pairs("listen.discovery"),
@@ -176,6 +179,7 @@ fn read(reader: &mut Reader<'_, '_>, text: &str) -> Checked {
             &[("401", WrongMac::Unauthenticated), ("431", WrongMac::IntegrityCheckFailure)],
         ),
         mras: reader.mras_keys("mras.keys"),
+        mras_doors: reader.mras_doors(),
         listed: KEYS.iter().map(|key| listed(key, reader.document, text)).collect(),
     }
 }

@@ -39,6 +39,7 @@ pub use build::Machine;
 pub use build::Settings;
 pub use load::Checked;
 pub use load::Listed;
+pub use mras::MrasSettings;
 pub use problem::Problem;
 pub use problem::Report;
 pub use problem::Severity;

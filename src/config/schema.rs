@@ -1,6 +1,7 @@
 //! Every key of the configuration, declared once.
 
 mod keys;
+mod mras;
 
 pub use keys::KEYS;
 
@@ -51,6 +52,10 @@ pub enum Kind {
     TokenKeys,
     /// An array of tables, each a pair of keys of MRAS credentials.
     MrasKeys,
+    /// The path of a file.
+    File,
+    /// An array of names of hosts.
+    Hosts,
 }
 
 /// Whether a changed value reaches a running server.

@@ -11,6 +11,7 @@ pub mod channel;
 mod cmsg;
 #[cfg(feature = "dtls")]
 pub mod dtls;
+pub mod mutual;
 pub mod packet;
 pub mod places;
 pub mod poll;
@@ -21,10 +22,12 @@ pub mod tcp;
 pub mod tls;
 pub mod udp;
 
+pub use certificate::Authority;
 pub use certificate::Certificate;
 pub use channel::Channel;
 pub use channel::Received;
 pub use channel::Shaken;
+pub use mutual::MutualTls;
 pub use packet::Batch;
 pub use packet::Departing;
 pub use packet::Sender;

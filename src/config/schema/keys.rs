@@ -7,6 +7,7 @@ use super::Kind;
 use super::Takes;
 use super::key;
 use super::live;
+use super::mras;
 use super::open_key;
 
 const HOUR: u64 = 3_600;
@@ -414,4 +415,12 @@ pub const KEYS: &[Key] = &[
          good for 8 hours at most. Several pairs, so that one can be changed without an outage; the first one mints.\n\
          Each key is written like a secret; the two of a pair must differ.",
     )),
+    mras::HTTPS,
+    mras::SIP,
+    mras::SIP_PLAIN,
+    mras::CLIENT_CA,
+    mras::FRONT_ENDS,
+    mras::CERTIFICATES,
+    mras::INTERNET_HOST,
+    mras::INTRANET_HOST,
 ];

@@ -17,6 +17,8 @@ mod forward;
 mod greeting;
 mod mend;
 mod messages;
+#[cfg(feature = "server")]
+mod mras;
 mod ms_turn;
 mod pseudo_tls;
 #[cfg(test)]
@@ -50,6 +52,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "stream", body: stream::body },
     Target { name: "pseudo_tls", body: pseudo_tls::body },
     Target { name: "ms_turn", body: ms_turn::body },
+    #[cfg(feature = "server")]
+    Target { name: "mras", body: mras::body },
 ];
 
 /// Gives `bytes` to the target `name`.

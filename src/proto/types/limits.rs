@@ -228,6 +228,28 @@ pub const CLIENT_CHALLENGES_MAX: u32 = 4;
 pub const CLIENT_RENEWAL_MARGIN: Duration = Duration::from_secs(60);
 /// PASSWORD-ALGORITHMS in bytes that a client is ready to echo: many times what a server has to say.
 pub const PASSWORD_ALGORITHMS_MAX: usize = 256;
+/// Connections to the doors of the MRAS service that have not shown yet whose they are.
+pub const MRAS_STRANGERS_MAX: u32 = 128;
+/// Of these, those of one address (IPv6: /64).
+pub const MRAS_STRANGERS_PER_ADDRESS_MAX: u32 = 16;
+/// Front ends that may be named.
+pub const MRAS_FRONT_ENDS_MAX: usize = 64;
+/// Connections that one front end has at a time.
+pub const MRAS_CONNECTIONS_PER_FRONT_END_MAX: u32 = 32;
+/// Requests of one front end that are answered at once after a pause; those above get "Server Busy".
+pub const MRAS_REQUESTS_BURST: u32 = 200;
+/// Requests of one front end that are answered each second after that.
+pub const MRAS_REQUESTS_PER_SECOND: u32 = 50;
+/// How long a front end may take to bring the whole of a message that it began, and to take an answer.
+pub const MRAS_MESSAGE_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a front end may be silent, keep-alives counted as speech.
+pub const MRAS_IDLE_MAX: Duration = Duration::from_secs(600);
+/// How long a connection over HTTPS lives; what was begun then is finished.
+pub const MRAS_HTTPS_LIFETIME_MAX: Duration = Duration::from_secs(300);
+/// Request line and headers of one request over HTTPS, in bytes.
+pub const MRAS_HTTP_HEAD_MAX: usize = 16 * 1_024;
+/// Headers of one request over HTTPS.
+pub const MRAS_HTTP_HEADERS_MAX: usize = 64;
 
 const _: () = assert!(OUTPUTS_PER_INPUT_MAX * 2 <= WORKER_COMMANDS_MAX);
 // What a client that reads nothing can cost, beside its place.
