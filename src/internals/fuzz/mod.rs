@@ -18,6 +18,7 @@ mod greeting;
 mod mend;
 mod messages;
 mod ms_turn;
+mod proxy;
 mod pseudo_tls;
 #[cfg(test)]
 mod replay;
@@ -50,6 +51,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "stream", body: stream::body },
     Target { name: "pseudo_tls", body: pseudo_tls::body },
     Target { name: "ms_turn", body: ms_turn::body },
+    Target { name: "proxy", body: proxy::body },
 ];
 
 /// Gives `bytes` to the target `name`.
