@@ -87,6 +87,7 @@ impl Collector for Scrape {
             self.sockets(),
             self.rings(),
             self.streams(),
+            self.web(),
         ];
         for family in families.into_iter().flatten() {
             family.encode(&mut encoder)?;

@@ -14,6 +14,7 @@ mod metrics;
 mod process;
 pub mod snapshot;
 mod streams;
+mod web;
 
 pub use config::Config;
 pub use config::LogConfig;
@@ -37,3 +38,4 @@ pub use snapshot::RingSnapshot;
 pub use snapshot::Sources;
 pub use snapshot::WorkerSnapshot;
 pub use streams::StreamsSnapshot;
+pub use web::WebSnapshot;

@@ -32,6 +32,7 @@ use super::load::Checked;
 use super::read::Located;
 use super::read::Mapped;
 use super::read::Pair;
+use super::web::WebSettings;
 use super::words::PathTier;
 
 /// What the caller found out about the machine.
@@ -164,6 +165,10 @@ pub struct Settings {
     pub ms_turn: bool,
     /// How strictly it is read.
     pub legacy: LegacyConfig,
+    /// Networks of proxies that tell whose connections they pass on: addresses with the length of their prefix.
+    pub proxy_from: Vec<(IpAddr, u8)>,
+    /// What is done with what is no TURN.
+    pub web: WebSettings,
 }
 
 impl Checked {
@@ -235,6 +240,8 @@ impl Checked {
                 strict_sequence_numbers: self.strict_sequence_numbers.value,
                 wrong_mac: self.wrong_mac.value,
             },
+            proxy_from: self.proxy_from,
+            web: self.web.build(self.streams_total.value),
         }
     }
 

@@ -16,6 +16,7 @@ use super::value::show_span;
 mod discovery;
 mod legacy;
 mod streams;
+mod web;
 
 /// Adds to `problems` what is wrong with `checked`, which was read from `document`.
 pub(crate) fn between_keys(
@@ -51,6 +52,7 @@ impl Rules<'_> {
         self.counts();
         self.alternates();
         self.streams();
+        self.web();
     }
 
     fn error(

@@ -29,6 +29,7 @@ use super::schema::KEYS;
 use super::schema::Key;
 use super::schema::Unset;
 use super::source::Source;
+use super::web::CheckedWeb;
 use super::words::PathTier;
 
 /// A key as `swingbridge check` lists it.
@@ -92,6 +93,8 @@ pub struct Checked {
     pub(crate) strict_sequence_numbers: Located<bool>,
     pub(crate) wrong_mac: Located<WrongMac>,
     pub(crate) mras: Vec<Located<(Secret, Secret)>>,
+    pub(crate) proxy_from: Vec<(IpAddr, u8)>,
+    pub(crate) web: CheckedWeb,
     listed: Vec<Listed>,
 }
 
@@ -176,6 +179,8 @@ fn read(reader: &mut Reader<'_, '_>, text: &str) -> Checked {
             &[("401", WrongMac::Unauthenticated), ("431", WrongMac::IntegrityCheckFailure)],
         ),
         mras: reader.mras_keys("mras.keys"),
+        proxy_from: reader.networks("listen.proxy_from"),
+        web: reader.web(),
         listed: KEYS.iter().map(|key| listed(key, reader.document, text)).collect(),
     }
 }

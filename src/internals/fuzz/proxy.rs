@@ -51,13 +51,8 @@ fn judge(bytes: &[u8]) {
     if !binary {
         let Ends { client, server } = ends;
         let family = if client.is_ipv4() { "TCP4" } else { "TCP6" };
-        let line = format!(
-            "PROXY {family} {} {} {} {}\r\n",
-            client.ip(),
-            server.ip(),
-            client.port(),
-            server.port()
-        );
+        let line =
+            format!("PROXY {family} {} {} {} {}\r\n", client.ip(), server.ip(), client.port(), server.port());
         let again = Header { len: line.len(), ..header };
         assert_eq!(look(line.as_bytes()), Look::Whole(again), "{line:?}");
     }

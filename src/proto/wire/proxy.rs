@@ -495,7 +495,10 @@ mod tests {
             let ends = Ends { client: addr(client), server: addr(server) };
             let mut out = [0xEE; ENCODED_MAX];
             let written = encode(&ends, tls, &mut out);
-            assert_eq!((written, whole(&out)), (len, Header { len, ends: Some(ends), version: Version::Two }));
+            assert_eq!(
+                (written, whole(&out)),
+                (len, Header { len, ends: Some(ends), version: Version::Two })
+            );
         }
         let mut out = [0; ENCODED_MAX];
         let ends = Ends { client: addr("192.0.2.1:50000"), server: addr("198.51.100.9:443") };
