@@ -48,7 +48,9 @@ struct Site(TcpListener);
 
 impl Site {
     fn new() -> Self {
-        Self(TcpListener::bind("127.0.0.1:0").expect("loopback is free"))
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback is free");
+        listener.set_nonblocking(true).expect("an option");
+        Self(listener)
     }
 
     fn target(&self, proxy: bool) -> Target {
@@ -56,7 +58,8 @@ impl Site {
     }
 
     fn accept(&self) -> TcpStream {
-        let (socket, _) = self.0.accept().expect("somebody comes");
+        let (socket, _) = eventually("a visitor of the site", || self.0.accept().ok());
+        socket.set_nonblocking(false).expect("an option");
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         socket
     }
@@ -520,7 +523,6 @@ fn visitors_of_the_site_have_places_of_their_own_and_leave_the_others_to_callers
     ended(&doors, WebEnd::Done, 2);
     eventually("room", || {
         let mut next = visitor();
-        site.0.set_nonblocking(true).expect("an option");
         thread::sleep(Duration::from_millis(20));
         let came = site.0.accept().is_ok();
         came.then(|| next.send(b"x"))
