@@ -2,8 +2,9 @@
 //! its first whole message. Everything slow and untrusted happens here, under deadlines, beside the data plane.
 //!
 //! ```text
-//!   accept ─▶ judge: [ proxy ] ─▶ sniff ─▶ [ hello: ClientHello, handshake ─▶ sniff inside ] ─▶ first message ─▶ dispatch ─▶ worker-N
-//!     │ places                       └─ HTTP, names of others ─▶ web
+//!   accept ─▶ judge: [ proxy ] ─▶ sniff ─▶ [ hello: ClientHello, handshake ─▶ sniff inside ] ─▶ first message
+//!     │ places                      │ HTTP, or TLS for a name of others                              │
+//!     │                             └──▶ web                                                  dispatch ─▶ worker-N
 //!     each step has a deadline; who is none of ours is closed without a byte
 //! ```
 //!

@@ -7,6 +7,7 @@ use crate::net::Certificate;
 use crate::proto::types::limits;
 
 use super::Rules;
+use super::overlap;
 
 const NAMES: &str = "listen.web.passthrough";
 const PROXIES: &str = "listen.proxy_from";
@@ -37,6 +38,10 @@ impl Rules<'_> {
         };
         if let Some(bind) = ours.into_iter().find(|bind| bind == address || everywhere(*bind)) {
             let rule = format!("{address} is this server itself, which listens on {bind}");
+            self.error(key, span, rule, "write the address that the web site listens on");
+        }
+        if self.checked.admin.value.is_some_and(|admin| overlap(admin, *address)) {
+            let rule = format!("{address} is where metrics and health are served, for operators alone");
             self.error(key, span, rule, "write the address that the web site listens on");
         }
     }
