@@ -91,6 +91,7 @@ impl Collector for Scrape {
             self.rings(),
             self.streams(),
             self.mras(),
+            self.web(),
         ];
         for family in families.into_iter().flatten() {
             family.encode(&mut encoder)?;

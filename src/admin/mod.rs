@@ -15,6 +15,7 @@ mod mras;
 mod process;
 pub mod snapshot;
 mod streams;
+mod web;
 
 pub use config::Config;
 pub use config::LogConfig;
@@ -39,3 +40,4 @@ pub use snapshot::RingSnapshot;
 pub use snapshot::Sources;
 pub use snapshot::WorkerSnapshot;
 pub use streams::StreamsSnapshot;
+pub use web::WebSnapshot;

@@ -5,11 +5,15 @@ use std::sync::Arc;
 use crate::admin::MrasSnapshot;
 use crate::admin::RingSnapshot;
 use crate::admin::StreamsSnapshot;
+use crate::admin::WebSnapshot;
 use crate::admin::WorkerSnapshot;
 use crate::listen;
 use crate::listen::stats::FULL;
 use crate::listen::stats::Layer;
 use crate::listen::stats::TurnedAway;
+use crate::listen::web::Errand;
+use crate::listen::web::WebEnd;
+use crate::listen::web::WebStats;
 use crate::mras;
 use crate::mras::Door;
 use crate::mras::End;
@@ -66,6 +70,15 @@ fn streams(stats: &listen::Stats) -> StreamsSnapshot {
         handed_over: [Transport::Tcp, Transport::Tls]
             .map(|transport| (transport.word(), stats.handed_over(transport)))
             .into(),
+        web: web(stats.web()),
+    }
+}
+
+fn web(stats: &WebStats) -> WebSnapshot {
+    WebSnapshot {
+        begun: Errand::ALL.iter().map(|errand| (errand.word(), stats.begun(*errand))).collect(),
+        ended: WebEnd::ALL.iter().map(|why| (why.word(), stats.ended(*why))).collect(),
+        bytes: vec![("to_site", stats.bytes_to_site()), ("to_client", stats.bytes_to_client())],
     }
 }
 

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::config::Settings;
+use crate::config::WebSettings;
+use crate::config::WebSite;
 use crate::config::show_bandwidth;
 use crate::config::show_span;
 use crate::net::Certificate;
@@ -54,6 +56,25 @@ impl fmt::Display for Summary<'_> {
         }
         self.ice_servers(f)
     }
+}
+
+/// What visitors who want no TURN find.
+fn web(web: &WebSettings) -> Vec<String> {
+    let told =
+        |site: WebSite| format!("{}{}", site.address, if site.proxy { ", with a PROXY header" } else { "" });
+    let upstream = web.upstream.map(|site| {
+        let h2 = if web.upstream_h2 { ", HTTP/2 too" } else { "" };
+        format!("HTTP goes to {}{h2}; at most {} connections", told(site), web.total)
+    });
+    let through = web.passthrough_to.filter(|_| !web.passthrough.is_empty());
+    let through =
+        through.map(|site| format!("{} still encrypted to {}", web.passthrough.join(", "), told(site)));
+    upstream.into_iter().chain(through).collect()
+}
+
+fn networks(networks: &[(IpAddr, u8)]) -> String {
+    let each: Vec<_> = networks.iter().map(|(network, len)| format!("{network}/{len}")).collect();
+    each.join(", ")
 }
 
 /// What clients of the old dialect find.
@@ -109,7 +130,11 @@ impl Summary<'_> {
             let left = certificate.not_after().saturating_sub(self.unix) / 86_400;
             row(f, "certificate", &format!("for {names}; good for {left} more days"))?;
         }
-        Ok(())
+        web(&settings.web).iter().try_for_each(|line| row(f, "web", line))?;
+        match &settings.proxy_from[..] {
+            [] => Ok(()),
+            proxies => row(f, "proxies", &format!("{}: a PROXY header is due from there", networks(proxies))),
+        }
     }
 
     /// Where MRAS credentials are handed out.

@@ -33,6 +33,7 @@ use super::mras::MrasSettings;
 use super::read::Located;
 use super::read::Mapped;
 use super::read::Pair;
+use super::web::WebSettings;
 use super::words::PathTier;
 
 /// What the caller found out about the machine.
@@ -167,6 +168,10 @@ pub struct Settings {
     pub legacy: LegacyConfig,
     /// Where MRAS credentials are handed out.
     pub mras: MrasSettings,
+    /// Networks of proxies that tell whose connections they pass on: addresses with the length of their prefix.
+    pub proxy_from: Vec<(IpAddr, u8)>,
+    /// What is done with what is no TURN.
+    pub web: WebSettings,
 }
 
 impl Checked {
@@ -239,6 +244,8 @@ impl Checked {
                 wrong_mac: self.wrong_mac.value,
             },
             mras: self.mras_doors.build(),
+            proxy_from: self.proxy_from,
+            web: self.web.build(self.streams_total.value),
         }
     }
 

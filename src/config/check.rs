@@ -17,6 +17,7 @@ mod discovery;
 mod legacy;
 mod mras;
 mod streams;
+mod web;
 
 /// Adds to `problems` what is wrong with `checked`, which was read from `document`.
 pub(crate) fn between_keys(
@@ -53,6 +54,7 @@ impl Rules<'_> {
         self.counts();
         self.alternates();
         self.streams();
+        self.web();
     }
 
     fn error(

@@ -31,6 +31,7 @@ use super::schema::KEYS;
 use super::schema::Key;
 use super::schema::Unset;
 use super::source::Source;
+use super::web::CheckedWeb;
 use super::words::PathTier;
 
 /// A key as `swingbridge check` lists it.
@@ -95,6 +96,8 @@ pub struct Checked {
     pub(crate) wrong_mac: Located<WrongMac>,
     pub(crate) mras: Vec<Located<(Secret, Secret)>>,
     pub(crate) mras_doors: MrasDoors,
+    pub(crate) proxy_from: Vec<(IpAddr, u8)>,
+    pub(crate) web: CheckedWeb,
     listed: Vec<Listed>,
 }
 
@@ -180,6 +183,8 @@ fn read(reader: &mut Reader<'_, '_>, text: &str) -> Checked {
         ),
         mras: reader.mras_keys("mras.keys"),
         mras_doors: reader.mras_doors(),
+        proxy_from: reader.networks("listen.proxy_from"),
+        web: reader.web(),
         listed: KEYS.iter().map(|key| listed(key, reader.document, text)).collect(),
     }
 }

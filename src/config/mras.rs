@@ -104,7 +104,7 @@ impl Reader<'_, '_> {
             sip: self.endpoint("mras.sip", SIP_PORT),
             sip_plain: self.endpoint("mras.sip_plain", SIP_PLAIN_PORT),
             authority: self.authority("mras.client_ca"),
-            front_ends: self.hosts("mras.front_ends"),
+            front_ends: self.front_end_names("mras.front_ends"),
             certificates: self.certificates("mras.certificates"),
             internet_host: self.host("mras.internet_host"),
             intranet_host: self.host("mras.intranet_host"),
@@ -127,7 +127,7 @@ impl Reader<'_, '_> {
         read.map_err(|complaint| self.error(entry.key, &entry.span, complaint)).ok()
     }
 
-    fn hosts(&mut self, path: &str) -> Vec<Located<Box<str>>> {
+    fn front_end_names(&mut self, path: &str) -> Vec<Located<Box<str>>> {
         self.array(path, |reader, key, span, value| {
             let name = value.as_str().unwrap_or_default().to_ascii_lowercase();
             if name.contains('.') && name.parse::<IpAddr>().is_err() && DnsName::try_from(&*name).is_ok() {

@@ -71,7 +71,7 @@ impl<'d> Reader<'d, '_> {
     }
 
     /// The value of a key that has a default, read by `read`; the default where that fails.
-    fn one<T>(
+    pub(super) fn one<T>(
         &mut self,
         path: &str,
         read: impl Fn(&Key, &DeValue<'_>) -> Result<T, Complaint>,

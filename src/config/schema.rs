@@ -54,6 +54,8 @@ pub enum Kind {
     MrasKeys,
     /// The path of a file.
     File,
+    /// An array of networks.
+    Networks,
     /// An array of names of hosts.
     Hosts,
 }
@@ -184,7 +186,7 @@ mod tests {
         assert_eq!(paths.len(), KEYS.len());
         for key in KEYS {
             assert!(!is_section(key.path), "{} is key and section", key.path);
-            assert!(key.path.matches('.').count() <= 1, "{} is nested deeper than the walk goes", key.path);
+            assert!(key.path.matches('.').count() <= 2, "{} is nested deeper than the walk goes", key.path);
         }
     }
 

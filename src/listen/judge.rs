@@ -1,15 +1,16 @@
 //! One connection, from its first byte to the worker that gets it. The order of judgement:
 //!
-//! 1. a PROXY header, where one is due: it would be read here, before anything else is looked at;
+//! 1. the PROXY header, if the connection comes from a trusted proxy, and then it is due ([`super::proxy`]);
 //! 2. what is spoken, by the first bytes ([`crate::proto::wire::sniff`]);
 //! 3. for TLS the whole ClientHello, the handshake, and then step 2 again inside;
-//! 4. the first whole message, which says where the connection goes.
+//! 4. the first whole message, which says where the connection goes; HTTP, and TLS for a name of others, goes to
+//!    [`super::web`].
 
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio::time::sleep;
 use tokio::time::timeout;
@@ -20,6 +21,7 @@ use crate::proto::types::FiveTuple;
 use crate::proto::types::ServerAddr;
 use crate::proto::types::limits;
 use crate::proto::wire::Verdict;
+use crate::proto::wire::proxy::Ends;
 use crate::proto::wire::sniff::sniff;
 use crate::proto::wire::stream::Next;
 use crate::proto::wire::stream::fits_a_request;
@@ -28,38 +30,63 @@ use crate::relay::Arriving;
 
 use super::accept::Accepted;
 use super::accept::Hall;
+use super::hello::Greeted;
 use super::hello::secure;
+use super::proxy::introduce;
+use super::proxy::is_trusted;
 use super::stats::Layer;
 use super::stats::TurnedAway;
 use super::visitor::Visitor;
+use super::web::Errand;
 
 /// Looked again after this when a worker has no room.
 const HANDOVER_RETRY: Duration = Duration::from_millis(5);
 
 /// Judges a connection; in the end a worker has it, or it is closed and counted.
 pub(super) async fn receive(hall: Rc<Hall>, accepted: Accepted, place: Place) {
-    let client = accepted.client;
-    if let Err(why) = judge(&hall, accepted, place).await {
+    let Accepted { socket, client, server } = accepted;
+    let mut ends = Ends { client, server };
+    if let Err(why) = judge(&hall, socket, &mut ends, place).await {
         hall.stats.count_turned_away(why);
-        tracing::debug!(%client, why = why.word(), "connection turned away");
+        tracing::debug!(client = %ends.client, why = why.word(), "connection turned away");
     }
 }
 
-async fn judge(hall: &Hall, accepted: Accepted, place: Place) -> Result<(), TurnedAway> {
-    let Accepted { socket, client, server } = accepted;
+/// Where there is a proxy, `ends` become those that it tells of.
+async fn judge(hall: &Hall, socket: TcpStream, ends: &mut Ends, mut place: Place) -> Result<(), TurnedAway> {
     let mut visitor = Visitor::new(socket);
+    if is_trusted(&hall.config.proxy_from, ends.client.ip()) {
+        Box::pin(introduce(hall, &mut visitor, ends)).await?;
+        let passed = hall.places.borrow_mut().pass_on(&mut place, ends.client.ip());
+        if let Err(full) = passed {
+            // Counted where those are that find no place at the door.
+            hall.stats.count_full(full);
+            return Ok(());
+        }
+    }
     let mut verdict = first_words(hall, &mut visitor, Layer::Outer).await?;
     if verdict == Verdict::Tls {
         // Boxed, so that a connection that stays silent does not hold the room of a handshake.
-        Box::pin(secure(hall, &mut visitor)).await?;
-        verdict = first_words(hall, &mut visitor, Layer::Inner).await?;
+        match Box::pin(secure(hall, &mut visitor)).await? {
+            Greeted::Secured => verdict = first_words(hall, &mut visitor, Layer::Inner).await?,
+            Greeted::ForAnother => return to_web(hall, visitor, Errand::Through, *ends, place),
+        }
     }
-    if verdict != Verdict::Stun {
-        return Err(TurnedAway::NotServed);
+    match verdict {
+        Verdict::Stun => {}
+        Verdict::Http => return to_web(hall, visitor, Errand::Site, *ends, place),
+        _ => return Err(TurnedAway::NotServed),
     }
     let wait = hall.config.deadlines.first_message;
     let len = within(wait, TurnedAway::MessageDeadline, first_message(&mut visitor)).await?;
-    hand_over(hall, visitor, len, (client, server), place).await
+    hand_over(hall, visitor, len, *ends, place).await
+}
+
+fn to_web(hall: &Hall, visitor: Visitor, errand: Errand, ends: Ends, place: Place) -> Result<(), TurnedAway> {
+    let own = hall.web.place(ends.client.ip()).ok_or(TurnedAway::WebFull)?;
+    let left = visitor.leave().map_err(failed)?;
+    let taken = hall.web.admit(left, ends, errand, (place, own));
+    if taken { Ok(()) } else { Err(TurnedAway::WebFull) }
 }
 
 /// Reads until it is known what is spoken.
@@ -94,7 +121,7 @@ async fn hand_over(
     hall: &Hall,
     visitor: Visitor,
     len: usize,
-    (client, server): (SocketAddr, SocketAddr),
+    Ends { client, server }: Ends,
     place: Place,
 ) -> Result<(), TurnedAway> {
     let (channel, unread) = visitor.leave().map_err(failed)?;
@@ -151,6 +178,8 @@ mod tests {
     use crate::listen::Deadlines;
     use crate::listen::Stats;
     use crate::listen::dispatch::Dispatch;
+    use crate::listen::web;
+    use crate::listen::web::Web;
     use crate::net::Certificate;
     use crate::net::Certificates;
     use crate::net::Places;
@@ -160,7 +189,7 @@ mod tests {
 
     const BINDING: [u8; 20] = [0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
 
-    fn hall() -> Hall {
+    fn hall(proxy_from: Vec<(std::net::IpAddr, u8)>) -> Hall {
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a sound name");
         let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
         let shown = Certificate::from_pem(chain.as_bytes(), key.as_bytes()).expect("a certificate");
@@ -171,19 +200,27 @@ mod tests {
             hash_seeds: [1; 4],
             deadlines: Deadlines::default(),
             tls,
+            proxy_from,
+            web: Web::default(),
         };
         let places = RefCell::new(Places::new(10, 0, [1; 4]));
         let dispatch = RefCell::new(Dispatch::new(Vec::new()));
-        Hall { config, stats: Arc::new(Stats::default()), places, dispatch }
+        let stats = Arc::new(Stats::default());
+        let (web, _) = web::start(Web::default(), [1; 4], Arc::clone(stats.web())).expect("a thread");
+        Hall { config, stats, places, dispatch, web }
     }
 
     /// What becomes of a client that says `said` and then nothing more, and after how many seconds of a clock that
     /// jumps to whatever is awaited next.
     fn judged(said: &[u8]) -> (TurnedAway, u64) {
+        judged_from(Vec::new(), said)
+    }
+
+    fn judged_from(proxies: Vec<(std::net::IpAddr, u8)>, said: &[u8]) -> (TurnedAway, u64) {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().start_paused(true).build().expect("a runtime");
         runtime.block_on(async {
-            let hall = hall();
+            let hall = hall(proxies);
             let listener = TcpListener::bind("127.0.0.1:0").expect("loopback is free");
             let mut far = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
             let (near, client) = listener.accept().expect("it waits");
@@ -193,7 +230,7 @@ mod tests {
             let socket = tokio::net::TcpStream::from_std(near).expect("watched");
             let place = hall.places.borrow_mut().take(client.ip()).expect("a place");
             let start = Instant::now();
-            let why = judge(&hall, Accepted { socket, client, server }, place).await;
+            let why = judge(&hall, socket, &mut Ends { client, server }, place).await;
             let seconds = start.elapsed().as_secs();
             assert_eq!(hall.places.borrow().taken(), 0, "its place is given back");
             let mut heard = [0; 8];
@@ -220,8 +257,27 @@ mod tests {
     }
 
     #[test]
+    fn a_trusted_proxy_has_a_deadline_for_its_header_and_then_those_of_everybody() {
+        let proxies = || vec![(std::net::IpAddr::from([127, 0, 0, 1]), 32)];
+        let line = b"PROXY TCP4 203.0.113.5 198.51.100.9 50000 443\r\n";
+        let behind = |said: &[u8]| [line, said].concat();
+        let cases = [
+            (Vec::new(), TurnedAway::ProxyDeadline, limits::PROXY_HEADER_DEADLINE),
+            (line[..line.len() - 1].to_vec(), TurnedAway::ProxyDeadline, limits::PROXY_HEADER_DEADLINE),
+            (behind(b""), TurnedAway::SniffDeadline, limits::SNIFF_DEADLINE),
+            (behind(&BINDING[..19]), TurnedAway::MessageDeadline, limits::FIRST_MESSAGE_DEADLINE),
+            (behind(&BINDING), TurnedAway::WorkersBusy, limits::FIRST_MESSAGE_DEADLINE),
+            (behind(line), TurnedAway::NotServed, Duration::ZERO),
+            (BINDING.to_vec(), TurnedAway::ProxyHeader, Duration::ZERO),
+        ];
+        for (said, why, after) in cases {
+            assert_eq!(judged_from(proxies(), &said), (why, after.as_secs()), "{said:02x?}");
+        }
+    }
+
+    #[test]
     fn what_is_no_business_of_ours_is_closed_at_once() {
-        for said in [&b"GET / HTTP/1.1\r\n"[..], b"\xFF", b"PROXY TCP4 "] {
+        for said in [&b"\xFF"[..], b"SSH-2.0", b"PROXY TCP4 "] {
             assert_eq!(judged(said), (TurnedAway::NotServed, 0));
         }
         let mut long = BINDING;

@@ -31,7 +31,7 @@ pub(super) struct Visitor {
 }
 
 /// A socket of the runtime, read and written as far as it goes without waiting.
-struct Wire(TcpStream);
+pub(super) struct Wire(pub(super) TcpStream);
 
 impl Visitor {
     pub(super) fn new(socket: TcpStream) -> Self {

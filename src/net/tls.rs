@@ -92,6 +92,8 @@ pub struct TlsServer {
     named: Arc<ServerConfig>,
     /// For all others, who are told of no protocol name: theirs is a hint only, and never a reason to refuse.
     unnamed: Arc<ServerConfig>,
+    /// For a client that offers no protocol name of ours but one of the web site behind, if there is one.
+    web: Option<Arc<ServerConfig>>,
 }
 
 /// A ClientHello that was understood.
@@ -116,7 +118,18 @@ impl TlsServer {
         config.send_tls13_tickets = 1;
         let mut named = config.clone();
         named.alpn_protocols = ALPN.map(<[u8]>::to_vec).into();
-        Ok(Self { certificates, named: Arc::new(named), unnamed: Arc::new(config) })
+        Ok(Self { certificates, named: Arc::new(named), unnamed: Arc::new(config), web: None })
+    }
+
+    /// Itself, with the protocol names of a web site behind, the preferred first. None are none.
+    #[must_use]
+    pub fn beside_web(mut self, protocols: &[&[u8]]) -> Self {
+        self.web = (!protocols.is_empty()).then(|| {
+            let mut config = (*self.unnamed).clone();
+            config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+            Arc::new(config)
+        });
+        self
     }
 
     /// Whether a handshake is possible.
@@ -131,9 +144,12 @@ impl TlsServer {
     /// [`HelloRefused`] if there is no common ground with the client.
     pub fn begin(&self, hello: Hello) -> Result<ServerConnection, HelloRefused> {
         let Hello(accepted) = hello;
-        let is_ours = |name: &[u8]| ALPN.contains(&name);
-        let offered = accepted.client_hello().alpn().is_some_and(|mut names| names.any(is_ours));
-        let config = if offered { &self.named } else { &self.unnamed };
+        let offers = |config: &ServerConfig| {
+            let is_known = |name: &[u8]| config.alpn_protocols.iter().any(|known| known == name);
+            accepted.client_hello().alpn().is_some_and(|mut names| names.any(is_known))
+        };
+        let web = self.web.as_ref().filter(|web| offers(web));
+        let config = if offers(&self.named) { &self.named } else { web.unwrap_or(&self.unnamed) };
         accepted.into_connection(Arc::clone(config)).map_err(|(_, alert)| HelloRefused(Some(Box::new(alert))))
     }
 }

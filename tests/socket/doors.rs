@@ -3,6 +3,7 @@
 use std::io;
 use std::io::Read;
 use std::io::Write;
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use swingbridge::listen::Deadlines;
 use swingbridge::listen::Listening;
 use swingbridge::listen::WorkerDoor;
 use swingbridge::listen::stats::TurnedAway;
+use swingbridge::listen::web::Web;
 use swingbridge::net::Certificate;
 use swingbridge::net::Certificates;
 use swingbridge::net::StreamListener;
@@ -61,6 +63,8 @@ pub(crate) struct Terms {
     pub(crate) total: u32,
     pub(crate) deadlines: Deadlines,
     pub(crate) certificates: Vec<Certificate>,
+    pub(crate) proxy_from: Vec<(IpAddr, u8)>,
+    pub(crate) web: Web,
 }
 
 impl Default for Terms {
@@ -70,8 +74,10 @@ impl Default for Terms {
         Self {
             per_address: 0,
             total: 1_000,
-            deadlines: Deadlines { sniff: long, handshake: long, first_message: long },
+            deadlines: Deadlines { sniff: long, handshake: long, first_message: long, proxy_header: long },
             certificates: vec![certificate(&["localhost"]).0],
+            proxy_from: Vec::new(),
+            web: Web::default(),
         }
     }
 }
@@ -98,12 +104,15 @@ impl Doors {
             streams: handle.streams.take().expect("taken once"),
         });
         let certificates = Arc::new(Certificates::new(terms.certificates));
+        let tls = TlsServer::new(Arc::clone(&certificates)).expect("defaults are sound");
         let config = Config {
             streams_total: terms.total,
             streams_per_address: terms.per_address,
             hash_seeds: [1, 2, 3, 4],
             deadlines: terms.deadlines,
-            tls: TlsServer::new(Arc::clone(&certificates)).expect("defaults are sound"),
+            tls: tls.beside_web(terms.web.protocols()),
+            proxy_from: terms.proxy_from,
+            web: terms.web,
         };
         let listening = listen::start(config, vec![listener], doors.collect()).expect("a thread");
         Self { address, certificates, listening }

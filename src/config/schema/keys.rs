@@ -56,6 +56,56 @@ pub const KEYS: &[Key] = &[
          { bind = \"10.0.0.5:3478\", external = \"203.0.113.7:3478\" }.",
     ),
     Key {
+        also_called: &["tcp-proxy-port", "proxy_protocol", "use_proxy_protocol"],
+        ..key(
+            "listen.proxy_from",
+            Kind::Networks,
+            "[]",
+            "Networks of proxies in front, such as [\"10.0.0.2\", \"10.1.0.0/24\"]. Over stream, a connection from there must\n\
+             begin with a PROXY header (version 1 or 2), which says who the client is; from anywhere else with none.",
+        )
+    },
+    Key {
+        also_called: &["acme-redirect", "web_root", "proxy_pass"],
+        ..key(
+            "listen.web.upstream",
+            Kind::Endpoint,
+            r#""off""#,
+            "The web site behind: HTTP on a stream listener, plain or inside TLS, goes there as plain HTTP. \"off\": whoever\n\
+             speaks HTTP gets a 404.",
+        )
+    },
+    key(
+        "listen.web.upstream_proxy",
+        Kind::Word(&["off", "v2"]),
+        r#""off""#,
+        "Whether the site is told by a PROXY header (\"v2\") whose connection it gets.",
+    ),
+    key(
+        "listen.web.upstream_h2",
+        Kind::Flag,
+        "false",
+        "Whether the site takes HTTP/2 without TLS (prior knowledge), so that browsers may be offered it.",
+    ),
+    key(
+        "listen.web.passthrough",
+        Kind::Hosts,
+        "[]",
+        "Names of hosts whose TLS is passed through still encrypted, such as [\"www.example.net\", \"*.example.org\"].",
+    ),
+    key(
+        "listen.web.passthrough_to",
+        Kind::Endpoint,
+        r#""off""#,
+        "Where connections for these names go: a server that has their certificates.",
+    ),
+    key(
+        "listen.web.passthrough_proxy",
+        Kind::Word(&["off", "v2"]),
+        r#""off""#,
+        "Whether that server is told by a PROXY header (\"v2\") whose connection it gets.",
+    ),
+    Key {
         takes: Takes::Live,
         also_called: &["cert", "pkey", "tls_crt_file", "tls_key_file"],
         ..open_key(
@@ -343,6 +393,12 @@ pub const KEYS: &[Key] = &[
         Kind::Count { max: limits::STREAMS_MAX as u64 },
         "1024",
         "Connections of one client address (IPv6: /64) at a time; 0 for no limit.",
+    ),
+    key(
+        "limits.web_total",
+        Kind::Count { max: limits::STREAMS_MAX as u64 },
+        "1024",
+        "Of these connections, those to web sites behind: at most half of streams_total. One address has a quarter.",
     ),
     Key {
         also_called: &["prometheus", "prometheus-port", "cli-ip"],

@@ -20,6 +20,7 @@ mod messages;
 #[cfg(feature = "server")]
 mod mras;
 mod ms_turn;
+mod proxy;
 mod pseudo_tls;
 #[cfg(test)]
 mod replay;
@@ -54,6 +55,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "ms_turn", body: ms_turn::body },
     #[cfg(feature = "server")]
     Target { name: "mras", body: mras::body },
+    Target { name: "proxy", body: proxy::body },
 ];
 
 /// Gives `bytes` to the target `name`.

@@ -209,6 +209,30 @@ pub const DTLS_ASSOCIATIONS_PER_ADDRESS_MAX: u32 = 256;
 pub const DTLS_COOKIE_LIFETIME: Duration = Duration::from_secs(30);
 /// How long a DTLS handshake may take, once the client has shown its cookie.
 pub const DTLS_HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// A PROXY header: what each receiver of version 2 must take, and more than the longest of version 1.
+pub const PROXY_HEADER_MAX: usize = 536;
+/// How long a trusted proxy may take to send its header.
+pub const PROXY_HEADER_DEADLINE: Duration = Duration::from_secs(5);
+/// Networks of trusted proxies.
+pub const PROXY_NETWORKS_MAX: usize = 64;
+/// Default of `[limits] web_total`.
+pub const WEB_TOTAL_DEFAULT: u32 = 1_024;
+/// The part of `[limits] web_total` that one source can have.
+pub const WEB_PART_OF_ONE_SOURCE: u32 = 4;
+/// Names that are passed through still encrypted.
+pub const WEB_NAMES_MAX: usize = 256;
+/// How long the web site may take to accept a connection.
+pub const WEB_CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a connection to the web site may carry nothing at all.
+pub const WEB_IDLE_MAX: Duration = Duration::from_secs(300);
+/// How long a client may take to hear that there is no web site.
+pub const WEB_GOODBYE_MAX: Duration = Duration::from_secs(2);
+/// Bytes that such a client may still send meanwhile: what is unread when a connection closes resets it.
+pub const WEB_GOODBYE_BYTES_MAX: usize = 64 * 1_024;
+/// Bytes of our memory that one direction of a connection to the web site holds.
+pub const WEB_BUFFER: usize = 16 * 1_024;
+/// The buffers that such a connection asks of the kernel: a page is no media, and late is better than lost.
+pub const WEB_SOCKET_BUFFER: usize = 128 * 1_024;
 /// Certificates that a server can choose from.
 pub const CERTIFICATES_MAX: usize = 64;
 /// Panics of workers, of all of them together within [`WORKER_PANICS_WINDOW`], that the server outlives; one more ends

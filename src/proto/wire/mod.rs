@@ -13,6 +13,7 @@ pub mod icmp;
 pub mod indication;
 mod legacy;
 pub mod ms_turn;
+pub mod proxy;
 pub mod pseudo_tls;
 mod request;
 mod response;
