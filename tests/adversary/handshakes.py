@@ -25,12 +25,15 @@ from transport import Tls
 
 
 def greet(target, flights, same=()):
-    """Says each first flight on a connection of its own and then no more; wants one of the answers, and the right ends.
-    Answers are words of `hello.answer`; for `same` see `settled_fates`."""
+    """Says each first flight, or its parts, on a connection of its own and then no more; wants one of the answers, and the
+    right ends. Answers are words of `hello.answer`; for `same` see `settled_fates`."""
     before, wanted, heard = quiet(target), collections.Counter(), collections.Counter()
     for claim, raw, answers in flights:
+        parts = raw if isinstance(raw, tuple) else (raw,)
+        raw = b"".join(parts)
         with contextlib.closing(Tcp(target.address())) as one:
-            one.send(raw)
+            for part in parts:
+                one.send(part)
             one.half_close()
             said = hello.answer(one.all())
         check(said in answers, f"{claim}: not {said}, but one of {answers[:3]}; sent {raw.hex()}")
@@ -95,6 +98,9 @@ def attack_hello_in_pieces():
         inside = hello.body()
         sizes = [[roll.randrange(1, 40), *(roll.randrange(1, 60) for _ in range(roll.randrange(12)))] for _ in range(60)]
         heard = greet(target, [(f"in {some}", hello.in_records(inside, some), ["hello"]) for some in sizes])
+        whole = hello.hello()
+        heard += greet(target, [(f"split at {at}", (whole[:at], whole[at:]), ["hello"]) for at in range(1, len(whole))])
+        heard += greet(target, [("byte by byte", tuple(whole[at : at + 1] for at in range(len(whole))), ["hello"])])
         padded = lambda size: hello.body(hello.extensions(more=hello.extension(hello.PADDING, bytes(size))))
         room = hello.LONGEST - 9 - len(padded(0))
         heard += greet(

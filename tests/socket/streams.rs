@@ -50,7 +50,7 @@ fn binding(transaction: [u8; 12]) -> Vec<u8> {
     message::stun(message::BINDING, transaction, &[])
 }
 
-// proves rfc8656:12.5-3, rfc8656:12.6-3
+// proves rfc8656:5-19, rfc8656:12.5-3, rfc8656:12.6-3
 #[test]
 fn data_travels_both_ways_byte_for_byte_and_padded() {
     let mut plane = Plane::start(2, UDP);

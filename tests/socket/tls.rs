@@ -40,7 +40,7 @@ fn binding(transaction: [u8; 12]) -> Vec<u8> {
     message::stun(message::BINDING, transaction, &[])
 }
 
-// proves rfc8489:12-5
+// proves rfc8489:12-5, rfc8656:5-19
 #[test]
 fn data_travels_both_ways_under_tls() {
     let mut plane = Plane::start(2, UDP);
