@@ -52,6 +52,7 @@ pub(super) fn open(
         hash_seeds: seeds(&mut SystemEntropy),
         deadlines: Deadlines::default(),
         tls,
+        legacy: settings.ms_turn,
     };
     let doors = handles.iter_mut().filter_map(|handle| {
         let stats = handle.stats();

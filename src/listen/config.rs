@@ -18,6 +18,8 @@ pub struct Config {
     pub deadlines: Deadlines,
     /// What handshakes are made with.
     pub tls: TlsServer,
+    /// Whether clients of the old dialect are served ([MS-TURN]), pseudo-TLS included.
+    pub legacy: bool,
 }
 
 /// How long a client may take for each step.

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!   accept ─▶ judge: sniff ─▶ [ hello: ClientHello, handshake ─▶ sniff inside ] ─▶ first message ─▶ dispatch ─▶ worker-N
-//!     │ places              each step has a deadline; who is none of ours is closed without a byte
+//!     │ places   [ disguise: the hellos of pseudo-TLS ─▶ sniff behind ]
+//!     │                     each step has a deadline; who is none of ours is closed without a byte
 //! ```
 //!
 //! Assumptions: one thread, one runtime, so nothing here is locked; a silent connection holds a descriptor, a timer and
@@ -11,6 +12,7 @@
 
 mod accept;
 mod config;
+mod disguise;
 mod dispatch;
 mod hello;
 mod judge;

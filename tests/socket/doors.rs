@@ -61,6 +61,7 @@ pub(crate) struct Terms {
     pub(crate) total: u32,
     pub(crate) deadlines: Deadlines,
     pub(crate) certificates: Vec<Certificate>,
+    pub(crate) legacy: bool,
 }
 
 impl Default for Terms {
@@ -72,6 +73,7 @@ impl Default for Terms {
             total: 1_000,
             deadlines: Deadlines { sniff: long, handshake: long, first_message: long },
             certificates: vec![certificate(&["localhost"]).0],
+            legacy: true,
         }
     }
 }
@@ -104,6 +106,7 @@ impl Doors {
             hash_seeds: [1, 2, 3, 4],
             deadlines: terms.deadlines,
             tls: TlsServer::new(Arc::clone(&certificates)).expect("defaults are sound"),
+            legacy: terms.legacy,
         };
         let listening = listen::start(config, vec![listener], doors.collect()).expect("a thread");
         Self { address, certificates, listening }

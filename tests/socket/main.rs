@@ -10,6 +10,7 @@ mod external;
 mod header;
 mod hostile;
 mod icmp;
+mod legacy;
 mod media;
 mod message;
 mod moves;

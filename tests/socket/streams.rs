@@ -118,17 +118,12 @@ fn garbage_is_closed_without_a_byte_and_counted() {
     let mut plane = Plane::start(1, UDP);
     let doors = Doors::open(&mut plane);
     let stats = doors.stats();
-    let legacy: &[u8] = &[
-        2, 0, 0, 36, 0, 3, 0, 16, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0x0F, 0, 4, 0x72, 0xC6,
-        0x4B, 0xC6,
-    ];
     for (bytes, verdict) in [
         (&b"\xFF"[..], Verdict::Unknown),
         (b"GET / HTTP/1.1\r\n\r\n", Verdict::Http),
         (b"\x40\x01\0\x04data", Verdict::ChannelData),
         (b"PROXY TCP4 1.2.3.4 ", Verdict::ProxyV1),
         (b"\x05\x01\x00", Verdict::Unknown),
-        (legacy, Verdict::MsTurn),
     ] {
         let before = stats.verdicts(Layer::Outer, verdict);
         let mut client = doors.tcp();
@@ -136,7 +131,7 @@ fn garbage_is_closed_without_a_byte_and_counted() {
         assert!(client.ends_silently(), "{bytes:02x?}");
         assert_eq!(stats.verdicts(Layer::Outer, verdict), before + 1, "{verdict:?}");
     }
-    doors.turned_away(TurnedAway::NotServed, 6);
+    doors.turned_away(TurnedAway::NotServed, 5);
     assert_eq!(plane.stats(0).streams_taken_in.get(), 0, "no worker heard of them");
 }
 

@@ -11,12 +11,15 @@ use crate::net::Interest;
 use crate::net::Place;
 use crate::net::Poll;
 use crate::net::Token;
+use crate::proto::types::Dialect;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::StreamId;
 use crate::proto::types::Tick;
 use crate::proto::types::limits;
+use crate::proto::wire::ms_turn::framing::FRAME_HEADER_LEN;
+use crate::proto::wire::ms_turn::framing::StreamFrame;
 use crate::proto::wire::stream::Next;
-use crate::proto::wire::stream::next_frame;
+use crate::proto::wire::stream::next_frame_in;
 
 use outbox::Outbox;
 
@@ -33,6 +36,8 @@ pub struct Arriving {
     pub unread: Vec<u8>,
     /// Its place among all connections, given back when it ends.
     pub place: Place,
+    /// What it speaks, for as long as it lasts.
+    pub dialect: Dialect,
 }
 
 /// One connection.
@@ -55,6 +60,8 @@ pub(in crate::relay) struct Stream {
     /// When it ends unless it has an allocation by then.
     pub(in crate::relay) until_ms: u64,
     _place: Place,
+    /// How its messages are framed, both ways.
+    pub(in crate::relay) dialect: Dialect,
 }
 
 /// The connections of one worker, by [`StreamId::index`] and by five-tuple.
@@ -107,7 +114,7 @@ impl Streams {
         tick: Tick,
         arriving: Arriving,
     ) -> io::Result<StreamId> {
-        let Arriving { channel, from, unread, place } = arriving;
+        let Arriving { channel, from, unread, place, dialect } = arriving;
         if self.by_five_tuple.contains_key(&from) {
             return Err(io::ErrorKind::AddrInUse.into());
         }
@@ -140,6 +147,7 @@ impl Streams {
             asked: false,
             until_ms: idle_until(tick),
             _place: place,
+            dialect,
         };
         self.places[index as usize].1 = Some(Box::new(stream));
         self.by_five_tuple.insert(from, index);
@@ -191,6 +199,25 @@ impl Streams {
         true
     }
 
+    /// Puts an answer into the outbox of `id`, framed as that connection has it. Answers whether there was room.
+    pub(in crate::relay) fn answer(&mut self, id: StreamId, message: &[u8]) -> bool {
+        match self.get_mut(id).map(|stream| stream.dialect) {
+            None => false,
+            Some(Dialect::Rfc8656) => self.push(id, message, Weight::Answer),
+            Some(Dialect::MsTurn) => {
+                let mut frame = [0; FRAME_HEADER_LEN + limits::RESPONSE_MAX];
+                let Some(room) = frame.get_mut(FRAME_HEADER_LEN..FRAME_HEADER_LEN + message.len()) else {
+                    return false;
+                };
+                room.copy_from_slice(message);
+                // An answer that fits is short enough.
+                let header = StreamFrame::Control.header(message.len() as u16);
+                frame[..FRAME_HEADER_LEN].copy_from_slice(&header);
+                self.push(id, &frame[..FRAME_HEADER_LEN + message.len()], Weight::Answer)
+            }
+        }
+    }
+
     /// After a panic: the connection that was being worked on is taken out, the others are to be looked at once each.
     /// Answers whose it was.
     pub(in crate::relay) fn restart(&mut self) -> Option<FiveTuple> {
@@ -222,7 +249,8 @@ impl Stream {
     /// What the socket says: the connection is over.
     pub(in crate::relay) fn flush(&mut self, poll: &Poll, id: StreamId) -> io::Result<()> {
         self.dirty = false;
-        let sent = self.channel.send(self.outbox.rest(), first_len)?;
+        let dialect = self.dialect;
+        let sent = self.channel.send(self.outbox.rest(), |frames| first_len(dialect, frames))?;
         self.outbox.take(sent);
         self.watch(poll, id)
     }
@@ -230,7 +258,8 @@ impl Stream {
     /// The last words: what waits goes, as far as it can go without waiting, and then the end.
     pub(in crate::relay) fn leave(&mut self) {
         // Where the connection is broken there is nobody to tell.
-        let _ = self.channel.send(self.outbox.rest(), first_len);
+        let dialect = self.dialect;
+        let _ = self.channel.send(self.outbox.rest(), |frames| first_len(dialect, frames));
         self.channel.say_goodbye();
     }
 
@@ -258,8 +287,8 @@ impl Stream {
 }
 
 /// How long the first frame of an outbox is; all of it if it is half sent, which it never is under TLS.
-fn first_len(frames: &[u8]) -> usize {
-    match next_frame(frames) {
+fn first_len(dialect: Dialect, frames: &[u8]) -> usize {
+    match next_frame_in(dialect, frames) {
         Next::Frame { len } => len,
         Next::More { .. } | Next::Broken => frames.len(),
     }

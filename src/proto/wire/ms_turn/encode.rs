@@ -14,13 +14,14 @@ use crate::proto::wire::rfc8656::integrity::MacKey;
 use super::attributes as attribute;
 use super::framing::ATTRIBUTE_HEADER_LEN;
 use super::framing::COOKIE;
+use super::framing::FRAME_HEADER_LEN;
 use super::framing::HEADER_LEN;
 use super::framing::kind;
 use super::integrity;
 
 /// The longest header that a Data Indication can need in front of its data: message header, cookie, REMOTE-ADDRESS with
-/// IPv6, DATA's own header. On a stream the header of the frame stands in front of it.
-pub const DATA_HEADER_MAX: usize = HEADER_LEN + 8 + 24 + ATTRIBUTE_HEADER_LEN;
+/// IPv6, DATA's own header; and on a stream the header of the frame in front of it.
+pub const DATA_HEADER_MAX: usize = FRAME_HEADER_LEN + HEADER_LEN + 8 + 24 + ATTRIBUTE_HEADER_LEN;
 
 /// Writes `response` into `out` and answers its length. `key` adds MESSAGE-INTEGRITY.
 ///

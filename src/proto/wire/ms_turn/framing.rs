@@ -58,6 +58,19 @@ pub fn is_request(datagram: &[u8]) -> bool {
     matches!(kind, Some(kind::ALLOCATE | kind::SEND | kind::SET_ACTIVE_DESTINATION)) && is_control(datagram)
 }
 
+/// Whether `bytes`, which may be cut short anywhere, can be a message of `len` bytes, or the beginning of one: two zero bits,
+/// a length field that fills it, and the cookie in its place. Judged as far as it is there, so that garbage is found early.
+#[must_use]
+pub fn may_begin_message(bytes: &[u8], len: usize) -> bool {
+    let is_type = bytes.first().is_none_or(|first| first & 0xC0 == 0);
+    let fills = match bytes.get(2..4) {
+        Some(&[l0, l1]) => HEADER_LEN + usize::from(u16::from_be_bytes([l0, l1])) == len,
+        _ => true,
+    };
+    let cookie = bytes.get(HEADER_LEN..).unwrap_or_default();
+    is_type && fills && cookie.iter().zip(COOKIE).all(|(one, other)| *one == other)
+}
+
 /// A message that fills its bytes, with a right header. Its attributes are not looked at yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame<'a> {

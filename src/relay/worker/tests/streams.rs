@@ -39,7 +39,8 @@ fn connected(slot: &mut Slot) -> (StreamId, FiveTuple, TcpStream) {
     let server = ServerAddr::new(near.local_addr().expect("bound"));
     let from = FiveTuple { client: ClientAddr::new(client), server, transport: Transport::Tcp };
     let place = Places::new(1, 0, [1; 4]).take(client.ip()).expect("a place");
-    let arriving = Arriving { channel: Channel::new(near), from, unread: Vec::new(), place };
+    let arriving =
+        Arriving { channel: Channel::new(near), from, unread: Vec::new(), place, dialect: Dialect::Rfc8656 };
     let tick = slot.tick();
     let id = slot.streams.take_in(&slot.poll, tick, arriving).expect("watched");
     (id, from, far)
