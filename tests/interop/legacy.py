@@ -1,10 +1,12 @@
-"""A client of the old dialect and one of RFC 8656 exchange media through one server; every client by raw sockets."""
+"""Clients of the old dialect, over UDP, TCP, pseudo-TLS and TLS, and of RFC 8656 exchange media through one server; every
+client by raw sockets."""
 
 import base64
 import hashlib
 import hmac
 import json
 import secrets
+import socket
 import struct
 import subprocess
 import tempfile
@@ -13,6 +15,7 @@ import time
 import harness
 import msturn
 import reload
+import streams
 import stun
 from harness import check, proved
 
@@ -101,7 +104,122 @@ def closed(server, old):
     check(old.receive(0.3) is None, "a Send to the listener goes nowhere, and nobody is told")
 
 
+def over(server, transport):
+    """A client of the old dialect."""
+    proof = server.address(), harness.USER.encode(), harness.PASSWORD.encode()
+    if transport == "udp":
+        return msturn.Client(*proof)
+    tls = streams.trusting(f"{server.folder}/server.pem") if transport == "tls" else None
+    return msturn.Stream(*proof, pseudo=transport == "pseudo-TLS", tls=tls)
+
+
+def new_over(server, transport):
+    """A client of RFC 8656."""
+    if transport == "udp":
+        return server.client()
+    return streams.Stream(server, tls=streams.trusting(f"{server.folder}/server.pem") if transport == "tls" else None)
+
+
+def on_streams(server):
+    for transport, other in (("tcp", "udp"), ("tcp", "tls"), ("pseudo-TLS", "tls"), ("tls", "tcp")):
+        with over(server, transport) as old, new_over(server, other) as new:
+            old.allocate()
+            new.allocate()
+            media(old, new)
+            closed(server, old)
+            old.allocate()
+            old.send_bare(b"after a refresh")
+            check(new.receive() == (0x4000, b"after a refresh"), "the call goes on")
+        proved(f"a client over {transport} and one of RFC 8656 over {other}: 1,000 datagrams and every foreign packet")
+    with over(server, "pseudo-TLS") as one, over(server, "tcp") as other:
+        one.allocate()
+        other.allocate()
+        one.set_destination(other.relayed)
+        other.set_destination(one.relayed)
+        # What looks like a message of the dialect is data too where the frame says so.
+        for packet in [*FOREIGN.values(), msturn.encode(msturn.ALLOCATE, []), msturn.frame(2, b"no frame"), b""]:
+            one.send_bare(packet)
+            check(other.receive() == (None, packet), "one way")
+            other.send_bare(packet)
+            check(one.receive() == (None, packet), "and back")
+    proved("two of the old dialect: bare packets of every kind, its own messages among them, pass unchanged both ways")
+
+
+def spoken(server, pieces):
+    """What comes back of a connection that says these pieces, until the server ends it or is silent."""
+    with socket.create_connection(server.address(), 10) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            sock.sendall(piece)
+        sock.settimeout(1)
+        heard = b""
+        try:
+            while more := sock.recv(65_536):
+                heard += more
+            return heard, True
+        except ConnectionResetError:
+            return heard, True
+        except TimeoutError:
+            return heard, False
+
+
+def first_allocate(number):
+    version = (msturn.MS_VERSION, struct.pack("!I", 1))
+    return msturn.frame(2, msturn.encode(msturn.ALLOCATE, [version], bytes([number]) * 16))
+
+
+def answered(heard):
+    """The transaction ids of the 401s in these frames."""
+    found = []
+    while heard:
+        size = struct.unpack("!H", heard[2:4])[0]
+        answer = msturn.decode(heard[4 : 4 + size])
+        check(heard[0] == 2 and answer.kind == msturn.NOT_ALLOCATED, "an answer in a control frame")
+        found.append(answer.transaction[0])
+        heard = heard[4 + size :]
+    return found
+
+
+def raw_streams(server):
+    asked = b"".join(first_allocate(number) for number in range(20))
+    for pieces in ([asked], [bytes([byte]) for byte in asked], [asked[:33], asked[33:50], asked[50:]]):
+        heard, ended = spoken(server, pieces)
+        check(answered(heard) == list(range(20)) and not ended, "however it is split, 20 answers in their order")
+    hello = [bytes([byte]) for byte in msturn.CLIENT_HELLO + asked]
+    heard, _ = spoken(server, hello)
+    check(msturn.is_server_hello(heard[:83]), "the hello, byte by byte, gets its 83 bytes")
+    check(answered(heard[83:]) == list(range(20)), "and what stands behind it its answers")
+    proved("frames split at every byte and many in one segment, behind the hellos too")
+    good = first_allocate(1)
+    garbage = {
+        "no length, as libnice's second connection": b"\x03\x00" + good[4:],
+        "a length of nothing": b"\x02\x00\x00\x00" + good[4:],
+        "a length that its message does not fill": b"\x02\x00\x00\x25" + good[4:] + b"\x00",
+        "a length past its message": b"\x02\x00\xff\xff" + good[4:],
+        "a reserved byte": b"\x02\x01" + good[2:],
+        "no cookie": good[:24] + bytes(8) + good[32:],
+        "no frame at all": good[4:],
+        "an unknown frame": b"\x04" + good[1:],
+    }
+    for what, said in garbage.items():
+        check(spoken(server, [said]) == (b"", True), f"{what}, as first words: closed without a byte")
+        if what.startswith("no length"):
+            # On a connection that speaks already this is a data frame of three bytes, and then nothing.
+            said += good
+        heard, ended = spoken(server, [good, said])
+        check(ended and answered(heard) == [1], f"{what}, later: closed without another byte")
+    proved(f"{len(garbage)} kinds of malformed frames close the connection quietly")
+    check(answered(spoken(server, [good])[0]) == [1], "the next one is served")
+
+
 def test():
+    with harness.Server(allow=[], streams=True) as server:
+        raw_streams(server)
+        on_streams(server)
+    tokens()
+
+
+def tokens():
     one, two = keys(), keys()
     with harness.Server(allow=[], more=section(one)) as server:
         token = minted(one, "sip:alice@example.com")
@@ -135,4 +253,4 @@ def test():
 
 
 if __name__ == "__main__":
-    harness.main(test)
+    harness.main(test, 150)

@@ -122,12 +122,21 @@ static void on_state(NiceAgent *agent, guint stream, guint component, guint stat
     }
 }
 
+/* In this mode libnice makes the FINGERPRINT of its checks with one table and judges it with another, so one in a few of
+ * its own checks is none to it, and comes here instead. */
+static gboolean is_check(const gchar *bytes, guint len) {
+    static const guint8 cookie[4] = {0x21, 0x12, 0xa4, 0x42};
+    return len >= 20 && (guint8)bytes[0] <= 1 && !memcmp(bytes + 4, cookie, sizeof cookie);
+}
+
 static void on_data(NiceAgent *agent, guint stream, guint component, guint len, gchar *bytes, gpointer data) {
     End *end = end_of(agent);
     guint32 number;
     (void)stream;
     (void)component;
     (void)data;
+    if (is_check(bytes, len))
+        return;
     gchar expected = 'a' + (end == &ends[0] ? 1 : 0);
     if (len != 172 || bytes[4] != expected || bytes[171] != expected)
         return fail("a datagram came otherwise than it left");

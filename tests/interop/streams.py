@@ -274,4 +274,5 @@ class WithSecond(harness.Server):
         return super().command()
 
 
-harness.main(test, 280)
+if __name__ == "__main__":
+    harness.main(test, 280)

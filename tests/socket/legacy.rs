@@ -168,6 +168,12 @@ fn start() -> (Plane, Doors) {
     (plane, doors)
 }
 
+fn answer_destination<S: Read + Write>(plane: &mut Plane, old: &mut Old<S>, allocation: &Allocation) {
+    let done = message(0x0106, [9; 16], &[]);
+    plane.push(allocation.worker, ToWorker::Reply { to: allocation.five_tuple, bytes: done.clone().into() });
+    assert_eq!(old.receive(), (CONTROL, done));
+}
+
 /// Media both ways of a client that has nothing yet.
 fn call<S: Read + Write>(plane: &mut Plane, mut old: Old<S>, transport: Transport) {
     let (one, other) = (peer(), peer());
@@ -178,12 +184,13 @@ fn call<S: Read + Write>(plane: &mut Plane, mut old: Old<S>, transport: Transpor
     let (kind, indication) = old.receive();
     assert_eq!((kind, &indication[..2]), (CONTROL, &[0x01, 0x15][..]));
     assert_eq!(attribute(&indication, 0x0013), Some(&b"who is there?"[..]));
+    // What comes in before the answer is told as before, so that the client knows what it reads.
     let destination =
         TableChange::Destination { relay: allocation.relay, peer: PeerAddr::new(one.address()) };
     plane.push(allocation.worker, ToWorker::Table(destination));
-    let done = message(0x0106, [9; 16], &[]);
-    plane.push(allocation.worker, ToWorker::Reply { to: allocation.five_tuple, bytes: done.clone().into() });
-    assert_eq!(old.receive(), (CONTROL, done));
+    one.send_to(b"meanwhile", allocation.relayed);
+    assert_eq!(attribute(&old.receive().1, 0x0013), Some(&b"meanwhile"[..]));
+    answer_destination(plane, &mut old, &allocation);
     let foreign: [&[u8]; 7] = [
         &[0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12],
         &[0x16, 0xFE, 0xFD, 0, 0, 0],
@@ -252,6 +259,7 @@ fn it_is_all_the_same_how_a_stream_is_split() {
     let destination =
         TableChange::Destination { relay: allocation.relay, peer: PeerAddr::new(one.address()) };
     plane.push(allocation.worker, ToWorker::Table(destination));
+    answer_destination(&mut plane, &mut old, &allocation);
     let all = [framed(DATA, b"one"), framed(DATA, b""), framed(DATA, b"two and more")].concat();
     for split in 0..=all.len() {
         let (head, tail) = all.split_at(split);

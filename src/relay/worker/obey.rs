@@ -41,6 +41,9 @@ impl Worker<'_> {
         let slot = &mut *self.slot;
         #[cfg(feature = "fault-injection")]
         slot.stats.fault.meet_command();
+        if let Some(change) = slot.held.take() {
+            slot.table.apply(change);
+        }
         match command {
             ToWorker::Open { relay, bind } => {
                 let report = match slot.sockets.open(&slot.poll, relay, bind) {
@@ -56,6 +59,7 @@ impl Worker<'_> {
                 let counters = slot.table.forget(relay);
                 self.report(Report::Closed { relay, counters });
             }
+            ToWorker::Table(change @ TableChange::Destination { .. }) => slot.held = Some(change),
             ToWorker::Table(change) => {
                 if let TableChange::Insert(new) = &change {
                     slot.expect_stream(new.five_tuple);

@@ -43,6 +43,7 @@ impl Slot {
         let fallen = mem::replace(&mut self.table, self.seed.table(self.epoch));
         self.carried.extend(fallen.salvage());
         self.strangers = self.seed.strangers(self.epoch);
+        self.held = None;
         self.sockets.restart();
         if let Some(from) = self.streams.restart() {
             self.streams.gone.push_back(from);

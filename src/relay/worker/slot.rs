@@ -14,6 +14,7 @@ use crate::proto::auth::challenge::Challenger;
 use crate::proto::media::Counters;
 use crate::proto::media::DropReason;
 use crate::proto::media::Table;
+use crate::proto::media::TableChange;
 use crate::proto::media::TableConfig;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::RelayId;
@@ -64,6 +65,9 @@ pub(in crate::relay) struct Slot {
     pub(super) panics_in_a_row: usize,
     /// What was counted before a panic and has not been reported.
     pub(super) carried: Vec<(RelayId, Counters)>,
+    /// An active destination of [MS-TURN] that counts from the next command on, which is the answer that tells of it: so
+    /// no bare packet reaches the client before it knows.
+    pub(super) held: Option<TableChange>,
 }
 
 /// What the parts that do not outlive a panic are made of.
@@ -153,6 +157,7 @@ impl Slot {
             epoch: 0,
             panics_in_a_row: 0,
             carried: Vec::new(),
+            held: None,
         })
     }
 
