@@ -127,9 +127,12 @@ def on_streams(server):
             new.allocate()
             media(old, new)
             closed(server, old)
-            old.allocate()
-            old.send_bare(b"after a refresh")
-            check(new.receive() == (0x4000, b"after a refresh"), "the call goes on")
+            for refreshed in (b"after a refresh", b"after another"):
+                before = old.relayed
+                old.allocate(30)
+                check(old.relayed == before, "a refresh gives the same relayed address")
+                old.send_bare(refreshed)
+                check(new.receive() == (0x4000, refreshed), "the call goes on")
         proved(f"a client over {transport} and one of RFC 8656 over {other}: 1,000 datagrams and every foreign packet")
     with over(server, "pseudo-TLS") as one, over(server, "tcp") as other:
         one.allocate()

@@ -155,15 +155,16 @@ impl<E: Entropy> Server<E> {
         let State::Opening(opening) = allocation.go(Step::Opened, live) else {
             unreachable!("only an opening allocation comes alive");
         };
-        let until = now.after(opening.lifetime.as_duration());
+        let until = allocation.until(now, opening.lifetime);
+        let armed = until.min(now.after(self.config.lifetime_max.as_duration()));
         let (worker, five_tuple, dialect) = (allocation.worker, allocation.five_tuple, allocation.dialect);
         for leg in allocation.legs.iter_mut().filter(|leg| leg.is_open()) {
-            leg.state = LegState::Open { until, armed: until };
+            leg.state = LegState::Open { until, armed };
             leg.granted = true;
             let relayed = leg.relayed(&self.config.relays);
             let bandwidth = bandwidth.clone();
             let insert = NewAllocation { relay: leg.relay, five_tuple, dialect, relayed, until, bandwidth };
-            self.timers.arm(until, Timer::Lifetime(leg.relay));
+            self.timers.arm(armed, Timer::Lifetime(leg.relay));
             self.live.0.insert(relayed.socket());
             self.outputs.push_back(Output::Table { worker, change: TableChange::Insert(Box::new(insert)) });
             self.outputs.push_back(Output::TableOfAll {
@@ -267,8 +268,9 @@ impl<E: Entropy> Server<E> {
         }
         // It was extended, or shortened and then extended. One armed timer is enough.
         if armed.is_due(now.tick()) {
-            *armed = *until;
-            self.timers.arm(*until, Timer::Lifetime(relay));
+            // Never far ahead: what ends sooner leaves its timer behind.
+            *armed = (*until).min(now.after(self.config.lifetime_max.as_duration()));
+            self.timers.arm(*armed, Timer::Lifetime(relay));
         }
     }
 

@@ -20,7 +20,6 @@ use crate::proto::turn::reply::Reject;
 use crate::proto::turn::server::Server;
 use crate::proto::types::Entropy;
 use crate::proto::types::Family;
-use crate::proto::types::Lifetime;
 use crate::proto::types::Now;
 use crate::proto::wire::ErrorCode;
 use crate::proto::wire::Request;
@@ -66,9 +65,8 @@ impl<E: Entropy> Server<E> {
         let source = Self::source(asker.from.client);
         self.check_quotas(&who, &source)?;
         let places = self.places(now, request, wish)?;
-        let default = self.config.lifetime_default;
-        let mut lifetime = Lifetime::granted(request.lifetime, default, self.config.lifetime_max);
         let session_ends = self.session_ends(now, &who);
+        let mut lifetime = self.lifetime_for(now, &asker.from, request, session_ends);
         if who.token.is_some() {
             lifetime = token::until(now, session_ends, lifetime);
         }

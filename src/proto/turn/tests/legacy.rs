@@ -2,6 +2,7 @@
 
 use crate::proto::auth::legacy::WrongMac;
 use crate::proto::types::Deadline;
+use crate::proto::types::Transport;
 use crate::proto::wire::SequenceNumber;
 use crate::proto::wire::ms_turn::attributes as attribute;
 use crate::proto::wire::ms_turn::encode::Writer;
@@ -80,6 +81,13 @@ impl Old {
         let client = Client::named(world, number, username, password);
         let Client { from, username, key, nonce, .. } = client;
         Self { from, username, key, nonce, transactions: 0, sequence: None }
+    }
+
+    /// The same client on another transport, with a nonce for it.
+    fn over(self, world: &World, transport: Transport) -> Self {
+        let from = FiveTuple { transport, ..self.from };
+        let nonce = world.server.config.challenger.nonce_key.mint(world.now().tick(), &from);
+        Self { from, nonce: nonce.0.to_vec(), ..self }
     }
 
     fn message(&mut self, kind: u16, body: &Body<'_>, signed: bool) -> Vec<u8> {

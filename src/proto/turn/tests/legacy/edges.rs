@@ -252,6 +252,34 @@ fn when_the_session_is_over_nothing_goes_on() {
     assert_eq!(carol.allocate(&mut world, None).code(), 401);
 }
 
+// proves ms_turn:6.7-3
+#[test]
+fn on_a_stream_an_allocation_lives_as_long_as_its_connection_and_its_session() {
+    let mut world = World::with(|config| config.session_lifetime_max = Duration::from_secs(24 * 3_600));
+    let (name, password) = mint(&Secret::new(SECRET), "carol", world.now().unix + 60);
+    let mut carol = Old::named(&world, 1, &name, &password).over(&world, Transport::Tcp);
+    let mut alice = Old::alice(&world, 2).over(&world, Transport::Tls);
+    assert_eq!(carol.allocate(&mut world, None).number(attribute::LIFETIME), Some(86_400));
+    assert_eq!(alice.allocate(&mut world, Some(700)).number(attribute::LIFETIME), Some(700));
+    for _ in 0..23 {
+        world.pass(3_600);
+        for old in [&mut carol, &mut alice] {
+            old.send(&mut world, "8.8.8.8:53", b"still here");
+        }
+    }
+    assert_eq!((world.sent.len(), world.ends()), (46, Vec::new()), "nobody refreshed");
+    let left = carol.allocate(&mut world, None).number(attribute::LIFETIME);
+    assert_eq!(left, Some(24 * 3_600 + 60 - 23 * 3_600), "what is left of the session");
+    world.pass(3_700);
+    assert_eq!(world.ends(), [EndReason::Expired], "the session is over");
+    world.input(Input::ClientGone { worker: world.worker, from: alice.from });
+    assert_eq!(world.ends(), [EndReason::Expired, EndReason::Disconnected]);
+    let mut bob = Old::named(&world, 3, "bob", "password").over(&world, Transport::Tcp);
+    bob.allocate(&mut world, None);
+    assert_eq!(bob.allocate(&mut world, Some(0)).code(), 0);
+    assert_eq!(world.ends().last(), Some(&EndReason::Released));
+}
+
 fn mras_keys(number: u8) -> MrasKey {
     MrasKey::new(&Secret::new([number; 20]), &Secret::new([number + 100; 20]))
 }
