@@ -211,7 +211,7 @@ fn call<S: Read + Write>(plane: &mut Plane, mut old: Old<S>, transport: Transpor
     plane.drops(allocation.worker, DropReason::NoDestination, 1);
 }
 
-// proves ms_turn:6.5-5, ms_turn:6.6-1, ms_turn:6.6-2
+// proves ms_turn:2-3, ms_turn:6.5-5, ms_turn:6.6-2
 #[test]
 fn a_call_over_tcp() {
     let (mut plane, doors) = start();
@@ -226,6 +226,7 @@ fn a_call_over_tls() {
     assert_eq!(doors.stats().verdicts(Layer::Inner, Verdict::MsTurn), 1);
 }
 
+// proves ms_turn:2-1, ms_turn:2-2
 #[test]
 fn a_call_behind_the_hellos_of_pseudo_tls() {
     let (mut plane, doors) = start();

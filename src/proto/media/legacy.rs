@@ -183,6 +183,7 @@ mod tests {
         }
     }
 
+    // proves ms_turn:6.5-5, ms_turn:6.6-1
     #[test]
     fn every_kind_of_foreign_packet_passes_unchanged_both_ways() {
         let stun_request = stun(0x0001, TRANSACTION, b"");
@@ -207,6 +208,7 @@ mod tests {
         }
     }
 
+    // proves ms_turn:6.6-1
     #[test]
     fn requests_of_the_dialect_are_control_s_whatever_else_they_say() {
         for kind in [0x0003, 0x0004, 0x0006] {
@@ -221,6 +223,7 @@ mod tests {
         }
     }
 
+    // proves ms_turn:6.4-1, ms_turn:6.4-2, ms_turn:6.5-6
     #[test]
     fn another_permitted_peer_reaches_the_client_with_its_name() {
         let expected = [
@@ -237,6 +240,7 @@ mod tests {
         assert_eq!(come(&world(), 0, "203.0.113.3:2000", b"hi"), Err(DropReason::NoPermission));
     }
 
+    // proves ms_turn:6.6-2
     #[test]
     fn bare_data_needs_a_destination_that_may_be_reached() {
         let mut table = table(false);
@@ -372,6 +376,7 @@ mod tests {
         [&[kind, 0][..], &u16::try_from(payload.len()).unwrap().to_be_bytes(), payload].concat()
     }
 
+    // proves ms_turn:2-3
     #[test]
     fn on_a_stream_the_frame_tells_data_from_control() {
         let (table, from) = over_tcp();
@@ -413,6 +418,7 @@ mod tests {
         assert_eq!(judged, FromClient::StrangerRequest, "over UDP each datagram speaks for itself");
     }
 
+    // proves ms_turn:2-3
     #[test]
     fn on_a_stream_each_packet_to_the_client_has_a_frame_around_it() {
         let (table, _) = over_tcp();

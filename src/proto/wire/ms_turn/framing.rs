@@ -205,12 +205,14 @@ mod tests {
         Ok(read)
     }
 
+    // proves ms_turn:4-1
     #[test]
     fn attributes_follow_each_other_without_padding() {
         let two = [&[0x00, 0x06, 0, 3, b'a', b'b', b'c'][..], &[0x80, 0x08, 0, 4, 0, 0, 0, 1]].concat();
         assert_eq!(walk(&message(&two)), Ok(vec![(0x0006, 3), (0x8008, 4)]));
     }
 
+    // proves ms_turn:4-2
     #[test]
     fn nothing_counts_behind_message_integrity() {
         let sealed = [&[0x00, 0x08, 0, 1, 9][..], &[0x00, 0x06, 0, 0], &[0x00, 0x08, 0, 0]].concat();
@@ -229,6 +231,7 @@ mod tests {
         assert_eq!(walk(&[&whole[..], &[0]].concat()), Err(Malformed::TrailingBytes));
     }
 
+    // proves ms_turn:4-2
     #[test]
     fn the_cookie_must_be_the_first_attribute() {
         let whole = message(&[]);
@@ -250,6 +253,7 @@ mod tests {
         }
     }
 
+    // proves ms_turn:2-3
     #[test]
     fn frames_on_a_stream() {
         assert_eq!(StreamFrame::read([2, 0, 0, 28]), Some((StreamFrame::Control, 28)));
