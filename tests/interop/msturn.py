@@ -71,6 +71,7 @@ class Client:
         self.username, self.password = username, password
         self.realm = self.nonce = self.key = self.relayed = self.connection = None
         self.number = 0
+        self.last_request = None
         self.received = collections.deque()
         self.sock = self.connect(server)
 
@@ -126,8 +127,12 @@ class Client:
     def send_message(self, peer, payload):
         return self._numbered(SEND, [(DESTINATION_ADDRESS, address(*peer)), (DATA, payload)])
 
+    def numbered(self, kind, peer):
+        return self._numbered(kind, [(DESTINATION_ADDRESS, address(*peer))])
+
     def set_destination(self, peer):
-        answer = self.exchange(self._numbered(SET_DESTINATION, [(DESTINATION_ADDRESS, address(*peer))]))
+        self.last_request = self.numbered(SET_DESTINATION, peer)
+        answer = self.exchange(self.last_request)
         if answer.kind != DESTINATION_SET:
             value = answer.attributes[ERROR_CODE]
             raise Refused(value[2] * 100 + value[3], answer)
