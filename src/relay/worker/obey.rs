@@ -52,6 +52,8 @@ impl Worker<'_> {
             }
             ToWorker::Close { relay } => {
                 slot.sockets.close(relay);
+                slot.peers.close(relay);
+                slot.show_peers();
                 slot.stats.relay_sockets.set(slot.sockets.len() as u64);
                 let counters = slot.table.forget(relay);
                 self.report(Report::Closed { relay, counters });
@@ -75,6 +77,8 @@ impl Worker<'_> {
             ToWorker::Rebuild { .. } => {}
             ToWorker::Rebuilt => self.rebuilt(),
             ToWorker::Send { relay, peer, data } => self.send_to_peer(relay, peer, &data),
+            ToWorker::OpenPort { relay, bind } => self.open_port(relay, bind),
+            ToWorker::Peer(order) => self.order_peer(order),
         }
     }
 
