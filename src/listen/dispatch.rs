@@ -92,8 +92,8 @@ mod tests {
     #[test]
     fn a_bind_goes_where_its_connection_is_and_a_name_of_nobody_anywhere() {
         let door = || {
-            let (streams, far) = channel(4, std::sync::Arc::new(Wake::new().expect("an eventfd")));
-            (WorkerDoor { streams, stats: std::sync::Arc::default() }, far)
+            let (streams, far) = channel(4, Arc::new(Wake::new().expect("an eventfd")));
+            (WorkerDoor { streams, stats: Arc::default() }, far)
         };
         let (doors, _far): (Vec<_>, Vec<_>) = (0..3).map(|_| door()).unzip();
         let dispatch = Dispatch::new(doors);

@@ -62,6 +62,29 @@ pub fn encode_attempt(
     writer.finish().expect("the room is for the longest")
 }
 
+/// Reads a ConnectionAttempt indication, as a client does: the peer, and what to ask for in a ConnectionBind. `None` if it
+/// is none, or not whole.
+#[must_use]
+pub fn decode_attempt(message: &[u8]) -> Option<(PeerAddr, ConnectionId)> {
+    let is =
+        |frame: &Frame<'_>| frame.class == MessageClass::Indication && frame.method == CONNECTION_ATTEMPT;
+    let frame = Frame::parse(message).ok().filter(is)?;
+    let (mut peer, mut connection) = (None, None);
+    let mut attributes = frame.attributes();
+    while let Some(found) = attributes.next().ok()? {
+        match found.kind {
+            attribute::XOR_PEER_ADDRESS if peer.is_none() => {
+                peer = attribute::read_xor_address(found.value, frame.transaction).map(PeerAddr::new);
+            }
+            attribute::CONNECTION_ID if connection.is_none() => {
+                connection = attribute::read_u32(found.value).map(ConnectionId::from_wire);
+            }
+            _ => {}
+        }
+    }
+    peer.zip(connection)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +132,8 @@ mod tests {
             b"\x00\x2a\x00\x04\x01\x02\x03\x04",
         ];
         assert_eq!(out[..len], expected.concat());
+        assert_eq!(decode_attempt(&out[..len]), Some((peer, ConnectionId::from_wire(0x0102_0304))));
+        assert_eq!((decode_attempt(&out[..len - 8]), decode_attempt(&[])), (None, None));
         let v6 = PeerAddr::new("[2001:db8::1]:1".parse().expect("an address"));
         assert_eq!(
             encode_attempt(TRANSACTION, v6, ConnectionId::from_wire(0), &mut out),
