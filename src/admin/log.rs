@@ -205,6 +205,10 @@ pub fn event(happened: &Event) {
         Event::Discarded => trace!("message discarded"),
         Event::ReplayDropped => trace!("replayed request dropped"),
         Event::LegacyMade { stream } => debug!(stream = stream.word(), "allocation speaks MS-TURN"),
+        Event::PeerConnection { relay, user, peer, moment } => {
+            let allocation = Name(*relay);
+            debug!(%allocation, %user, %peer, what = moment.word(), "peer's connection");
+        }
         Event::DrainBegun { allocations } => info!(allocations, "draining: no new allocation is made"),
         Event::EndingAll { allocations } => info!(allocations, "ending every allocation"),
         Event::Reconfigured { permissions, channels } => {
@@ -278,6 +282,8 @@ const fn reason_phrase(code: ErrorCode) -> &'static str {
         ErrorCode::WrongCredentials => "Wrong Credentials",
         ErrorCode::UnsupportedTransportProtocol => "Unsupported Transport Protocol",
         ErrorCode::PeerAddressFamilyMismatch => "Peer Address Family Mismatch",
+        ErrorCode::ConnectionAlreadyExists => "Connection Already Exists",
+        ErrorCode::ConnectionTimeoutOrFailure => "Connection Timeout or Failure",
         ErrorCode::AllocationQuotaReached => "Allocation Quota Reached",
         ErrorCode::ServerError => "Server Error",
         ErrorCode::InsufficientCapacity => "Insufficient Capacity",

@@ -38,6 +38,7 @@ use swingbridge::proto::types::Dialect;
 use swingbridge::proto::types::FiveTuple;
 use swingbridge::proto::types::PeerAddr;
 use swingbridge::proto::types::RelayAddr;
+use swingbridge::proto::types::RelayProtocol;
 use swingbridge::relay::Report;
 use swingbridge::relay::ToWorker;
 
@@ -346,6 +347,7 @@ pub(crate) fn grant(plane: &mut Plane, worker: usize, from: FiveTuple, peer: Soc
         relayed,
         until,
         bandwidth: Bandwidth::default(),
+        protocol: RelayProtocol::Udp,
     };
     let channel = ChannelNumber::new(CHANNEL).expect("a channel number");
     for change in [

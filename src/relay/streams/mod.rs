@@ -21,6 +21,8 @@ use crate::proto::wire::ms_turn::framing::StreamFrame;
 use crate::proto::wire::stream::Next;
 use crate::proto::wire::stream::next_frame_in;
 
+use super::tcp::Joining;
+
 use outbox::Outbox;
 
 pub(in crate::relay) use outbox::Weight;
@@ -55,11 +57,14 @@ pub(in crate::relay) struct Stream {
     pub(in crate::relay) listed: bool,
     /// It is not read, because its next request found no room.
     pub(in crate::relay) parked: bool,
+    /// It asked to be joined to a peer's connection: what follows may be no frame, so nothing is judged until there is an
+    /// answer.
+    pub(in crate::relay) held: bool,
     /// It asked for something that the control task knows of.
     pub(in crate::relay) asked: bool,
     /// When it ends unless it has an allocation by then.
     pub(in crate::relay) until_ms: u64,
-    _place: Place,
+    place: Place,
     /// How its messages are framed, both ways.
     pub(in crate::relay) dialect: Dialect,
 }
@@ -144,9 +149,10 @@ impl Streams {
             dirty: false,
             listed: false,
             parked: false,
+            held: false,
             asked: false,
             until_ms: idle_until(tick),
-            _place: place,
+            place,
             dialect,
         };
         self.places[index as usize].1 = Some(Box::new(stream));
@@ -185,6 +191,27 @@ impl Streams {
         self.free.push(id.index);
         self.by_five_tuple.remove(&stream.from);
         Some(stream)
+    }
+
+    /// Takes the connection `id` out to be joined to a peer's: what is unread of it goes along, and what it is owed.
+    pub(in crate::relay) fn take_out(&mut self, id: StreamId) -> Option<Joining> {
+        let stream = *self.remove(id)?;
+        Some(Joining {
+            greeting: stream.outbox.rest().to_vec(),
+            channel: stream.channel,
+            from: stream.from,
+            unread: stream.inbox,
+            place: stream.place,
+        })
+    }
+
+    /// What follows on a connection that was held is frames after all: it is worked off as if it had found no room.
+    pub(in crate::relay) fn let_go(&mut self, id: StreamId) {
+        let Some(stream) = self.get_mut(id) else { return };
+        if std::mem::replace(&mut stream.held, false) {
+            stream.parked = true;
+            self.parked.push(id);
+        }
     }
 
     /// Puts a frame into the outbox of `id`. Answers whether there was room.
@@ -231,6 +258,7 @@ impl Streams {
                 stream.dirty = true;
                 stream.listed = false;
                 stream.parked = true;
+                stream.held = false;
             }
         }
         broken.map(|stream| stream.from)
@@ -269,7 +297,7 @@ impl Stream {
     /// What the kernel says.
     pub(in crate::relay) fn watch(&mut self, poll: &Poll, id: StreamId) -> io::Result<()> {
         let write = self.outbox.waiting() > 0 || self.channel.unsent() > 0;
-        let interest = Interest { read: !self.parked, write };
+        let interest = Interest { read: !self.parked && !self.held, write };
         if self.interest != interest {
             poll.change(&self.channel, Token::Stream(id), interest)?;
             self.interest = interest;

@@ -7,6 +7,7 @@ mod errors;
 mod flush;
 mod moves;
 mod obey;
+mod peers;
 mod restart;
 mod slot;
 mod streams;
@@ -88,10 +89,12 @@ pub(super) fn run(slot: &mut Slot) -> io::Result<()> {
         worker.obey();
         worker.hear_clients(&events);
         worker.serve_streams(&events);
+        worker.serve_peers(&events);
         worker.hear_errors(&events);
         worker.hear_peers(&events);
         worker.flush_streams();
         worker.tell_gone();
+        worker.tell_peers();
     }
     Ok(())
 }

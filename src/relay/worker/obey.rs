@@ -55,6 +55,8 @@ impl Worker<'_> {
             }
             ToWorker::Close { relay } => {
                 slot.sockets.close(relay);
+                slot.peers.close(relay);
+                slot.show_peers();
                 slot.stats.relay_sockets.set(slot.sockets.len() as u64);
                 let counters = slot.table.forget(relay);
                 self.report(Report::Closed { relay, counters });
@@ -79,6 +81,8 @@ impl Worker<'_> {
             ToWorker::Rebuild { .. } => {}
             ToWorker::Rebuilt => self.rebuilt(),
             ToWorker::Send { relay, peer, data } => self.send_to_peer(relay, peer, &data),
+            ToWorker::OpenPort { relay, bind } => self.open_port(relay, bind),
+            ToWorker::Peer(order) => self.order_peer(order),
         }
     }
 

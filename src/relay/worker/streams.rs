@@ -14,6 +14,7 @@ use crate::proto::types::IpHeader;
 use crate::proto::types::StreamId;
 use crate::proto::types::Tick;
 use crate::proto::types::limits;
+use crate::proto::wire::connection;
 use crate::proto::wire::ms_turn::framing::FRAME_HEADER_LEN;
 use crate::proto::wire::stream::Next;
 use crate::proto::wire::stream::fits_a_request;
@@ -103,7 +104,7 @@ impl Worker<'_> {
             if stream.listed {
                 continue;
             }
-            if !stream.parked {
+            if !stream.parked && !stream.held {
                 self.read_on(id);
             } else if events.is_error(index) {
                 self.end_stream(id, StreamEnd::Failed);
@@ -124,6 +125,9 @@ impl Worker<'_> {
         self.slot.streams.at_work = Some(id);
         let Some(stream) = self.slot.streams.get_mut(id) else { return };
         stream.parked = false;
+        if stream.held {
+            return;
+        }
         let len = stream.inbox.len().min(INBOUND);
         self.inbound[..len].copy_from_slice(&stream.inbox[..len]);
         if self.judge_stream(id, len) {
@@ -183,6 +187,7 @@ impl Worker<'_> {
         stream.inbox.clear();
         stream.inbox.extend_from_slice(&self.inbound[at..len]);
         stream.parked = parked;
+        let held = stream.held;
         if stream.watch(&slot.poll, id).is_err() {
             self.end_stream(id, StreamEnd::Failed);
             return false;
@@ -191,7 +196,7 @@ impl Worker<'_> {
             slot.stats.streams_parked.add(1);
             slot.streams.parked.push(id);
         }
-        !parked
+        !parked && !held
     }
 
     fn judge_frames(&mut self, tick: Tick, whose: Whose, len: usize) -> Judged {
@@ -213,6 +218,9 @@ impl Worker<'_> {
             }
             at += frame;
             frames += 1;
+            if self.slot.streams.get_mut(whose.id).is_some_and(|stream| stream.held) {
+                return Judged::UpTo(at);
+            }
             if frames % BATCH == 0 {
                 self.flush();
             }
@@ -284,6 +292,11 @@ impl Worker<'_> {
             Greeting::ToControl => {
                 hand_up(&mut slot.fresh, &slot.stats, from, frame);
                 slot.note_request(tick, id, true);
+                if connection::is_bind(frame)
+                    && let Some(stream) = slot.streams.get_mut(id)
+                {
+                    stream.held = true;
+                }
             }
             Greeting::Malformed => slot.stats.count_drop(DropReason::StrangerMalformed),
         }
@@ -297,6 +310,9 @@ impl Worker<'_> {
         };
         if slot.streams.answer(id, bytes) {
             slot.stats.replies.add(1);
+            if connection::is_bind_refused(bytes) {
+                slot.streams.let_go(id);
+            }
         } else {
             self.end_stream(id, StreamEnd::Overrun);
         }
@@ -323,10 +339,13 @@ impl Worker<'_> {
     pub(super) fn sweep_streams(&mut self) {
         let slot = &mut *self.slot;
         let tick = slot.tick();
-        if slot.streams.len() == 0 || tick.as_millis() < slot.streams.swept_ms + SWEEP_MS {
+        let nothing = slot.streams.len() == 0 && slot.peers.len() == 0;
+        if nothing || tick.as_millis() < slot.streams.swept_ms + SWEEP_MS {
             return;
         }
         slot.streams.swept_ms = tick.as_millis();
+        self.sweep_peers();
+        let slot = &mut *self.slot;
         let ids: Vec<_> = slot.streams.ids().collect();
         for id in ids {
             let slot = &mut *self.slot;

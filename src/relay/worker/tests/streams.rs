@@ -14,6 +14,7 @@ use crate::proto::types::ClientAddr;
 use crate::proto::types::Deadline;
 use crate::proto::types::Dialect;
 use crate::proto::types::FiveTuple;
+use crate::proto::types::RelayProtocol;
 use crate::proto::types::ServerAddr;
 use crate::proto::types::StreamId;
 use crate::proto::types::Transport;
@@ -63,6 +64,7 @@ fn insert(slot: &mut Slot, from: FiveTuple) {
         relayed,
         until: Deadline::NEVER,
         bandwidth: Bandwidth::default(),
+        protocol: RelayProtocol::Udp,
     })));
 }
 
