@@ -15,6 +15,7 @@ use swingbridge::proto::types::Dialect;
 use swingbridge::proto::types::FiveTuple;
 use swingbridge::proto::types::PeerAddr;
 use swingbridge::proto::types::RelayAddr;
+use swingbridge::proto::types::RelayProtocol;
 use swingbridge::proto::types::Transport;
 use swingbridge::proto::wire::Verdict;
 use swingbridge::relay::Report;
@@ -151,8 +152,9 @@ fn grant(plane: &mut Plane, worker: usize, five_tuple: FiveTuple, peer: SocketAd
         Report::Opened { relay: opened, bound } if opened == relay => bound,
         other => panic!("{other:?}"),
     };
-    let (until, bandwidth) = (Deadline::NEVER, Bandwidth::default());
-    let insert = NewAllocation { relay, five_tuple, dialect: Dialect::MsTurn, relayed, until, bandwidth };
+    let (until, bandwidth, protocol) = (Deadline::NEVER, Bandwidth::default(), RelayProtocol::Udp);
+    let insert =
+        NewAllocation { relay, five_tuple, dialect: Dialect::MsTurn, relayed, until, bandwidth, protocol };
     plane.push(worker, ToWorker::Table(TableChange::Insert(Box::new(insert))));
     plane.push(worker, ToWorker::Table(TableChange::Permit { relay, peer: peer.ip(), until }));
     Allocation { worker, relay, relayed: relayed.socket(), five_tuple }

@@ -54,6 +54,9 @@ pub(super) fn raw_to_peer<'a>(
 ) -> Result<FromClient<'a>, DropReason> {
     client.live(tick)?;
     let peer = client.first.destination().ok_or(DropReason::NoDestination)?;
+    if !client.first.takes_datagrams() {
+        return bytes_to_peer(table, tick, client, peer, datagram);
+    }
     let allocation = client.to(peer.family(), tick)?;
     allocation.admit(peer, tick)?;
     if !table.may_reach(peer) {
@@ -63,6 +66,41 @@ pub(super) fn raw_to_peer<'a>(
     allocation.charge(tick, datagram.len())?;
     allocation.count_to_peer(datagram.len());
     Ok(FromClient::ToPeer { relay: allocation.relay(), peer: table.way_to(peer), data: datagram, header })
+}
+
+/// Bytes for a connection. Whether there may be one was control's to say; they are counted when it takes them, and
+/// wait where it does not.
+fn bytes_to_peer<'a>(
+    table: &Table,
+    tick: Tick,
+    client: Client<'_>,
+    peer: PeerAddr,
+    data: &'a [u8],
+) -> Result<FromClient<'a>, DropReason> {
+    let allocation = client.of(peer.family()).ok_or(DropReason::PeerFamily)?.live(tick)?;
+    allocation.admit(peer, tick)?;
+    let peer = table.bound_form(peer);
+    Ok(FromClient::ToPeer { relay: allocation.relay(), peer, data, header: IpHeader::default() })
+}
+
+/// Frames bytes that came on a connection from `source` to the port of `relay`, and tells whose they are. They stand in
+/// `buffer` as in [`super::forward::from_peer`]. None is dropped for want of bandwidth: see [`Table::may_carry`].
+///
+/// # Errors
+/// Why they may not reach the client.
+pub fn from_connection(
+    table: &Table,
+    tick: Tick,
+    relay: RelayId,
+    source: PeerAddr,
+    buffer: &mut [u8],
+    payload: Range<usize>,
+) -> Result<(FiveTuple, Range<usize>), DropReason> {
+    let allocation = table.of_relay(relay).ok_or(DropReason::StaleRelay)?.live(tick)?;
+    let peer = table.external_form(source);
+    allocation.admit(peer, tick)?;
+    let framed = frame(allocation, table.fresh_transaction(), peer, buffer, payload);
+    Ok((allocation.five_tuple(), framed.ok_or(DropReason::TooLarge)?))
 }
 
 /// Judges the data of a Send request that control found good, `len` bytes from `relay` to `peer`; answers where it goes.
@@ -78,6 +116,9 @@ pub fn sent_to_peer(
 ) -> Result<PeerAddr, DropReason> {
     let allocation = table.of_relay(relay).ok_or(DropReason::StaleRelay)?.live(tick)?;
     allocation.admit(peer, tick)?;
+    if !allocation.takes_datagrams() {
+        return Ok(table.bound_form(peer));
+    }
     if !table.may_reach(peer) {
         return Err(DropReason::ForbiddenPeer);
     }

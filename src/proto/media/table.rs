@@ -236,6 +236,24 @@ impl Table {
         }
     }
 
+    /// `peer` as this machine reaches it, where it is a relayed address behind a NAT of its own.
+    pub(super) fn bound_form(&self, peer: PeerAddr) -> PeerAddr {
+        self.external.bound(peer).unwrap_or(peer)
+    }
+
+    /// `source` as peers are named, where it is a relayed address behind a NAT of its own.
+    pub(super) fn external_form(&self, source: PeerAddr) -> PeerAddr {
+        self.external.external(source).unwrap_or(source)
+    }
+
+    /// The client whose port `relay` is, if what comes on its connections is framed for it ([MS-TURN]).
+    #[must_use]
+    pub fn framed_for(&self, relay: RelayId) -> Option<FiveTuple> {
+        let of =
+            self.of_relay(relay).filter(|of| of.dialect() == Dialect::MsTurn && !of.takes_datagrams())?;
+        Some(of.five_tuple())
+    }
+
     /// Whether a peer that connected from `source` to the port of `relay` may be told to its client: its address, or the
     /// external form of it, is permitted. Control, which knows what lives there, has the last word.
     #[must_use]

@@ -71,6 +71,13 @@ pub(super) enum Standing {
     Pending,
     /// It is joined to this connection of the client.
     Joined(FiveTuple),
+    /// On its way for a client of [MS-TURN], which asked for no answer.
+    Dialling {
+        /// The peer, as this machine reaches it.
+        to: PeerAddr,
+    },
+    /// There, for a client of [MS-TURN]: what comes on it is framed for the client, and nobody binds it.
+    Talking,
 }
 
 /// All of them, by name.
@@ -136,7 +143,10 @@ impl<E: Entropy> Server<E> {
         }
         let all = allocation.connections.len() >= self.config.connections_per_allocation;
         let is_connecting = |id: &&ConnectionId| {
-            self.connections.get(**id).is_some_and(|one| matches!(one.standing, Standing::Connecting { .. }))
+            let one = self.connections.get(**id);
+            one.is_some_and(|one| {
+                matches!(one.standing, Standing::Connecting { .. } | Standing::Dialling { .. })
+            })
         };
         let connecting = || allocation.connections.iter().filter(is_connecting).count();
         let waiting = asked.is_some() && connecting() >= self.config.connects_per_allocation;
@@ -180,6 +190,9 @@ impl<E: Entropy> Server<E> {
         arrival: PeerId,
     ) -> bool {
         let peer = name_of(&self.config.relays, &self.live_tcp, source);
+        if self.allocations.get_mut(relay).is_some_and(|one| one.legacy.is_some()) {
+            return self.legacy_peer_arrived(now, worker, relay, peer, arrival);
+        }
         let Some(allocation) = self.allocations.get_mut(relay).filter(|one| one.worker == worker) else {
             return false;
         };
@@ -208,6 +221,11 @@ impl<E: Entropy> Server<E> {
 
     fn peer_connected(&mut self, now: Now, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(id) else { return };
+        if matches!(connection.standing, Standing::Dialling { .. }) {
+            connection.standing = Standing::Talking;
+            let (relay, peer) = (connection.relay, connection.peer);
+            return self.peer_event(relay, peer, PeerMoment::Connected);
+        }
         if !matches!(connection.standing, Standing::Connecting { .. }) {
             return;
         }
@@ -229,7 +247,8 @@ impl<E: Entropy> Server<E> {
                 self.reject(now, &asker, ErrorCode::ConnectionTimeoutOrFailure.into());
                 PeerMoment::Failed
             }
-            Standing::Pending | Standing::Joined(_) => PeerMoment::Ended,
+            Standing::Dialling { .. } => PeerMoment::Failed,
+            Standing::Pending | Standing::Joined(_) | Standing::Talking => PeerMoment::Ended,
         };
         self.peer_event(gone.relay, gone.peer, moment);
     }
@@ -237,7 +256,8 @@ impl<E: Entropy> Server<E> {
     /// The peer took too long to connect, or the client to ask for it.
     pub(super) fn connection_due(&mut self, now: Now, id: ConnectionId) {
         let is_late = |one: &&Connection| {
-            one.deadline.is_due(now.tick()) && !matches!(one.standing, Standing::Joined(_))
+            let stays = matches!(one.standing, Standing::Joined(_) | Standing::Talking);
+            one.deadline.is_due(now.tick()) && !stays
         };
         if self.connections.get(id).filter(is_late).is_none() {
             return;
@@ -250,7 +270,8 @@ impl<E: Entropy> Server<E> {
                 self.reject(now, &asker, ErrorCode::ConnectionTimeoutOrFailure.into());
                 PeerMoment::Failed
             }
-            Standing::Pending | Standing::Joined(_) => PeerMoment::Unclaimed,
+            Standing::Dialling { .. } => PeerMoment::Failed,
+            Standing::Pending | Standing::Joined(_) | Standing::Talking => PeerMoment::Unclaimed,
         };
         self.peer_event(gone.relay, gone.peer, moment);
     }
@@ -300,7 +321,7 @@ impl<E: Entropy> Server<E> {
         denied.len()
     }
 
-    fn add_connection(
+    pub(super) fn add_connection(
         &mut self,
         relay: RelayId,
         peer: PeerAddr,
@@ -324,7 +345,7 @@ impl<E: Entropy> Server<E> {
         Some((worker, id))
     }
 
-    fn remove_connection(&mut self, id: ConnectionId) -> Option<Connection> {
+    pub(super) fn remove_connection(&mut self, id: ConnectionId) -> Option<Connection> {
         let gone = self.connections.0.remove(&id)?;
         if let Some(allocation) = self.allocations.get_mut(gone.relay) {
             allocation.connections.retain(|each| *each != id);
@@ -332,7 +353,7 @@ impl<E: Entropy> Server<E> {
         Some(gone)
     }
 
-    fn peer_event(&mut self, relay: RelayId, peer: PeerAddr, moment: PeerMoment) {
+    pub(super) fn peer_event(&mut self, relay: RelayId, peer: PeerAddr, moment: PeerMoment) {
         let Some(allocation) = self.allocations.get_mut(relay) else { return };
         let (relay, user) = (allocation.relay, allocation.owner.quota.clone());
         self.event(Event::PeerConnection { relay, user, peer, moment });
@@ -348,13 +369,14 @@ pub(super) fn orders_again<'a>(
     let mine = of.connections.iter().filter_map(|id| Some((*id, all.get(*id)?)));
     mine.filter(move |(_, one)| one.relay == relay).map(move |(connection, one)| match &one.standing {
         Standing::Connecting { to, .. } => PeerOrder::Connect { connection, relay, to: *to },
-        Standing::Pending => PeerOrder::Keep { connection },
+        Standing::Dialling { to } => PeerOrder::Connect { connection, relay, to: *to },
+        Standing::Pending | Standing::Talking => PeerOrder::Keep { connection },
         Standing::Joined(client) => PeerOrder::Join { connection, client: *client },
     })
 }
 
 /// Where `peer` is reached: the relayed address of a live allocation of this server as it is bound.
-fn way_to(relays: &[RelayAddress], live: &LiveRelays, peer: PeerAddr) -> PeerAddr {
+pub(super) fn way_to(relays: &[RelayAddress], live: &LiveRelays, peer: PeerAddr) -> PeerAddr {
     let own =
         relays.iter().find(|relay| relay.external == peer.ip()).filter(|_| live.0.contains(&peer.socket()));
     own.map_or(peer, |relay| PeerAddr::new((relay.bind, peer.port()).into()))

@@ -5,6 +5,7 @@ mod bandwidth;
 mod channel;
 mod config;
 mod connections;
+mod dialling;
 mod drain;
 mod event;
 mod gone;

@@ -226,6 +226,13 @@ impl Streams {
         true
     }
 
+    /// Whether the connection of `to` has room for media of `len` bytes.
+    pub(in crate::relay) fn has_room(&self, to: &FiveTuple, len: usize) -> bool {
+        let index = self.by_five_tuple.get(to).map(|index| *index as usize);
+        let stream = index.and_then(|index| self.places.get(index)?.1.as_deref());
+        stream.is_some_and(|stream| stream.outbox.has_room(len, stream.channel.unsent()))
+    }
+
     /// Puts an answer into the outbox of `id`, framed as that connection has it. Answers whether there was room.
     pub(in crate::relay) fn answer(&mut self, id: StreamId, message: &[u8]) -> bool {
         match self.get_mut(id).map(|stream| stream.dialect) {

@@ -12,6 +12,7 @@ mod pair;
 mod peers;
 mod pipe;
 mod port;
+mod talks;
 
 #[cfg(doc)]
 use crate::proto::types::PeerId;
@@ -20,3 +21,4 @@ pub(in crate::relay) use pair::Joining;
 pub(in crate::relay) use peers::PeerConnections;
 pub(in crate::relay) use peers::Progress;
 pub(in crate::relay) use pipe::Next;
+pub(in crate::relay) use talks::Talks;

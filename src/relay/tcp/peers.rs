@@ -10,6 +10,7 @@ use crate::net::Interest;
 use crate::net::Poll;
 use crate::net::Token;
 use crate::net::peer::connected;
+use crate::net::peer::reset_at_end;
 use crate::proto::types::ConnectionId;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::PeerAddr;
@@ -117,6 +118,11 @@ impl PeerConnections {
     /// Those of them that are joined to a client's.
     pub(in crate::relay) fn joined(&self) -> usize {
         self.joined
+    }
+
+    /// Whether the port of `relay` is open here.
+    pub(in crate::relay) fn has_port(&self, relay: RelayId) -> bool {
+        self.ports.find(relay).is_some()
     }
 
     /// Opens the port of `relay` on `bind`, and watches it ([`Token::Port`]).
@@ -245,7 +251,6 @@ impl PeerConnections {
 
     /// A connection that is there and joined to nobody, to be read and written by whoever knows what it speaks. It is
     /// watched by [`Poll::change`] with [`Token::Peer`].
-    #[cfg_attr(not(test), expect(dead_code, reason = "the door for a dialect that joins no connections"))]
     pub(in crate::relay) fn channel(&mut self, id: PeerId) -> Option<&mut Channel> {
         match &mut self.get_mut(id)?.state {
             State::Waiting(channel) => Some(channel),
@@ -380,7 +385,13 @@ impl PeerConnections {
                 }
                 Some(pair.from)
             }
-            State::Connecting(_) | State::Waiting(_) => None,
+            State::Waiting(channel) => {
+                if broken {
+                    reset_at_end(channel);
+                }
+                None
+            }
+            State::Connecting(_) => None,
         };
         Some(Ended { relay: connection.relay, name: connection.name, client })
     }

@@ -11,6 +11,7 @@ mod peers;
 mod restart;
 mod slot;
 mod streams;
+mod talks;
 
 use std::io;
 use std::panic;

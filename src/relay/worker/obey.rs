@@ -56,6 +56,7 @@ impl Worker<'_> {
             ToWorker::Close { relay } => {
                 slot.sockets.close(relay);
                 slot.peers.close(relay);
+                slot.talks.close(relay);
                 slot.show_peers();
                 slot.stats.relay_sockets.set(slot.sockets.len() as u64);
                 let counters = slot.table.forget(relay);
@@ -98,6 +99,12 @@ impl Worker<'_> {
             Ok(to) => to.socket(),
             Err(reason) => return slot.stats.count_drop(reason),
         };
+        if slot.peers.has_port(relay) {
+            if slot.say_to_peer(relay, PeerAddr::new(to), data) != Some(true) {
+                slot.stats.count_drop(DropReason::SendFailed);
+            }
+            return;
+        }
         let Some(socket) = slot.sockets.find(relay) else {
             return slot.stats.count_drop(DropReason::StaleRelay);
         };

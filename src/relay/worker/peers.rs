@@ -52,13 +52,16 @@ impl Worker<'_> {
         match order {
             PeerOrder::Connect { connection, relay, to } => self.connect_peer(connection, relay, to),
             PeerOrder::Admit { arrival, connection } => {
-                if !self.slot.peers.name(arrival, connection) {
+                if self.slot.peers.name(arrival, connection) {
+                    self.slot.begin_talk(arrival);
+                } else {
                     self.slot.report_peer(PeerReport::Ended { connection });
                 }
             }
             PeerOrder::Refuse { arrival } => {
                 self.slot.stats.peer_refused.add(1);
-                self.slot.peers.end(arrival, false);
+                // Reset, so that nothing lingers in the way of a connection between the same two ports.
+                self.slot.peers.end(arrival, true);
             }
             PeerOrder::Keep { connection } => {
                 let named = self.slot.peers.named(connection);
@@ -69,6 +72,7 @@ impl Worker<'_> {
             PeerOrder::Join { connection, client } => self.join_peer(connection, client),
             PeerOrder::Close { connection } => {
                 if let Some(id) = self.slot.peers.named(connection) {
+                    self.slot.end_talk(id);
                     self.slot.peers.end(id, false);
                 }
             }
@@ -86,8 +90,9 @@ impl Worker<'_> {
             }
             return;
         }
-        if slot.peers.connect(&slot.poll, relay, to, Some(connection)).is_err() {
-            slot.report_peer(PeerReport::Ended { connection });
+        match slot.peers.connect(&slot.poll, relay, to, Some(connection)) {
+            Ok(id) => slot.begin_talk(id),
+            Err(_) => slot.report_peer(PeerReport::Ended { connection }),
         }
     }
 
@@ -135,6 +140,7 @@ impl Worker<'_> {
             }
         }
         self.slot.peers.at_work = None;
+        self.serve_talks();
     }
 
     fn accept_peers(&mut self, relay: RelayId) {
@@ -155,7 +161,7 @@ impl Worker<'_> {
             let has_room = slot.peer_reports.len() < limits::STREAM_REPORTS_MAX;
             if !has_room || !slot.table.admits_connection(tick, relay, peer) {
                 slot.stats.peer_refused.add(1);
-                slot.peers.end(id, false);
+                slot.peers.end(id, true);
                 continue;
             }
             slot.report_peer(PeerReport::Arrived { relay, peer, arrival: id });
@@ -173,10 +179,11 @@ impl Worker<'_> {
                 if let Some(connection) = slot.peers.name_of(id) {
                     slot.report_peer(PeerReport::Connected { connection });
                 }
+                self.talk(id);
             }
             Progress::Failed => self.end_peer(id, false),
             Progress::Going if is_error => self.end_peer(id, false),
-            Progress::Going => {}
+            Progress::Going => self.talk(id),
         }
     }
 
@@ -206,8 +213,9 @@ impl Worker<'_> {
     }
 
     /// Ends a connection by itself, of which the control task hears.
-    fn end_peer(&mut self, id: PeerId, broken: bool) {
+    pub(super) fn end_peer(&mut self, id: PeerId, broken: bool) {
         let slot = &mut *self.slot;
+        slot.end_talk(id);
         if let Some(connection) = slot.peers.end(id, broken).and_then(|ended| ended.name) {
             slot.report_peer(PeerReport::Ended { connection });
         }

@@ -49,6 +49,8 @@ impl Slot {
         if let Some(name) = self.peers.restart().and_then(|ended| ended.name) {
             self.peer_reports.push_back(PeerReport::Ended { connection: name });
         }
+        let peers = &self.peers;
+        self.talks.restart(|id| peers.of(id).is_some());
         self.show_peers();
         if let Some(from) = self.streams.restart() {
             self.streams.gone.push_back(from);
@@ -146,6 +148,8 @@ impl Worker<'_> {
         slot.sockets.sweep(|relay| table.counters(relay).is_some());
         slot.stats.relay_sockets.set(slot.sockets.len() as u64);
         slot.peers.sweep();
+        let peers = &slot.peers;
+        slot.talks.restart(|id| peers.of(id).is_some());
         slot.show_peers();
         slot.panics_in_a_row = 0;
         slot.standing = Standing::Whole;

@@ -34,6 +34,7 @@ use crate::relay::streams::Streams;
 use crate::relay::streams::Weight;
 use crate::relay::streams::idle_until;
 use crate::relay::tcp::PeerConnections;
+use crate::relay::tcp::Talks;
 use crate::ring::Receiver;
 use crate::ring::Sender;
 use crate::ring::Wake;
@@ -72,6 +73,7 @@ pub(in crate::relay) struct Slot {
     /// An active destination of [MS-TURN] that counts from the next command on, which is the answer that tells of it: so
     /// no bare packet reaches the client before it knows.
     pub(super) held: Option<TableChange>,
+    pub(super) talks: Talks,
     pub(super) peers: PeerConnections,
     /// What the control task must hear of peers' connections.
     pub(super) peer_reports: VecDeque<PeerReport>,
@@ -165,6 +167,7 @@ impl Slot {
             panics_in_a_row: 0,
             carried: Vec::new(),
             held: None,
+            talks: Talks::new(hash_seeds),
             peers: PeerConnections::new(hash_seeds),
             peer_reports: VecDeque::new(),
         })
@@ -185,13 +188,17 @@ impl Slot {
     /// How long to wait at most, for the sake of connections.
     pub(super) fn streams_pause(&self) -> Option<Duration> {
         let (streams, peers) = (&self.streams, &self.peers);
-        if !self.arriving.is_empty() || !streams.again.is_empty() || peers.has_again() {
+        if !self.arriving.is_empty()
+            || !streams.again.is_empty()
+            || peers.has_again()
+            || self.talks.has_again()
+        {
             return Some(Duration::ZERO);
         }
         if !streams.parked.is_empty() || !streams.gone.is_empty() || !self.peer_reports.is_empty() {
             return Some(STREAMS_RETRY);
         }
-        if peers.has_held_back() {
+        if peers.has_held_back() || self.talks.has_held_back() {
             return Some(limits::PIPE_PAUSE);
         }
         (streams.len() > 0 || peers.len() > 0).then_some(SWEEP)

@@ -246,6 +246,9 @@ impl Worker<'_> {
             FromClient::ToPeer { relay, peer, data, header } => {
                 let start = at + (data.as_ptr().addr() - frame.as_ptr().addr()).min(len);
                 let range = start..start + data.len().min(at + len - start);
+                if dialect == Dialect::MsTurn && slot.peers.has_port(relay) {
+                    return self.send_on_connection(relay, peer, range);
+                }
                 self.egress.push(Departure {
                     way: Way::Relay(relay),
                     bytes: Bytes::Inbound { range },

@@ -33,7 +33,7 @@ use super::token;
 /// Protocol number of UDP.
 pub(super) const UDP: u8 = 17;
 /// Protocol number of TCP.
-const TCP: u8 = 6;
+pub(super) const TCP: u8 = 6;
 
 /// Where the relay sockets shall be, and what else the answer carries.
 struct Places {
