@@ -10,6 +10,7 @@ import socket
 import struct
 import subprocess
 import tempfile
+import threading
 import time
 
 import harness
@@ -120,7 +121,14 @@ def new_over(server, transport):
     return streams.Stream(server, tls=streams.trusting(f"{server.folder}/server.pem") if transport == "tls" else None)
 
 
-def on_streams(server):
+class DatagramsOnly(harness.Server):
+    """A server that relays no connections: whoever comes by one gets a relayed port of UDP, and reaches browsers."""
+
+    def config(self):
+        return super().config().replace("[limits]\n", "[limits]\nconnections_per_allocation = 0\n")
+
+
+def with_others(server):
     for transport, other in (("tcp", "udp"), ("tcp", "tls"), ("pseudo-TLS", "tls"), ("tls", "tcp")):
         with over(server, transport) as old, new_over(server, other) as new:
             old.allocate()
@@ -134,18 +142,79 @@ def on_streams(server):
                 old.send_bare(refreshed)
                 check(new.receive() == (0x4000, refreshed), "the call goes on")
         proved(f"a client over {transport} and one of RFC 8656 over {other}: 1,000 datagrams and every foreign packet")
-    with over(server, "pseudo-TLS") as one, over(server, "tcp") as other:
+    among_themselves(server, [b""])
+
+
+def among_themselves(server, more=()):
+    """Two clients of the old dialect, whose relayed ports are each other's peers."""
+    with over(server, "pseudo-TLS") as one, over(server, "tls") as other:
         one.allocate()
         other.allocate()
+        # The first one knocks in vain, for the other has not sent to it; then the other one's attempt is let in.
         one.set_destination(other.relayed)
         other.set_destination(one.relayed)
         # What looks like a message of the dialect is data too where the frame says so.
-        for packet in [*FOREIGN.values(), msturn.encode(msturn.ALLOCATE, []), msturn.frame(2, b"no frame"), b""]:
+        foreign = [*FOREIGN.values(), msturn.encode(msturn.ALLOCATE, []), msturn.frame(2, b"no frame"), *more]
+        for packet in foreign:
             one.send_bare(packet)
             check(other.receive() == (None, packet), "one way")
             other.send_bare(packet)
             check(one.receive() == (None, packet), "and back")
     proved("two of the old dialect: bare packets of every kind, its own messages among them, pass unchanged both ways")
+
+
+def heard(client, count):
+    """So many bytes from the active destination."""
+    got = b""
+    while len(got) < count:
+        peer, data = client.receive(10)
+        check(peer is None, "bare")
+        got += data
+    return got
+
+
+def by_connections(server):
+    """Relayed ports of TCP: peers dialled and let in, forbidden ones never, and a stream of bytes both ways."""
+    with over(server, "tcp") as client, socket.create_server(("127.0.0.1", 0)) as listener:
+        client.allocate()
+        listener.settimeout(10)
+        peer = listener.getsockname()
+        client.send(peer, b"a check")
+        far, source = listener.accept()
+        check(source == client.relayed, "a Send opens a connection from the relayed port")
+        check(far.recv(100) == b"a check", "and its data is the first that comes on it")
+        far.sendall(b"answer")
+        check(client.receive() == (peer, b"answer"), "what comes back has the peer's name on it")
+        client.set_destination(peer)
+        blob = secrets.token_bytes(200_000)
+        sender = threading.Thread(target=far.sendall, args=(blob,))
+        sender.start()
+        check(heard(client, len(blob)) == blob, "200,000 bytes to the client, none lost")
+        sender.join()
+        receiver = []
+        reading = threading.Thread(target=lambda: receiver.append(far.recv(len(blob), socket.MSG_WAITALL)))
+        reading.start()
+        for at in range(0, len(blob), 1_000):
+            client.send_bare(blob[at : at + 1_000])
+        reading.join()
+        check(receiver == [blob], "200,000 bytes to the peer, none lost")
+        with socket.create_connection(client.relayed) as caller:
+            caller.sendall(b"from another port")
+            check(client.receive(10) == (caller.getsockname(), b"from another port"), "a permitted peer may connect")
+        far.close()
+        for forbidden in (("127.0.0.1", server.port), ("10.0.0.1", 9), ("0.0.0.0", 9), ("169.254.169.254", 80)):
+            check(refusal(client.set_destination, forbidden) == 403, f"{forbidden} is nobody's peer")
+            client.send(forbidden, b"x")
+        client.allocate()
+    proved("a port of TCP dials, listens, carries 200,000 bytes each way, and reaches no forbidden peer")
+    with over(server, "tcp") as client:
+        client.allocate()
+        try:
+            with socket.create_connection(client.relayed) as caller:
+                check(caller.recv(10) == b"never", "unreachable")
+        except ConnectionResetError:
+            pass
+    proved("whom the client has not sent to is reset")
 
 
 def spoken(server, pieces):
@@ -216,9 +285,13 @@ def raw_streams(server):
 
 
 def test():
-    with harness.Server(allow=[], streams=True) as server:
+    with DatagramsOnly(allow=[], streams=True) as server:
         raw_streams(server)
-        on_streams(server)
+        with_others(server)
+    with harness.Server(allow=[], streams=True) as server:
+        among_themselves(server)
+    with harness.Server(allow=["127.0.0.1/32"], streams=True) as server:
+        by_connections(server)
     tokens()
 
 

@@ -3,6 +3,8 @@
 use std::io::Read;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::net::TcpListener;
+use std::net::TcpStream;
 
 use swingbridge::listen::stats::Layer;
 use swingbridge::listen::stats::TurnedAway;
@@ -10,13 +12,17 @@ use swingbridge::proto::media::Bandwidth;
 use swingbridge::proto::media::DropReason;
 use swingbridge::proto::media::NewAllocation;
 use swingbridge::proto::media::TableChange;
+use swingbridge::proto::types::ConnectionId;
 use swingbridge::proto::types::Deadline;
 use swingbridge::proto::types::Dialect;
 use swingbridge::proto::types::FiveTuple;
 use swingbridge::proto::types::PeerAddr;
+use swingbridge::proto::types::PeerOrder;
+use swingbridge::proto::types::PeerReport;
 use swingbridge::proto::types::RelayAddr;
 use swingbridge::proto::types::RelayProtocol;
 use swingbridge::proto::types::Transport;
+use swingbridge::proto::types::WorkerId;
 use swingbridge::proto::wire::Verdict;
 use swingbridge::relay::Report;
 use swingbridge::relay::ToWorker;
@@ -369,4 +375,162 @@ fn where_the_old_dialect_is_not_served_its_first_words_are_not() {
         assert!(old.ends_silently());
     }
     doors.turned_away(TurnedAway::NotServed, 2);
+}
+
+/// An allocation whose relayed port is of TCP, which permits 127.0.0.1.
+fn open_port(plane: &mut Plane, old: &mut Old<TcpStream>) -> Allocation {
+    let nonce = old.nonce(7);
+    old.send(&framed(CONTROL, &signed_allocate(&nonce, [8; 16])));
+    let (worker, up) = plane.fresh();
+    let relay = plane.next_relay();
+    let bind = RelayAddr::new("127.0.0.1:0".parse().expect("a literal"));
+    plane.push(worker, ToWorker::OpenPort { relay, bind });
+    let Report::Opened { bound: relayed, .. } = plane.report(worker) else { panic!("a port") };
+    let (until, five_tuple) = (Deadline::NEVER, up.from);
+    let insert = NewAllocation {
+        relay,
+        five_tuple,
+        dialect: Dialect::MsTurn,
+        relayed,
+        until,
+        bandwidth: Bandwidth::default(),
+        protocol: RelayProtocol::Tcp,
+    };
+    let peer = "127.0.0.1".parse().expect("a literal");
+    plane.push(worker, ToWorker::Table(TableChange::Insert(Box::new(insert))));
+    plane.push(worker, ToWorker::Table(TableChange::Permit { relay, peer, until }));
+    Allocation { worker, relay, relayed: relayed.socket(), five_tuple }
+}
+
+fn order(plane: &mut Plane, of: &Allocation, order: PeerOrder) {
+    plane.push(of.worker, ToWorker::Peer(order));
+}
+
+fn peer_report(plane: &mut Plane, of: &Allocation) -> PeerReport {
+    match plane.report(of.worker) {
+        Report::Peer(report) => report,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn connection(number: u32) -> ConnectionId {
+    ConnectionId::new(number, WorkerId(0))
+}
+
+/// A connection of the relayed port with a peer, both ends.
+fn dialled(plane: &mut Plane, of: &Allocation, number: u32) -> (TcpStream, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback is free");
+    let address = listener.local_addr().expect("bound");
+    let (connection, to) = (connection(number), PeerAddr::new(address));
+    order(plane, of, PeerOrder::Connect { connection, relay: of.relay, to });
+    // Behind the order, before the connection: it waits.
+    let early: Box<[u8]> = (*b"early").into();
+    plane.push(of.worker, ToWorker::Send { relay: of.relay, peer: to, data: early });
+    let (mut far, from) = listener.accept().expect("it comes");
+    assert_eq!(from, of.relayed, "from the relayed port");
+    assert_eq!(peer_report(plane, of), PeerReport::Connected { connection });
+    far.set_read_timeout(Some(crate::plane::PATIENCE)).expect("a timeout");
+    let mut heard = [0; 5];
+    far.read_exact(&mut heard).expect("what waited");
+    assert_eq!(&heard, b"early");
+    (far, address)
+}
+
+fn set_destination(plane: &mut Plane, old: &mut Old<TcpStream>, of: &Allocation, to: SocketAddr) {
+    let destination = TableChange::Destination { relay: of.relay, peer: PeerAddr::new(to) };
+    plane.push(of.worker, ToWorker::Table(destination));
+    answer_destination(plane, old, of);
+}
+
+// proves ms_turn:6.3-3
+#[test]
+fn a_connection_that_was_dialled_carries_both_ways_with_frames_towards_the_client() {
+    let (mut plane, doors) = start();
+    let mut old = Old { wire: doors.connect() };
+    let allocation = open_port(&mut plane, &mut old);
+    let (mut one, one_address) = dialled(&mut plane, &allocation, 1);
+    let (mut other, other_address) = dialled(&mut plane, &allocation, 2);
+    for (far, address) in [(&mut one, one_address), (&mut other, other_address)] {
+        far.write_all(b"who is there?").expect("sent");
+        let (kind, indication) = old.receive();
+        let remote = [&[0, 1][..], &address.port().to_be_bytes(), &[127, 0, 0, 1]].concat();
+        assert_eq!((kind, attribute(&indication, 0x0012)), (CONTROL, Some(&remote[..])));
+        assert_eq!(attribute(&indication, 0x0013), Some(&b"who is there?"[..]));
+    }
+    set_destination(&mut plane, &mut old, &allocation, one_address);
+    old.send(&[framed(DATA, b"bare "), framed(DATA, b""), framed(DATA, b"bytes")].concat());
+    let mut heard = [0; 10];
+    one.read_exact(&mut heard).expect("it arrives");
+    assert_eq!(&heard, b"bare bytes");
+    one.write_all(b"back").expect("sent");
+    assert_eq!(old.receive(), (DATA, b"back".to_vec()));
+    other.write_all(b"with its name").expect("sent");
+    assert_eq!(old.receive().0, CONTROL);
+    drop(one);
+    assert_eq!(peer_report(&mut plane, &allocation), PeerReport::Ended { connection: connection(1) });
+    old.send(&framed(DATA, b"to nobody"));
+    plane.drops(allocation.worker, DropReason::SendFailed, 1);
+}
+
+#[test]
+fn whoever_reads_slowly_holds_the_other_up_and_no_byte_is_lost() {
+    let (mut plane, doors) = start();
+    let mut old = Old { wire: doors.connect() };
+    let allocation = open_port(&mut plane, &mut old);
+    let (mut far, address) = dialled(&mut plane, &allocation, 1);
+    set_destination(&mut plane, &mut old, &allocation, address);
+    let all: Vec<u8> = (0..2_000_000_u32).map(|at| (at * 31 >> 3) as u8).collect();
+    let frames: Vec<u8> = all.chunks(1_999).flat_map(|chunk| framed(DATA, chunk)).collect();
+    let mut writing = old.wire.try_clone().expect("a handle");
+    let mut far_writing = far.try_clone().expect("a handle");
+    let sent = all.clone();
+    let writers = [
+        std::thread::spawn(move || writing.write_all(&frames).expect("sent")),
+        std::thread::spawn(move || far_writing.write_all(&sent).expect("sent")),
+    ];
+    // Nobody reads for a while: everything fills up.
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let mut heard = vec![0; all.len()];
+    far.read_exact(&mut heard).expect("all of it");
+    assert!(heard == all, "what the client sent");
+    let mut back = Vec::new();
+    while back.len() < all.len() {
+        let (kind, data) = old.receive();
+        assert_eq!(kind, DATA);
+        back.extend(data);
+    }
+    assert!(back == all, "what the peer sent");
+    writers.into_iter().for_each(|writer| writer.join().expect("done"));
+}
+
+// proves ms_turn:6.7-2
+#[test]
+fn a_port_listens_too_and_what_is_not_let_in_is_reset() {
+    let (mut plane, doors) = start();
+    let mut old = Old { wire: doors.connect() };
+    let allocation = open_port(&mut plane, &mut old);
+    let mut far = TcpStream::connect(allocation.relayed).expect("it listens");
+    let PeerReport::Arrived { arrival, peer, relay } = peer_report(&mut plane, &allocation) else {
+        panic!("an arrival")
+    };
+    assert_eq!((peer.socket(), relay), (far.local_addr().expect("bound"), allocation.relay));
+    far.write_all(b"early").expect("sent");
+    order(&mut plane, &allocation, PeerOrder::Admit { arrival, connection: connection(1) });
+    let (kind, indication) = old.receive();
+    assert_eq!((kind, attribute(&indication, 0x0013)), (CONTROL, Some(&b"early"[..])));
+    let data: Box<[u8]> = (*b"back").into();
+    plane.push(allocation.worker, ToWorker::Send { relay, peer, data });
+    far.set_read_timeout(Some(crate::plane::PATIENCE)).expect("a timeout");
+    let mut heard = [0; 4];
+    far.read_exact(&mut heard).expect("it arrives");
+    assert_eq!(&heard, b"back");
+    let mut refused = TcpStream::connect(allocation.relayed).expect("it listens");
+    let PeerReport::Arrived { arrival, .. } = peer_report(&mut plane, &allocation) else {
+        panic!("an arrival")
+    };
+    order(&mut plane, &allocation, PeerOrder::Refuse { arrival });
+    let error = refused.read(&mut heard).expect_err("no end but a reset");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    order(&mut plane, &allocation, PeerOrder::Close { connection: connection(1) });
+    assert_eq!(far.read(&mut heard).expect("an end"), 0);
 }

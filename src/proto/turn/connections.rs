@@ -97,6 +97,12 @@ impl Connections {
         self.0.get_mut(&id)
     }
 
+    /// The names of all.
+    #[cfg(test)]
+    pub(super) fn all(&self) -> impl Iterator<Item = ConnectionId> {
+        self.0.keys().copied()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

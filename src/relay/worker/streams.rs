@@ -247,17 +247,20 @@ impl Worker<'_> {
                 let start = at + (data.as_ptr().addr() - frame.as_ptr().addr()).min(len);
                 let range = start..start + data.len().min(at + len - start);
                 if dialect == Dialect::MsTurn && slot.peers.has_port(relay) {
-                    return self.send_on_connection(relay, peer, range);
+                    if !self.send_on_connection(relay, peer, range) {
+                        return false;
+                    }
+                } else {
+                    self.egress.push(Departure {
+                        way: Way::Relay(relay),
+                        bytes: Bytes::Inbound { range },
+                        to: peer.socket(),
+                        source: None,
+                        kind: Kind::ToPeer,
+                        data_len: data.len(),
+                        header,
+                    });
                 }
-                self.egress.push(Departure {
-                    way: Way::Relay(relay),
-                    bytes: Bytes::Inbound { range },
-                    to: peer.socket(),
-                    source: None,
-                    kind: Kind::ToPeer,
-                    data_len: data.len(),
-                    header,
-                });
             }
             FromClient::LiveRequest => {
                 if slot.live.free_slots() == 0 && !slot.live.is_abandoned() {

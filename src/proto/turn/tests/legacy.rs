@@ -11,6 +11,7 @@ use crate::proto::wire::ms_turn::framing::kind;
 
 use super::*;
 
+mod dialling;
 mod edges;
 
 /// A legacy client: what a message carries is what the test says, and the key signs it.
