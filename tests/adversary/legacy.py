@@ -4,6 +4,7 @@ A replay is judged by what its effect would be: a datagram at a peer, an active 
 on the same five-tuple is carried out after it, so a peer that hears of that and of nothing before it heard no replay.
 """
 
+import contextlib
 import socket
 
 import suite  # first: it knows where the harness is
@@ -14,6 +15,8 @@ from harness import proved
 from target import Target
 
 CAPTURED, REPLAYS, WINDOW = 100, 10_000, 128
+# Relayed ports of UDP for those too who come by a connection: then each Send is one datagram, and can be counted.
+DATAGRAMS_ONLY = ["connections_per_allocation = 0"]
 
 
 class Peer:
@@ -46,7 +49,7 @@ def clients(target):
 
 
 def attack_ten_thousand_replays():
-    with Target(streams=True) as target:
+    with Target(streams=True, lines=DATAGRAMS_ONLY) as target:
         for name, client in clients(target):
             with client:
                 peer, first, second = Peer(), Peer(), Peer()
@@ -77,7 +80,7 @@ def attack_ten_thousand_replays():
 
 
 def attack_overtaken_messages():
-    with Target(streams=True) as target:
+    with Target(streams=True, lines=DATAGRAMS_ONLY) as target:
         for name, client in clients(target):
             with client:
                 peer = Peer()
@@ -94,7 +97,7 @@ def attack_overtaken_messages():
 
 
 def attack_shuffled_messages():
-    with Target(streams=True) as target:
+    with Target(streams=True, lines=DATAGRAMS_ONLY) as target:
         dice = suite.dice("shuffled")
         for name, client in clients(target):
             with client:
@@ -114,7 +117,7 @@ def attack_shuffled_messages():
 
 
 def attack_forged_numbers():
-    with Target(streams=True) as target:
+    with Target(streams=True, lines=DATAGRAMS_ONLY) as target:
         for name, client in clients(target):
             with client:
                 peer = Peer()
@@ -134,6 +137,58 @@ def attack_forged_numbers():
     proved("a wrong MAC and another connection id move nothing")
 
 
+def attack_forbidden_peers_over_tcp():
+    """No form of asking opens a connection to a forbidden peer."""
+    with Target(streams=True, allow=[]) as target, socket.create_server(("127.0.0.1", 0)) as listener:
+        with msturn.Stream(target.address(), harness.USER.encode(), harness.PASSWORD.encode()) as client:
+            client.allocate()
+            forbidden = [listener.getsockname(), client.relayed, ("127.0.0.1", target.port)]
+            forbidden += [(host, 9) for host in ("0.0.0.0", "10.0.0.1", "169.254.169.254", "224.0.0.1", "255.255.255.255")]
+            for peer in forbidden:
+                check(code_of(client, peer) == 403, f"Set Active Destination to {peer}")
+                client.send(peer, b"x")
+            check(code_of(client, forbidden[0]) == 403, "the Sends before it were carried out")
+        listener.settimeout(0.2)
+        try:
+            listener.accept()
+            check(False, "somebody connected")
+        except TimeoutError:
+            pass
+        target.alive()
+    proved("Send and Set Active Destination over TCP open no connection to a forbidden peer")
+
+
+def attack_pending_connections():
+    """Peers whose kernels do not answer: so many of one allocation may be on their way, and no more."""
+    with contextlib.ExitStack() as held, Target(streams=True, lines=["connects_per_allocation = 4"]) as target:
+        busy = []
+        for _ in range(8):
+            listener = held.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+            busy.append(listener.getsockname())
+            # Until the kernel has no room for more, and drops what comes.
+            for _ in range(3):
+                sock = held.enter_context(socket.socket())
+                sock.setblocking(False)
+                sock.connect_ex(busy[-1])
+        client = held.enter_context(
+            msturn.Stream(target.address(), harness.USER.encode(), harness.PASSWORD.encode())
+        )
+        client.allocate()
+        codes = [code_of(client, peer) for peer in busy]
+        check(codes == [0] * 4 + [508] * 4, f"four on their way and no more: {codes}")
+        client.allocate(0)
+        target.alive()
+    proved("of one allocation four connections may be on their way where four are allowed; the next gets 508")
+
+
+def code_of(client, peer):
+    try:
+        client.set_destination(peer)
+    except msturn.Refused as refused:
+        return refused.code
+    return 0
+
+
 def attack_random_frames():
     """Sound frames with a byte changed or cut short: an answer in a sound frame, silence, or the end; and the server lives."""
     with Target(exempt=True, streams=True) as target:
@@ -145,14 +200,14 @@ def attack_random_frames():
                 bad[dice.randrange(len(bad))] = dice.randrange(256)
             bad = bytes(bad[: dice.randrange(len(bad)) + 1])
             with socket.create_connection(target.address(), 10) as sock:
-                sock.sendall(bad)
-                sock.shutdown(socket.SHUT_WR)
                 heard = b""
                 try:
+                    sock.sendall(bad)
+                    sock.shutdown(socket.SHUT_WR)
                     while more := sock.recv(65_536):
                         heard += more
-                except ConnectionResetError:
-                    pass
+                except OSError:
+                    pass  # it was ended before all was said
             if heard.startswith(b"\x15"):
                 continue  # what is no hello of pseudo-TLS any more is one of TLS, and gets its alert
             if heard.startswith(b"\x16"):
