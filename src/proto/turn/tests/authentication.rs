@@ -22,7 +22,8 @@ fn without_credentials_there_is_a_challenge_and_no_state() {
     assert!(answer.password_algorithms.is_some());
     assert_eq!(answer.software, None, "a stranger does not learn the product");
     let now = world.server.occupancy();
-    let free = Occupancy { ports: now.ports.clone(), ports_tcp: now.ports_tcp.clone(), ..Occupancy::default() };
+    let free =
+        Occupancy { ports: now.ports.clone(), ports_tcp: now.ports_tcp.clone(), ..Occupancy::default() };
     assert_eq!(now, free);
 }
 
