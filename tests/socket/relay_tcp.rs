@@ -27,6 +27,7 @@ use swingbridge::proto::types::RelayAddr;
 use swingbridge::proto::types::RelayId;
 use swingbridge::proto::types::RelayProtocol;
 use swingbridge::proto::types::WorkerId;
+use swingbridge::proto::types::limits;
 use swingbridge::relay::Report;
 use swingbridge::relay::ToWorker;
 
@@ -299,6 +300,35 @@ fn who_reads_nothing_stops_the_writer_and_gets_every_byte_in_the_end() {
     // The other way was open all the time.
     data.send(b"thanks");
     assert_eq!(heard(&mut peer, 6), b"thanks");
+}
+
+// proves rfc6062:7-1
+#[test]
+fn what_a_peer_sends_before_its_client_asks_for_it_has_a_limit_and_is_not_lost() {
+    let mut plane = Plane::start(1, UDP);
+    let doors = Doors::open(&mut plane);
+    let port = Port::open(&mut plane, &doors, "127.0.0.1", Bandwidth::default());
+    let name = port.name(1);
+    let mut peer = port.arrive(&mut plane, name);
+    SockRef::from(&peer).set_send_buffer_size(8 * 1_024).expect("an option");
+    peer.set_nonblocking(true).expect("an option");
+    let (mut said, mut full) = (0, 0);
+    while full < 50 {
+        match peer.write(&[3; 4_096]) {
+            Ok(len) => (said, full) = (said + len, 0),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                full += 1;
+                thread::sleep(Duration::from_millis(2));
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(said <= 4 * limits::PIPE_RECEIVE_BUFFER, "{said} bytes were taken");
+    assert_eq!(plane.stats(0).from_connections.get(), 0, "none of them by us");
+    peer.set_nonblocking(false).expect("an option");
+    peer.shutdown(Shutdown::Write).expect("half");
+    let mut data = port.join(&mut plane, doors.tcp(), name, b"");
+    assert_eq!(rest(&mut data.wire), vec![3; said]);
 }
 
 #[test]
