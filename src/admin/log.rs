@@ -205,10 +205,7 @@ pub fn event(happened: &Event) {
         Event::Discarded => trace!("message discarded"),
         Event::ReplayDropped => trace!("replayed request dropped"),
         Event::LegacyMade { stream } => debug!(stream = stream.word(), "allocation speaks MS-TURN"),
-        Event::PeerConnection { relay, user, peer, moment } => {
-            let allocation = Name(*relay);
-            debug!(%allocation, %user, %peer, what = moment.word(), "peer's connection");
-        }
+        Event::PeerConnection { .. } => peer_connection(happened),
         Event::DrainBegun { allocations } => info!(allocations, "draining: no new allocation is made"),
         Event::EndingAll { allocations } => info!(allocations, "ending every allocation"),
         Event::Reconfigured { permissions, channels } => {
@@ -225,9 +222,7 @@ pub fn event(happened: &Event) {
             client_of("client of the allocation is", Some(allocation), to);
         }
         Event::WorkerRestarted { worker, epoch } => worker_restarted(*worker, *epoch),
-        Event::WorkerRebuilt { worker, relays } => {
-            warn!(worker = worker.0, relays, "worker has its table again")
-        }
+        Event::WorkerRebuilt { worker, relays } => worker_rebuilt(*worker, *relays),
     }
 }
 
@@ -235,6 +230,17 @@ pub fn event(happened: &Event) {
 fn client_of(what: &str, allocation: Option<Name>, five_tuple: &FiveTuple) {
     let FiveTuple { client, server, transport } = five_tuple;
     debug!(allocation = allocation.map(display), %client, %server, transport = transport.word(), "{what}");
+}
+
+fn worker_rebuilt(worker: WorkerId, relays: usize) {
+    warn!(worker = worker.0, relays, "worker has its table again");
+}
+
+fn peer_connection(happened: &Event) {
+    if let Event::PeerConnection { relay, user, peer, moment } = happened {
+        let allocation = Name(*relay);
+        debug!(%allocation, %user, %peer, what = moment.word(), "peer's connection");
+    }
 }
 
 fn worker_restarted(worker: WorkerId, panics: u32) {

@@ -8,6 +8,7 @@ use crate::control::view::OUTCOMES;
 use crate::proto::media::DropReason;
 use crate::proto::types::Tick;
 
+use super::PeersSnapshot;
 use super::StreamsSnapshot;
 
 /// One worker's counters at one moment.
@@ -54,6 +55,8 @@ pub struct WorkerSnapshot {
     pub stream_ends: Vec<(&'static str, u64)>,
     /// Times that a connection was not read because its request found no room.
     pub streams_parked: u64,
+    /// Its peers' connections.
+    pub peers: PeersSnapshot,
     /// The rings between the worker and the control task.
     pub rings: Vec<RingSnapshot>,
 }

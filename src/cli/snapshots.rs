@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::admin::PeersSnapshot;
 use crate::admin::RingSnapshot;
 use crate::admin::StreamsSnapshot;
 use crate::admin::WorkerSnapshot;
@@ -65,6 +66,14 @@ fn snapshot(stats: &Stats, gauges: &Gauges) -> WorkerSnapshot {
         streams: stats.streams.get(),
         stream_ends: StreamEnd::ALL.iter().map(|why| (why.word(), stats.stream_ends(*why))).collect(),
         streams_parked: stats.streams_parked.get(),
+        peers: PeersSnapshot {
+            joined: stats.peer_joined.get(),
+            waiting: stats.peer_connections.get().saturating_sub(stats.peer_joined.get()),
+            refused: stats.peer_refused.get(),
+            held_back: stats.peer_held_back.get(),
+            to_peer_bytes: stats.to_connections.get(),
+            to_client_bytes: stats.from_connections.get(),
+        },
         answers_elsewhere: stats.answers_elsewhere.get(),
         to_peer_packets: stats.to_peers.packets.get(),
         to_peer_bytes: stats.to_peers.bytes.get(),

@@ -174,7 +174,7 @@ mod tests {
             other.write_all(b"in").expect("sent");
             far.write_all(b"out").expect("sent");
             for (socket, expected) in
-                [(&mut near, &b"in"[..]), (&mut (&out).try_clone().expect("a copy"), b"out")]
+                [(&mut near, &b"in"[..]), (&mut out.try_clone().expect("a copy"), b"out")]
             {
                 let mut heard = [0; 8];
                 let mut len = 0;
@@ -190,6 +190,20 @@ mod tests {
                 assert_eq!(&heard[..len], expected);
             }
         }
+    }
+
+    // proves rfc6062:4.6-1
+    #[test]
+    fn a_connection_of_a_pair_is_asked_whether_anybody_is_there_and_sends_at_once() {
+        let port = PeerListener::open(any("127.0.0.1")).expect("a port");
+        let far = TcpStream::connect(port.bound().socket()).expect("connected");
+        tune_pair(&far);
+        let far = SockRef::from(&far);
+        assert!(far.keepalive().expect("an option") && far.tcp_nodelay().expect("an option"));
+        // The kernel takes twice what it is asked for.
+        assert!(far.recv_buffer_size().expect("an option") <= 2 * limits::PIPE_RECEIVE_BUFFER);
+        assert!(far.send_buffer_size().expect("an option") <= 2 * limits::STREAM_SEND_BUFFER);
+        assert_eq!(far.tcp_user_timeout().expect("an option"), Some(limits::PIPE_UNACKNOWLEDGED_MAX));
     }
 
     #[test]

@@ -28,8 +28,10 @@ KNOWN = {
     craft.XOR_MAPPED_ADDRESS,
     craft.RESERVATION_TOKEN,
     0x001A,  # DONT-FRAGMENT
+    craft.CONNECTION_ID,
 }
 METHODS = {craft.BINDING, craft.ALLOCATE, craft.REFRESH, craft.CREATE_PERMISSION, craft.CHANNEL_BIND}
+METHODS |= {craft.CONNECT, craft.CONNECTION_BIND}
 SILENCE, PASSES = "silence", "passes"
 
 

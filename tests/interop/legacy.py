@@ -18,6 +18,7 @@ import msturn
 import reload
 import streams
 import stun
+import tcp_relay
 from harness import check, proved
 
 FOREIGN = {
@@ -284,6 +285,48 @@ def raw_streams(server):
     check(answered(spoken(server, [good])[0]) == [1], "the next one is served")
 
 
+def with_connections_of_the_other_dialect(server):
+    """A client of the old dialect and one of RFC 6062, both over TCP, each dialling the other once."""
+    with over(server, "pseudo-TLS") as old, tcp_relay.Stream(server) as new:
+        old.allocate()
+        new.allocate_tcp()
+        new.permit(old.relayed[0])
+        old.set_destination(new.relayed)
+        peer, connection = new.attempt()
+        check(peer == old.relayed, "the RFC client is told who came")
+        data, early = new.bind(connection)
+        exchange_bytes(old, data, early)
+    with over(server, "tls") as old, tcp_relay.Stream(server, transport="tls") as new:
+        old.allocate()
+        new.allocate_tcp()
+        old.send(("127.0.0.1", 9), b"a permission")
+        # Carried out in their order: it is permitted when this is answered.
+        check(refusal(old.set_destination, old.relayed) == 403, "nobody is his own peer")
+        data, early = new.bind(new.connect(old.relayed))
+        data.sendall(b"hello")
+        check(old.receive(10) == (new.relayed, b"hello"), "who connects is let in, and named")
+        old.set_destination(new.relayed)
+        exchange_bytes(old, data, early)
+    proved("a client of the old dialect and one of RFC 6062 dial each other, and carry a megabyte each way")
+
+
+def exchange_bytes(old, data, early):
+    blob = secrets.token_bytes(1_000_000)
+    data.settimeout(20)
+    sending = threading.Thread(target=lambda: [old.send_bare(blob[at : at + 1_000]) for at in range(0, len(blob), 1_000)])
+    sending.start()
+    got = early
+    while len(got) < len(blob):
+        got += data.recv(65_536)
+    sending.join()
+    check(got == blob, "a megabyte to the RFC client, none of it lost")
+    sending = threading.Thread(target=data.sendall, args=(blob,))
+    sending.start()
+    check(heard(old, len(blob)) == blob, "a megabyte to the old client, none of it lost")
+    sending.join()
+    data.close()
+
+
 def test():
     with DatagramsOnly(allow=[], streams=True) as server:
         raw_streams(server)
@@ -292,6 +335,7 @@ def test():
         among_themselves(server)
     with harness.Server(allow=["127.0.0.1/32"], streams=True) as server:
         by_connections(server)
+        with_connections_of_the_other_dialect(server)
     tokens()
 
 

@@ -287,6 +287,18 @@ impl<S: Read + Write> Frames<S> {
         }
     }
 
+    /// The next `len` bytes, whatever they are.
+    pub(crate) fn some(&mut self, len: usize) -> Vec<u8> {
+        while self.unread.len() < len {
+            let mut buffer = [0; 1 << 14];
+            let more = self.wire.read(&mut buffer).expect("bytes come");
+            assert_ne!(more, 0, "the connection ended before");
+            self.unread.extend_from_slice(&buffer[..more]);
+        }
+        let rest = self.unread.split_off(len);
+        std::mem::replace(&mut self.unread, rest)
+    }
+
     /// Whether the server ends the connection without a byte.
     pub(crate) fn ends_silently(&mut self) -> bool {
         assert_eq!(self.unread, b"");

@@ -16,6 +16,7 @@ mod message;
 mod moves;
 mod observe;
 mod plane;
+mod relay_tcp;
 mod strangers;
 mod streams;
 mod threads;

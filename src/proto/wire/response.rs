@@ -12,7 +12,8 @@ use super::request::Method;
 use super::request::TransactionId;
 use super::request::UnknownAttributes;
 
-/// Error codes of RFC 8489 § 14.8, RFC 8656 § 19, RFC 6062 § 6.3 and RFC 8016 § 3.4 that this server gives, and 431–435 of [MS-TURN].
+/// Error codes of RFC 8489 § 14.8, RFC 8656 § 19, RFC 6062 § 6.3 and RFC 8016 § 3.4 that this server gives, and 431–435 of
+/// [MS-TURN].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "the names are the standards' reason phrases")]
 pub enum ErrorCode {

@@ -33,11 +33,11 @@ pub(super) trait End {
 
 impl End for Channel {
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
-        Channel::receive(self, buffer)
+        Self::receive(self, buffer)
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Channel::send(self, bytes, <[u8]>::len)
+        Self::send(self, bytes, <[u8]>::len)
     }
 
     fn holds(&self) -> bool {
@@ -45,7 +45,7 @@ impl End for Channel {
     }
 
     fn finish(&mut self) -> io::Result<bool> {
-        Channel::finish(self)
+        Self::finish(self)
     }
 }
 
@@ -153,10 +153,7 @@ impl Way {
             match from.receive(&mut scratch[..room]).map_err(|_| Fault::Reading)? {
                 Received::Bytes(len) => {
                     waits.brought += len;
-                    let sent = match to.send(&scratch[..len]) {
-                        Ok(sent) => sent,
-                        Err(_) => return Err(Fault::Writing),
-                    };
+                    let Ok(sent) = to.send(&scratch[..len]) else { return Err(Fault::Writing) };
                     self.buffer.extend_from_slice(&scratch[sent..len]);
                 }
                 Received::Nothing => return Ok(Waits { read: true, ..waits }),
