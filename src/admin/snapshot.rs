@@ -9,6 +9,7 @@ use crate::proto::media::DropReason;
 use crate::proto::types::Tick;
 
 use super::MrasSnapshot;
+use super::PeersSnapshot;
 use super::StreamsSnapshot;
 
 /// One worker's counters at one moment.
@@ -59,6 +60,8 @@ pub struct WorkerSnapshot {
     pub dtls_associations: u64,
     /// What became of clients over DTLS.
     pub dtls: Vec<(&'static str, u64)>,
+    /// Its peers' connections.
+    pub peers: PeersSnapshot,
     /// The rings between the worker and the control task.
     pub rings: Vec<RingSnapshot>,
 }

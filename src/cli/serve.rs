@@ -272,6 +272,8 @@ fn rooms(settings: &Settings, clock: Clock, entropy: &mut SystemEntropy) -> (tur
         alternate_servers: settings.alternate_servers.clone(),
         mobility: settings.mobility,
         legacy: settings.legacy,
+        connections_per_allocation: settings.connections_per_allocation,
+        connects_per_allocation: settings.connects_per_allocation,
     };
     let relay = relay::Config {
         workers: settings.workers,

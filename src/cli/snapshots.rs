@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::admin::MrasSnapshot;
+use crate::admin::PeersSnapshot;
 use crate::admin::RingSnapshot;
 use crate::admin::StreamsSnapshot;
 use crate::admin::WebSnapshot;
@@ -107,6 +108,14 @@ fn snapshot(stats: &Stats, gauges: &Gauges) -> WorkerSnapshot {
             ("refused", stats.dtls.refused.get()),
             ("ended", stats.dtls.ended.get()),
         ],
+        peers: PeersSnapshot {
+            joined: stats.peer_joined.get(),
+            waiting: stats.peer_connections.get().saturating_sub(stats.peer_joined.get()),
+            refused: stats.peer_refused.get(),
+            held_back: stats.peer_held_back.get(),
+            to_peer_bytes: stats.to_connections.get(),
+            to_client_bytes: stats.from_connections.get(),
+        },
         answers_elsewhere: stats.answers_elsewhere.get(),
         to_peer_packets: stats.to_peers.packets.get(),
         to_peer_bytes: stats.to_peers.bytes.get(),

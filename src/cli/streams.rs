@@ -63,6 +63,7 @@ pub(super) fn open(
         tls: tls.beside_web(web.protocols()),
         proxy_from: settings.proxy_from.clone(),
         web,
+        legacy: settings.ms_turn,
     };
     let doors = handles.iter_mut().filter_map(|handle| {
         let stats = handle.stats();

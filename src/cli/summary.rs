@@ -189,8 +189,10 @@ impl Summary<'_> {
                 }
             ),
             format!(
-                "per allocation: {} permissions, {} channels",
-                settings.permissions_per_allocation, settings.channels_per_allocation
+                "per allocation: {} permissions, {} channels, {} connections",
+                settings.permissions_per_allocation,
+                settings.channels_per_allocation,
+                settings.connections_per_allocation
             ),
             format!(
                 "bandwidth: {} per allocation, {} per user",

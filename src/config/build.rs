@@ -164,6 +164,10 @@ pub struct Settings {
     pub streams_per_address: u32,
     /// Whether [MS-TURN] is spoken.
     pub ms_turn: bool,
+    /// Peers' connections of one TCP allocation; 0 for no TCP allocations.
+    pub connections_per_allocation: usize,
+    /// Connect requests of one TCP allocation that wait for their peer.
+    pub connects_per_allocation: usize,
     /// How strictly it is read.
     pub legacy: LegacyConfig,
     /// Where MRAS credentials are handed out.
@@ -236,6 +240,8 @@ impl Checked {
             allocations_total: self.allocations_total.value,
             permissions_per_allocation: self.permissions_per_allocation.value as usize,
             channels_per_allocation: self.channels_per_allocation.value as usize,
+            connections_per_allocation: self.connections_per_allocation.value as usize,
+            connects_per_allocation: self.connects_per_allocation.value as usize,
             drain_deadline: self.drain_deadline.value,
             alternate_servers: self.alternate_servers.into_iter().map(|server| server.value).collect(),
             ms_turn: self.ms_turn.value,

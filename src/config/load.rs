@@ -91,6 +91,8 @@ pub struct Checked {
     pub(crate) certificates: Vec<Located<Certificate>>,
     pub(crate) streams_total: Located<u32>,
     pub(crate) streams_per_address: Located<u32>,
+    pub(crate) connections_per_allocation: Located<u32>,
+    pub(crate) connects_per_allocation: Located<u32>,
     pub(crate) ms_turn: Located<bool>,
     pub(crate) strict_sequence_numbers: Located<bool>,
     pub(crate) wrong_mac: Located<WrongMac>,
@@ -175,6 +177,8 @@ fn read(reader: &mut Reader<'_, '_>, text: &str) -> Checked {
         certificates: reader.certificates("tls.certificates"),
         streams_total: reader.count("limits.streams_total"),
         streams_per_address: reader.count("limits.streams_per_address"),
+        connections_per_allocation: reader.count("limits.connections_per_allocation"),
+        connects_per_allocation: reader.count("limits.connects_per_allocation"),
         ms_turn: reader.flag("ms_turn.enable"),
         strict_sequence_numbers: reader.flag("ms_turn.strict_sequence_numbers"),
         wrong_mac: reader.word(

@@ -26,6 +26,8 @@ pub struct Config {
     pub proxy_from: Vec<(IpAddr, u8)>,
     /// What is done with what is no TURN.
     pub web: Web,
+    /// Whether clients of the old dialect are served ([MS-TURN]), pseudo-TLS included.
+    pub legacy: bool,
 }
 
 /// How long a client may take for each step.

@@ -3,8 +3,9 @@
 //!
 //! ```text
 //!   accept ─▶ judge: [ proxy ] ─▶ sniff ─▶ [ hello: ClientHello, handshake ─▶ sniff inside ] ─▶ first message
-//!     │ places                      │ HTTP, or TLS for a name of others                              │
-//!     │                             └──▶ web                                                  dispatch ─▶ worker-N
+//!     │ places                      │        [ disguise: the hellos of pseudo-TLS ─▶ sniff behind ]      │
+//!     │                             │ HTTP, or TLS for a name of others                              dispatch ─▶ worker-N
+//!     │                             └──▶ web
 //!     each step has a deadline; who is none of ours is closed without a byte
 //! ```
 //!
@@ -13,6 +14,7 @@
 
 mod accept;
 mod config;
+mod disguise;
 mod dispatch;
 mod hello;
 mod judge;

@@ -16,8 +16,8 @@ pub struct Stats {
     accepted: AtomicU64,
     accept_errors: AtomicU64,
     full: [AtomicU64; 2],
-    /// What was found in the clear, and inside TLS.
-    verdicts: [[AtomicU64; Verdict::ALL.len()]; 2],
+    /// What was found in the clear, inside TLS, and behind the hellos of pseudo-TLS.
+    verdicts: [[AtomicU64; Verdict::ALL.len()]; 3],
     turned_away: [AtomicU64; TurnedAway::ALL.len()],
     handed_over: [AtomicU64; 2],
     web: Arc<WebStats>,
@@ -30,11 +30,13 @@ pub enum Layer {
     Outer,
     /// Inside TLS.
     Inner,
+    /// Behind the hellos of pseudo-TLS, which hide nothing.
+    Disguised,
 }
 
 impl Layer {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Outer, Self::Inner];
+    /// All.
+    pub const ALL: [Self; 3] = [Self::Outer, Self::Inner, Self::Disguised];
 
     /// The word of the metric's label.
     #[must_use]
@@ -42,6 +44,7 @@ impl Layer {
         match self {
             Self::Outer => "tcp",
             Self::Inner => "tls",
+            Self::Disguised => "pseudo_tls",
         }
     }
 }

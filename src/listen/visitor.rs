@@ -76,6 +76,20 @@ impl Visitor {
         }
     }
 
+    /// Sends `bytes`, in one piece where the socket takes them so, as it does at the beginning of a connection.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub(super) async fn say(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.channel.send(bytes, <[u8]>::len)? {
+                0 => self.channel.socket().0.writable().await?,
+                len => bytes = &bytes[len..],
+            }
+        }
+        Ok(())
+    }
+
     /// Others have their turn here, even beside a client that never stops sending.
     async fn readable(&self) -> io::Result<()> {
         self.channel.socket().0.readable().await?;

@@ -138,6 +138,11 @@ impl TlsServer {
         !self.certificates.is_empty()
     }
 
+    /// Fills `out` with bytes that nobody can foresee. Answers whether the system gave any.
+    pub fn fill_random(&self, out: &mut [u8]) -> bool {
+        self.named.crypto_provider().secure_random.fill(out).is_ok()
+    }
+
     /// Answers a ClientHello. What of it must be sent is for [`super::Channel::shake`].
     ///
     /// # Errors

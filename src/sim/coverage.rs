@@ -25,6 +25,11 @@ const IMPOSSIBLE: &[(&str, &str)] = &[
     ("input ClientGone", "no client here comes over a connection"),
     ("end disconnected", "no client here comes over a connection"),
     ("drop stream_full", "no client here comes over a connection"),
+    ("input Peer", "no client here comes over a connection"),
+    ("output OpenPort", "no client here comes over a connection"),
+    ("output Peer", "no client here comes over a connection"),
+    ("error 446", "no client here comes over a connection"),
+    ("error 447", "no client here comes over a connection"),
 ];
 
 impl Coverage {
@@ -64,6 +69,7 @@ impl Coverage {
             Input::ClientArrived { .. } => "input ClientArrived",
             Input::WorkerRestarted { .. } => "input WorkerRestarted",
             Input::ClientGone { .. } => "input ClientGone",
+            Input::Peer { .. } => "input Peer",
         };
         self.note(name);
     }
@@ -82,6 +88,8 @@ impl Coverage {
             Output::SendToPeer { .. } => "output SendToPeer",
             Output::RebuildWorker { .. } => "output RebuildWorker",
             Output::WorkerRebuilt { .. } => "output WorkerRebuilt",
+            Output::OpenPort { .. } => "output OpenPort",
+            Output::Peer { .. } => "output Peer",
         });
     }
 
@@ -149,6 +157,7 @@ fn expected() -> Vec<String> {
         "ClientArrived",
         "WorkerRestarted",
         "ClientGone",
+        "Peer",
     ];
     let outputs = [
         "Reply",
@@ -163,6 +172,8 @@ fn expected() -> Vec<String> {
         "RebuildWorker",
         "WorkerRebuilt",
         "SendToPeer",
+        "OpenPort",
+        "Peer",
     ];
     let failures =
         [OpenFailure::PortTaken, OpenFailure::NoRoom, OpenFailure::AddressGone, OpenFailure::Other];

@@ -30,10 +30,12 @@ KNOWN = {
     craft.XOR_MAPPED_ADDRESS,
     craft.RESERVATION_TOKEN,
     0x001A,  # DONT-FRAGMENT
+    craft.CONNECTION_ID,
 }
 METHODS = {craft.BINDING, craft.ALLOCATE, craft.REFRESH, craft.CREATE_PERMISSION, craft.CHANNEL_BIND}
 # RFC 6062's methods, which make sense over streams only and are attacked elsewhere.
 OF_STREAMS = {10, 11, 12}
+METHODS |= {craft.CONNECT, craft.CONNECTION_BIND}
 SILENCE, PASSES = "silence", "passes"
 # What becomes of a connection whose client says no more, in the words of the counters: closed before anything of it was
 # served (it speaks something else; its first message is none; it left), or after (it left; what follows is no message).

@@ -40,6 +40,7 @@ use swingbridge::proto::types::Dialect;
 use swingbridge::proto::types::FiveTuple;
 use swingbridge::proto::types::PeerAddr;
 use swingbridge::proto::types::RelayAddr;
+use swingbridge::proto::types::RelayProtocol;
 use swingbridge::relay::Report;
 use swingbridge::relay::ToWorker;
 
@@ -65,6 +66,7 @@ pub(crate) struct Terms {
     pub(crate) certificates: Vec<Certificate>,
     pub(crate) proxy_from: Vec<(IpAddr, u8)>,
     pub(crate) web: Web,
+    pub(crate) legacy: bool,
 }
 
 impl Default for Terms {
@@ -78,6 +80,7 @@ impl Default for Terms {
             certificates: vec![certificate(&["localhost"]).0],
             proxy_from: Vec::new(),
             web: Web::default(),
+            legacy: true,
         }
     }
 }
@@ -113,6 +116,7 @@ impl Doors {
             tls: tls.beside_web(terms.web.protocols()),
             proxy_from: terms.proxy_from,
             web: terms.web,
+            legacy: terms.legacy,
         };
         let listening = listen::start(config, vec![listener], doors.collect()).expect("a thread");
         Self { address, certificates, listening }
@@ -292,6 +296,18 @@ impl<S: Read + Write> Frames<S> {
         }
     }
 
+    /// The next `len` bytes, whatever they are.
+    pub(crate) fn some(&mut self, len: usize) -> Vec<u8> {
+        while self.unread.len() < len {
+            let mut buffer = [0; 1 << 14];
+            let more = self.wire.read(&mut buffer).expect("bytes come");
+            assert_ne!(more, 0, "the connection ended before");
+            self.unread.extend_from_slice(&buffer[..more]);
+        }
+        let rest = self.unread.split_off(len);
+        std::mem::replace(&mut self.unread, rest)
+    }
+
     /// Whether the server ends the connection without a byte.
     pub(crate) fn ends_silently(&mut self) -> bool {
         assert_eq!(self.unread, b"");
@@ -352,6 +368,7 @@ pub(crate) fn grant(plane: &mut Plane, worker: usize, from: FiveTuple, peer: Soc
         relayed,
         until,
         bandwidth: Bandwidth::default(),
+        protocol: RelayProtocol::Udp,
     };
     let channel = ChannelNumber::new(CHANNEL).expect("a channel number");
     for change in [

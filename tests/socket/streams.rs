@@ -120,16 +120,11 @@ fn garbage_is_closed_without_a_byte_and_counted() {
     let mut plane = Plane::start(1, UDP);
     let doors = Doors::open(&mut plane);
     let stats = doors.stats();
-    let legacy: &[u8] = &[
-        2, 0, 0, 36, 0, 3, 0, 16, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0x0F, 0, 4, 0x72, 0xC6,
-        0x4B, 0xC6,
-    ];
     for (bytes, verdict) in [
         (&b"\xFF"[..], Verdict::Unknown),
         (b"\x40\x01\0\x04data", Verdict::ChannelData),
         (b"PROXY TCP4 1.2.3.4 ", Verdict::ProxyV1),
         (b"\x05\x01\x00", Verdict::Unknown),
-        (legacy, Verdict::MsTurn),
     ] {
         let before = stats.verdicts(Layer::Outer, verdict);
         let mut client = doors.tcp();

@@ -401,6 +401,22 @@ pub const KEYS: &[Key] = &[
         "Of these connections, those to web sites behind: at most half of streams_total. One address has a quarter.",
     ),
     Key {
+        also_called: &["no-tcp-relay"],
+        ..key(
+            "limits.connections_per_allocation",
+            Kind::Count { max: limits::CONNECTIONS_PER_ALLOCATION_MAX as u64 },
+            "64",
+            "Peers' connections of one TCP allocation (RFC 6062) at a time; one more is refused with 508, or closed.\n\
+             0 for no TCP allocations.",
+        )
+    },
+    key(
+        "limits.connects_per_allocation",
+        Kind::Count { max: limits::CONNECTIONS_PER_ALLOCATION_MAX as u64 },
+        "16",
+        "Connect requests of one TCP allocation that wait for their peer; one more is refused with 508.",
+    ),
+    Key {
         also_called: &["prometheus", "prometheus-port", "cli-ip"],
         ..key(
             "admin.listen",

@@ -16,6 +16,7 @@ use crate::proto::wire::Request;
 use crate::proto::wire::Response;
 use crate::proto::wire::TransactionId;
 use crate::proto::wire::channel_data;
+use crate::proto::wire::connection;
 use crate::proto::wire::icmp;
 use crate::proto::wire::indication;
 use crate::proto::wire::rfc3489;
@@ -54,6 +55,26 @@ fn judge(datagram: &[u8]) {
     of_data(datagram);
     of_channel_data(datagram);
     of_classic(datagram);
+    of_connection(datagram);
+}
+
+/// What is read of a message before it is decoded agrees with what is decoded.
+fn of_connection(datagram: &[u8]) {
+    let named = connection::bind_to(datagram);
+    assert!(named.is_none() || connection::is_bind(datagram));
+    if let Ok(request) = decode_request(datagram) {
+        assert_eq!(connection::is_bind(datagram), request.method == Method::ConnectionBind);
+        if let (Some(named), Some(decoded)) = (named, request.connection_id) {
+            assert_eq!(named, decoded);
+        }
+    }
+    if let Some((peer, id)) = connection::decode_attempt(datagram) {
+        let mut out = [0; connection::CONNECTION_ATTEMPT_MAX];
+        let transaction = TransactionId(*datagram[4..].first_chunk().expect("it was read"));
+        let len = connection::encode_attempt(transaction, peer, id, &mut out);
+        assert_eq!(connection::decode_attempt(&out[..len]), Some((peer, id)));
+    }
+    assert!(!(connection::is_bind(datagram) && connection::is_bind_refused(datagram)));
 }
 
 fn of_request(datagram: &[u8], request: &Request<'_>) {

@@ -102,7 +102,12 @@ impl Challenger {
         match request.method {
             Method::Binding => binding::answer(&self.discovery, &request, from, out).into(),
             Method::Unknown(_) | Method::Send | Method::SetActiveDestination => Greeting::Malformed,
-            Method::Allocate | Method::Refresh | Method::CreatePermission | Method::ChannelBind => {
+            Method::Allocate
+            | Method::Refresh
+            | Method::CreatePermission
+            | Method::ChannelBind
+            | Method::Connect
+            | Method::ConnectionBind => {
                 let Err(refusal) = self.recognise(tick, from, &request) else { return Greeting::ToControl };
                 let nonce = self.nonce_key.mint(tick, from);
                 answer(&request, from, &self.refusal_response(&request, &refusal.into(), &nonce), out)

@@ -14,6 +14,7 @@ use crate::proto::types::Family;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayId;
+use crate::proto::types::RelayProtocol;
 use crate::proto::types::Tick;
 use crate::proto::types::limits::CHANNELS_PER_ALLOCATION_MAX;
 use crate::proto::types::limits::PERMISSIONS_PER_ALLOCATION_MAX;
@@ -88,6 +89,11 @@ impl Allocation {
     /// The family of its relayed address, and so of the peers it can reach.
     pub(super) fn family(&self) -> Family {
         self.new.relayed.family()
+    }
+
+    /// Whether datagrams run over it.
+    pub(super) fn takes_datagrams(&self) -> bool {
+        self.new.protocol == RelayProtocol::Udp
     }
 
     pub(super) fn dialect(&self) -> Dialect {

@@ -44,6 +44,8 @@ pub fn from_client<'a>(
     let client = table.of_client(from);
     let judged = match (classify(datagram, client.map(Client::dialect)), client) {
         (Class::Unknown, _) => Err(DropReason::Unclassified),
+        // A stream stays in its dialect for life; those of [MS-TURN] are judged by `legacy::from_stream`.
+        (Class::Legacy, _) if from.transport.is_stream() => Err(DropReason::Malformed),
         (Class::Legacy, Some(_)) => Ok(FromClient::LiveRequest),
         (Class::Legacy, None) => Ok(FromClient::StrangerRequest),
         // Only said of a five-tuple that has an allocation.
@@ -76,6 +78,8 @@ pub fn from_client<'a>(
 ///         │                    │ payload │            [MS-TURN]: it is the active destination
 ///         │ Data Indication    │ payload │            [MS-TURN]: else
 /// ```
+///
+/// On a stream ChannelData is padded, and [MS-TURN] has four bytes more in front of either.
 pub fn from_peer(
     table: &Table,
     tick: Tick,

@@ -275,9 +275,37 @@ pub const MRAS_HTTP_HEAD_MAX: usize = 16 * 1_024;
 /// Headers of one request over HTTPS.
 pub const MRAS_HTTP_HEADERS_MAX: usize = 64;
 
+/// Connections between relayed addresses and peers that one worker can hold (RFC 6062).
+pub const PEER_CONNECTIONS_MAX: u32 = 1 << 16;
+/// Default of `[limits] connections_per_allocation`: peers' connections of one allocation.
+pub const CONNECTIONS_PER_ALLOCATION_DEFAULT: usize = 64;
+/// Ceiling of `[limits] connections_per_allocation`.
+pub const CONNECTIONS_PER_ALLOCATION_MAX: usize = 1_024;
+/// Default of `[limits] connects_per_allocation`: Connect requests of one allocation that wait for their peer.
+pub const CONNECTS_PER_ALLOCATION_DEFAULT: usize = 16;
+/// How long a Connect request waits for its peer: RFC 6062 § 5.2 asks for 30 s at least.
+pub const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a peer's connection waits for a ConnectionBind (RFC 6062 §§ 5.2, 5.3).
+pub const CONNECTION_BIND_DEADLINE: Duration = Duration::from_secs(30);
+/// Connections that the kernel holds for one relayed address before they are accepted.
+pub const PEER_BACKLOG: u32 = 16;
+/// Bytes that wait in the server's memory on one way of a pair of connections.
+pub const PIPE_BUFFER: usize = 16 * 1_024;
+/// The receive buffer that each connection of a pair asks of the kernel, which takes twice as much. What a peer sends
+/// before its ConnectionBind waits there.
+pub const PIPE_RECEIVE_BUFFER: usize = 64 * 1_024;
+/// How long one way of a pair may be over while the other brings nothing.
+pub const PIPE_HALF_CLOSED_MAX: Duration = Duration::from_secs(300);
+/// How long what was sent on a connection of a pair may stay unacknowledged: a reader may take its time.
+pub const PIPE_UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(900);
+/// How soon a pair that its bandwidth held back is looked at again.
+pub const PIPE_PAUSE: Duration = Duration::from_millis(10);
+
 const _: () = assert!(OUTPUTS_PER_INPUT_MAX * 2 <= WORKER_COMMANDS_MAX);
 // What a client that reads nothing can cost, beside its place.
 const _: () = assert!(STREAM_QUEUE_MAX + STREAM_ANSWERS_MAX + 2 * STREAM_SEND_BUFFER <= 64 * 1_024);
+const _: () = assert!(PIPE_BUFFER + 2 * STREAM_SEND_BUFFER <= 64 * 1_024);
+const _: () = assert!(PIPE_BUFFER <= STREAM_READ_MAX);
 const _: () = assert!(RESPONSE_MAX * 4 <= STREAM_ANSWERS_MAX);
 const _: () = assert!(STREAMS_TOTAL_DEFAULT <= STREAMS_MAX);
 const _: () = assert!(WORKER_COMMANDS_MAX <= REPORTS_MAX);

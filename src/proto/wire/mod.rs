@@ -6,6 +6,7 @@
 
 pub mod channel_data;
 pub mod classify;
+pub mod connection;
 pub mod discovery;
 pub mod dtls;
 mod error;

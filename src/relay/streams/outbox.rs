@@ -47,6 +47,11 @@ impl Outbox {
         true
     }
 
+    /// Whether media of `len` bytes would find room.
+    pub(super) fn has_room(&self, len: usize, beside: usize) -> bool {
+        self.waiting() + beside + len <= STREAM_QUEUE_MAX
+    }
+
     /// Bytes that wait.
     pub(super) fn waiting(&self) -> usize {
         self.bytes.len() - self.sent

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::proto::types::ConnectionId;
 use crate::proto::types::Dialect;
 use crate::proto::types::Family;
 use crate::proto::types::Lifetime;
@@ -158,6 +159,9 @@ impl<'a> RequestReader<'a> {
                 set(&mut request.channel_number, attribute::read_u16_and_reserved(value))
             }
             attribute::MOBILITY_TICKET => set(&mut request.mobility_ticket, Some(value)),
+            attribute::CONNECTION_ID => {
+                set(&mut request.connection_id, attribute::read_u32(value).map(ConnectionId::from_wire))
+            }
             _ => return None,
         };
         Some(good)
@@ -246,6 +250,8 @@ pub struct Answer<'a> {
     pub mobility_ticket: Option<&'a [u8]>,
     /// The second ALTERNATE-SERVER.
     pub additional_alternate_server: Option<SocketAddr>,
+    /// CONNECTION-ID.
+    pub connection_id: Option<ConnectionId>,
 }
 
 /// Reads one success or error response that fills `datagram`.
@@ -321,6 +327,9 @@ impl<'a> Answer<'a> {
                 set(&mut self.address_error, family.zip(attribute::read_error_code(value)))
             }
             attribute::MOBILITY_TICKET => set(&mut self.mobility_ticket, Some(value)),
+            attribute::CONNECTION_ID => {
+                set(&mut self.connection_id, attribute::read_u32(value).map(ConnectionId::from_wire))
+            }
             _ => true,
         }
     }
@@ -351,6 +360,7 @@ fn empty_answer<'a>(frame: &Frame<'a>) -> Answer<'a> {
         address_error: None,
         mobility_ticket: None,
         additional_alternate_server: None,
+        connection_id: None,
     }
 }
 

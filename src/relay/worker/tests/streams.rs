@@ -14,6 +14,7 @@ use crate::proto::types::ClientAddr;
 use crate::proto::types::Deadline;
 use crate::proto::types::Dialect;
 use crate::proto::types::FiveTuple;
+use crate::proto::types::RelayProtocol;
 use crate::proto::types::ServerAddr;
 use crate::proto::types::StreamId;
 use crate::proto::types::Transport;
@@ -39,7 +40,8 @@ fn connected(slot: &mut Slot) -> (StreamId, FiveTuple, TcpStream) {
     let server = ServerAddr::new(near.local_addr().expect("bound"));
     let from = FiveTuple { client: ClientAddr::new(client), server, transport: Transport::Tcp };
     let place = Places::new(1, 0, [1; 4]).take(client.ip()).expect("a place");
-    let arriving = Arriving { channel: Channel::new(near), from, unread: Vec::new(), place };
+    let arriving =
+        Arriving { channel: Channel::new(near), from, unread: Vec::new(), place, dialect: Dialect::Rfc8656 };
     let tick = slot.tick();
     let id = slot.streams.take_in(&slot.poll, tick, arriving).expect("watched");
     (id, from, far)
@@ -62,6 +64,7 @@ fn insert(slot: &mut Slot, from: FiveTuple) {
         relayed,
         until: Deadline::NEVER,
         bandwidth: Bandwidth::default(),
+        protocol: RelayProtocol::Udp,
     })));
 }
 
