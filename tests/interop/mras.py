@@ -27,6 +27,7 @@ NAME = "pool.example.com"
 TYPE = "application/msrtc-media-relay-auth+xml"
 SPACE = "{http://schemas.microsoft.com/2006/09/sip/mrasp}"
 COUNT = 100
+BEHIND_THE_PROXY = "the proxy has looked"
 
 
 def openssl(folder, *arguments):
@@ -105,8 +106,10 @@ class Front:
             f"Content-Length: {len(body)}\r\n\r\n"
         )
         message = b"\r\n\r\n" + head.encode() + body
-        plain = socket.create_connection(("127.0.0.1", self.ports["sip"]), timeout=10)
-        with context(self.folder, self.identity).wrap_socket(plain, server_hostname="localhost") as line:
+        line = socket.create_connection(("127.0.0.1", self.ports["sip"]), timeout=10)
+        if self.identity != BEHIND_THE_PROXY:
+            line = context(self.folder, self.identity).wrap_socket(line, server_hostname="localhost")
+        with line:
             for at in range(0, len(message), 1 if crumbs else len(message)):
                 line.sendall(message[at : at + (1 if crumbs else len(message))])
             file = line.makefile("rb")
@@ -161,6 +164,7 @@ def old_hello(port):
 def configuration(pair, ports, folder, more=""):
     return legacy.section(pair) + (
         f'https = "127.0.0.1:{ports["https"]}"\nsip = "127.0.0.1:{ports["sip"]}"\n'
+        f'sip_plain = "127.0.0.1:{ports["sip_plain"]}"\n'
         f'client_ca = "{folder}/ca.pem"\nfront_ends = ["{NAME}"]\n'
         f'certificates = [{{ chain = "{folder}/edge.pem", key = "{folder}/edge.key" }}]\n{more}'
     )
@@ -204,6 +208,11 @@ def calls(server, front, program):
         proved(f"{door}: a pair of either version opens a call of libnice, {COUNT} datagrams each way")
     check(answered(front.sip(asked(), crumbs=True)[1])[0], "one byte at a time is the same")
     check(counted(server, "swingbridge_mras_credentials_total", door="sip") == 3, "credentials are counted")
+    behind = Front(front.folder, {"sip": front.ports["sip_plain"]}, BEHIND_THE_PROXY)
+    username, password, _ = answered(behind.sip(asked())[1])
+    with msturn.Client(server.address(), username, password) as client:
+        client.allocate()
+    proved("sip_plain: a pair opens an allocation, without TLS and on loopback alone")
     check(front.sip(b"", "OPTIONS")[0] == "SIP/2.0 200 OK", "OPTIONS is answered")
     check(front.sip(b"", "INVITE")[0] == "SIP/2.0 405 Method Not Allowed", "INVITE is not served")
 
@@ -302,7 +311,7 @@ def test():
         made(folder)
         program = libnice_call.built(folder)
         pair = legacy.keys()
-        ports = {door: harness.free_port(socket.SOCK_STREAM) for door in ("https", "sip")}
+        ports = {door: harness.free_port(socket.SOCK_STREAM) for door in ("https", "sip", "sip_plain")}
         with harness.Server(admin=True, more=configuration(pair, ports, folder)) as server:
             server.pair = pair
             front = Front(folder, ports)
