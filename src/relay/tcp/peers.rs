@@ -10,6 +10,7 @@ use crate::net::Interest;
 use crate::net::Poll;
 use crate::net::Token;
 use crate::net::peer::connected;
+use crate::net::peer::reset_at_end;
 use crate::proto::types::ConnectionId;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::PeerAddr;
@@ -380,7 +381,13 @@ impl PeerConnections {
                 }
                 Some(pair.from)
             }
-            State::Connecting(_) | State::Waiting(_) => None,
+            State::Waiting(channel) => {
+                if broken {
+                    reset_at_end(channel);
+                }
+                None
+            }
+            State::Connecting(_) => None,
         };
         Some(Ended { relay: connection.relay, name: connection.name, client })
     }
