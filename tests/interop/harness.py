@@ -227,8 +227,8 @@ class Server:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
         # The door for connections opens after that for datagrams, and the one for metrics last.
-        doors = [self.port] * self.streams + [self.admin_port] * bool(self.admin_port)
-        if not answers(self.process, self.address()) or not all(opens(self.process, port) for port in doors):
+        door = self.admin_port or (self.port if self.streams else None)
+        if not answers(self.process, self.address()) or (door and not opens(self.process, door)):
             self.__exit__(RuntimeError, None, None)
             raise RuntimeError("the server was started and did not answer")
         return self
