@@ -105,15 +105,18 @@ def test():
                 check(code == 3 and said["all_ms"] < 1_000, f"{transport}: a wrong password is known: {said}")
                 proved(f"libnice, {transport}: a wrong password fails within a second")
         pair = legacy.keys()
-        with harness.Server(more=legacy.section(pair)) as server:
+        with harness.Server(streams=True, more=legacy.section(pair)) as server:
             token = legacy.minted(pair, "sip:alice@example.com")
             said, code = call(program, server, "udp", credential=token)
             check(code == 0 and said["got"] == [COUNT, COUNT], f"with a token: {said}")
             check(said["twice"] == 0, "no datagram came twice")
+            for transport in ("tcp", "tls"):
+                said, code = call(program, server, transport, credential=token, count=100)
+                check(code == 0 and said["got"] == [100, 100], f"with a token over {transport}: {said}")
             for number in range(20):
                 said, code = call(program, server, "udp", credential=legacy.minted(pair, f"user {number}"), count=2)
                 check(code == 0, f"token {number}: {said}")
-            proved(f"libnice with MRAS tokens, udp: {COUNT} datagrams each way, and 20 calls with 20 tokens")
+            proved(f"libnice with MRAS tokens, udp: {COUNT} datagrams each way, and 20 calls with 20 tokens; over TCP and pseudo-TLS too")
             for cut, expected in ((False, 0), (True, 3)):
                 said, code = call(program, server, "udp", credential=legacy.handmade(pair, cut), count=2)
                 check(code == expected, f"a token made by another program, cut by libnice: {cut}: {said}")

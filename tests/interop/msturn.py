@@ -1,4 +1,6 @@
-"""A small client of [MS-TURN] over UDP, TCP, pseudo-TLS and TLS, written from the open specification with nothing but Python's own library."""
+"""A small client of [MS-TURN] over UDP, TCP, pseudo-TLS and TLS, written from the open specification with nothing but
+Python's own library.
+"""
 
 import collections
 import hashlib

@@ -479,7 +479,7 @@ fn whoever_reads_slowly_holds_the_other_up_and_no_byte_is_lost() {
     let allocation = open_port(&mut plane, &mut old);
     let (mut far, address) = dialled(&mut plane, &allocation, 1);
     set_destination(&mut plane, &mut old, &allocation, address);
-    let all: Vec<u8> = (0..2_000_000_u32).map(|at| (at * 31 >> 3) as u8).collect();
+    let all: Vec<u8> = (0..2_000_000_u32).map(|at| (at.wrapping_mul(31) >> 3) as u8).collect();
     let frames: Vec<u8> = all.chunks(1_999).flat_map(|chunk| framed(DATA, chunk)).collect();
     let mut writing = old.wire.try_clone().expect("a handle");
     let mut far_writing = far.try_clone().expect("a handle");
