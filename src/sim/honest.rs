@@ -354,7 +354,8 @@ impl Honest {
             | Event::NotPermitted { .. }
             | Event::NotBound { .. }
             | Event::NotSent { .. }
-            | Event::Ended(_) => {
+            | Event::Ended(_)
+            | Event::Broken => {
                 let told = format!("client {} is refused service in the calm: {event:?}", self.number);
                 sh.violated(|| told);
             }
