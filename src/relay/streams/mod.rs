@@ -1,7 +1,5 @@
 //! The connections of one worker's clients.
 
-mod outbox;
-
 use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::io;
@@ -11,6 +9,7 @@ use crate::net::Interest;
 use crate::net::Place;
 use crate::net::Poll;
 use crate::net::Token;
+use crate::proto::media::Outbox;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::StreamId;
 use crate::proto::types::Tick;
@@ -18,9 +17,7 @@ use crate::proto::types::limits;
 use crate::proto::wire::stream::Next;
 use crate::proto::wire::stream::next_frame;
 
-use outbox::Outbox;
-
-pub(in crate::relay) use outbox::Weight;
+pub(in crate::relay) use crate::proto::media::Weight;
 
 /// A connection on its way to a worker: accepted, its protocol known, its handshake done, its first message there.
 #[derive(Debug)]
