@@ -140,6 +140,7 @@ impl Worker {
         self.carried.extend(fallen.salvage());
         self.strangers = StrangerBudget::new(hash_seeds, Vec::new());
         self.sockets.restart();
+        self.restart_streams(sh);
         self.tell_of_panic(sh);
     }
 
