@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::proto::media::Counters;
+use crate::proto::media::TableChange;
 use crate::proto::peers::OwnRelays;
 use crate::proto::peers::PeerPolicy;
 use crate::proto::turn::EndReason;
@@ -51,6 +52,7 @@ const TUPLES_MAX: usize = 16;
 pub(super) struct Rules {
     pub(super) permission_lifetime: Duration,
     pub(super) channel_lifetime: Duration,
+    pub(super) lifetime_max: Duration,
     pub(super) strict_permissions: bool,
     /// In force from the start, at every worker.
     pub(super) policy: Arc<PeerPolicy>,
@@ -85,8 +87,8 @@ pub(super) struct Oracle {
     /// Everything that was ever sent to a relayed address, by whom.
     sent: BTreeSet<u64>,
     leaving: bool,
-    /// How many commands each worker was given.
-    pushed: Vec<u64>,
+    /// How long each relayed address was last let live.
+    extended: BTreeMap<RelayId, Deadline>,
     promises: Promises,
     counts: Counts,
     ended: Ended,
@@ -111,8 +113,8 @@ struct Allocation {
     legs: Vec<(SocketAddr, Deadline)>,
     permissions: BTreeMap<IpAddr, Deadline>,
     channels: BTreeMap<u16, (PeerAddr, Deadline)>,
-    /// By how much it may live longer than the client was told: the answer to a move is in whole seconds.
-    grace: Duration,
+    /// Until when each leg lives by a Refresh that was granted, and is answered when the workers are through with its move.
+    moving: BTreeMap<SocketAddr, Deadline>,
     /// Until when it would have lived had it not been shortened, and how many commands tell each worker so.
     shortened: Option<(Deadline, Vec<u64>)>,
 }
@@ -147,7 +149,7 @@ impl Oracle {
             owners: BTreeMap::new(),
             sent: BTreeSet::new(),
             leaving: false,
-            pushed: Vec::new(),
+            extended: BTreeMap::new(),
             promises: Promises::default(),
             counts: Counts::default(),
             ended: Ended::default(),
@@ -213,6 +215,7 @@ impl Oracle {
                 self.next_policy = Some(Arc::clone(&to.policy));
                 self.rules.permission_lifetime = to.permission_lifetime;
                 self.rules.channel_lifetime = to.channel_lifetime;
+                self.rules.lifetime_max = to.lifetime_max.as_duration();
             }
             Input::Command(_) => self.leaving = true,
             _ => {}
@@ -267,8 +270,6 @@ impl Oracle {
         pushed: &[u64],
         coverage: &mut Coverage,
     ) -> Result<(), String> {
-        self.pushed.clear();
-        self.pushed.extend_from_slice(pushed);
         match output {
             Output::Reply { worker, to, bytes } => self.reply(tick, (*worker, pushed), to, bytes, coverage),
             Output::OpenRelay { relay, bind, .. } => {
@@ -276,7 +277,27 @@ impl Oracle {
                 Ok(())
             }
             Output::Event(event) => self.event(tick, event, pushed, coverage),
+            Output::Table { change: TableChange::Extend { relay, until }, .. } => {
+                self.extended.insert(*relay, *until);
+                let most = tick.after(self.rules.lifetime_max);
+                if *until > most { Err(format!("{relay:?} may live until {until:?}")) } else { Ok(()) }
+            }
+            Output::DetachRelay { relay, .. } => {
+                self.moves(*relay);
+                Ok(())
+            }
             _ => Ok(()),
+        }
+    }
+
+    /// The socket of `relay` is on its way to another worker, for a client that was granted its Refresh.
+    fn moves(&mut self, relay: RelayId) {
+        let (Some(until), Some(relayed)) = (self.extended.get(&relay), self.named.get(&relay)) else {
+            return;
+        };
+        let serial = self.by_relayed.get(relayed);
+        if let Some(allocation) = serial.and_then(|serial| self.allocations.get_mut(serial)) {
+            allocation.moving.insert(*relayed, *until);
         }
     }
 
@@ -317,9 +338,6 @@ impl Oracle {
             Method::Refresh => {
                 let lifetime = answer.lifetime.unwrap_or(Lifetime::ZERO);
                 allocation.extend(tick, lifetime, &asked, pushed);
-                if asked.by_ticket.is_some() {
-                    allocation.grace = Duration::from_secs(1);
-                }
             }
             Method::CreatePermission => {
                 let until = tick.after(self.rules.permission_lifetime);
@@ -410,7 +428,7 @@ impl Oracle {
             legs,
             permissions: BTreeMap::new(),
             channels: BTreeMap::new(),
-            grace: Duration::ZERO,
+            moving: BTreeMap::new(),
             shortened: None,
         };
         self.allocations.insert(self.made, allocation);
@@ -472,11 +490,14 @@ impl Allocation {
     fn extend(&mut self, tick: Tick, lifetime: Lifetime, asked: &Asked, pushed: &[u64]) {
         let family = asked.family;
         let meant = |leg: &SocketAddr| family.is_none_or(|family| Family::of(leg.ip()) == family);
-        if lifetime == Lifetime::ZERO {
-            // Of a move that took all its time less than a second is left: it lives, and the answer counts whole seconds.
-            if asked.by_ticket.is_some() {
-                self.legs.iter_mut().for_each(|leg| leg.1 = leg.1.max(tick.after(Duration::ZERO)));
+        // The answer to a move says what is left, in whole seconds.
+        if asked.by_ticket.is_some() && !self.moving.is_empty() {
+            for leg in &mut self.legs {
+                leg.1 = self.moving.remove(&leg.0).unwrap_or(leg.1);
             }
+            return;
+        }
+        if lifetime == Lifetime::ZERO {
             // The last leg goes with the allocation, whose end is told by an event.
             if family.is_some() && self.legs.len() > 1 {
                 self.legs.retain(|(leg, _)| !meant(leg));
@@ -484,7 +505,6 @@ impl Allocation {
             return;
         }
         let until = tick.after(lifetime.as_duration());
-        // A move is answered when the workers are through with it; the leg lived when it was asked for.
         for leg in self.legs.iter_mut().filter(|(leg, until)| meant(leg) && !until.is_due(asked.at)) {
             if until < leg.1 {
                 let before = self.shortened.as_ref().map_or(leg.1, |(before, _)| leg.1.max(*before));

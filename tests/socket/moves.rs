@@ -93,6 +93,7 @@ fn an_allocation_moves_from_worker_to_worker_under_traffic_and_nothing_is_lost()
     let (sent, enough) = (AtomicU32::new(0), AtomicBool::new(false));
     let (relayed, from_peer) = (allocation.relayed, peer.socket.try_clone().expect("a descriptor"));
     let mut to_peer = 0_u64;
+    let mut before = Counters::default();
     thread::scope(|scope| {
         scope.spawn(|| {
             while !enough.load(Ordering::SeqCst) {
@@ -108,6 +109,7 @@ fn an_allocation_moves_from_worker_to_worker_under_traffic_and_nothing_is_lost()
         };
         wait_for_more();
         let parcel = detach(&mut plane, giver, relay, true);
+        before = parcel.counters();
         // Packets wait in the socket meanwhile.
         wait_for_more();
         attach(&mut plane, taker, parcel, next, &allocation);
@@ -138,11 +140,13 @@ fn an_allocation_moves_from_worker_to_worker_under_traffic_and_nothing_is_lost()
     plane.push(taker, ToWorker::Table(TableChange::Settle { relay }));
     let mut total = closed(&mut plane, giver, relay);
     assert_eq!(total.to_peer_packets, 2, "the old client's, after the move");
-    assert_eq!(total.to_client_packets, 0, "what it had counted went along");
+    assert_eq!(total.to_client_packets, 0, "what it had counted was told with the parcel");
     old.send(&message::channel_data(CHANNEL, b"too late"));
     assert!(peer.hears_nothing());
     new.send(&message::channel_data(CHANNEL, b"still here"));
     assert_eq!(peer.receive_from(), (b"still here".to_vec(), allocation.relayed));
+    assert!(before.to_client_packets > 50, "{before:?}");
+    total.add(before);
     total.add(closed(&mut plane, taker, relay));
     assert_eq!((total.to_client_packets, total.to_peer_packets), (count.into(), to_peer + 1));
     assert_eq!((0..2).map(|worker| plane.stats(worker).relay_sockets.get()).sum::<u64>(), 0);

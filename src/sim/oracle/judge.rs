@@ -12,9 +12,6 @@ use super::Oracle;
 use super::Tuple;
 use super::tuple;
 
-/// As long as a worker may stall, and a little more.
-const STALL_MAX_MS: u64 = 15_000;
-
 impl Oracle {
     /// Whether a datagram of `from` may leave the relayed address of `relay` for `peer`, at a worker that has carried out
     /// so many commands.
@@ -82,11 +79,9 @@ impl Oracle {
             since.get(usize::from(worker)).is_some_and(|since| obeyed < *since)
         };
         let longer = allocation.shortened.as_ref().filter(not_told).map(|(before, _)| *before);
-        let end = longer.map_or(*until, |before| before.max(*until));
-        // A worker that was stalled may read packets before it hears what was said meanwhile.
-        let behind = self.pushed.get(usize::from(worker)).is_some_and(|pushed| obeyed < *pushed);
-        let end = if behind { Deadline::from_millis(end.as_millis() + STALL_MAX_MS) } else { end };
-        if Deadline::from_millis(end.as_millis() + allocation.grace.as_millis() as u64).is_due(tick) {
+        let moving = allocation.moving.get(relayed).copied();
+        let end = [Some(*until), longer, moving].into_iter().flatten().max().unwrap_or(*until);
+        if end.is_due(tick) {
             return Err(format!("it ended at {} ms", until.as_millis()));
         }
         if relayed.is_ipv4() != peer.ip().is_ipv4() {

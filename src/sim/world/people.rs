@@ -53,6 +53,7 @@ impl World {
         let rules = Rules {
             permission_lifetime: config.permission_lifetime,
             channel_lifetime: config.channel_lifetime,
+            lifetime_max: config.lifetime_max.as_duration(),
             strict_permissions: scenario.strict_permissions,
             policy: std::sync::Arc::clone(&config.policy),
             workers: scenario.workers.into(),
