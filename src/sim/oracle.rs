@@ -45,7 +45,7 @@ mod streams;
 type Tuple = (SocketAddr, SocketAddr);
 
 /// Five-tuples of one allocation that are remembered; a client that moves more often is lost sight of.
-const TUPLES_MAX: usize = 16;
+const TUPLES_MAX: usize = 256;
 
 /// What the oracle must be told of the server's configuration.
 #[derive(Debug)]
