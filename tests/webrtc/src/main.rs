@@ -38,17 +38,25 @@ async fn main() -> Result<()> {
         let theirs = allocate_with_theirs(server, user, password, realm).await?;
         let ours = allocate_with_ours(server, via.clone(), user, password).await?;
         talk(&theirs.1, &ours).await?;
-        let peer = UdpSocket::bind("127.0.0.1:0").await?;
-        if !(50_000..60_000).contains(&peer.local_addr()?.port()) {
-            echo(&theirs.1, &peer).await?;
-            echo(&ours, &peer).await?;
-        }
+        let peer = peer().await?;
+        echo(&theirs.1, &peer).await?;
+        echo(&ours, &peer).await?;
         ours.close().await?;
         theirs.1.close().await?;
         theirs.0.close().await?;
         println!("webrtc-rs over UDP and ours, {via:?}: {MESSAGES} messages each way");
     }
     Ok(())
+}
+
+/// A peer at none of the ports at which the server relays.
+async fn peer() -> Result<UdpSocket> {
+    loop {
+        let socket = UdpSocket::bind("127.0.0.1:0").await?;
+        if !(50_000..60_000).contains(&socket.local_addr()?.port()) {
+            return Ok(socket);
+        }
+    }
 }
 
 async fn allocate_with_theirs(
