@@ -290,7 +290,8 @@ impl Honest {
     fn send(&mut self, sh: &mut Shared, to: SocketAddr) {
         self.sent += 1;
         let len = match self.calm {
-            Some(_) => 60,
+            // One that wants padding in a stream.
+            Some(_) => 61,
             None => sh.dice.pick(&[0, 30, 200, 1_200, 2_000]),
         };
         let mark = Mark { sender: Sender::Client(self.number), number: self.sent, answers: (u16::MAX, 0) };

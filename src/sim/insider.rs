@@ -143,8 +143,8 @@ impl Insider {
             }),
             41 => self.ask(sh, spoilt, Method::Unknown(0x00C), |_, _, _| {}),
             42 => self.ask(sh, Spoilt::NoIntegrity, Method::Binding, |_, _, _| {}),
-            43 => self.move_on(sh),
-            44..48 => self.send_oddly(sh),
+            43 | 44 => self.move_on(sh),
+            45..48 => self.send_oddly(sh),
             48 => self.burst(sh),
             49 => self.flood(sh),
             50..75 => self.send_by_channel(sh),
@@ -252,10 +252,11 @@ impl Insider {
         }
         match sh.dice.number(400) {
             0..3 => self.hang_up(sh),
-            3..8 => self.slow = true,
-            8..12 => self.slow = false,
-            // So many answers that nobody reads find no room in the end.
-            12..100 if self.slow => self.flood(sh),
+            3..12 => self.slow = true,
+            12..15 => self.slow = false,
+            // So many answers that nobody reads find no room in the end, nor does what peers send back.
+            15..60 if self.slow => self.flood(sh),
+            60..100 if self.slow => self.burst(sh),
             _ => self.hear_line(sh),
         }
     }

@@ -137,7 +137,7 @@ impl Scenario {
             faults,
             clean,
             latency: dice.pick(&[50, 500, 3 * MILLISECOND]),
-            window: dice.pick(&[2 * 1_024, 40 * 1_024]),
+            window: dice.pick(&[1_024, 1_024, 40 * 1_024]),
         }
     }
 }

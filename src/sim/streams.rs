@@ -203,7 +203,12 @@ impl Worker {
             let (from, tainted) = (stream.from, stream.tainted);
             let next = next_frame(&bytes[at..]);
             let wanted = match next {
-                Next::Broken => return Judged::Broken,
+                Next::Broken => {
+                    if !tainted {
+                        sh.violated(|| format!("the stream of {from:?} breaks: {:02x?}", &bytes[at..]));
+                    }
+                    return Judged::Broken;
+                }
                 Next::Frame { len } => len,
                 Next::More { at_least } => at_least,
             };
@@ -232,7 +237,6 @@ impl Worker {
         tainted: bool,
     ) -> bool {
         let tick = sh.clock.tick();
-        sh.steps += 1;
         sh.tally("frames of connections");
         match forward::from_client(&self.table, tick, &from, IpHeader::default(), frame) {
             FromClient::ToPeer { relay, peer, data, header } => {

@@ -71,7 +71,8 @@ impl World {
         let link = if self.act == Act::Chaos && !self.scenario.clean { link } else { Link::CLEAN };
         let What::Bytes(mut bytes) = what else { return self.launch_piece(link, number, up, what) };
         while !bytes.is_empty() {
-            let len = self.sh.dice.pick(&[1, 9, 300, 1_400, 1_400, 1_400]).min(bytes.len());
+            let len = if self.sh.dice.chance(80) { self.sh.dice.index(60) + 1 } else { 1_400 };
+            let len = len.min(bytes.len());
             let rest = bytes.split_off(len);
             self.launch_piece(link, number, up, What::Bytes(std::mem::replace(&mut bytes, rest)));
         }

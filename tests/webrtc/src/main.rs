@@ -138,13 +138,17 @@ async fn echo(conn: &AnyConn, peer: &UdpSocket) -> Result<()> {
     let mut buffer = [0; 1_500];
     for _ in 0..40 {
         conn.send_to(b"echo", at).await?;
-        let Ok(heard) = timeout(Duration::from_millis(500), peer.recv_from(&mut buffer)).await else { continue };
+        let Ok(heard) = timeout(Duration::from_millis(500), peer.recv_from(&mut buffer)).await else {
+            continue;
+        };
         let (len, from) = heard?;
         if from != conn.local_addr()? {
             return Err(format!("the peer sees {from}").into());
         }
         peer.send_to(&buffer[..len], from).await?;
-        let Ok(heard) = timeout(Duration::from_millis(500), conn.recv_from(&mut buffer)).await else { continue };
+        let Ok(heard) = timeout(Duration::from_millis(500), conn.recv_from(&mut buffer)).await else {
+            continue;
+        };
         let (len, source) = heard?;
         if source == at && &buffer[..len] == b"echo" {
             return Ok(());
