@@ -452,6 +452,8 @@ mod tests {
             "swingbridge_streams_refused_total{limit=\"address\"} 3",
             "swingbridge_streams{worker=\"0\"} 8",
             "swingbridge_streams_ended_total{worker=\"0\",reason=\"idle\"} 2",
+            "swingbridge_dtls_associations{worker=\"0\"} 24",
+            "swingbridge_dtls_total{worker=\"0\",event=\"begun\"} 25",
             "swingbridge_ring_fill{worker=\"0\",ring=\"commands\"} 3",
             "swingbridge_ring_capacity{worker=\"0\",ring=\"commands\"} 4096",
             "process_open_fds 12",
@@ -519,6 +521,8 @@ mod tests {
         worker.panics = 2;
         worker.streams = 8;
         worker.stream_ends = vec![("idle", 2)];
+        worker.dtls_associations = 24;
+        worker.dtls = vec![("begun", 25)];
         worker.answers_elsewhere = 23;
         worker.rings = vec![RingSnapshot { name: "commands", fill: 3, capacity: 4_096 }];
         Scrape {

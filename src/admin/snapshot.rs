@@ -54,6 +54,10 @@ pub struct WorkerSnapshot {
     pub stream_ends: Vec<(&'static str, u64)>,
     /// Times that a connection was not read because its request found no room.
     pub streams_parked: u64,
+    /// Associations of DTLS that there are.
+    pub dtls_associations: u64,
+    /// What became of clients over DTLS.
+    pub dtls: Vec<(&'static str, u64)>,
     /// The rings between the worker and the control task.
     pub rings: Vec<RingSnapshot>,
 }

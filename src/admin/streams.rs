@@ -72,6 +72,15 @@ impl Scrape {
                 "Times that a connection was not read because its request found no room",
                 |worker| worker.streams_parked,
             ),
+            self.per_worker("swingbridge_dtls_associations", "Clients over DTLS", |worker| {
+                worker.dtls_associations
+            }),
+            self.per_worker_and(
+                "swingbridge_dtls_total",
+                "What became of clients over DTLS",
+                "event",
+                |worker| worker.dtls.clone(),
+            ),
         ]
     }
 }

@@ -177,12 +177,14 @@ fn start(plan: Plan) -> Result<Running, Exit> {
     }
     let (turn_config, mut relay_config) = rooms(&settings, clock, &mut SystemEntropy);
     let server = Server::new(turn_config, SystemEntropy);
+    let certificates = Arc::new(Certificates::new(settings.certificates.clone()));
+    #[cfg(feature = "dtls")]
+    streams::answer_dtls(&mut relay_config, &certificates, &mut warnings)?;
     let wake = Wake::new().map_err(|error| refused(&format!("no event descriptor: {error}")))?;
     let wake = Arc::new(wake);
     let mut handles = start_workers(&mut relay_config, &wake, trial.is_some(), &mut warnings)?;
     settings.listen_udp.retain(|listener| relay_config.listen_udp.contains(&listener.bind));
     let listeners = streams::bind(&mut settings, &mut warnings)?;
-    let certificates = Arc::new(Certificates::new(settings.certificates.clone()));
     let listening = streams::open(&settings, &certificates, listeners, &mut handles)?;
     let view = Arc::new(ControlView::new());
     let sources = admin::Sources {
@@ -274,6 +276,8 @@ fn rooms(settings: &Settings, clock: Clock, entropy: &mut SystemEntropy) -> (tur
         hash_seeds: (0..settings.workers).map(|_| seeds(entropy)).collect(),
         start: clock.origin(),
         external: ExternalAddresses::new(settings.relays.iter().map(|relay| (relay.bind, relay.external))),
+        #[cfg(feature = "dtls")]
+        dtls: None,
     };
     (turn, relay)
 }

@@ -65,6 +65,13 @@ fn snapshot(stats: &Stats, gauges: &Gauges) -> WorkerSnapshot {
         streams: stats.streams.get(),
         stream_ends: StreamEnd::ALL.iter().map(|why| (why.word(), stats.stream_ends(*why))).collect(),
         streams_parked: stats.streams_parked.get(),
+        dtls_associations: stats.dtls.associations.get(),
+        dtls: vec![
+            ("cookie", stats.dtls.cookies.get()),
+            ("begun", stats.dtls.begun.get()),
+            ("refused", stats.dtls.refused.get()),
+            ("ended", stats.dtls.ended.get()),
+        ],
         answers_elsewhere: stats.answers_elsewhere.get(),
         to_peer_packets: stats.to_peers.packets.get(),
         to_peer_bytes: stats.to_peers.bytes.get(),

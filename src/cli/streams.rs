@@ -12,6 +12,10 @@ use crate::net::Certificate;
 use crate::net::Certificates;
 use crate::net::StreamListener;
 use crate::net::TlsServer;
+#[cfg(feature = "dtls")]
+use crate::net::dtls::DtlsServer;
+#[cfg(feature = "dtls")]
+use crate::proto::types::Entropy as _;
 use crate::relay;
 
 use super::Exit;
@@ -59,6 +63,26 @@ pub(super) fn open(
     });
     listen::start(config, listeners, doors.collect())
         .map_err(|error| refused(&format!("no thread for connections: {error}")))
+}
+
+/// Clients over DTLS are answered where there is a certificate that can be shown to them. Said aloud where there is none.
+#[cfg(feature = "dtls")]
+pub(super) fn answer_dtls(
+    config: &mut relay::Config,
+    certificates: &Arc<Certificates>,
+    warnings: &mut Vec<String>,
+) -> Result<(), Exit> {
+    let mut key = [0; 32];
+    SystemEntropy.fill_secret(&mut key);
+    let server = DtlsServer::new(Arc::clone(certificates), key)
+        .map_err(|error| refused(&format!("DTLS cannot be had: {error}")))?;
+    if server.is_ready() {
+        config.dtls = Some(server);
+    } else if !certificates.is_empty() {
+        let told = "no DTLS: it can show certificates with a key of ECDSA over P-256 or P-384 alone, and there is none";
+        warnings.push(told.to_owned());
+    }
+    Ok(())
 }
 
 /// A certificate for trials, which nobody but who is told to trusts.

@@ -73,9 +73,20 @@ impl Summary<'_> {
             } else {
                 format!(", which clients reach as {}", listener.external)
             };
-            row(f, "listening", &format!("udp {}{told}", listener.bind))?;
+            row(f, "listening", &format!("{} {}{told}", self.spoken_over_udp(), listener.bind))?;
         }
         self.streams(f)
+    }
+
+    #[cfg(feature = "dtls")]
+    fn spoken_over_udp(&self) -> &'static str {
+        let shown = self.settings.certificates.iter().any(Certificate::is_for_dtls);
+        if shown { "udp and dtls" } else { "udp" }
+    }
+
+    #[cfg(not(feature = "dtls"))]
+    fn spoken_over_udp(&self) -> &'static str {
+        "udp"
     }
 
     fn streams(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -22,6 +22,9 @@ pub struct Certificate {
     key: Arc<CertifiedKey>,
     names: Vec<String>,
     not_after: u64,
+    /// The same for the library of DTLS, where it is of a kind that it knows.
+    #[cfg(feature = "dtls")]
+    dtls: Option<dimpl::DtlsCertificate>,
 }
 
 /// Why two files make no certificate.
@@ -71,6 +74,8 @@ impl Certificate {
             return Err(CertificateError::EncryptedKey);
         }
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| CertificateError::NoKey)?;
+        #[cfg(feature = "dtls")]
+        let dtls = super::dtls::certificate(own, key.secret_der());
         let provider = tls::provider();
         let key = provider.key_provider.load_private_key(key).map_err(|_| CertificateError::BadKey)?;
         let key = CertifiedKey::new(chain, key);
@@ -79,7 +84,13 @@ impl Certificate {
             Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
             Err(_) => return Err(CertificateError::Mismatch),
         }
-        Ok(Self { key: Arc::new(key), names: facts.names, not_after: facts.not_after })
+        Ok(Self {
+            key: Arc::new(key),
+            names: facts.names,
+            not_after: facts.not_after,
+            #[cfg(feature = "dtls")]
+            dtls,
+        })
     }
 
     /// The names of hosts that it is for, wildcards included, in its own order.
@@ -102,6 +113,18 @@ impl Certificate {
 
     pub(super) fn key(&self) -> &Arc<CertifiedKey> {
         &self.key
+    }
+
+    /// Whether clients over DTLS can be shown it.
+    #[cfg(feature = "dtls")]
+    #[must_use]
+    pub const fn is_for_dtls(&self) -> bool {
+        self.dtls.is_some()
+    }
+
+    #[cfg(feature = "dtls")]
+    pub(super) fn for_dtls(&self) -> Option<dimpl::DtlsCertificate> {
+        self.dtls.clone()
     }
 
     pub(super) fn is_for(&self, name: &ServerName<'_>) -> bool {

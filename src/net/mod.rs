@@ -9,6 +9,8 @@
 pub mod certificate;
 pub mod channel;
 mod cmsg;
+#[cfg(feature = "dtls")]
+pub mod dtls;
 pub mod packet;
 pub mod places;
 pub mod poll;

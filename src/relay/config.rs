@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+#[cfg(feature = "dtls")]
+use crate::net::dtls::DtlsServer;
 use crate::proto::auth::budget::Exempt;
 use crate::proto::auth::challenge::Challenger;
 use crate::proto::media::ExternalAddresses;
@@ -30,4 +32,7 @@ pub struct Config {
     pub start: Instant,
     /// The relay addresses that stand behind a 1:1 NAT.
     pub external: ExternalAddresses,
+    /// What clients over DTLS are met with, if they are.
+    #[cfg(feature = "dtls")]
+    pub dtls: Option<DtlsServer>,
 }

@@ -14,6 +14,8 @@
 
 mod command;
 pub mod config;
+#[cfg(feature = "dtls")]
+mod dtls;
 mod egress;
 #[cfg(feature = "fault-injection")]
 pub mod fault;

@@ -100,6 +100,8 @@ fn start_one(
         reports,
         stats: Arc::clone(&stats),
         arriving,
+        #[cfg(feature = "dtls")]
+        dtls: config.dtls.clone(),
     })?;
     let thread = thread::Builder::new()
         .name(format!("worker-{worker}"))

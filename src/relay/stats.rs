@@ -43,6 +43,8 @@ pub struct Stats {
     /// Times that a connection was not read for a while, because its request found no room with the control task.
     pub streams_parked: Counter,
     stream_ends: [Counter; StreamEnd::ALL.len()],
+    /// Clients over DTLS.
+    pub dtls: Dtls,
     /// Times that the worker panicked, and was started anew.
     pub panics: Counter,
     /// What it shall fall over.
@@ -73,6 +75,7 @@ impl Default for Stats {
             streams_taken_in: Counter::default(),
             streams_parked: Counter::default(),
             stream_ends: std::array::from_fn(|_| Counter::default()),
+            dtls: Dtls::default(),
             panics: Counter::default(),
             #[cfg(feature = "fault-injection")]
             fault: super::fault::Fault::default(),
@@ -166,6 +169,21 @@ impl StreamEnd {
             Self::Panic => "panic",
         }
     }
+}
+
+/// Clients over DTLS; all zero in a program that was built without the feature.
+#[derive(Debug, Default)]
+pub struct Dtls {
+    /// Associations that there are.
+    pub associations: Counter,
+    /// Clients that were asked for a cookie.
+    pub cookies: Counter,
+    /// Associations that began.
+    pub begun: Counter,
+    /// Clients that were turned away: no place, or no common ground.
+    pub refused: Counter,
+    /// Associations that ended.
+    pub ended: Counter,
 }
 
 /// Packets and bytes.

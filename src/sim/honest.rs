@@ -430,7 +430,9 @@ impl Honest {
             return;
         }
         let by_another = |other: &SocketAddr| sh.oracle.was_sent_to_place(self.number, *other, data);
-        if !sh.oracle.was_sent(self.number, peer.socket(), data) && !sh.directory.peers.iter().any(by_another)
+        if !sh.oracle.was_sent(self.number, peer.socket(), data)
+            && !sh.directory.peers.iter().any(by_another)
+            && !sh.oracle.relayed().any(by_another)
         {
             let number = self.number;
             return sh.violated(|| {

@@ -185,6 +185,11 @@ impl Oracle {
         shared.any(|(relayed, _)| self.sent.contains(&print(peer, *relayed, data)))
     }
 
+    /// Every relayed address that there was: what leaves one may be meant for another.
+    pub(super) fn relayed(&self) -> impl Iterator<Item = &SocketAddr> {
+        self.owners.keys()
+    }
+
     /// Whether the client of this number has or had `relayed`.
     pub(super) fn owned(&self, client: u16, relayed: SocketAddr) -> bool {
         let was_at =

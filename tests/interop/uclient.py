@@ -172,4 +172,5 @@ def moving():
         proved("uclient is refused mobility where it is off")
 
 
-harness.main(test, 240)
+if __name__ == "__main__":
+    harness.main(test, 240)

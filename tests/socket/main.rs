@@ -6,6 +6,8 @@ mod bandwidth;
 mod commands;
 mod discovery;
 mod doors;
+#[cfg(feature = "dtls")]
+mod dtls;
 mod external;
 mod header;
 mod hostile;

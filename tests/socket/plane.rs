@@ -304,6 +304,8 @@ pub(crate) fn config(workers: u16, addresses: &[&str]) -> Config {
         strict_permissions: false,
         // All clients of a test are one source. Only the tests of the strangers' budget are held to it.
         unproven_exempt: loopback(),
+        #[cfg(feature = "dtls")]
+        dtls: None,
         hash_seeds: (0..u64::from(workers)).map(|worker| [worker, 2, 3, 4]).collect(),
         start: Instant::now(),
         external: ExternalAddresses::default(),

@@ -179,8 +179,9 @@ impl NonceKey {
         mac.update(&[match from.transport {
             Transport::Udp => 17,
             Transport::Tcp => 6,
-            // No protocol of IP has this number.
+            // No protocols of IP have these numbers.
             Transport::Tls => 255,
+            Transport::Dtls => 254,
         }]);
         let full = mac.finalize().into_bytes();
         let mut truncated = [0; MAC_LEN];
@@ -334,7 +335,7 @@ mod tests {
         server.server =
             crate::proto::types::ServerAddr::new("198.51.100.1:3479".parse().expect("an address"));
         others.push(server);
-        for transport in [Transport::Tcp, Transport::Tls] {
+        for transport in [Transport::Tcp, Transport::Tls, Transport::Dtls] {
             others.push(FiveTuple { transport, ..from });
         }
         for other in others {

@@ -3,6 +3,7 @@
 use crate::proto::types::ClientAddr;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::ServerAddr;
+use crate::proto::types::Transport;
 use crate::proto::types::limits::DISCOVERY_PADDING_MAX;
 use crate::proto::wire::ErrorCode;
 use crate::proto::wire::Malformed;
@@ -29,8 +30,8 @@ pub fn answer(
     from: &FiveTuple,
     out: &mut [u8],
 ) -> Result<Answered, Malformed> {
-    // What discovery asks for, answers from elsewhere, a connection cannot give.
-    let standing = discovery.at(from.server).filter(|_| !from.transport.is_stream());
+    // What discovery asks for, answers from elsewhere, only bare UDP can give.
+    let standing = discovery.at(from.server).filter(|_| from.transport == Transport::Udp);
     match standing {
         None => plain(request, from, out),
         Some(standing) => discovered(&standing, request, from, out),
@@ -216,7 +217,7 @@ mod tests {
     // proves rfc5780:6.1-1, rfc5780:6.1-11, rfc5780:6.1-12, rfc5780:7.1-1
     #[test]
     fn over_a_stream_there_is_no_other_way_back() {
-        for transport in [Transport::Tcp, Transport::Tls] {
+        for transport in [Transport::Tcp, Transport::Tls, Transport::Dtls] {
             let from = FiveTuple { transport, ..v4() };
             let (answered, message) = asked(&both_families(), &from, &request(&[]));
             assert_eq!((answered.to, kinds(&message)), (from, vec![0x0020]));

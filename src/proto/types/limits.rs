@@ -201,6 +201,14 @@ pub const STREAM_UNSENT_MAX: u32 = 16 * 1_024;
 pub const STREAM_HANDOVERS_MAX: usize = 256;
 /// Reports of connections that ended which wait for the control task, per worker. They come on top of [`REPORTS_MAX`].
 pub const STREAM_REPORTS_MAX: usize = 1_024;
+/// Associations of DTLS that one worker can hold.
+pub const DTLS_ASSOCIATIONS_MAX: u32 = 4_096;
+/// Associations of DTLS that one address (one /64 of IPv6) can have with one worker.
+pub const DTLS_ASSOCIATIONS_PER_ADDRESS_MAX: u32 = 256;
+/// How long a cookie is good at least; twice that at most.
+pub const DTLS_COOKIE_LIFETIME: Duration = Duration::from_secs(30);
+/// How long a DTLS handshake may take, once the client has shown its cookie.
+pub const DTLS_HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// Certificates that a server can choose from.
 pub const CERTIFICATES_MAX: usize = 64;
 /// Panics of workers, of all of them together within [`WORKER_PANICS_WINDOW`], that the server outlives; one more ends

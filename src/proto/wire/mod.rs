@@ -7,6 +7,7 @@
 pub mod channel_data;
 pub mod classify;
 pub mod discovery;
+pub mod dtls;
 mod error;
 pub mod icmp;
 pub mod indication;

@@ -48,6 +48,11 @@ impl Worker<'_> {
         if to.transport.is_stream() {
             return self.slot.send_on_stream(to, bytes, 0);
         }
+        #[cfg(feature = "dtls")]
+        if to.transport == crate::proto::types::Transport::Dtls {
+            self.say_over_dtls(to, bytes, IpHeader::default());
+            return;
+        }
         let Some((_, listener)) = self.slot.door_of(to.server) else {
             return self.slot.stats.count_drop(DropReason::SendFailed);
         };

@@ -3,6 +3,8 @@
 //! Priorities of a round, each with a budget so that none starves the next: commands, listeners, relay sockets.
 //! Sockets are watched level-triggered, so what a budget leaves is told again at the next round.
 
+#[cfg(feature = "dtls")]
+mod dtls;
 mod errors;
 mod flush;
 mod moves;
@@ -88,6 +90,8 @@ pub(super) fn run(slot: &mut Slot) -> io::Result<()> {
         worker.obey();
         worker.hear_clients(&events);
         worker.serve_streams(&events);
+        #[cfg(feature = "dtls")]
+        worker.look_after_dtls();
         worker.hear_errors(&events);
         worker.hear_peers(&events);
         worker.flush_streams();
@@ -189,6 +193,10 @@ impl<'s> Worker<'s> {
         };
         let from = FiveTuple { client: ClientAddr::new(client), server, transport: Transport::Udp };
         let datagram = self.batch.datagram(place);
+        #[cfg(feature = "dtls")]
+        if crate::proto::wire::dtls::is_record(datagram) && !slot.table.has_client(&from) {
+            return self.hear_record(tick, door, place, from);
+        }
         match forward::from_client(&slot.table, tick, &from, meta.header, datagram) {
             FromClient::ToPeer { relay, peer, data, header } => self.egress.push(Departure {
                 way: Way::Relay(relay),
@@ -293,6 +301,10 @@ impl<'s> Worker<'s> {
             FromPeer::ToClient { to, frame, .. } if to.transport.is_stream() => {
                 let bytes = self.batch.bytes(place, frame);
                 slot.send_on_stream(to, bytes, meta.len);
+            }
+            #[cfg(feature = "dtls")]
+            FromPeer::ToClient { to, frame, .. } if to.transport == Transport::Dtls => {
+                self.relay_over_dtls(to, place, frame, meta.len);
             }
             FromPeer::ToClient { to, frame, header } => {
                 let Some((door, listener)) = slot.door_of(to.server) else {

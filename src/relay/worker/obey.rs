@@ -8,6 +8,8 @@ use crate::proto::types::FiveTuple;
 use crate::proto::types::IpHeader;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayId;
+#[cfg(feature = "dtls")]
+use crate::proto::types::Transport;
 use crate::relay::Report;
 use crate::relay::ToWorker;
 
@@ -63,6 +65,11 @@ impl Worker<'_> {
                 slot.table.apply(change);
             }
             ToWorker::Reply { to, bytes } if to.transport.is_stream() => self.reply_on_stream(to, &bytes),
+            #[cfg(feature = "dtls")]
+            ToWorker::Reply { to, bytes } if to.transport == Transport::Dtls => {
+                let left = self.say_over_dtls(to, &bytes, IpHeader::default());
+                self.slot.stats.replies.add(left.into());
+            }
             ToWorker::Reply { to, bytes } => self.reply(to, &bytes),
             ToWorker::Stop => self.leaving = true,
             ToWorker::Announce { username_anonymity } => slot.announce(username_anonymity),

@@ -48,6 +48,14 @@ impl Slot {
             self.streams.gone.push_back(from);
             self.stats.count_stream_end(StreamEnd::Panic);
         }
+        #[cfg(feature = "dtls")]
+        if let Some(from) = self.dtls.at_work.take()
+            && self.dtls.end(&from, false).is_some()
+        {
+            self.streams.gone.push_back(from);
+            self.stats.dtls.ended.add(1);
+            self.stats.dtls.associations.set(self.dtls.len() as u64);
+        }
         self.stats.streams.set(self.streams.len() as u64);
         self.stats.relay_sockets.set(self.sockets.len() as u64);
     }

@@ -8,6 +8,8 @@ use std::time::Instant;
 use crate::net::Listener;
 use crate::net::Poll;
 use crate::net::Token;
+#[cfg(feature = "dtls")]
+use crate::net::dtls::DtlsServer;
 use crate::proto::auth::budget::Exempt;
 use crate::proto::auth::budget::StrangerBudget;
 use crate::proto::auth::challenge::Challenger;
@@ -20,11 +22,15 @@ use crate::proto::types::RelayId;
 use crate::proto::types::ServerAddr;
 use crate::proto::types::StreamId;
 use crate::proto::types::Tick;
+#[cfg(feature = "dtls")]
+use crate::proto::types::Transport;
 use crate::relay::Arriving;
 use crate::relay::Report;
 use crate::relay::RequestUp;
 use crate::relay::Stats;
 use crate::relay::ToWorker;
+#[cfg(feature = "dtls")]
+use crate::relay::dtls::Associations;
 use crate::relay::path::Sockets;
 use crate::relay::streams::Streams;
 use crate::relay::streams::Weight;
@@ -55,6 +61,10 @@ pub(in crate::relay) struct Slot {
     pub(super) stats: Arc<Stats>,
     pub(super) arriving: Receiver<Box<Arriving>>,
     pub(super) streams: Streams,
+    #[cfg(feature = "dtls")]
+    pub(super) dtls: Associations,
+    #[cfg(feature = "dtls")]
+    pub(super) dtls_looked_ms: u64,
     /// What table and budget are made of, the first time and after each panic.
     pub(super) seed: Seed,
     pub(super) standing: Standing,
@@ -113,6 +123,8 @@ pub(in crate::relay) struct SlotParts {
     pub(in crate::relay) reports: Sender<Report>,
     pub(in crate::relay) stats: Arc<Stats>,
     pub(in crate::relay) arriving: Receiver<Box<Arriving>>,
+    #[cfg(feature = "dtls")]
+    pub(in crate::relay) dtls: Option<DtlsServer>,
 }
 
 /// A listener, and how many datagrams it has lost so far.
@@ -138,6 +150,10 @@ impl Slot {
             doors: parts.listeners.into_iter().map(|listener| Door { listener, lost: 0 }).collect(),
             sockets: Sockets::default(),
             streams: Streams::new(hash_seeds),
+            #[cfg(feature = "dtls")]
+            dtls: Associations::new(parts.dtls, hash_seeds),
+            #[cfg(feature = "dtls")]
+            dtls_looked_ms: 0,
             table: seed.table(0),
             challenger: parts.challenger,
             strangers: seed.strangers(0),
@@ -177,6 +193,10 @@ impl Slot {
         if !streams.parked.is_empty() || !streams.gone.is_empty() {
             return Some(STREAMS_RETRY);
         }
+        #[cfg(feature = "dtls")]
+        if self.dtls.len() > 0 {
+            return Some(super::dtls::LOOK);
+        }
         (streams.len() > 0).then_some(SWEEP)
     }
 
@@ -194,6 +214,10 @@ impl Slot {
 
     /// An allocation is made for `from`. If that is a connection that ended meanwhile, the control task hears of it again.
     pub(super) fn expect_stream(&mut self, from: FiveTuple) {
+        #[cfg(feature = "dtls")]
+        if from.transport == Transport::Dtls && !self.dtls.has(&from) {
+            self.streams.gone.push_back(from);
+        }
         if from.transport.is_stream() && self.streams.find(&from).is_none() {
             self.streams.gone.push_back(from);
         }

@@ -115,6 +115,8 @@ fn slot(reports: usize) -> (Slot, Far) {
             legacy: true,
         },
         unproven_exempt: Vec::new(),
+        #[cfg(feature = "dtls")]
+        dtls: None,
         start: Instant::now(),
         commands,
         live,

@@ -1,0 +1,288 @@
+//! Clients over DTLS.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+
+use dimpl::Dtls;
+use dimpl::DtlsCertificate;
+use dimpl::Output;
+use swingbridge::net::Certificate;
+use swingbridge::net::Certificates;
+use swingbridge::net::dtls::DtlsServer;
+use swingbridge::proto::media::DropReason;
+use swingbridge::proto::types::Transport;
+use swingbridge::proto::wire::dtls::COOKIE_LEN;
+use swingbridge::proto::wire::dtls::Hello;
+use swingbridge::proto::wire::dtls::VERIFY_REQUEST_LEN;
+use swingbridge::relay::Report;
+use swingbridge::relay::ToWorker;
+
+use crate::doors::allocate;
+use crate::doors::grant;
+use crate::message;
+use crate::plane::Allocation;
+use crate::plane::CHANNEL;
+use crate::plane::Client;
+use crate::plane::Plane;
+use crate::plane::config;
+use crate::plane::eventually;
+
+const NOWHERE: &str = "127.0.0.1:9";
+
+/// A key pair of the kind that the library knows.
+fn pair() -> (String, String, DtlsCertificate) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a name");
+    let own = DtlsCertificate {
+        certificate: made.cert.der().to_vec(),
+        private_key: made.signing_key.serialize_der(),
+    };
+    (made.cert.pem(), made.signing_key.serialize_pem(), own)
+}
+
+fn plane(workers: u16) -> Plane {
+    let (chain, key, _) = pair();
+    let shown = Certificate::from_pem(chain.as_bytes(), key.as_bytes()).expect("sound");
+    let mut config = config(workers, &["127.0.0.1:0"]);
+    let certificates = Arc::new(Certificates::new(vec![shown]));
+    config.dtls = Some(DtlsServer::new(certificates, [7; 32]).expect("defaults are sound"));
+    Plane::start_with(&config)
+}
+
+/// A client on a socket of its own.
+struct Caller {
+    bare: Client,
+    dtls: Dtls,
+    room: Vec<u8>,
+    heard: Vec<Vec<u8>>,
+    connected: bool,
+    closed: bool,
+}
+
+impl Caller {
+    fn new(server: SocketAddr) -> Self {
+        Self::over(Client::new(server.ip(), server))
+    }
+
+    fn over(bare: Client) -> Self {
+        let mut dtls = Dtls::new_12(Arc::default(), pair().2, Instant::now());
+        dtls.set_active(true);
+        dtls.handle_timeout(Instant::now()).expect("it begins");
+        Self { bare, dtls, room: vec![0; 1 << 15], heard: Vec::new(), connected: false, closed: false }
+    }
+
+    /// What it would send now.
+    fn outgoing(&mut self) -> Vec<Vec<u8>> {
+        let mut datagrams = Vec::new();
+        loop {
+            match self.dtls.poll_output(&mut self.room) {
+                Output::Packet(packet) => datagrams.push(packet.to_vec()),
+                Output::Timeout(_) => return datagrams,
+                Output::Connected => self.connected = true,
+                Output::ApplicationData(data) => self.heard.push(data.to_vec()),
+                Output::CloseNotify => self.closed = true,
+                _ => {}
+            }
+        }
+    }
+
+    fn send(&mut self) {
+        for datagram in self.outgoing() {
+            self.bare.send(&datagram);
+        }
+    }
+
+    fn listen(&mut self) {
+        let datagram = self.bare.receive();
+        self.dtls.handle_timeout(Instant::now()).expect("in time");
+        self.dtls.handle_packet(&datagram).expect("the server speaks well");
+        self.send();
+    }
+
+    fn shake(mut self) -> Self {
+        self.send();
+        while !self.connected {
+            self.listen();
+        }
+        self
+    }
+
+    fn say(&mut self, message: &[u8]) {
+        self.dtls.send_application_data(message).expect("connected");
+        self.send();
+    }
+
+    fn receive(&mut self) -> Vec<u8> {
+        while self.heard.is_empty() {
+            self.listen();
+        }
+        self.heard.remove(0)
+    }
+
+    fn open(&mut self, plane: &mut Plane, peer: SocketAddr) -> Allocation {
+        self.say(&message::stun(message::ALLOCATE, *b"who are you?", &[]));
+        let challenge = self.receive();
+        assert_eq!(message::error_code(&challenge), Some(401));
+        let nonce = message::attribute(&challenge, message::NONCE).expect("401 carries a nonce").to_vec();
+        self.say(&allocate(&nonce, *b"it's me, it."));
+        let (worker, request) = plane.fresh();
+        let allocation = grant(plane, worker, request.from, peer);
+        let ready = message::stun(message::BINDING_SUCCESS, *b"it is ready.", &[]);
+        plane.push(worker, ToWorker::Reply { to: request.from, bytes: ready.clone().into() });
+        assert_eq!(self.receive(), ready);
+        allocation
+    }
+}
+
+fn peer(server: SocketAddr) -> Client {
+    Client::new(server.ip(), NOWHERE.parse().expect("a literal"))
+}
+
+#[test]
+fn data_travels_both_ways_under_dtls() {
+    let mut plane = plane(2);
+    let server = plane.server(0);
+    let (mut client, peer) = (Caller::new(server).shake(), peer(server));
+    let allocation = client.open(&mut plane, peer.address());
+    assert_eq!(allocation.five_tuple.transport, Transport::Dtls);
+    for len in [0, 1, 4, 172, 1_200, 9_000] {
+        let data = vec![len as u8; len];
+        // No padding: each record is a message (RFC 7350 § 4.6).
+        client.say(&message::channel_data(CHANNEL, &data));
+        assert_eq!(peer.receive_from(), (data.clone(), allocation.relayed));
+        peer.send_to(&data, allocation.relayed);
+        assert_eq!(client.receive(), message::channel_data(CHANNEL, &data));
+    }
+    let stats = plane.stats(allocation.worker);
+    assert_eq!((stats.dtls.cookies.get(), stats.dtls.begun.get(), stats.dtls.associations.get()), (1, 1, 1));
+    eventually("the count", || (stats.to_clients.packets.get() == 6).then_some(()));
+
+    // What comes bare from the same five-tuple is somebody else's.
+    client.bare.send(&message::channel_data(CHANNEL, b"bare"));
+    assert!(peer.hears_nothing());
+
+    client.dtls.close().expect("connected");
+    client.send();
+    assert!(
+        matches!(plane.report(allocation.worker), Report::StreamGone { from } if from == allocation.five_tuple)
+    );
+    eventually("its end", || (stats.dtls.ended.get() == 1).then_some(()));
+    assert_eq!(stats.dtls.associations.get(), 0);
+}
+
+#[test]
+fn hellos_without_a_cookie_leave_nothing_behind_and_are_answered_with_less() {
+    let plane = plane(1);
+    let server = plane.server(0);
+    let stranger = Client::new(server.ip(), server);
+    let hello = Caller::new(server).outgoing().remove(0);
+    for _ in 0..500 {
+        stranger.send(&hello);
+        let answer = stranger.receive();
+        assert_eq!((answer.len(), answer[13]), (VERIFY_REQUEST_LEN, 3));
+        assert!(answer.len() < hello.len());
+    }
+    let stats = plane.stats(0);
+    assert_eq!(
+        (stats.dtls.cookies.get(), stats.dtls.begun.get(), stats.dtls.associations.get()),
+        (500, 0, 0)
+    );
+
+    // A cookie is good for its client and its hello alone.
+    let mut honest = Caller::new(server);
+    honest.send();
+    honest.listen_without_answer();
+    let second = honest.outgoing().remove(0);
+    assert_eq!(Hello::read(&second).expect("a hello").cookie().len(), COOKIE_LEN);
+    stranger.send(&second);
+    assert_eq!(stranger.receive()[13], 3, "somebody else's cookie");
+    let mut other = second.clone();
+    *other.last_mut().expect("not empty") ^= 1;
+    honest.bare.send(&other);
+    assert_eq!(honest.bare.receive()[13], 3, "another hello's cookie");
+    assert_eq!(stats.dtls.begun.get(), 0);
+}
+
+impl Caller {
+    fn listen_without_answer(&mut self) {
+        let datagram = self.bare.receive();
+        self.dtls.handle_packet(&datagram).expect("the server speaks well");
+    }
+}
+
+#[test]
+fn a_client_of_an_old_version_is_told_so_at_once() {
+    let plane = plane(1);
+    let server = plane.server(0);
+    let stranger = Client::new(server.ip(), server);
+    let mut hello = Caller::new(server).outgoing().remove(0);
+    hello[26] = 0xFF;
+    stranger.send(&hello);
+    let alert = stranger.receive();
+    assert_eq!((alert[0], &alert[13..]), (21, &[2, 70][..]));
+    assert_eq!((plane.stats(0).dtls.refused.get(), plane.stats(0).dtls.cookies.get()), (1, 0));
+}
+
+#[test]
+fn a_hello_that_was_lost_and_sent_again_begins_at_its_number() {
+    let plane = plane(1);
+    let mut client = Caller::new(plane.server(0));
+    // The first one never arrives; the second has the number 1, and the server's numbers go on from there.
+    let lost = client.outgoing();
+    assert_eq!(lost.len(), 1);
+    client.dtls.handle_timeout(Instant::now() + Duration::from_secs(3)).expect("it tries again");
+    let again = client.outgoing().remove(0);
+    assert_eq!(Hello::read(&again).expect("a hello").sequence(), 1);
+    client.bare.send(&again);
+    client.listen_without_answer();
+    let with_cookie = client.outgoing().remove(0);
+    let sequence = Hello::read(&with_cookie).expect("a hello").sequence();
+    client.bare.send(&with_cookie);
+    let flight = client.bare.receive();
+    let first = u64::from_be_bytes([0, 0, flight[5], flight[6], flight[7], flight[8], flight[9], flight[10]]);
+    assert!(first >= sequence, "{first} after {sequence}");
+    client.dtls.handle_packet(&flight).expect("the server speaks well");
+    let client = client.shake();
+    assert!(client.connected);
+    assert_eq!(plane.stats(0).dtls.begun.get(), 1);
+}
+
+#[test]
+fn a_client_that_begins_anew_from_its_port_gets_a_new_association() {
+    let mut plane = plane(1);
+    let server = plane.server(0);
+    let peer = peer(server);
+    let mut first = Caller::new(server).shake();
+    let allocation = first.open(&mut plane, peer.address());
+    let mut second = Caller::over(first.bare).shake();
+    second.say(&message::channel_data(CHANNEL, b"again"));
+    assert_eq!(peer.receive_from(), (b"again".to_vec(), allocation.relayed));
+    let stats = plane.stats(0);
+    assert_eq!((stats.dtls.begun.get(), stats.dtls.associations.get()), (2, 1));
+}
+
+#[test]
+fn records_of_nobody_and_broken_ones_are_dropped() {
+    let plane = plane(1);
+    let server = plane.server(0);
+    let stranger = Client::new(server.ip(), server);
+    let hello = Caller::new(server).outgoing().remove(0);
+    let mut data = vec![23, 0xFE, 0xFD, 0, 1, 0, 0, 0, 0, 0, 5, 0, 20];
+    data.extend([0; 20]);
+    stranger.send(&data);
+    for len in [14, 30, hello.len() - 1] {
+        stranger.send(&hello[..len]);
+    }
+    plane.drops(0, DropReason::Unclassified, 4);
+    assert!(stranger.hears_nothing());
+
+    let mut client = Caller::new(server).shake();
+    for at in 0..60 {
+        let mut broken = data.clone();
+        broken[at % 33] ^= 1 << (at % 8);
+        client.bare.send(&broken);
+    }
+    client.say(&message::stun(message::BINDING, *b"still there?", &[]));
+    assert_eq!(client.receive()[8..20], *b"still there?");
+}
