@@ -33,6 +33,9 @@ pub mod config;
 #[cfg(feature = "server")]
 pub mod cli;
 
+#[cfg(feature = "client")]
+pub mod client;
+
 #[cfg(any(test, feature = "internals"))]
 #[doc(hidden)]
 pub mod internals;

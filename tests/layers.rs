@@ -113,6 +113,8 @@ const ROOMS: &[Room] = &[
         ],
     },
     Room { name: "cli", may_use: &[EVERYTHING] },
+    // For programs that use a relay.
+    Room { name: "client", may_use: &["proto::types", "proto::client"] },
     // For the programs beside the library.
     Room {
         name: "internals",

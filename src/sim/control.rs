@@ -11,6 +11,7 @@ use crate::proto::turn::Output;
 use crate::proto::turn::Reconfiguration;
 use crate::proto::turn::Server;
 use crate::proto::types::Dialect;
+use crate::proto::types::FiveTuple;
 use crate::proto::types::RelayId;
 use crate::proto::types::WorkerId;
 use crate::proto::types::limits;
@@ -48,6 +49,8 @@ pub(super) struct Control {
     /// Relay sockets on the way from one worker to another, and whose report is awaited next.
     moving: BTreeMap<RelayId, WorkerId>,
     pub(super) orders: VecDeque<Order>,
+    /// Clients whose connection ended, and the worker that says so.
+    gone: VecDeque<(WorkerId, FiveTuple)>,
 }
 
 /// What a round came to.
@@ -76,6 +79,7 @@ impl Control {
             held: None,
             moving: BTreeMap::new(),
             orders: VecDeque::new(),
+            gone: VecDeque::new(),
         }
     }
 
@@ -95,6 +99,7 @@ impl Control {
             self.drain_outputs(sh, workers);
             worked = true;
         }
+        worked |= self.take_gone(sh, workers);
         worked |= self.take_order(sh, workers);
         worked |= self.take_each(sh, workers, Room::All, |control, sh, workers, at| {
             if control.server.is_rebuilding(id(at)) {
@@ -150,6 +155,10 @@ impl Control {
 
     fn take_report(&mut self, sh: &mut Shared, workers: &mut [Worker], at: usize) -> bool {
         let Some(report) = workers[at].reports.pop_front() else { return false };
+        if let Report::StreamGone { from } = report {
+            self.gone.push_back((id(at), from));
+            return true;
+        }
         self.owed[at] = self.owed[at].saturating_sub(1);
         let (relay, mut stays) = match &report {
             Report::Opened { relay, .. } | Report::Failed { relay, .. } => (*relay, true),
@@ -159,6 +168,7 @@ impl Control {
                 self.worker_restarted(sh, workers, at, report);
                 return true;
             }
+            Report::StreamGone { .. } => unreachable!("taken above"),
         };
         let input = match report {
             Report::Opened { relay, bound } => Input::RelayOpened { relay, bound },
@@ -169,7 +179,7 @@ impl Control {
                 self.held = parcel;
                 Input::RelayDetached { relay, given }
             }
-            Report::Restarted { .. } => unreachable!("taken above"),
+            Report::Restarted { .. } | Report::StreamGone { .. } => unreachable!("taken above"),
         };
         self.input(sh, workers, input);
         if let Some(dropped) = self.held.take() {
@@ -180,6 +190,18 @@ impl Control {
             self.moving.remove(&relay);
         }
         true
+    }
+
+    /// Clients that are gone, as far as there is room for what that causes.
+    fn take_gone(&mut self, sh: &mut Shared, workers: &mut [Worker]) -> bool {
+        let mut worked = false;
+        while self.room(workers) == Room::All
+            && let Some((worker, from)) = self.gone.pop_front()
+        {
+            self.input(sh, workers, Input::ClientGone { worker, from });
+            worked = true;
+        }
+        worked
     }
 
     /// Whatever it was told so far, it will not report about. All that it reported before has been taken.
@@ -321,7 +343,7 @@ impl Control {
                 && worker.is_whole()
         };
         let told = (0..workers.len()).all(|at| !self.server.is_rebuilding(id(at)));
-        self.orders.is_empty() && told && workers.iter().all(idle)
+        self.orders.is_empty() && self.gone.is_empty() && told && workers.iter().all(idle)
     }
 
     /// What must hold at any time (RFC 8656 knows no port with two owners) and what bounds memory.

@@ -16,10 +16,12 @@ use crate::proto::client::Proof;
 use crate::proto::types::Deadline;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::Secret;
+use crate::proto::types::Transport;
 
 use super::clock::Micros;
 use super::clock::SECOND;
 use super::dice::Dice;
+use super::line::Line;
 use super::packet::Mark;
 use super::packet::Packet;
 use super::packet::Sender;
@@ -27,6 +29,7 @@ use super::scenario::PASSWORD;
 use super::scenario::RELAY_V4;
 use super::scenario::SECRET;
 use super::shared::Shared;
+use super::tcp::Number;
 
 /// How long a calm client may take to be served.
 const CALM_MAX: Micros = 20 * SECOND;
@@ -43,6 +46,8 @@ pub(super) struct Nature {
     pub(super) minted: bool,
     pub(super) permission_lifetime: std::time::Duration,
     pub(super) channel_lifetime: std::time::Duration,
+    /// What carries its messages to the server.
+    pub(super) transport: Transport,
 }
 
 #[derive(Debug)]
@@ -63,6 +68,8 @@ pub(super) struct Honest {
     pub(super) met: BTreeSet<SocketAddr>,
     /// The message that is being read cannot be trusted, so nor can what comes of it.
     tainted: bool,
+    /// Its connection, if it comes over one.
+    line: Option<Line>,
 }
 
 /// A client that must be served.
@@ -97,6 +104,8 @@ impl Honest {
         let client = client(sh, number, &nature);
         let (sent, echoed, tainted) = (0, BTreeSet::new(), false);
         let (armed, calm) = (None, None);
+        let transport = nature.transport;
+        let line = transport.is_stream().then(|| Line::new(transport, server));
         Self {
             number,
             inner,
@@ -111,18 +120,40 @@ impl Honest {
             place: None,
             met: BTreeSet::new(),
             tainted,
+            line,
         }
     }
 
     /// A datagram reached it.
     pub(super) fn hear(&mut self, sh: &mut Shared, packet: &Packet) {
-        if packet.from != self.server {
+        if packet.from != self.server || self.line.is_some() {
             return;
         }
         self.tainted = packet.tainted;
         self.client.handle_input(sh.clock.now(), Input::Message(&packet.payload));
         self.drain(sh);
         self.tainted = false;
+    }
+
+    /// Something came over its connection, or the end of it.
+    pub(super) fn hear_line(&mut self, sh: &mut Shared) {
+        let Some(number) = self.line.as_ref().and_then(|line| line.number) else { return };
+        let (pieces, ended) = sh.tcp.client_read(number);
+        for (bytes, tainted) in pieces {
+            self.tainted = tainted;
+            self.client.handle_input(sh.clock.now(), Input::Bytes(&bytes));
+            self.drain(sh);
+        }
+        self.tainted = false;
+        if ended && let Some(line) = &mut self.line {
+            line.number = None;
+            self.input(sh, Input::Disconnected);
+        }
+    }
+
+    /// Whether this is its connection.
+    pub(super) fn has_line(&self, number: Number) -> bool {
+        self.line.as_ref().is_some_and(|line| line.number == Some(number))
     }
 
     /// Its timer rang. Answers whether something was due.
@@ -153,6 +184,9 @@ impl Honest {
                 6 => self.begin_anew(sh),
                 _ => self.input(sh, Input::Release),
             };
+        }
+        if self.line.as_ref().is_some_and(|line| line.number.is_none() || sh.dice.chance(3)) {
+            return self.lose_line(sh);
         }
         let target = sh.dice.pick(&self.targets);
         let relayed = sh.directory.relayed.clone();
@@ -236,12 +270,15 @@ impl Honest {
             return self.move_on(sh);
         }
         if calm.moved == Moved::Done {
-            sh.coverage.fact("calm moved");
+            sh.coverage.fact(if self.line.is_some() { "calm moved over a stream" } else { "calm moved" });
         }
         if targets.len() > 1 {
             sh.coverage.fact("calm dual");
         }
         calm.done = true;
+        if self.line.is_some() {
+            sh.coverage.fact("calm over a stream");
+        }
         sh.coverage.fact("calm served");
     }
 
@@ -253,7 +290,8 @@ impl Honest {
     fn send(&mut self, sh: &mut Shared, to: SocketAddr) {
         self.sent += 1;
         let len = match self.calm {
-            Some(_) => 60,
+            // One that wants padding in a stream.
+            Some(_) => 61,
             None => sh.dice.pick(&[0, 30, 200, 1_200, 2_000]),
         };
         let mark = Mark { sender: Sender::Client(self.number), number: self.sent, answers: (u16::MAX, 0) };
@@ -263,8 +301,23 @@ impl Honest {
 
     /// Its own address is another one from here on.
     fn move_on(&mut self, sh: &mut Shared) {
-        self.inner.set_port(self.inner.port().checked_add(1).unwrap_or(5_000));
+        match &mut self.line {
+            None => self.inner.set_port(self.inner.port().checked_add(1).unwrap_or(5_000)),
+            Some(line) => line.hang_up(sh),
+        }
         self.input(sh, Input::Moved);
+    }
+
+    /// Its connection is gone, or goes now without a word to the client: what it had it loses, or comes back for.
+    fn lose_line(&mut self, sh: &mut Shared) {
+        match &mut self.line {
+            Some(line) if line.number.is_some() => {
+                line.hang_up(sh);
+                self.input(sh, Input::Disconnected);
+            }
+            _ if sh.dice.chance(100) => self.begin_anew(sh),
+            _ => self.input(sh, Input::Moved),
+        }
     }
 
     /// Lets other clients of this server reach it.
@@ -287,6 +340,9 @@ impl Honest {
 
     /// As if it had been switched off and on: what it had, nobody looks after.
     fn begin_anew(&mut self, sh: &mut Shared) {
+        if let Some(line) = &mut self.line {
+            line.hang_up(sh);
+        }
         self.client = client(sh, self.number, &self.nature);
         self.armed = None;
     }
@@ -294,9 +350,10 @@ impl Honest {
     fn drain(&mut self, sh: &mut Shared) {
         while let Some(output) = self.client.poll_output() {
             match output {
-                Output::Transmit(message) => {
-                    sh.from_hosts.push(Packet::new(self.inner, self.server, message.into()));
-                }
+                Output::Transmit(message) => match &mut self.line {
+                    None => sh.from_hosts.push(Packet::new(self.inner, self.server, message.into())),
+                    Some(line) => line.send(sh, &mut self.inner, &message),
+                },
                 Output::Event(event) => self.note(sh, event),
             }
         }
@@ -315,6 +372,10 @@ impl Honest {
                 sh.tally("allocations of honest clients");
             }
             Event::Data { peer, data } => self.heard(sh, *peer, data),
+            Event::Broken => {
+                let number = self.number;
+                sh.violated(|| format!("what client {number} got over a stream is no frame"));
+            }
             _ => {}
         }
         if self.calm.is_some() {
@@ -354,7 +415,8 @@ impl Honest {
             | Event::NotPermitted { .. }
             | Event::NotBound { .. }
             | Event::NotSent { .. }
-            | Event::Ended(_) => {
+            | Event::Ended(_)
+            | Event::Broken => {
                 let told = format!("client {} is refused service in the calm: {event:?}", self.number);
                 sh.violated(|| told);
             }
@@ -409,5 +471,5 @@ fn client(sh: &mut Shared, number: u16, nature: &Nature) -> Client<Dice> {
     config.permission_lifetime = nature.permission_lifetime;
     config.channel_lifetime = nature.channel_lifetime;
     config.port = if nature.families == Families::Both { PortWish::Any } else { PortWish::Even };
-    Client::new(config, sh.dice.fork())
+    Client::new(config.over(nature.transport), sh.dice.fork())
 }

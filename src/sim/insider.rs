@@ -7,6 +7,7 @@ use crate::proto::auth::integrity_key::PasswordAlgorithm;
 use crate::proto::auth::integrity_key::integrity_key;
 use crate::proto::auth::integrity_key::userhash;
 use crate::proto::types::PeerAddr;
+use crate::proto::types::Transport;
 use crate::proto::wire::Method;
 use crate::proto::wire::TransactionId;
 use crate::proto::wire::indication;
@@ -16,8 +17,11 @@ use crate::proto::wire::rfc8656::encode::MessageWriter;
 use crate::proto::wire::rfc8656::framing::MessageClass;
 use crate::proto::wire::rfc8656::integrity::Algorithm;
 use crate::proto::wire::rfc8656::integrity::Signature;
+use crate::proto::wire::stream::Next;
+use crate::proto::wire::stream::next_frame;
 
 use super::dice::Dice;
+use super::line::Line;
 use super::packet::Mark;
 use super::packet::Packet;
 use super::packet::Sender;
@@ -26,6 +30,7 @@ use super::scenario::HALF_DENIED;
 use super::scenario::PASSWORD;
 use super::scenario::REALM;
 use super::shared::Shared;
+use super::tcp::Number;
 
 /// Number of the first insider among clients.
 pub(super) const FIRST: u16 = 100;
@@ -42,6 +47,11 @@ pub(super) struct Insider {
     token: Option<[u8; 8]>,
     targets: Vec<SocketAddr>,
     sent: u32,
+    /// Its connection, if it comes over one.
+    line: Option<Line>,
+    inbox: Vec<u8>,
+    /// It does not read what comes.
+    slow: bool,
 }
 
 /// How a request is spoilt.
@@ -63,18 +73,48 @@ impl Insider {
         server: SocketAddr,
         user: &'static str,
         targets: Vec<SocketAddr>,
+        transport: Transport,
     ) -> Self {
         let algorithm = sh.dice.pick(&[PasswordAlgorithm::Md5, PasswordAlgorithm::Sha256]);
         let (nonce, ticket, token) = (Vec::new(), None, None);
-        Self { number, at, server, user, algorithm, nonce, ticket, token, targets, sent: 0 }
+        let line = transport.is_stream().then(|| Line::new(transport, server));
+        let (sent, inbox, slow) = (0, Vec::new(), false);
+        Self { number, at, server, user, algorithm, nonce, ticket, token, targets, sent, line, inbox, slow }
     }
 
     /// A datagram reached it: it keeps what it can use.
     pub(super) fn hear(&mut self, packet: &Packet) {
-        let Ok(answer) = decode_response(&packet.payload) else { return };
-        if packet.from != self.server {
+        if packet.from == self.server && self.line.is_none() {
+            self.keep(&packet.payload);
+        }
+    }
+
+    /// Something came over its connection, or the end of it.
+    pub(super) fn hear_line(&mut self, sh: &mut Shared) {
+        let Some(number) = self.line.as_ref().and_then(|line| line.number) else { return };
+        if self.slow {
             return;
         }
+        let (pieces, ended) = sh.tcp.client_read(number);
+        pieces.iter().for_each(|(bytes, _)| self.inbox.extend_from_slice(bytes));
+        while let Next::Frame { len } = next_frame(&self.inbox) {
+            let rest = self.inbox.split_off(len);
+            let frame = std::mem::replace(&mut self.inbox, rest);
+            self.keep(&frame);
+        }
+        if ended {
+            self.inbox.clear();
+            self.line.iter_mut().for_each(|line| line.number = None);
+        }
+    }
+
+    /// Whether this is its connection.
+    pub(super) fn has_line(&self, number: Number) -> bool {
+        self.line.as_ref().is_some_and(|line| line.number == Some(number))
+    }
+
+    fn keep(&mut self, message: &[u8]) {
+        let Ok(answer) = decode_response(message) else { return };
         if let Some(nonce) = answer.nonce {
             self.nonce = nonce.to_vec();
         }
@@ -84,6 +124,7 @@ impl Insider {
 
     /// Does one thing.
     pub(super) fn act(&mut self, sh: &mut Shared) {
+        self.mind_line(sh);
         let spoilt = match sh.dice.number(60) {
             0 => Spoilt::WrongKey,
             1 => Spoilt::WrongUser,
@@ -102,8 +143,8 @@ impl Insider {
             }),
             41 => self.ask(sh, spoilt, Method::Unknown(0x00C), |_, _, _| {}),
             42 => self.ask(sh, Spoilt::NoIntegrity, Method::Binding, |_, _, _| {}),
-            43 => self.move_on(sh),
-            44..48 => self.send_oddly(sh),
+            43 | 44 => self.move_on(sh),
+            45..48 => self.send_oddly(sh),
             48 => self.burst(sh),
             49 => self.flood(sh),
             50..75 => self.send_by_channel(sh),
@@ -194,11 +235,36 @@ impl Insider {
 
     /// With what little chance the rules leave: another five-tuple, with the ticket and without.
     fn move_on(&mut self, sh: &mut Shared) {
-        self.at.set_port(self.at.port().checked_add(1).unwrap_or(6_000));
+        match &mut self.line {
+            None => self.at.set_port(self.at.port().checked_add(1).unwrap_or(6_000)),
+            Some(_) => self.hang_up(sh),
+        }
         let Some(ticket) = self.ticket.clone() else { return };
         self.ask(sh, Spoilt::No, Method::Refresh, |_, _, writer| {
             writer.attribute(attribute::MOBILITY_TICKET, &ticket);
         });
+    }
+
+    /// Leaves its connection now and then, or stops reading it for a while.
+    fn mind_line(&mut self, sh: &mut Shared) {
+        if self.line.is_none() {
+            return;
+        }
+        match sh.dice.number(400) {
+            0..3 => self.hang_up(sh),
+            3..12 => self.slow = true,
+            12..15 => self.slow = false,
+            // So many answers that nobody reads find no room in the end, nor does what peers send back.
+            15..60 if self.slow => self.flood(sh),
+            60..100 if self.slow => self.burst(sh),
+            _ => self.hear_line(sh),
+        }
+    }
+
+    fn hang_up(&mut self, sh: &mut Shared) {
+        self.slow = false;
+        self.inbox.clear();
+        self.line.iter_mut().for_each(|line| line.hang_up(sh));
     }
 
     fn some_peer(&self, dice: &mut Dice) -> SocketAddr {
@@ -268,6 +334,9 @@ impl Insider {
             _ => vec![0x80; 30],
         };
         self.transmit(sh, message);
+        // Where the next frame begins is anybody's guess from here on.
+        let connection = self.line.as_ref().and_then(|line| line.number).and_then(|it| sh.tcp.get_mut(it));
+        connection.into_iter().for_each(|connection| connection.tainted = true);
     }
 
     /// More than a narrow bandwidth lets pass.
@@ -366,7 +435,11 @@ impl Insider {
         buffer
     }
 
-    fn transmit(&self, sh: &mut Shared, message: Vec<u8>) {
+    fn transmit(&mut self, sh: &mut Shared, mut message: Vec<u8>) {
+        if let Some(line) = &mut self.line {
+            message.resize(message.len().next_multiple_of(4), 0);
+            return line.send(sh, &mut self.at, &message);
+        }
         sh.from_hosts.push(Packet::new(self.at, self.server, message));
     }
 }

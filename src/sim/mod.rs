@@ -24,6 +24,7 @@ mod coverage;
 mod dice;
 mod honest;
 mod insider;
+mod line;
 mod link;
 mod nat;
 mod oracle;
@@ -36,6 +37,8 @@ mod scenario;
 mod shared;
 mod sockets;
 mod stranger;
+mod streams;
+mod tcp;
 #[cfg(test)]
 mod tests;
 mod worker;

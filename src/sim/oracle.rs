@@ -34,16 +34,18 @@ use super::packet::digest;
 
 use counts::Counts;
 use promises::Promises;
+use streams::Ended;
 
 mod counts;
 mod judge;
 mod promises;
+mod streams;
 
 /// Client and server address.
 type Tuple = (SocketAddr, SocketAddr);
 
 /// Five-tuples of one allocation that are remembered; a client that moves more often is lost sight of.
-const TUPLES_MAX: usize = 16;
+const TUPLES_MAX: usize = 256;
 
 /// What the oracle must be told of the server's configuration.
 #[derive(Debug)]
@@ -89,6 +91,7 @@ pub(super) struct Oracle {
     extended: BTreeMap<RelayId, Deadline>,
     promises: Promises,
     counts: Counts,
+    ended: Ended,
 }
 
 /// What a request asked for.
@@ -149,6 +152,7 @@ impl Oracle {
             extended: BTreeMap::new(),
             promises: Promises::default(),
             counts: Counts::default(),
+            ended: Ended::default(),
         }
     }
 
@@ -456,12 +460,16 @@ impl Oracle {
             return Err(format!("{relay:?} ended twice"));
         };
         self.compare_counts(serial, counters)?;
+        let is_cut_off = self.is_cut_off(serial);
         self.by_relayed.retain(|_, each| *each != serial);
         self.by_tuple.retain(|_, each| *each != serial);
         self.tickets.retain(|_, each| *each != serial);
         match reason {
             EndReason::Expired if gone.is_live(tick) => {
                 Err(format!("{relay:?} ended before its time: {:?}", gone.legs))
+            }
+            EndReason::Disconnected if !is_cut_off => {
+                Err(format!("{relay:?} ended as if its client were gone: {:?}", gone.tuples))
             }
             EndReason::Shutdown if !self.leaving => Err(format!("{relay:?} was ended by nobody's order")),
             _ => Ok(()),

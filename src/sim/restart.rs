@@ -20,7 +20,7 @@ use super::worker::Report;
 use super::worker::Worker;
 
 /// By how much likelier a panic is over what moves a socket, and over how many commands before it.
-const HARD_TIMES: u32 = 20;
+const HARD_TIMES: u32 = 60;
 const HARD_NEAR: usize = 4;
 
 /// How far a worker is after a panic.
@@ -140,6 +140,7 @@ impl Worker {
         self.carried.extend(fallen.salvage());
         self.strangers = StrangerBudget::new(hash_seeds, Vec::new());
         self.sockets.restart();
+        self.restart_streams(sh);
         self.tell_of_panic(sh);
     }
 

@@ -41,6 +41,8 @@ pub(super) const SECRET: &[u8] = b"a secret of this world";
 pub(super) const LISTEN_V4: SocketAddr = v4([192, 0, 2, 1], 3_478);
 const CORNER_V4: SocketAddr = v4([192, 0, 2, 2], 3_479);
 pub(super) const LISTEN_V6: SocketAddr = v6([0x2001, 0xDB8, 0x100, 0, 0, 0, 0, 1], 3_478);
+/// Where it takes connections, on the same addresses.
+pub(super) const STREAM_PORT: u16 = 443;
 /// What peers know of the relay.
 pub(super) const RELAY_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7));
 pub(super) const RELAY_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xDB8, 7, 0, 0, 0, 0, 7));
@@ -100,6 +102,8 @@ pub(super) struct Scenario {
     pub(super) clean: bool,
     /// What passes between what the rings bring and what is done about it.
     pub(super) latency: Micros,
+    /// Bytes that the systems of both sides hold for a client that does not read its connection.
+    pub(super) window: usize,
 }
 
 impl Scenario {
@@ -133,6 +137,7 @@ impl Scenario {
             faults,
             clean,
             latency: dice.pick(&[50, 500, 3 * MILLISECOND]),
+            window: dice.pick(&[1_024, 1_024, 40 * 1_024]),
         }
     }
 }

@@ -15,6 +15,7 @@ use super::packet::Packet;
 use super::packet::digest;
 use super::restart::Panics;
 use super::scenario::Faults;
+use super::tcp::Tcp;
 
 /// Lines that a violation is told with.
 const TRACE_LINES: usize = 60;
@@ -81,12 +82,20 @@ pub(super) struct Shared {
     pub(super) digest: u64,
     pub(super) violation: Option<String>,
     pub(super) panics: Panics,
+    pub(super) tcp: Tcp,
     trace: Option<VecDeque<String>>,
     tallies: BTreeMap<&'static str, u64>,
 }
 
 impl Shared {
-    pub(super) fn new(dice: Dice, faults: Faults, mtu: usize, oracle: Oracle, traced: bool) -> Self {
+    pub(super) fn new(
+        dice: Dice,
+        faults: Faults,
+        mtu: usize,
+        window: usize,
+        oracle: Oracle,
+        traced: bool,
+    ) -> Self {
         Self {
             clock: Clock::new(),
             dice,
@@ -103,6 +112,7 @@ impl Shared {
             digest: 0,
             violation: None,
             panics: Panics::default(),
+            tcp: Tcp::new(window),
             trace: traced.then(VecDeque::new),
             tallies: BTreeMap::new(),
         }

@@ -1,9 +1,11 @@
 //! Somebody without credentials who means harm: garbage, floods, scans, other people's packets and other people's
 //! addresses.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use crate::proto::types::IpHeader;
+use crate::proto::types::Transport;
 use crate::proto::wire::Method;
 use crate::proto::wire::TransactionId;
 use crate::proto::wire::rfc8656::attributes as attribute;
@@ -14,21 +16,33 @@ use super::packet::Packet;
 use super::scenario::LISTEN_V4;
 use super::scenario::LISTEN_V6;
 use super::scenario::RELAY_V4;
+use super::scenario::STREAM_PORT;
 use super::shared::Shared;
+use super::tcp::Farewell;
+use super::tcp::Number;
+
+/// Connections that it has at a time.
+const LINES_MAX: usize = 6;
 
 #[derive(Debug)]
 pub(super) struct Stranger {
     pub(super) at: SocketAddr,
     server: SocketAddr,
+    /// Connections it has, oldest first.
+    lines: VecDeque<Number>,
 }
 
 impl Stranger {
-    pub(super) const fn new(at: SocketAddr) -> Self {
-        Self { at, server: if at.is_ipv4() { LISTEN_V4 } else { LISTEN_V6 } }
+    pub(super) fn new(at: SocketAddr) -> Self {
+        let server = if at.is_ipv4() { LISTEN_V4 } else { LISTEN_V6 };
+        Self { at, server, lines: VecDeque::new() }
     }
 
     /// Does one bad thing. When `gentle` it harms nobody else's budget: no other source than its own.
     pub(super) fn act(&mut self, sh: &mut Shared, gentle: bool) {
+        if sh.dice.chance(200) {
+            return self.call(sh);
+        }
         match sh.dice.number(if gentle { 6 } else { 9 }) {
             0 => self.send(sh, |dice| {
                 let len = dice.index(80);
@@ -48,6 +62,41 @@ impl Stranger {
     fn send(&self, sh: &mut Shared, make: impl Fn(&mut Dice) -> Vec<u8>) {
         let payload = make(&mut sh.dice);
         sh.from_hosts.push(Packet { tainted: true, ..Packet::new(self.at, self.server, payload) });
+    }
+
+    /// Makes a connection, or goes on with one: nothing at all, half a message, or anything else.
+    fn call(&mut self, sh: &mut Shared) {
+        let is_new = self.lines.is_empty() || self.lines.len() < LINES_MAX && sh.dice.chance(400);
+        let number = if is_new {
+            self.at.set_port(self.at.port().checked_add(1).unwrap_or(10_000));
+            let server = SocketAddr::new(self.server.ip(), STREAM_PORT);
+            let transport = sh.dice.pick(&[Transport::Tcp, Transport::Tls]);
+            let number = sh.tcp.dial(self.at, server, transport);
+            sh.tcp.get_mut(number).into_iter().for_each(|connection| connection.tainted = true);
+            self.lines.push_back(number);
+            number
+        } else {
+            let at = sh.dice.index(self.lines.len());
+            self.lines[at]
+        };
+        let dice = &mut sh.dice;
+        let mut bytes = match dice.number(7) {
+            0 => Vec::new(),
+            1 => looks_like_stun(dice),
+            2 => [&[0x40, 0x01, 0, 4][..], &dice.bytes(4)].concat(),
+            3 | 4 => allocate(dice),
+            5 => binding(dice),
+            _ => dice.bytes(30),
+        };
+        if dice.chance(200) {
+            bytes.truncate(dice.index(bytes.len() + 1));
+        }
+        sh.tcp.client_send(number, &bytes, false);
+        let is_over = sh.tcp.client_read(number).1;
+        if is_over || sh.dice.chance(50) {
+            sh.tcp.client_close(number, Farewell::Reset);
+            self.lines.retain(|each| *each != number);
+        }
     }
 
     /// Writes to relay ports, whoever has them.

@@ -15,6 +15,7 @@ use crate::proto::media::FromPeer;
 use crate::proto::media::Table;
 use crate::proto::media::TableChange;
 use crate::proto::media::TableConfig;
+use crate::proto::media::Weight;
 use crate::proto::media::forward;
 use crate::proto::media::returned;
 use crate::proto::turn::OpenFailure;
@@ -41,6 +42,7 @@ use super::shared::Bound;
 use super::shared::Shared;
 use super::sockets::Place;
 use super::sockets::Sockets;
+use super::streams::Streams;
 
 /// Down.
 #[derive(Debug)]
@@ -64,6 +66,7 @@ pub(super) enum Report {
     Closed { relay: RelayId, counters: Counters },
     Detached { relay: RelayId, parcel: Option<Parcel> },
     Restarted { epoch: u32, carried: Box<[(RelayId, Counters)]> },
+    StreamGone { from: FiveTuple },
 }
 
 /// Up: a request, or, without a byte, the word that a client has arrived.
@@ -87,7 +90,7 @@ pub(super) struct Parcel {
 pub(super) struct Worker {
     pub(super) number: u16,
     pub(super) table: Table,
-    challenger: Challenger,
+    pub(super) challenger: Challenger,
     pub(super) strangers: StrangerBudget,
     listeners: Vec<SocketAddr>,
     pub(super) sockets: Sockets,
@@ -96,7 +99,7 @@ pub(super) struct Worker {
     pub(super) obeyed: u64,
     pub(super) live: VecDeque<RequestUp>,
     pub(super) fresh: VecDeque<RequestUp>,
-    request_ring: usize,
+    pub(super) request_ring: usize,
     pub(super) reports: VecDeque<Report>,
     /// It does nothing before this.
     pub(super) stalled_until: Micros,
@@ -111,6 +114,7 @@ pub(super) struct Worker {
     pub(super) carried: Vec<(RelayId, Counters)>,
     /// It falls before it says what it did.
     mute: bool,
+    pub(super) streams: Streams,
 }
 
 impl Worker {
@@ -142,6 +146,7 @@ impl Worker {
             panics_in_a_row: 0,
             carried: Vec::new(),
             mute: false,
+            streams: Streams::default(),
         }
     }
 
@@ -188,7 +193,7 @@ impl Worker {
         }
     }
 
-    fn tell_arrivals(&mut self, sh: &mut Shared) {
+    pub(super) fn tell_arrivals(&mut self, sh: &mut Shared) {
         while self.live.len() < self.request_ring
             && let Some(from) = self.table.take_arrival()
         {
@@ -198,7 +203,7 @@ impl Worker {
     }
 
     #[expect(clippy::too_many_arguments, reason = "a verdict taken apart")]
-    fn send_to_peer(
+    pub(super) fn send_to_peer(
         &self,
         sh: &mut Shared,
         relay: RelayId,
@@ -236,7 +241,7 @@ impl Worker {
                     sh.coverage.answered(code);
                 }
                 sh.tally("answers to strangers");
-                self.tell(sh, to, &out[..len], packet.tainted);
+                self.tell(sh, to, &out[..len], Weight::Answer, packet.tainted);
             }
             Greeting::ToControl => {
                 self.strangers.earn(from.client, received);
@@ -257,7 +262,7 @@ impl Worker {
         }
     }
 
-    fn judge_peer(&self, sh: &mut Shared, relay: RelayId, packet: &Packet) {
+    fn judge_peer(&mut self, sh: &mut Shared, relay: RelayId, packet: &Packet) {
         let peer = PeerAddr::new(packet.from);
         let payload = DATA_HEADER_MAX..DATA_HEADER_MAX + packet.payload.len();
         let mut buffer = vec![0xEE; payload.end + DATA_PADDING_MAX];
@@ -268,6 +273,10 @@ impl Worker {
                 let verdict = sh.oracle.may_reach_client(tick, (self.number, self.obeyed), relay, to, peer);
                 sh.judged(verdict);
                 sh.oracle.count_to_client(relay, packet.payload.len());
+                if to.transport.is_stream() {
+                    self.send_on_stream(sh, to, &buffer[frame], Weight::Media, packet.tainted);
+                    return self.flush_streams(sh);
+                }
                 let from = to.server.socket();
                 self.depart(sh, from, to.client.socket(), buffer[frame].to_vec(), header, packet.tainted);
             }
@@ -291,7 +300,8 @@ impl Worker {
             let verdict = sh.oracle.may_reach_client(tick, (self.number, self.obeyed), relay, to, peer);
             sh.judged(verdict);
             sh.coverage.fact("icmp told");
-            self.tell(sh, to, &out[..len], false);
+            self.tell(sh, to, &out[..len], Weight::Media, false);
+            self.flush_streams(sh);
         }
     }
 
@@ -332,11 +342,17 @@ impl Worker {
                 let counters = self.table.forget(relay);
                 self.report(sh, Report::Closed { relay, counters });
             }
-            Command::Table(change) => self.table.apply(change),
-            Command::Reply { to, bytes } => self.tell(sh, to, &bytes, false),
+            Command::Table(change) => {
+                if let TableChange::Insert(new) = &change {
+                    self.expect_stream(sh, new.five_tuple);
+                }
+                self.table.apply(change);
+            }
+            Command::Reply { to, bytes } => self.tell(sh, to, &bytes, Weight::Answer, false),
             Command::Announce { username_anonymity } => self.announce(username_anonymity),
             Command::Detach { relay, keep } => self.detach(sh, relay, keep),
             Command::Attach { parcel, next } => {
+                self.expect_stream(sh, next);
                 let relay = parcel.relay;
                 let report = match self.unpack(sh, parcel, next) {
                     Some(bound) => Report::Opened { relay, bound },
@@ -422,7 +438,7 @@ impl Worker {
     }
 
     pub(super) fn report(&mut self, sh: &mut Shared, report: Report) {
-        if self.mute && !matches!(report, Report::Restarted { .. }) {
+        if self.mute && !matches!(report, Report::Restarted { .. } | Report::StreamGone { .. }) {
             return match report {
                 Report::Detached { parcel: Some(parcel), .. } => self.lose(sh, &parcel),
                 Report::Closed { relay, .. } => sh.oracle.lose_counts(relay),
@@ -434,7 +450,10 @@ impl Worker {
     }
 
     /// A message of the server's own to a client.
-    fn tell(&self, sh: &mut Shared, to: FiveTuple, bytes: &[u8], tainted: bool) {
+    fn tell(&mut self, sh: &mut Shared, to: FiveTuple, bytes: &[u8], weight: Weight, tainted: bool) {
+        if to.transport.is_stream() {
+            return self.send_on_stream(sh, to, bytes, weight, tainted);
+        }
         let header = IpHeader::default();
         self.depart(sh, to.server.socket(), to.client.socket(), bytes.to_vec(), header, tainted);
     }
@@ -458,7 +477,13 @@ impl Worker {
 }
 
 /// Hands a request to the control task. One that finds no room is lost.
-fn hand_up(sh: &mut Shared, ring: &mut VecDeque<RequestUp>, room: usize, from: FiveTuple, bytes: &[u8]) {
+pub(super) fn hand_up(
+    sh: &mut Shared,
+    ring: &mut VecDeque<RequestUp>,
+    room: usize,
+    from: FiveTuple,
+    bytes: &[u8],
+) {
     if bytes.len() > limits::REQUEST_MAX {
         return sh.dropped(DropReason::TooLarge);
     }

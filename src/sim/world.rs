@@ -26,11 +26,14 @@ use super::scenario::Ending;
 use super::scenario::Scenario;
 use super::shared::Shared;
 use super::stranger::Stranger;
+use super::tcp::Number;
+use super::tcp::Segment;
 use super::worker::Worker;
 
 mod acts;
 mod net;
 mod people;
+mod streams;
 
 /// Virtual time that a run may take; it is far away.
 const TIME_MAX: Micros = 40 * 3_600 * SECOND;
@@ -52,6 +55,12 @@ enum Next {
     Act(Actor),
     /// The timer of an honest client rings.
     Timer(usize),
+    /// Something of a connection reaches its other end.
+    Segment(Segment),
+    /// A worker looks at its connections.
+    Streams(usize),
+    /// A connection must have spoken by now.
+    Spoken(Number),
 }
 
 /// Somebody.
@@ -98,10 +107,13 @@ struct World {
     /// The moment for which the control task stands in the queue.
     control_at: Option<Micros>,
     worker_at: Vec<Option<Micros>>,
+    streams_at: Vec<Option<Micros>>,
     control_stalled_until: Micros,
     act: Act,
     drained: bool,
     capture: Option<Capture>,
+    /// Ports that NATs gave to connections so far.
+    ports_given: u16,
 }
 
 /// Runs one seed.
@@ -145,6 +157,9 @@ impl World {
                 }
                 self.arm(honest);
             }
+            Next::Segment(segment) => self.arrive_segment(segment),
+            Next::Streams(worker) => self.turn_streams(at, worker),
+            Next::Spoken(number) => self.must_have_spoken(number),
         }
         self.settle();
         match self.sh.violation.take() {
@@ -161,6 +176,7 @@ impl World {
         for packet in std::mem::take(&mut self.sh.from_server) {
             self.send_from_server(packet);
         }
+        self.settle_streams();
         if std::mem::take(&mut self.sh.wake_control) {
             let latency = self.scenario.latency;
             self.wake_control_after(latency);
@@ -222,6 +238,10 @@ impl World {
         }
         let budget = self.sh.dice.pick(&[1, 3, 64]);
         self.workers[worker].obey(&mut self.sh, budget);
+        self.workers[worker].flush_streams(&mut self.sh);
+        if !self.workers[worker].streams.is_at_rest() {
+            self.wake_streams_after(worker, MILLISECOND);
+        }
         if !self.workers[worker].commands.is_empty() {
             // It may read packets for a while before it looks at commands again.
             let pauses = [self.scenario.latency, 3 * MILLISECOND, 10 * MILLISECOND];

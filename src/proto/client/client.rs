@@ -28,7 +28,7 @@ use super::transaction::Transaction;
 /// One thing that happens to a client.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
-    /// A message came from the server.
+    /// A message came from the server: a datagram, or a whole frame of a stream.
     Message(&'a [u8]),
     /// Ask for an allocation, unless there is one.
     Allocate,
@@ -45,11 +45,17 @@ pub enum Input<'a> {
         /// What.
         data: &'a [u8],
     },
-    /// The client's own address has changed; messages leave from the new one from here on. An allocation that was made
-    /// to move is taken along (RFC 8016), another one cannot be.
+    /// The client's own address has changed, or its connection is another one; messages leave from there from here on,
+    /// and what comes over a stream begins with its first byte. An allocation that was made to move is taken along
+    /// (RFC 8016), another one cannot be.
     Moved,
     /// Give the allocation back.
     Release,
+    /// The next bytes of the stream from the server, however they were split. Over UDP a datagram.
+    Bytes(&'a [u8]),
+    /// The connection to the server ended, at whichever end. An allocation that was made to move outlives it: connect
+    /// anew, and say [`Input::Moved`]. Any other one is over, because the server ends it too.
+    Disconnected,
 }
 
 /// A TURN client. After each call of [`Self::handle_input`] or [`Self::handle_timeout`] take every output, then give the
@@ -63,6 +69,10 @@ pub struct Client<E> {
     pub(super) transactions: Vec<Transaction>,
     pub(super) peers: Peers,
     pub(super) outputs: VecDeque<Output>,
+    /// The beginning of a frame of the stream.
+    pub(super) inbox: Vec<u8>,
+    /// The stream has ended, and no other one has taken its place.
+    pub(super) cut: bool,
 }
 
 #[derive(Debug)]
@@ -99,6 +109,8 @@ impl<E: Entropy> Client<E> {
             transactions: Vec::new(),
             peers: Peers::default(),
             outputs: VecDeque::new(),
+            inbox: Vec::new(),
+            cut: false,
         }
     }
 
@@ -121,6 +133,8 @@ impl<E: Entropy> Client<E> {
             Input::Send { peer, data } => self.send(tick, peer, data),
             Input::Moved => self.moved(tick),
             Input::Release => self.release(tick),
+            Input::Bytes(bytes) => self.bytes(tick, bytes),
+            Input::Disconnected => self.disconnected(),
         }
         self.pump(tick);
     }
@@ -187,6 +201,7 @@ impl<E: Entropy> Client<E> {
 
     fn allocate(&mut self, tick: Tick) {
         if matches!(self.state, State::Idle) {
+            self.cut = false;
             self.state = State::Allocating;
             self.start(tick, Ask::Allocate, 0);
         }
@@ -194,10 +209,11 @@ impl<E: Entropy> Client<E> {
 
     fn send(&mut self, tick: Tick, peer: PeerAddr, data: &[u8]) {
         let id = self.draw();
+        let transport = self.config.transport;
         let by_channel =
-            self.peers.channel_to(tick, peer).map(|channel| message::channel_data(channel, data));
+            self.peers.channel_to(tick, peer).map(|channel| message::channel_data(channel, data, transport));
         let message = match by_channel {
-            _ if !self.is_live() => None,
+            _ if !self.is_live() || self.cut => None,
             Some(message) => message.ok(),
             None if self.peers.may_send_to(tick, peer.ip()) => {
                 message::send(id, peer, data, self.config.dont_fragment).ok()
@@ -211,6 +227,7 @@ impl<E: Entropy> Client<E> {
     }
 
     fn moved(&mut self, tick: Tick) {
+        self.connect_anew();
         match &mut self.state {
             State::Idle | State::Releasing(_) => {}
             // What may come of the request from the old address nobody will hear.
@@ -225,6 +242,9 @@ impl<E: Entropy> Client<E> {
                 self.peers.unask();
                 self.start(tick, Ask::Move, 0);
             }
+            State::Live(_) if self.config.transport.is_stream() => {
+                self.over(End::Lost(Failure::Disconnected));
+            }
             State::Live(_) => {}
         }
     }
@@ -235,6 +255,9 @@ impl<E: Entropy> Client<E> {
             State::Allocating => None,
             State::Live(live) => live.ticket.take().filter(|_| live.moving),
         };
+        if self.cut {
+            return self.over(End::Unconfirmed);
+        }
         self.transactions.clear();
         self.peers = Peers::default();
         self.state = State::Releasing(ticket);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::proto::types::Lifetime;
 use crate::proto::types::Secret;
+use crate::proto::types::Transport;
 use crate::proto::types::limits;
 use crate::proto::wire::rfc8656::integrity::MacKey;
 
@@ -31,10 +32,12 @@ pub struct Config {
     pub channel_lifetime: Duration,
     /// When requests are repeated and given up.
     pub timing: Timing,
+    /// What carries its messages to the server. [`Self::over`] sets it together with the timing that it asks for.
+    pub transport: Transport,
 }
 
 impl Config {
-    /// One IPv4 address and the standard's values, for `credential`.
+    /// One IPv4 address and the standard's values, for `credential`, over UDP.
     #[must_use]
     pub const fn new(credential: Credential) -> Self {
         Self {
@@ -47,7 +50,15 @@ impl Config {
             permission_lifetime: limits::PERMISSION_LIFETIME_DEFAULT,
             channel_lifetime: limits::CHANNEL_LIFETIME_DEFAULT,
             timing: Timing::DATAGRAMS,
+            transport: Transport::Udp,
         }
+    }
+
+    /// The same over `transport`, with its timing (RFC 8489 §§ 6.2.1 and 6.2.2).
+    #[must_use]
+    pub fn over(self, transport: Transport) -> Self {
+        let timing = if transport.is_stream() { Timing::STREAMS } else { Timing::DATAGRAMS };
+        Self { transport, timing, ..self }
     }
 }
 

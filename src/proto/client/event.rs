@@ -67,6 +67,9 @@ pub enum Event {
     Moved,
     /// The allocation is over.
     Ended(End),
+    /// What came over the stream is no frame, so nothing behind it can be found: the connection is of no use any more,
+    /// and the client goes on as if it had ended.
+    Broken,
 }
 
 /// What an Allocate was granted.
@@ -108,6 +111,8 @@ pub enum Failure {
     Full,
     /// Its time ran out before it could be renewed.
     Expired,
+    /// The connection to the server ended.
+    Disconnected,
 }
 
 /// How an allocation came to its end.

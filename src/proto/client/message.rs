@@ -6,6 +6,7 @@ use crate::proto::types::ChannelNumber;
 use crate::proto::types::Family;
 use crate::proto::types::Lifetime;
 use crate::proto::types::PeerAddr;
+use crate::proto::types::Transport;
 use crate::proto::types::limits::DATAGRAM_MAX;
 use crate::proto::types::limits::REQUEST_MAX;
 use crate::proto::wire::Malformed;
@@ -156,15 +157,22 @@ pub(super) fn send(
     if len > DATAGRAM_MAX { Err(Malformed::NoRoom) } else { Ok(buffer.into()) }
 }
 
-/// A ChannelData message, without padding.
-pub(super) fn channel_data(channel: ChannelNumber, data: &[u8]) -> Result<Box<[u8]>, Malformed> {
+/// A ChannelData message: padded in a stream, where the next message must begin at a multiple of 4, and as it is in a
+/// datagram (RFC 8656 § 12.5).
+pub(super) fn channel_data(
+    channel: ChannelNumber,
+    data: &[u8],
+    transport: Transport,
+) -> Result<Box<[u8]>, Malformed> {
     let len = data.len() + channel_data::HEADER_LEN;
     let Ok(field) = u16::try_from(data.len()) else { return Err(Malformed::NoRoom) };
     if len > DATAGRAM_MAX {
         return Err(Malformed::NoRoom);
     }
-    let mut message = Vec::with_capacity(len);
+    let padded = if transport.is_stream() { len.next_multiple_of(4) } else { len };
+    let mut message = Vec::with_capacity(padded);
     message.extend_from_slice(&channel_data::header(channel, field));
     message.extend_from_slice(data);
+    message.resize(padded, 0);
     Ok(message.into())
 }

@@ -1,8 +1,9 @@
 //! A TURN client, sans I/O (RFC 8489, RFC 8656, RFC 8016): one [`Input`], then [`Client::poll_output`] until it is dry.
 //!
-//! It speaks in whole messages; whoever owns it carries them, by whichever transport. It keeps what it was granted alive
-//! by itself: the allocation, permissions and channels. What it keeps back is trust: an answer that is not signed with
-//! the key of the request goes nowhere, however right it looks.
+//! It speaks in whole messages; whoever owns it carries them, as datagrams or one behind the other in a stream, and hands
+//! back datagrams, or the bytes of the stream however they come. It keeps what it was granted alive by itself: the
+//! allocation, permissions and channels. What it keeps back is trust: an answer that is not signed with the key of the
+//! request goes nowhere, however right it looks.
 
 mod answer;
 mod challenge;
@@ -12,6 +13,7 @@ mod config;
 mod event;
 mod message;
 mod peers;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod transaction;

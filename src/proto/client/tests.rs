@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+mod stream;
+
 use super::*;
 use crate::proto::auth::integrity_key::OFFERED;
 use crate::proto::auth::integrity_key::PasswordAlgorithm;

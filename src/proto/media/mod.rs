@@ -16,6 +16,7 @@ mod legacy;
 mod mobility;
 #[cfg(any(test, feature = "internals"))]
 pub(crate) mod model;
+mod outbox;
 mod path;
 pub mod returned;
 mod stream;
@@ -33,6 +34,8 @@ pub use legacy::from_connection;
 pub use legacy::from_stream;
 pub use legacy::sent_to_peer;
 pub use mobility::Carried;
+pub use outbox::Outbox;
+pub use outbox::Weight;
 pub use table::Table;
 pub use table::TableConfig;
 pub use update::NewAllocation;

@@ -301,6 +301,17 @@ pub const PIPE_UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(900);
 /// How soon a pair that its bandwidth held back is looked at again.
 pub const PIPE_PAUSE: Duration = Duration::from_millis(10);
 
+/// How long a client of ours tries to connect over TCP or TLS.
+pub const CLIENT_CONNECT_MAX: Duration = Duration::from_secs(20);
+/// Bytes that a client of ours holds for a way to the server that takes no more; whoever wants to send more waits.
+pub const CLIENT_UNSENT_MAX: usize = 64 * 1_024;
+/// Wishes of a program that wait for its client's task.
+pub const CLIENT_COMMANDS_MAX: usize = 64;
+/// Datagrams of peers that wait for a program that does not read them; the newest are lost.
+pub const CLIENT_RECEIVED_MAX: usize = 512;
+/// Bytes of one datagram that a client of ours sends to a peer: what fits into a Send indication with all it may carry.
+pub const CLIENT_SEND_MAX: usize = DATAGRAM_MAX - 64;
+
 const _: () = assert!(OUTPUTS_PER_INPUT_MAX * 2 <= WORKER_COMMANDS_MAX);
 // What a client that reads nothing can cost, beside its place.
 const _: () = assert!(STREAM_QUEUE_MAX + STREAM_ANSWERS_MAX + 2 * STREAM_SEND_BUFFER <= 64 * 1_024);

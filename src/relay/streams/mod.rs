@@ -1,7 +1,5 @@
 //! The connections of one worker's clients.
 
-mod outbox;
-
 use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::io;
@@ -11,6 +9,7 @@ use crate::net::Interest;
 use crate::net::Place;
 use crate::net::Poll;
 use crate::net::Token;
+use crate::proto::media::Outbox;
 use crate::proto::types::Dialect;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::StreamId;
@@ -23,9 +22,7 @@ use crate::proto::wire::stream::next_frame_in;
 
 use super::tcp::Joining;
 
-use outbox::Outbox;
-
-pub(in crate::relay) use outbox::Weight;
+pub(in crate::relay) use crate::proto::media::Weight;
 
 /// A connection on its way to a worker: accepted, its protocol known, its handshake done, its first message there.
 #[derive(Debug)]

@@ -65,6 +65,8 @@ impl Worker<'_> {
         self.hear_streams(events);
         self.unpark_streams();
         self.slot.streams.at_work = None;
+        // Here too, for a worker may hear connections alone.
+        self.tell_arrivals();
         self.sweep_streams();
         self.obey();
     }

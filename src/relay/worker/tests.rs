@@ -51,7 +51,7 @@ use super::errors::ERRORS_BUDGET;
 struct Far {
     commands: Sender<ToWorker>,
     reports: Receiver<Report>,
-    _live: Receiver<RequestUp>,
+    live: Receiver<RequestUp>,
     _fresh: Receiver<RequestUp>,
     stats: Arc<Stats>,
     server: SocketAddr,
@@ -127,7 +127,7 @@ fn slot(reports: usize) -> (Slot, Far) {
         arriving,
     };
     let far =
-        Far { commands: to_worker, reports: reports_far, _live: live_far, _fresh: fresh_far, stats, server };
+        Far { commands: to_worker, reports: reports_far, live: live_far, _fresh: fresh_far, stats, server };
     (Slot::new(parts).expect("an epoll"), far)
 }
 

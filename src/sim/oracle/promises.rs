@@ -84,7 +84,7 @@ impl Oracle {
                     self.promise_nothing(serial);
                 }
             }
-            Input::ClientArrived { from } => self.take_back_at(tuple(from)),
+            Input::ClientArrived { from } | Input::ClientGone { from, .. } => self.take_back_at(tuple(from)),
             _ => {}
         }
     }

@@ -153,6 +153,7 @@ impl World {
     fn balance(&mut self) -> Result<(), String> {
         let ports = &self.scenario.config.ports;
         let range = usize::from(ports.end() - ports.start()) + 1;
+        self.sh.oracle.nobody_lingers(self.sh.clock.tick())?;
         self.control.census(range, &self.sh.bound)
     }
 
@@ -176,6 +177,9 @@ impl World {
             ));
         }
         for worker in &self.workers {
+            if !worker.streams.is_at_rest() {
+                return Err(format!("worker {} still has connections: {:?}", worker.number, worker.streams));
+            }
             let (table, left) = (&worker.table, worker.table.iter().count());
             if !table.is_empty() || left != 0 || !worker.sockets.is_empty() {
                 return Err(format!("worker {} still holds {left} relayed addresses", worker.number));

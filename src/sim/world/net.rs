@@ -165,7 +165,7 @@ impl World {
     }
 
     /// Whether a worker reads no socket now; what comes waits in them.
-    fn waits_for(&self, worker: usize) -> bool {
+    pub(super) fn waits_for(&self, worker: usize) -> bool {
         let worker = &self.workers[worker];
         worker.stalled_until > self.sh.clock.micros() || !worker.is_whole()
     }

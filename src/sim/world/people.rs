@@ -9,6 +9,7 @@ use crate::proto::client::Families;
 use crate::proto::media::ExternalAddresses;
 use crate::proto::media::TableConfig;
 use crate::proto::turn::Server;
+use crate::proto::types::Transport;
 use crate::sim::honest::Nature;
 use crate::sim::insider;
 use crate::sim::oracle::Oracle;
@@ -31,6 +32,17 @@ const fn outside_v6(number: u16) -> IpAddr {
 
 const fn nat_address(number: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(192, 0, 2, 200 + number))
+}
+
+/// What clients come by.
+const TRANSPORTS: [Transport; 4] = [Transport::Udp, Transport::Udp, Transport::Tcp, Transport::Tls];
+
+/// Where the server at `address` takes what comes by `transport`.
+const fn door(mut address: SocketAddr, transport: Transport) -> SocketAddr {
+    if transport.is_stream() {
+        address.set_port(scenario::STREAM_PORT);
+    }
+    address
 }
 
 impl World {
@@ -65,11 +77,12 @@ impl World {
         let server = Server::new(config.clone(), dice.fork());
         let control = Control::new(server, workers.len(), scenario.command_ring);
         let oracle = Oracle::new(rules);
-        let sh = Shared::new(dice, scenario.faults, scenario.mtu, oracle, plan.capture);
+        let sh = Shared::new(dice, scenario.faults, scenario.mtu, scenario.window, oracle, plan.capture);
         let mut world = Self {
             sh,
             control,
             worker_at: vec![None; workers.len()],
+            streams_at: vec![None; workers.len()],
             workers,
             listeners,
             hosts: BTreeMap::new(),
@@ -85,6 +98,7 @@ impl World {
             act: Act::Chaos,
             drained: false,
             capture: plan.capture.then(Capture::new),
+            ports_given: 0,
             scenario,
         };
         world.settle_people();
@@ -154,7 +168,9 @@ impl World {
             minted: !config.credentials.resolves_userhash() && self.sh.dice.chance(400),
             permission_lifetime: config.permission_lifetime,
             channel_lifetime: config.channel_lifetime,
+            transport: self.sh.dice.pick(&TRANSPORTS),
         };
+        let server = door(server, nature.transport);
         let wanted = |peer: &&SocketAddr| match families {
             Families::V4 => peer.is_ipv4(),
             Families::V6 => peer.is_ipv6(),
@@ -174,7 +190,9 @@ impl World {
         let targets = self.sh.directory.peers.clone();
         let place = SocketAddr::new(ip, 6_000);
         let number = insider::FIRST + at;
-        let insider = Insider::new(&mut self.sh, number, place, server, user, targets);
+        let transport = self.sh.dice.pick(&TRANSPORTS);
+        let server = door(server, transport);
+        let insider = Insider::new(&mut self.sh, number, place, server, user, targets, transport);
         self.insiders.push(insider);
         self.live_at(ip, None, Actor::Insider(usize::from(at)));
     }
@@ -254,6 +272,7 @@ impl World {
             3 => {
                 let nat = self.sh.dice.index(self.nats.len());
                 self.nats[nat].forget();
+                self.cut_streams(nat);
                 self.sh.coverage.fact("nat rebinding");
             }
             _ => {}

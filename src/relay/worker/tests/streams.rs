@@ -10,10 +10,12 @@ use crate::net::Places;
 use crate::proto::media::Bandwidth;
 use crate::proto::media::NewAllocation;
 use crate::proto::media::TableChange;
+use crate::proto::types::ChannelNumber;
 use crate::proto::types::ClientAddr;
 use crate::proto::types::Deadline;
 use crate::proto::types::Dialect;
 use crate::proto::types::FiveTuple;
+use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayProtocol;
 use crate::proto::types::ServerAddr;
 use crate::proto::types::StreamId;
@@ -138,4 +140,25 @@ fn the_end_of_a_connection_takes_no_room_that_a_command_has() {
     assert!(far.reports.pop().is_some());
     worker.tell_gone();
     assert_eq!((far.reports.len(), worker.slot.streams.gone.len()), (1, 0));
+}
+
+// Workers that hear connections alone are as good a place to arrive at as any.
+#[test]
+fn a_client_that_arrives_by_its_connection_is_told_of_though_no_datagram_comes() {
+    let (mut slot, mut far) = slot(ROOMY);
+    let (_, next, mut client) = connected(&mut slot);
+    insert(&mut slot, FiveTuple { transport: Transport::Udp, ..next });
+    let relay = RelayId { index: 1, generation: 0 };
+    let peer = PeerAddr::new(SocketAddr::from(([1, 2, 3, 4], 7)));
+    let until = Deadline::NEVER;
+    slot.table.apply(TableChange::Bind { relay, channel: ChannelNumber::MIN, peer, until });
+    slot.table.apply(TableChange::Await { relay, next });
+    client.write_all(&[0x40, 0, 0, 0]).expect("sent");
+    let mut worker = Worker::new(&mut slot);
+    while far.stats.from_clients.packets.get() == 0 {
+        round(&mut worker);
+    }
+    let arrival = far.live.pop().expect("it is told of in the same round");
+    assert!(arrival.is_arrival());
+    assert_eq!(arrival.from, next);
 }

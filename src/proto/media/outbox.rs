@@ -1,5 +1,4 @@
-//! What waits for one connection, as plaintext: whole frames, of which the first may be half sent. Like `proto`: no
-//! sockets, no clocks.
+//! What waits for one connection, as plaintext: whole frames, of which the first may be half sent.
 //!
 //! A frame that finds no room is dropped whole, before any byte of it was sent or encrypted; so the newest are dropped
 //! first, and what was once begun is always finished. Answers have room of their own on top.
@@ -12,7 +11,7 @@ const KEPT: usize = 2 * 1_024;
 
 /// What a frame is to the connection that cannot take all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::relay) enum Weight {
+pub enum Weight {
     /// Something that may get lost on its way, as a datagram may.
     Media,
     /// An answer: it is never dropped. A client that leaves no room for it is let go.
@@ -21,7 +20,7 @@ pub(in crate::relay) enum Weight {
 
 /// The queue.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
+pub struct Outbox {
     bytes: Vec<u8>,
     /// Bytes at the front that were sent.
     sent: usize,
@@ -31,7 +30,7 @@ impl Outbox {
     /// Puts `frame` at the end. `beside` bytes of memory wait for the same connection elsewhere. Answers whether there was
     /// room.
     #[must_use]
-    pub(super) fn push(&mut self, frame: &[u8], weight: Weight, beside: usize) -> bool {
+    pub fn push(&mut self, frame: &[u8], weight: Weight, beside: usize) -> bool {
         let max = match weight {
             Weight::Media => STREAM_QUEUE_MAX,
             Weight::Answer => STREAM_QUEUE_MAX + STREAM_ANSWERS_MAX,
@@ -48,22 +47,25 @@ impl Outbox {
     }
 
     /// Whether media of `len` bytes would find room.
-    pub(super) fn has_room(&self, len: usize, beside: usize) -> bool {
+    #[must_use]
+    pub fn has_room(&self, len: usize, beside: usize) -> bool {
         self.waiting() + beside + len <= STREAM_QUEUE_MAX
     }
 
     /// Bytes that wait.
-    pub(super) fn waiting(&self) -> usize {
+    #[must_use]
+    pub fn waiting(&self) -> usize {
         self.bytes.len() - self.sent
     }
 
     /// The bytes that wait, in their order.
-    pub(super) fn rest(&self) -> &[u8] {
+    #[must_use]
+    pub fn rest(&self) -> &[u8] {
         &self.bytes[self.sent..]
     }
 
     /// The first `len` of them were sent.
-    pub(super) fn take(&mut self, len: usize) {
+    pub fn take(&mut self, len: usize) {
         self.sent = (self.sent + len).min(self.bytes.len());
         if self.sent == self.bytes.len() {
             self.bytes.clear();
@@ -72,7 +74,7 @@ impl Outbox {
     }
 
     /// Gives memory back that an empty outbox does not need.
-    pub(super) fn shrink(&mut self) {
+    pub fn shrink(&mut self) {
         if self.bytes.is_empty() && self.bytes.capacity() > KEPT {
             self.bytes = Vec::new();
         }
