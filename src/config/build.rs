@@ -181,7 +181,7 @@ pub struct Settings {
 impl Checked {
     /// Makes the rooms' configurations for `machine`.
     #[must_use]
-    pub fn build(self, machine: &Machine) -> Settings {
+    pub fn build(mut self, machine: &Machine) -> Settings {
         let discovery = Discovery::new(self.discovery.iter().filter_map(|pair| quartet(&pair.value)));
         let mut listen_udp: Vec<_> = self.udp.iter().map(listen_udp_at).collect();
         add_corners(&discovery, machine, &mut listen_udp);
@@ -191,21 +191,7 @@ impl Checked {
         let policy = self.policy(machine, &listen_udp, streams, &relays, &discovery);
         let lifetime_max = lifetime(self.allocation_lifetime_max.value);
         let burst = self.bandwidth_burst.value;
-        let credentials = CredentialConfig {
-            realm: self.realm.value.as_str().into(),
-            users: self
-                .users
-                .into_iter()
-                .map(|user| (Username::new(user.value.0.as_bytes()), user.value.1))
-                .collect(),
-            secrets: self.secrets.into_iter().map(|secret| secret.value).collect(),
-            lifetime_max_s: self.credential_lifetime_max.value.as_secs(),
-            tokens: TokenConfig {
-                server_name: self.server_name.value.as_str().into(),
-                keys: self.oauth.into_iter().map(|key| key.value).collect(),
-            },
-            mras: self.mras.iter().map(mras_key).collect(),
-        };
+        let credentials = self.take_credentials();
         Settings {
             realm: self.realm.value.into(),
             listen_udp,
@@ -252,6 +238,22 @@ impl Checked {
             mras: self.mras_doors.build(),
             proxy_from: self.proxy_from,
             web: self.web.build(self.streams_total.value),
+        }
+    }
+
+    /// Secrets are moved, never copied.
+    fn take_credentials(&mut self) -> CredentialConfig {
+        let users = std::mem::take(&mut self.users).into_iter();
+        CredentialConfig {
+            realm: self.realm.value.as_str().into(),
+            users: users.map(|user| (Username::new(user.value.0.as_bytes()), user.value.1)).collect(),
+            secrets: std::mem::take(&mut self.secrets).into_iter().map(|secret| secret.value).collect(),
+            lifetime_max_s: self.credential_lifetime_max.value.as_secs(),
+            tokens: TokenConfig {
+                server_name: self.server_name.value.as_str().into(),
+                keys: std::mem::take(&mut self.oauth).into_iter().map(|key| key.value).collect(),
+            },
+            mras: self.mras.iter().map(mras_key).collect(),
         }
     }
 

@@ -135,6 +135,7 @@ ports = "50000-59999"
 workers = 2
 [auth]
 users = {{ alice = "password" }}
+mobility = true
 [peers]
 default = "public"
 allow = ["127.0.0.1/32"]

@@ -132,7 +132,7 @@ fn garbage_is_closed_without_a_byte_and_counted() {
         assert!(client.ends_silently(), "{bytes:02x?}");
         assert_eq!(stats.verdicts(Layer::Outer, verdict), before + 1, "{verdict:?}");
     }
-    doors.turned_away(TurnedAway::NotServed, 5);
+    doors.turned_away(TurnedAway::NotServed, 4);
     assert_eq!(plane.stats(0).streams_taken_in.get(), 0, "no worker heard of them");
 }
 
