@@ -190,6 +190,9 @@ fn write_turn(writer: &mut MessageWriter<'_>, request: &Request<'_>) {
     for peer in request.peers.iter() {
         writer.peer(peer);
     }
+    if let Some(connection) = request.connection_id {
+        writer.attribute(attribute::CONNECTION_ID, &connection.to_wire().to_be_bytes());
+    }
 }
 
 fn of_answer(answer: &Answer<'_>) {
@@ -233,6 +236,8 @@ fn as_response<'a>(answer: &Answer<'a>) -> Option<Response<'a>> {
             None => None,
         },
         mobility_ticket: answer.mobility_ticket,
+        additional_alternate_server: answer.additional_alternate_server,
+        connection_id: answer.connection_id,
         ..Response::new(answer.method, answer.transaction, outcome)
     })
 }
@@ -338,4 +343,42 @@ fn transaction(id: &[u8]) -> TransactionId {
 fn finish(len: Result<usize, Malformed>, mut out: Vec<u8>) -> Vec<u8> {
     out.truncate(len.expect("what was read from a datagram fits one"));
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What stands in no corpus.
+    #[test]
+    fn the_messages_of_connections_are_read_and_written_alike() {
+        let message = |class, method, write: &dyn Fn(&mut MessageWriter<'_>)| {
+            let mut out = vec![0xAA; 200];
+            let transaction = TransactionId::with_cookie(*b"transaction!");
+            let mut writer = MessageWriter::new(&mut out, class, method, transaction);
+            write(&mut writer);
+            finish(writer.finish(), out)
+        };
+        let id = |writer: &mut MessageWriter<'_>| {
+            writer.attribute(attribute::CONNECTION_ID, &[1, 2, 3, 4]);
+        };
+        let peer = |writer: &mut MessageWriter<'_>| {
+            writer.peer(PeerAddr::new(([192, 0, 2, 1], 80).into()));
+        };
+        for whole in [
+            message(MessageClass::Request, Method::Connect, &peer),
+            message(MessageClass::Success, Method::Connect, &id),
+            message(MessageClass::Request, Method::ConnectionBind, &id),
+            message(MessageClass::Success, Method::ConnectionBind, &id),
+            message(MessageClass::Error, Method::ConnectionBind, &|writer| {
+                writer.error_code(ErrorCode::ConnectionTimeoutOrFailure);
+            }),
+            message(MessageClass::Indication, Method::Unknown(connection::CONNECTION_ATTEMPT), &|writer| {
+                peer(writer);
+                id(writer);
+            }),
+        ] {
+            (0..=whole.len()).for_each(|len| body(&whole[..len]));
+        }
+    }
 }
