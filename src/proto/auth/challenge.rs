@@ -911,8 +911,8 @@ mod tests {
     // proves rfc8489:6.3-1, rfc8489:6.3.2-2
     #[test]
     fn what_is_no_request_of_ours_is_not_answered() {
-        let unknown_method = RequestBuilder::new(0x000B).bytes();
-        let signed = RequestBuilder::new(0x000B).sha1(b"key").bytes();
+        let unknown_method = RequestBuilder::new(0x000D).bytes();
+        let signed = RequestBuilder::new(0x000D).sha1(b"key").bytes();
         let indication = RequestBuilder::new(0x0016).bytes();
         let keep_alive = RequestBuilder::new(0x0011).bytes();
         let answer = RequestBuilder::new(0x0101).bytes();

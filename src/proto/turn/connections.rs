@@ -282,8 +282,7 @@ impl<E: Entropy> Server<E> {
         self.peer_event(gone.relay, gone.peer, moment);
     }
 
-    /// The pending connection `id` of the allocation that `who` owns, whom it is asked from `from`; `None` whatever does
-    /// not fit, so that nobody learns of what is another's.
+    /// Has the worker join a pending connection to `client`, whose request for it was granted.
     pub(super) fn join_connection(&mut self, id: ConnectionId, client: FiveTuple) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         connection.standing = Standing::Joined(client);

@@ -31,7 +31,7 @@ const BINDING: [u8; 20] = [0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42, 1, 2, 3, 4, 5, 6,
 const ROOMY: usize = limits::REPORTS_MAX + 8;
 
 /// A connection that the worker of `slot` has, and its far end.
-fn connected(slot: &mut Slot) -> (StreamId, FiveTuple, TcpStream) {
+pub(super) fn connected(slot: &mut Slot) -> (StreamId, FiveTuple, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback is free");
     let far = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
     let (near, client) = listener.accept().expect("it waits");
