@@ -31,6 +31,14 @@ impl Slot {
         self.stats.peer_joined.set(self.peers.joined() as u64);
     }
 
+    /// Ends a connection that came. Where both ends may dial it is reset, so that nothing lingers in the way of another
+    /// between the same two ports.
+    fn refuse_peer(&mut self, id: PeerId) {
+        let relay = self.peers.of(id).map(|(relay, _)| relay);
+        let both_dial = relay.is_some_and(|relay| self.table.framed_for(relay).is_some());
+        self.peers.end(id, both_dial);
+    }
+
     fn report_peer(&mut self, report: PeerReport) {
         self.peer_reports.push_back(report);
     }
@@ -60,8 +68,7 @@ impl Worker<'_> {
             }
             PeerOrder::Refuse { arrival } => {
                 self.slot.stats.peer_refused.add(1);
-                // Reset, so that nothing lingers in the way of a connection between the same two ports.
-                self.slot.peers.end(arrival, true);
+                self.slot.refuse_peer(arrival);
             }
             PeerOrder::Keep { connection } => {
                 let named = self.slot.peers.named(connection);
@@ -161,7 +168,7 @@ impl Worker<'_> {
             let has_room = slot.peer_reports.len() < limits::STREAM_REPORTS_MAX;
             if !has_room || !slot.table.admits_connection(tick, relay, peer) {
                 slot.stats.peer_refused.add(1);
-                slot.peers.end(id, true);
+                slot.refuse_peer(id);
                 continue;
             }
             slot.report_peer(PeerReport::Arrived { relay, peer, arrival: id });

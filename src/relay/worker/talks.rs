@@ -97,7 +97,8 @@ impl Worker<'_> {
         slot.peers.at_work = Some(id);
         let Some(out) = slot.talks.waiting(relay, peer, id) else { return };
         let Some(channel) = slot.peers.channel(id) else { return };
-        match channel.send(out, <[u8]>::len) {
+        let sent = if out.is_empty() { Ok(0) } else { channel.send(out, <[u8]>::len) };
+        match sent {
             Ok(sent) if sent == out.len() => *out = Vec::new(),
             Ok(sent) => drop(out.drain(..sent)),
             Err(_) => return self.end_peer(id, true),
