@@ -34,6 +34,7 @@ use swingbridge::proto::types::PeerAddr;
 use swingbridge::proto::types::Rate;
 use swingbridge::proto::types::RelayAddr;
 use swingbridge::proto::types::RelayId;
+use swingbridge::proto::types::RelayProtocol;
 use swingbridge::proto::types::ServerAddr;
 use swingbridge::proto::types::Tick;
 use swingbridge::proto::types::Transport;
@@ -246,6 +247,7 @@ fn world() -> Table {
         relayed: RelayAddr::new(socket("198.51.100.1:50000")),
         until: Deadline::from_millis(1_000),
         bandwidth,
+        protocol: RelayProtocol::Udp,
     })));
     let relayed = [
         (RELAY, OWNER, "198.51.100.1:50000"),
@@ -260,6 +262,7 @@ fn world() -> Table {
             relayed: RelayAddr::new(socket(relayed)),
             until: Deadline::from_millis(1_000),
             bandwidth: Bandwidth::default(),
+            protocol: RelayProtocol::Udp,
         })));
     }
     for (relay, number, to) in [(DUAL_V4, 0x4000, "203.0.113.2:2000"), (DUAL_V6, 0x4001, "[2001:db8::1]:9")] {

@@ -70,7 +70,7 @@ const ROOMS: &[Room] = &[
         ],
     },
     Room { name: "listen", may_use: &["proto::types", "proto::wire", "ring", "net", "relay"] },
-    Room { name: "mras", may_use: &["proto::types", "proto::auth"] },
+    Room { name: "mras", may_use: &["proto::types", "proto::auth", "net"] },
     Room {
         name: "control",
         may_use: &[
@@ -127,6 +127,7 @@ const ROOMS: &[Room] = &[
             "proto::media",
             "proto::turn",
             "config",
+            "mras",
         ],
     },
 ];

@@ -9,7 +9,7 @@ const PAGE: &str = "docs/threat-model.md";
 const ATTACKS: &str = "tests/adversary/";
 
 /// Rows of "What broke other servers" and of "Further attacks": a row may be added, none may go.
-const ROWS_MIN: [usize; 2] = [33, 17];
+const ROWS_MIN: [usize; 2] = [33, 24];
 
 #[test]
 fn every_row_names_tests_that_exist() {

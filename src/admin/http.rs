@@ -175,6 +175,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Instant;
 
+    use crate::admin::MrasSnapshot;
     use crate::admin::StreamsSnapshot;
     use crate::admin::WorkerSnapshot;
     use crate::control::view::ControlView;
@@ -268,6 +269,7 @@ mod tests {
         let control = Arc::new(ControlView::new());
         let sources = Sources {
             streams: Arc::new(StreamsSnapshot::default),
+            mras: Arc::new(MrasSnapshot::default),
             control: Arc::clone(&control),
             workers: Arc::new(|| vec![WorkerSnapshot::idle()]),
             clock: Arc::new(|| Tick::from_millis(1_500)),

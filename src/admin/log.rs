@@ -205,6 +205,7 @@ pub fn event(happened: &Event) {
         Event::Discarded => trace!("message discarded"),
         Event::ReplayDropped => trace!("replayed request dropped"),
         Event::LegacyMade { stream } => debug!(stream = stream.word(), "allocation speaks MS-TURN"),
+        Event::PeerConnection { .. } => peer_connection(happened),
         Event::DrainBegun { allocations } => info!(allocations, "draining: no new allocation is made"),
         Event::EndingAll { allocations } => info!(allocations, "ending every allocation"),
         Event::Reconfigured { permissions, channels } => {
@@ -221,9 +222,7 @@ pub fn event(happened: &Event) {
             client_of("client of the allocation is", Some(allocation), to);
         }
         Event::WorkerRestarted { worker, epoch } => worker_restarted(*worker, *epoch),
-        Event::WorkerRebuilt { worker, relays } => {
-            warn!(worker = worker.0, relays, "worker has its table again")
-        }
+        Event::WorkerRebuilt { worker, relays } => worker_rebuilt(*worker, *relays),
     }
 }
 
@@ -231,6 +230,17 @@ pub fn event(happened: &Event) {
 fn client_of(what: &str, allocation: Option<Name>, five_tuple: &FiveTuple) {
     let FiveTuple { client, server, transport } = five_tuple;
     debug!(allocation = allocation.map(display), %client, %server, transport = transport.word(), "{what}");
+}
+
+fn worker_rebuilt(worker: WorkerId, relays: usize) {
+    warn!(worker = worker.0, relays, "worker has its table again");
+}
+
+fn peer_connection(happened: &Event) {
+    if let Event::PeerConnection { relay, user, peer, moment } = happened {
+        let allocation = Name(*relay);
+        debug!(%allocation, %user, %peer, what = moment.word(), "peer's connection");
+    }
 }
 
 fn worker_restarted(worker: WorkerId, panics: u32) {
@@ -278,6 +288,8 @@ const fn reason_phrase(code: ErrorCode) -> &'static str {
         ErrorCode::WrongCredentials => "Wrong Credentials",
         ErrorCode::UnsupportedTransportProtocol => "Unsupported Transport Protocol",
         ErrorCode::PeerAddressFamilyMismatch => "Peer Address Family Mismatch",
+        ErrorCode::ConnectionAlreadyExists => "Connection Already Exists",
+        ErrorCode::ConnectionTimeoutOrFailure => "Connection Timeout or Failure",
         ErrorCode::AllocationQuotaReached => "Allocation Quota Reached",
         ErrorCode::ServerError => "Server Error",
         ErrorCode::InsufficientCapacity => "Insufficient Capacity",

@@ -24,6 +24,7 @@ use crate::proto::turn::EndReason;
 use crate::proto::types::Tick;
 use crate::proto::wire::ErrorCode;
 
+use super::MrasSnapshot;
 use super::Sources;
 use super::StreamsSnapshot;
 use super::WorkerSnapshot;
@@ -36,9 +37,10 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 #[derive(Debug)]
 pub(super) struct Scrape {
     now: Tick,
-    control: ControlSnapshot,
+    pub(super) control: ControlSnapshot,
     workers: Vec<WorkerSnapshot>,
     pub(super) streams: StreamsSnapshot,
+    pub(super) mras: MrasSnapshot,
     open_fds: Option<u64>,
     resident_bytes: Option<u64>,
 }
@@ -63,6 +65,7 @@ pub fn render(sources: &Sources) -> String {
         control: sources.control.snapshot(),
         workers: (sources.workers)(),
         streams: (sources.streams)(),
+        mras: (sources.mras)(),
         open_fds: process::open_fds(),
         resident_bytes: process::resident_bytes(),
     })
@@ -87,6 +90,9 @@ impl Collector for Scrape {
             self.sockets(),
             self.rings(),
             self.streams(),
+            self.mras(),
+            self.web(),
+            self.peers(),
         ];
         for family in families.into_iter().flatten() {
             family.encode(&mut encoder)?;
@@ -357,6 +363,7 @@ fn at(counts: &[u64], index: usize) -> u64 {
 mod tests {
     use std::collections::BTreeSet;
 
+    use crate::admin::PeersSnapshot;
     use crate::admin::RingSnapshot;
     use crate::control::view::Ports;
 
@@ -433,6 +440,15 @@ mod tests {
             "swingbridge_legacy_allocations_made_total{stream=\"video\"} 1",
             "swingbridge_ports{state=\"free\"} 9990",
             "swingbridge_ports{state=\"quarantined\"} 4",
+            "swingbridge_tcp_ports{state=\"used\"} 2",
+            "swingbridge_peer_events_total{what=\"arrived\"} 3",
+            "swingbridge_peer_events_total{what=\"ended\"} 5",
+            "swingbridge_peer_connections{worker=\"0\",state=\"joined\"} 31",
+            "swingbridge_peer_connections{worker=\"0\",state=\"waiting\"} 32",
+            "swingbridge_peer_refused_total{worker=\"0\"} 33",
+            "swingbridge_peer_held_back_total{worker=\"0\"} 34",
+            "swingbridge_peer_bytes_total{worker=\"0\",direction=\"to_peer\"} 35",
+            "swingbridge_peer_bytes_total{worker=\"0\",direction=\"to_client\"} 36",
             "swingbridge_worker_live{worker=\"0\"} 1",
             "swingbridge_worker_live{worker=\"1\"} 0",
             "swingbridge_packets_relayed_total{worker=\"0\",direction=\"to_peer\"} 10",
@@ -454,6 +470,10 @@ mod tests {
             "swingbridge_streams_ended_total{worker=\"0\",reason=\"idle\"} 2",
             "swingbridge_dtls_associations{worker=\"0\"} 24",
             "swingbridge_dtls_total{worker=\"0\",event=\"begun\"} 25",
+            "swingbridge_mras_connections{door=\"sip\"} 3",
+            "swingbridge_mras_connections_ended_total{door=\"sip\",reason=\"wrong_name\"} 2",
+            "swingbridge_mras_requests_total{door=\"https\",outcome=\"granted\"} 5",
+            "swingbridge_mras_credentials_total{door=\"https\"} 6",
             "swingbridge_ring_fill{worker=\"0\",ring=\"commands\"} 3",
             "swingbridge_ring_capacity{worker=\"0\",ring=\"commands\"} 4096",
             "process_open_fds 12",
@@ -501,6 +521,12 @@ mod tests {
                 refused: vec![("address", 3)],
                 ..StreamsSnapshot::default()
             },
+            mras: MrasSnapshot {
+                connections: vec![("sip", 3)],
+                ended: vec![("sip", "wrong_name", 2)],
+                requests: vec![("https", "granted", 5)],
+                credentials: vec![("https", 6)],
+            },
             open_fds: Some(12),
             resident_bytes: Some(4_096),
         }
@@ -519,6 +545,14 @@ mod tests {
         worker.wakeups = 21;
         worker.batches = 22;
         worker.panics = 2;
+        worker.peers = PeersSnapshot {
+            joined: 31,
+            waiting: 32,
+            refused: 33,
+            held_back: 34,
+            to_peer_bytes: 35,
+            to_client_bytes: 36,
+        };
         worker.streams = 8;
         worker.stream_ends = vec![("idle", 2)];
         worker.dtls_associations = 24;
@@ -532,6 +566,8 @@ mod tests {
                 made: 5,
                 ended: [1, 1, 0, 0, 0],
                 legacy_made: [2, 1, 0, 0, 0],
+                peer_moments: [3, 4, 0, 0, 0, 0, 0, 5],
+                ports_tcp: Ports { free: 9_998, used: 2, ..Ports::default() },
                 ports: Ports { free: 9_990, used: 6, reserved: 0, quarantined: 4 },
                 last_alive: Some(Tick::from_millis(61_000)),
                 ..ControlSnapshot::default()

@@ -8,6 +8,8 @@ use crate::control::view::OUTCOMES;
 use crate::proto::media::DropReason;
 use crate::proto::types::Tick;
 
+use super::MrasSnapshot;
+use super::PeersSnapshot;
 use super::StreamsSnapshot;
 
 /// One worker's counters at one moment.
@@ -58,6 +60,8 @@ pub struct WorkerSnapshot {
     pub dtls_associations: u64,
     /// What became of clients over DTLS.
     pub dtls: Vec<(&'static str, u64)>,
+    /// Its peers' connections.
+    pub peers: PeersSnapshot,
     /// The rings between the worker and the control task.
     pub rings: Vec<RingSnapshot>,
 }
@@ -95,6 +99,8 @@ pub struct Sources {
     pub workers: Arc<dyn Fn() -> Vec<WorkerSnapshot> + Send + Sync>,
     /// Copies the counters of the listening task.
     pub streams: Arc<dyn Fn() -> StreamsSnapshot + Send + Sync>,
+    /// Copies the counters of the doors of the MRAS service.
+    pub mras: Arc<dyn Fn() -> MrasSnapshot + Send + Sync>,
     /// The monotonic clock by which [`ControlView::alive`] is told.
     pub clock: Arc<dyn Fn() -> Tick + Send + Sync>,
 }

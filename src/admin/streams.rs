@@ -2,6 +2,7 @@
 
 use super::metrics::Family;
 use super::metrics::Scrape;
+use super::web::WebSnapshot;
 
 /// The listening task's counters at one moment. Lists hold every label from the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct StreamsSnapshot {
     pub turned_away: Vec<(&'static str, u64)>,
     /// Connections handed over to workers, by transport.
     pub handed_over: Vec<(&'static str, u64)>,
+    /// What is no TURN.
+    pub web: WebSnapshot,
 }
 
 impl Scrape {

@@ -9,6 +9,7 @@ mod fault;
 mod input;
 mod limits;
 mod machine;
+mod mras;
 mod notify;
 mod output;
 mod reload;

@@ -28,6 +28,7 @@ use crate::proto::turn::Reconfiguration;
 
 use super::input;
 use super::machine;
+use super::mras;
 use super::notify;
 
 /// Problems of one file that are logged one by one; further ones are counted.
@@ -52,6 +53,7 @@ pub(super) struct Reloader {
     commands: Commands,
     view: Arc<ControlView>,
     certificates: Option<Arc<Certificates>>,
+    doors: Option<mras::Behind>,
 }
 
 /// What takes a restart, and what else a new configuration is made of.
@@ -72,7 +74,21 @@ impl Reloader {
         commands: Commands,
         view: Arc<ControlView>,
     ) -> Self {
-        Self { started, running: Running::with(settings), level, commands, view, certificates: None }
+        Self {
+            started,
+            running: Running::with(settings),
+            level,
+            commands,
+            view,
+            certificates: None,
+            doors: None,
+        }
+    }
+
+    /// What is behind the doors of the MRAS service is exchanged too, where there are any.
+    pub(super) fn behind(mut self, doors: Option<mras::Behind>) -> Self {
+        self.doors = doors;
+        self
     }
 
     /// The certificates that the server shows are exchanged too.
@@ -119,6 +135,7 @@ impl Reloader {
     fn apply(&mut self, mut settings: Settings) -> &'static str {
         let level = settings.log.level;
         let certificates = std::mem::take(&mut settings.certificates);
+        let behind = self.doors.as_ref().and_then(|doors| doors.prepare(&settings));
         let to = self.running.reconfigured(settings);
         if self.commands.give(Order::Reconfigure(Box::new(to))).is_err() {
             self.view.reload_refused();
@@ -127,6 +144,9 @@ impl Reloader {
         }
         if let (Some(shown), false) = (&self.certificates, self.started.dev_tls) {
             shown.exchange(certificates);
+        }
+        if let (Some(doors), Some(behind)) = (&self.doors, behind) {
+            doors.exchange(behind);
         }
         if let (Some(knob), false) = (&self.level, self.started.level_is_set) {
             knob.set(level);

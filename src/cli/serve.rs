@@ -49,6 +49,7 @@ use super::ServeArgs;
 use super::fault;
 use super::input;
 use super::machine;
+use super::mras;
 use super::notify;
 use super::output;
 use super::reload;
@@ -163,6 +164,7 @@ struct Running {
     drain_deadline: Duration,
     reloader: Option<Reloader>,
     listening: Listening,
+    doors: Option<mras::Doors>,
     #[cfg(feature = "fault-injection")]
     faults: fault::Faults,
 }
@@ -186,11 +188,13 @@ fn start(plan: Plan) -> Result<Running, Exit> {
     settings.listen_udp.retain(|listener| relay_config.listen_udp.contains(&listener.bind));
     let listeners = streams::bind(&mut settings, &mut warnings)?;
     let listening = streams::open(&settings, &certificates, listeners, &mut handles)?;
+    let doors = mras::open(&settings, &certificates, clock)?;
     let view = Arc::new(ControlView::new());
     let sources = admin::Sources {
         control: Arc::clone(&view),
         workers: snapshots::of(&handles),
         streams: snapshots::of_streams(listening.stats()),
+        mras: snapshots::of_mras(doors.as_ref().map(mras::Doors::stats)),
         clock: Arc::new(move || clock.now().tick()),
     };
     let admin = settings.admin.map(|listen| open_admin(listen, sources)).transpose()?;
@@ -203,7 +207,9 @@ fn start(plan: Plan) -> Result<Running, Exit> {
     let leave = Arc::new(Leave::new(Arc::clone(&wake)));
     let (commands, orders) = Commands::new(Arc::clone(&wake));
     let reloader = started.map(|started| {
-        Reloader::new(started, &settings, level, commands, Arc::clone(&view)).showing(certificates)
+        Reloader::new(started, &settings, level, commands, Arc::clone(&view))
+            .showing(certificates)
+            .behind(doors.as_ref().map(mras::Doors::behind))
     });
     #[cfg(feature = "fault-injection")]
     let faults = fault::Faults::of(&handles);
@@ -226,6 +232,7 @@ fn start(plan: Plan) -> Result<Running, Exit> {
         drain_deadline: settings.drain_deadline,
         reloader,
         listening,
+        doors,
         #[cfg(feature = "fault-injection")]
         faults,
     })
@@ -265,6 +272,8 @@ fn rooms(settings: &Settings, clock: Clock, entropy: &mut SystemEntropy) -> (tur
         alternate_servers: settings.alternate_servers.clone(),
         mobility: settings.mobility,
         legacy: settings.legacy,
+        connections_per_allocation: settings.connections_per_allocation,
+        connects_per_allocation: settings.connects_per_allocation,
     };
     let relay = relay::Config {
         workers: settings.workers,
@@ -352,7 +361,7 @@ pub(super) fn refused(message: &str) -> Exit {
 impl Running {
     /// Waits until the control task has left, or ended by itself, which it never should.
     fn wait(self) -> Result<Exit, Exit> {
-        let Self { control, leave, gone, admin, drain_deadline, reloader, listening, .. } = self;
+        let Self { control, leave, gone, admin, drain_deadline, reloader, listening, doors, .. } = self;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime =
             runtime.map_err(|error| refused(&format!("no runtime to wait for signals: {error}")))?;
@@ -361,7 +370,7 @@ impl Running {
         let until_gone = self.faults.beside(until_gone);
         runtime.block_on(until_gone).map_err(|error| refused(&format!("no signals: {error}")))?;
         let ended = control.join();
-        drop((admin, listening));
+        drop((admin, listening, doors));
         match ended {
             Ok(Ok(Ended::Asked)) => {
                 tracing::info!("left");

@@ -2,13 +2,23 @@
 
 use std::sync::Arc;
 
+use crate::admin::MrasSnapshot;
+use crate::admin::PeersSnapshot;
 use crate::admin::RingSnapshot;
 use crate::admin::StreamsSnapshot;
+use crate::admin::WebSnapshot;
 use crate::admin::WorkerSnapshot;
 use crate::listen;
 use crate::listen::stats::FULL;
 use crate::listen::stats::Layer;
 use crate::listen::stats::TurnedAway;
+use crate::listen::web::Errand;
+use crate::listen::web::WebEnd;
+use crate::listen::web::WebStats;
+use crate::mras;
+use crate::mras::Door;
+use crate::mras::End;
+use crate::mras::Outcome;
 use crate::proto::media::DropReason;
 use crate::proto::types::Transport;
 use crate::proto::wire::ErrorCode;
@@ -30,6 +40,23 @@ pub(crate) fn of_streams(stats: Arc<listen::Stats>) -> Arc<dyn Fn() -> StreamsSn
     Arc::new(move || streams(&stats))
 }
 
+/// A look at the doors of the MRAS service, where there are any.
+pub(crate) fn of_mras(stats: Option<Arc<mras::Stats>>) -> Arc<dyn Fn() -> MrasSnapshot + Send + Sync> {
+    Arc::new(move || stats.as_deref().map(doors).unwrap_or_default())
+}
+
+fn doors(stats: &mras::Stats) -> MrasSnapshot {
+    let ended = |door: Door| End::ALL.map(|end| (door.word(), end.word(), stats.ends(door, end)));
+    let requests =
+        |door: Door| Outcome::ALL.map(|outcome| (door.word(), outcome.word(), stats.requests(door, outcome)));
+    MrasSnapshot {
+        connections: Door::ALL.map(|door| (door.word(), stats.open(door))).into(),
+        ended: Door::ALL.into_iter().flat_map(ended).collect(),
+        requests: Door::ALL.into_iter().flat_map(requests).collect(),
+        credentials: Door::ALL.map(|door| (door.word(), stats.credentials(door))).into(),
+    }
+}
+
 fn streams(stats: &listen::Stats) -> StreamsSnapshot {
     let verdicts = Layer::ALL.iter().flat_map(|layer| {
         let all = Verdict::ALL.iter();
@@ -44,6 +71,15 @@ fn streams(stats: &listen::Stats) -> StreamsSnapshot {
         handed_over: [Transport::Tcp, Transport::Tls]
             .map(|transport| (transport.word(), stats.handed_over(transport)))
             .into(),
+        web: web(stats.web()),
+    }
+}
+
+fn web(stats: &WebStats) -> WebSnapshot {
+    WebSnapshot {
+        begun: Errand::ALL.iter().map(|errand| (errand.word(), stats.begun(*errand))).collect(),
+        ended: WebEnd::ALL.iter().map(|why| (why.word(), stats.ended(*why))).collect(),
+        bytes: vec![("to_site", stats.bytes_to_site()), ("to_client", stats.bytes_to_client())],
     }
 }
 
@@ -72,6 +108,14 @@ fn snapshot(stats: &Stats, gauges: &Gauges) -> WorkerSnapshot {
             ("refused", stats.dtls.refused.get()),
             ("ended", stats.dtls.ended.get()),
         ],
+        peers: PeersSnapshot {
+            joined: stats.peer_joined.get(),
+            waiting: stats.peer_connections.get().saturating_sub(stats.peer_joined.get()),
+            refused: stats.peer_refused.get(),
+            held_back: stats.peer_held_back.get(),
+            to_peer_bytes: stats.to_connections.get(),
+            to_client_bytes: stats.from_connections.get(),
+        },
         answers_elsewhere: stats.answers_elsewhere.get(),
         to_peer_packets: stats.to_peers.packets.get(),
         to_peer_bytes: stats.to_peers.bytes.get(),

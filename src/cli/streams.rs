@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use crate::config::Settings;
+use crate::config::WebSettings;
+use crate::config::WebSite;
 use crate::control::SystemEntropy;
 use crate::listen;
 use crate::listen::Deadlines;
 use crate::listen::Listening;
 use crate::listen::WorkerDoor;
+use crate::listen::web::Target;
+use crate::listen::web::Web;
 use crate::net::Certificate;
 use crate::net::Certificates;
 use crate::net::StreamListener;
@@ -50,12 +54,16 @@ pub(super) fn open(
 ) -> Result<Listening, Exit> {
     let tls = TlsServer::new(Arc::clone(certificates))
         .map_err(|error| refused(&format!("TLS cannot be had: {error}")))?;
+    let web = web(&settings.web);
     let config = listen::Config {
         streams_total: settings.streams_total,
         streams_per_address: settings.streams_per_address,
         hash_seeds: seeds(&mut SystemEntropy),
         deadlines: Deadlines::default(),
-        tls,
+        tls: tls.beside_web(web.protocols()),
+        proxy_from: settings.proxy_from.clone(),
+        web,
+        legacy: settings.ms_turn,
     };
     let doors = handles.iter_mut().filter_map(|handle| {
         let stats = handle.stats();
@@ -83,6 +91,18 @@ pub(super) fn answer_dtls(
         warnings.push(told.to_owned());
     }
     Ok(())
+}
+
+fn web(settings: &WebSettings) -> Web {
+    let target = |site: WebSite| Target { address: site.address, proxy: site.proxy };
+    Web {
+        upstream: settings.upstream.map(target),
+        upstream_h2: settings.upstream_h2,
+        passthrough: settings.passthrough.clone(),
+        passthrough_to: settings.passthrough_to.map(target),
+        total: settings.total,
+        ..Web::default()
+    }
 }
 
 /// A certificate for trials, which nobody but who is told to trusts.

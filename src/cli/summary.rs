@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::config::Settings;
+use crate::config::WebSettings;
+use crate::config::WebSite;
 use crate::config::show_bandwidth;
 use crate::config::show_span;
 use crate::net::Certificate;
@@ -43,6 +45,7 @@ impl fmt::Display for Summary<'_> {
         }
         row(f, "peers", peers(settings.policy.default))?;
         self.limits(f)?;
+        self.mras(f)?;
         match settings.admin {
             Some(listen) => row(f, "admin", &format!("http://{listen}/metrics and http://{listen}/health"))?,
             None => row(f, "admin", "off")?,
@@ -53,6 +56,25 @@ impl fmt::Display for Summary<'_> {
         }
         self.ice_servers(f)
     }
+}
+
+/// What visitors who want no TURN find.
+fn web(web: &WebSettings) -> Vec<String> {
+    let told =
+        |site: WebSite| format!("{}{}", site.address, if site.proxy { ", with a PROXY header" } else { "" });
+    let upstream = web.upstream.map(|site| {
+        let h2 = if web.upstream_h2 { ", HTTP/2 too" } else { "" };
+        format!("HTTP goes to {}{h2}; at most {} connections", told(site), web.total)
+    });
+    let through = web.passthrough_to.filter(|_| !web.passthrough.is_empty());
+    let through =
+        through.map(|site| format!("{} still encrypted to {}", web.passthrough.join(", "), told(site)));
+    upstream.into_iter().chain(through).collect()
+}
+
+fn networks(networks: &[(IpAddr, u8)]) -> String {
+    let each: Vec<_> = networks.iter().map(|(network, len)| format!("{network}/{len}")).collect();
+    each.join(", ")
 }
 
 /// What clients of the old dialect find.
@@ -108,6 +130,26 @@ impl Summary<'_> {
             let left = certificate.not_after().saturating_sub(self.unix) / 86_400;
             row(f, "certificate", &format!("for {names}; good for {left} more days"))?;
         }
+        web(&settings.web).iter().try_for_each(|line| row(f, "web", line))?;
+        match &settings.proxy_from[..] {
+            [] => Ok(()),
+            proxies => row(f, "proxies", &format!("{}: a PROXY header is due from there", networks(proxies))),
+        }
+    }
+
+    /// Where MRAS credentials are handed out.
+    fn mras(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let doors = &self.settings.mras;
+        let names = doors.front_ends.join(", ");
+        if let Some(at) = doors.https {
+            row(f, "mras", &format!("https {at}, POST /mras, for {names}"))?;
+        }
+        if let Some(at) = doors.sip {
+            row(f, "mras", &format!("sip over tls {at}, for {names}"))?;
+        }
+        if let Some(at) = doors.sip_plain {
+            row(f, "mras", &format!("sip without tls {at}, for whoever the proxy in front lets through"))?;
+        }
         Ok(())
     }
 
@@ -147,8 +189,10 @@ impl Summary<'_> {
                 }
             ),
             format!(
-                "per allocation: {} permissions, {} channels",
-                settings.permissions_per_allocation, settings.channels_per_allocation
+                "per allocation: {} permissions, {} channels, {} connections",
+                settings.permissions_per_allocation,
+                settings.channels_per_allocation,
+                settings.connections_per_allocation
             ),
             format!(
                 "bandwidth: {} per allocation, {} per user",
@@ -298,6 +342,7 @@ mod tests {
         assert!(told(&elsewhere).contains("turn:203.0.113.9:80?transport=tcp"), "{}", told(&elsewhere));
     }
 
+    // proves rfc8656:4.1-1
     #[test]
     fn tls_is_told_with_the_name_of_a_host_and_never_with_an_address() {
         for (names, url) in [

@@ -29,9 +29,11 @@ use crate::proto::types::Username;
 use crate::proto::types::limits;
 
 use super::load::Checked;
+use super::mras::MrasSettings;
 use super::read::Located;
 use super::read::Mapped;
 use super::read::Pair;
+use super::web::WebSettings;
 use super::words::PathTier;
 
 /// What the caller found out about the machine.
@@ -162,14 +164,24 @@ pub struct Settings {
     pub streams_per_address: u32,
     /// Whether [MS-TURN] is spoken.
     pub ms_turn: bool,
+    /// Peers' connections of one TCP allocation; 0 for no TCP allocations.
+    pub connections_per_allocation: usize,
+    /// Connect requests of one TCP allocation that wait for their peer.
+    pub connects_per_allocation: usize,
     /// How strictly it is read.
     pub legacy: LegacyConfig,
+    /// Where MRAS credentials are handed out.
+    pub mras: MrasSettings,
+    /// Networks of proxies that tell whose connections they pass on: addresses with the length of their prefix.
+    pub proxy_from: Vec<(IpAddr, u8)>,
+    /// What is done with what is no TURN.
+    pub web: WebSettings,
 }
 
 impl Checked {
     /// Makes the rooms' configurations for `machine`.
     #[must_use]
-    pub fn build(self, machine: &Machine) -> Settings {
+    pub fn build(mut self, machine: &Machine) -> Settings {
         let discovery = Discovery::new(self.discovery.iter().filter_map(|pair| quartet(&pair.value)));
         let mut listen_udp: Vec<_> = self.udp.iter().map(listen_udp_at).collect();
         add_corners(&discovery, machine, &mut listen_udp);
@@ -179,21 +191,7 @@ impl Checked {
         let policy = self.policy(machine, &listen_udp, streams, &relays, &discovery);
         let lifetime_max = lifetime(self.allocation_lifetime_max.value);
         let burst = self.bandwidth_burst.value;
-        let credentials = CredentialConfig {
-            realm: self.realm.value.as_str().into(),
-            users: self
-                .users
-                .into_iter()
-                .map(|user| (Username::new(user.value.0.as_bytes()), user.value.1))
-                .collect(),
-            secrets: self.secrets.into_iter().map(|secret| secret.value).collect(),
-            lifetime_max_s: self.credential_lifetime_max.value.as_secs(),
-            tokens: TokenConfig {
-                server_name: self.server_name.value.as_str().into(),
-                keys: self.oauth.into_iter().map(|key| key.value).collect(),
-            },
-            mras: self.mras.iter().map(mras_key).collect(),
-        };
+        let credentials = self.take_credentials();
         Settings {
             realm: self.realm.value.into(),
             listen_udp,
@@ -228,6 +226,8 @@ impl Checked {
             allocations_total: self.allocations_total.value,
             permissions_per_allocation: self.permissions_per_allocation.value as usize,
             channels_per_allocation: self.channels_per_allocation.value as usize,
+            connections_per_allocation: self.connections_per_allocation.value as usize,
+            connects_per_allocation: self.connects_per_allocation.value as usize,
             drain_deadline: self.drain_deadline.value,
             alternate_servers: self.alternate_servers.into_iter().map(|server| server.value).collect(),
             ms_turn: self.ms_turn.value,
@@ -235,6 +235,25 @@ impl Checked {
                 strict_sequence_numbers: self.strict_sequence_numbers.value,
                 wrong_mac: self.wrong_mac.value,
             },
+            mras: self.mras_doors.build(),
+            proxy_from: self.proxy_from,
+            web: self.web.build(self.streams_total.value),
+        }
+    }
+
+    /// Secrets are moved, never copied.
+    fn take_credentials(&mut self) -> CredentialConfig {
+        let users = std::mem::take(&mut self.users).into_iter();
+        CredentialConfig {
+            realm: self.realm.value.as_str().into(),
+            users: users.map(|user| (Username::new(user.value.0.as_bytes()), user.value.1)).collect(),
+            secrets: std::mem::take(&mut self.secrets).into_iter().map(|secret| secret.value).collect(),
+            lifetime_max_s: self.credential_lifetime_max.value.as_secs(),
+            tokens: TokenConfig {
+                server_name: self.server_name.value.as_str().into(),
+                keys: std::mem::take(&mut self.oauth).into_iter().map(|key| key.value).collect(),
+            },
+            mras: self.mras.iter().map(mras_key).collect(),
         }
     }
 
@@ -265,6 +284,8 @@ impl Checked {
         let corners = discovery.quartets().flat_map(Quartet::endpoints);
         let corners = corners.flat_map(|corner| [corner.bind.ip(), corner.external.ip()]);
         let admin_side = self.admin.value.iter().map(SocketAddr::ip);
+        let doors = [&self.mras_doors.https, &self.mras_doors.sip, &self.mras_doors.sip_plain];
+        let doors = doors.into_iter().filter_map(|door| door.value.map(|address| address.ip()));
         let mut own: Vec<_> = machine
             .own
             .iter()
@@ -273,6 +294,7 @@ impl Checked {
             .chain(streams.map(|address| address.ip()))
             .chain(corners)
             .chain(admin_side)
+            .chain(doors)
             .chain(relay_side)
             .collect();
         own.retain(|ip| !ip.is_unspecified());

@@ -104,7 +104,7 @@ impl Reader<'_, '_> {
     }
 }
 
-fn unreadable(path: &str, error: &io::Error) -> Complaint {
+pub(super) fn unreadable(path: &str, error: &io::Error) -> Complaint {
     let fix = match error.kind() {
         io::ErrorKind::NotFound => "a relative path begins at the folder of this file".to_owned(),
         io::ErrorKind::PermissionDenied => "let the server's user read it, and nobody else".to_owned(),

@@ -15,7 +15,9 @@ use super::value::show_span;
 
 mod discovery;
 mod legacy;
+mod mras;
 mod streams;
+mod web;
 
 /// Adds to `problems` what is wrong with `checked`, which was read from `document`.
 pub(crate) fn between_keys(
@@ -46,11 +48,13 @@ impl Rules<'_> {
         self.users();
         self.oauth();
         self.mras();
+        self.mras_doors();
         self.lifetimes();
         self.admin();
         self.counts();
         self.alternates();
         self.streams();
+        self.web();
     }
 
     fn error(

@@ -96,19 +96,27 @@ impl<'a> Document<'a> {
                 if self.broken {
                     continue;
                 }
-                self.problems.push(Problem::error(
-                    name_text,
-                    Some(value.span()),
-                    format!("`{name_text}` is a section, not {}", article(value.get_ref())),
-                    format!("write [{name_text}] on a line of its own and its keys below"),
-                ));
+                self.problems.push(no_section(name_text, value));
                 continue;
             };
-            for (name, value) in section {
-                match find(&format!("{name_text}.{}", name.get_ref())) {
-                    Some(key) => self.insert(key, value),
-                    None => self.unknown(name_text, name, value),
+            self.section(name_text, section);
+        }
+    }
+
+    fn section(&mut self, path: &str, section: &DeTable<'a>) {
+        for (name, value) in section {
+            let inner = format!("{path}.{}", name.get_ref());
+            match (find(&inner), value.get_ref()) {
+                (Some(key), _) => self.insert(key, value),
+                (None, DeValue::Table(section)) if is_section(&inner) => {
+                    self.sections.insert(inner.clone(), name.span());
+                    self.section(&inner, section);
                 }
+                (None, _) if is_section(&inner) && !self.broken => {
+                    self.hide(value);
+                    self.problems.push(no_section(&inner, value));
+                }
+                (None, _) => self.unknown(path, name, value),
             }
         }
     }
@@ -204,6 +212,15 @@ impl<'a> Document<'a> {
             _ => self.hidden.push(value.span()),
         }
     }
+}
+
+fn no_section(path: &str, value: &Spanned<DeValue<'_>>) -> Problem {
+    Problem::error(
+        path,
+        Some(value.span()),
+        format!("`{path}` is a section, not {}", article(value.get_ref())),
+        format!("write [{path}] on a line of its own and its keys below"),
+    )
 }
 
 /// The errors less those that an array without an end draws after it.

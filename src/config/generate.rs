@@ -94,7 +94,7 @@ mod tests {
                 [made.cert.pem(), made.signing_key.serialize_pem()]
             });
             let [chain, key] = &*MADE;
-            Ok(if path == Path::new("cert.pem") { chain } else { key }.clone().into_bytes())
+            Ok(if path == Path::new("key.pem") { key } else { chain }.clone().into_bytes())
         }
     }
 

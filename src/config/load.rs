@@ -20,7 +20,9 @@ use super::Loaded;
 use super::check;
 use super::file;
 use super::file::Document;
+use super::mras::MrasDoors;
 use super::problem::Report;
+use super::read::ADMIN_PORT_USUAL;
 use super::read::Located;
 use super::read::Mapped;
 use super::read::Pair;
@@ -29,6 +31,7 @@ use super::schema::KEYS;
 use super::schema::Key;
 use super::schema::Unset;
 use super::source::Source;
+use super::web::CheckedWeb;
 use super::words::PathTier;
 
 /// A key as `swingbridge check` lists it.
@@ -88,10 +91,15 @@ pub struct Checked {
     pub(crate) certificates: Vec<Located<Certificate>>,
     pub(crate) streams_total: Located<u32>,
     pub(crate) streams_per_address: Located<u32>,
+    pub(crate) connections_per_allocation: Located<u32>,
+    pub(crate) connects_per_allocation: Located<u32>,
     pub(crate) ms_turn: Located<bool>,
     pub(crate) strict_sequence_numbers: Located<bool>,
     pub(crate) wrong_mac: Located<WrongMac>,
     pub(crate) mras: Vec<Located<(Secret, Secret)>>,
+    pub(crate) mras_doors: MrasDoors,
+    pub(crate) proxy_from: Vec<(IpAddr, u8)>,
+    pub(crate) web: CheckedWeb,
     listed: Vec<Listed>,
 }
 
@@ -154,7 +162,7 @@ fn read(reader: &mut Reader<'_, '_>, text: &str) -> Checked {
         bandwidth_per_allocation: reader.bandwidth("limits.bandwidth_per_allocation"),
         bandwidth_per_user: reader.bandwidth("limits.bandwidth_per_user"),
         bandwidth_burst: reader.span("limits.bandwidth_burst"),
-        admin: reader.endpoint("admin.listen"),
+        admin: reader.endpoint("admin.listen", ADMIN_PORT_USUAL),
         log_format: reader.word("log.format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
         log_level: reader.word("log.level", &LogLevel::ALL.map(|level| (level.word(), level))),
         discovery: reader.pairs("listen.discovery"),
@@ -169,6 +177,8 @@ fn read(reader: &mut Reader<'_, '_>, text: &str) -> Checked {
         certificates: reader.certificates("tls.certificates"),
         streams_total: reader.count("limits.streams_total"),
         streams_per_address: reader.count("limits.streams_per_address"),
+        connections_per_allocation: reader.count("limits.connections_per_allocation"),
+        connects_per_allocation: reader.count("limits.connects_per_allocation"),
         ms_turn: reader.flag("ms_turn.enable"),
         strict_sequence_numbers: reader.flag("ms_turn.strict_sequence_numbers"),
         wrong_mac: reader.word(
@@ -176,6 +186,9 @@ fn read(reader: &mut Reader<'_, '_>, text: &str) -> Checked {
             &[("401", WrongMac::Unauthenticated), ("431", WrongMac::IntegrityCheckFailure)],
         ),
         mras: reader.mras_keys("mras.keys"),
+        mras_doors: reader.mras_doors(),
+        proxy_from: reader.networks("listen.proxy_from"),
+        web: reader.web(),
         listed: KEYS.iter().map(|key| listed(key, reader.document, text)).collect(),
     }
 }

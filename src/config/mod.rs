@@ -28,6 +28,7 @@ mod secret;
 mod source;
 mod suggest;
 mod value;
+mod web;
 mod words;
 
 pub use bandwidth::show_bandwidth;
@@ -39,6 +40,7 @@ pub use build::Machine;
 pub use build::Settings;
 pub use load::Checked;
 pub use load::Listed;
+pub use mras::MrasSettings;
 pub use problem::Problem;
 pub use problem::Report;
 pub use problem::Severity;
@@ -49,6 +51,8 @@ pub use source::SecretFile;
 pub use source::Source;
 pub use value::parse_span;
 pub use value::show_span;
+pub use web::WebSettings;
+pub use web::WebSite;
 pub use words::PathTier;
 
 use crate::proto::types::Secret;

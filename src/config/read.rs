@@ -38,7 +38,7 @@ pub(crate) use discovery::Pair;
 
 /// The port of TURN over UDP and TCP (RFC 8656 § 3).
 const TURN_PORT: u16 = 3478;
-const ADMIN_PORT_USUAL: u16 = 9478;
+pub(super) const ADMIN_PORT_USUAL: u16 = 9478;
 
 /// A value and where it stands; `None` for a default.
 #[derive(Clone, Debug)]
@@ -71,7 +71,7 @@ impl<'d> Reader<'d, '_> {
     }
 
     /// The value of a key that has a default, read by `read`; the default where that fails.
-    fn one<T>(
+    pub(super) fn one<T>(
         &mut self,
         path: &str,
         read: impl Fn(&Key, &DeValue<'_>) -> Result<T, Complaint>,
@@ -203,15 +203,15 @@ impl<'d> Reader<'d, '_> {
         })
     }
 
-    /// An address, or nothing for `""` and `"off"`.
-    pub(crate) fn endpoint(&mut self, path: &str) -> Located<Option<SocketAddr>> {
+    /// An address, or nothing for `""` and `"off"`. One without a port is told `port_usual`.
+    pub(crate) fn endpoint(&mut self, path: &str, port_usual: u16) -> Located<Option<SocketAddr>> {
         self.one(path, |_, value| match value {
             DeValue::Boolean(false) => {
                 Err(Complaint::new("an address is expected, not true or false", "write \"off\""))
             }
             _ => match string(value)? {
                 "" | "off" => Ok(None),
-                text => parse_endpoint(text, ADMIN_PORT_USUAL).map(Some),
+                text => parse_endpoint(text, port_usual).map(Some),
             },
         })
     }

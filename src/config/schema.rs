@@ -1,6 +1,7 @@
 //! Every key of the configuration, declared once.
 
 mod keys;
+mod mras;
 
 pub use keys::KEYS;
 
@@ -51,6 +52,12 @@ pub enum Kind {
     TokenKeys,
     /// An array of tables, each a pair of keys of MRAS credentials.
     MrasKeys,
+    /// The path of a file.
+    File,
+    /// An array of networks.
+    Networks,
+    /// An array of names of hosts.
+    Hosts,
 }
 
 /// Whether a changed value reaches a running server.
@@ -179,7 +186,7 @@ mod tests {
         assert_eq!(paths.len(), KEYS.len());
         for key in KEYS {
             assert!(!is_section(key.path), "{} is key and section", key.path);
-            assert!(key.path.matches('.').count() <= 1, "{} is nested deeper than the walk goes", key.path);
+            assert!(key.path.matches('.').count() <= 2, "{} is nested deeper than the walk goes", key.path);
         }
     }
 

@@ -124,6 +124,11 @@ impl Workers {
                 self.push(worker, ToWorker::Rebuild { epoch, username_anonymity });
             }
             Output::WorkerRebuilt { worker } => self.push(worker, ToWorker::Rebuilt),
+            Output::OpenPort { worker, relay, bind } => {
+                self.owe(worker);
+                self.push(worker, ToWorker::OpenPort { relay, bind });
+            }
+            Output::Peer { worker, order } => self.push(worker, ToWorker::Peer(order)),
         }
         None
     }

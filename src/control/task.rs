@@ -15,11 +15,14 @@ use crate::proto::media::Counters;
 use crate::proto::turn::Command;
 use crate::proto::turn::Event;
 use crate::proto::turn::Input;
+use crate::proto::turn::PortCensus;
 use crate::proto::turn::Server;
 use crate::proto::types::Dialect;
 use crate::proto::types::FiveTuple;
+use crate::proto::types::PeerReport;
 use crate::proto::types::RelayId;
 use crate::proto::types::WorkerId;
+use crate::proto::types::limits;
 use crate::relay::Handle;
 use crate::relay::Report;
 use crate::relay::RequestUp;
@@ -40,6 +43,8 @@ use super::view::Ports;
 
 /// Inputs taken from one ring before the next ring has its turn.
 const INPUTS_PER_TURN_MAX: usize = 64;
+/// What workers told without having been asked and that waits: of more, peers that came are forgotten.
+const UNOWED_MAX: usize = limits::PEER_CONNECTIONS_MAX as usize;
 /// Looked again after this when a worker has no room.
 const ROOM_POLL: Duration = Duration::from_millis(1);
 /// The control task says at least so often that it lives.
@@ -62,8 +67,15 @@ pub struct Control {
     /// What the operator wants; without a sender, nothing.
     orders: Option<Receiver<Order>>,
     /// Reported, and waiting for room. Workers report a connection once, and an allocation once.
-    gone: VecDeque<(WorkerId, FiveTuple)>,
+    gone: VecDeque<(WorkerId, Unowed)>,
     panics: Panics,
+}
+
+/// What a worker told without having been asked.
+#[derive(Debug)]
+enum Unowed {
+    ClientGone(FiveTuple),
+    Peer(PeerReport),
 }
 
 /// How the control task came to its end.
@@ -217,10 +229,11 @@ impl Control {
             return false;
         };
         let id = worker_id(worker);
-        if let Report::StreamGone { from } = report {
-            self.gone.push_back((id, from));
-            return true;
-        }
+        let report = match report {
+            Report::StreamGone { from } => return self.keep_for_later(id, Unowed::ClientGone(from)),
+            Report::Peer(report) => return self.keep_for_later(id, Unowed::Peer(report)),
+            owed => owed,
+        };
         self.workers.settle(worker);
         // With it a relay socket whose move ends with this report, unless another worker is to take it over.
         let (relay, mut stays, input) = match report {
@@ -241,7 +254,7 @@ impl Control {
                 self.worker_restarted(id, epoch, carried);
                 return true;
             }
-            Report::StreamGone { .. } => unreachable!("taken above"),
+            Report::StreamGone { .. } | Report::Peer(_) => unreachable!("taken above"),
         };
         self.input(input);
         stays |= self.workers.drop_held();
@@ -251,13 +264,25 @@ impl Control {
         true
     }
 
-    /// Clients that are gone, as far as there is room for what that causes.
+    /// Of a peer that came while too much waits nothing is kept: its worker closes what nobody speaks of.
+    fn keep_for_later(&mut self, worker: WorkerId, report: Unowed) -> bool {
+        let may_be_lost = matches!(report, Unowed::Peer(PeerReport::Arrived { .. }));
+        if !(may_be_lost && self.gone.len() >= UNOWED_MAX) {
+            self.gone.push_back((worker, report));
+        }
+        true
+    }
+
+    /// Clients that are gone and what became of connections, as far as there is room for what that causes.
     fn take_gone(&mut self) -> bool {
         let mut worked = false;
         while self.workers.have_room()
-            && let Some((worker, from)) = self.gone.pop_front()
+            && let Some((worker, report)) = self.gone.pop_front()
         {
-            self.input(Input::ClientGone { worker, from });
+            self.input(match report {
+                Unowed::ClientGone(from) => Input::ClientGone { worker, from },
+                Unowed::Peer(report) => Input::Peer { worker, report },
+            });
             worked = true;
         }
         worked
@@ -317,14 +342,9 @@ impl Control {
     }
 
     fn show_ports(&self) {
-        let mut sum = Ports::default();
-        for census in self.server.occupancy().ports {
-            sum.free += census.free as u64;
-            sum.used += census.used as u64;
-            sum.reserved += census.reserved as u64;
-            sum.quarantined += census.quarantined as u64;
-        }
-        self.view.set_ports(sum);
+        let occupancy = self.server.occupancy();
+        self.view.set_ports(sum(&occupancy.ports));
+        self.view.set_ports_tcp(sum(&occupancy.ports_tcp));
     }
 
     fn worker_gone(&mut self) -> Option<WorkerId> {
@@ -353,6 +373,17 @@ impl Control {
         self.wake.drain();
         Ok(())
     }
+}
+
+fn sum(each: &[PortCensus]) -> Ports {
+    let mut sum = Ports::default();
+    for census in each {
+        sum.free += census.free as u64;
+        sum.used += census.used as u64;
+        sum.reserved += census.reserved as u64;
+        sum.quarantined += census.quarantined as u64;
+    }
+    sum
 }
 
 fn worker_id(index: usize) -> WorkerId {
@@ -465,6 +496,8 @@ mod tests {
             alternate_servers: Vec::new(),
             bandwidth_per_allocation: None,
             bandwidth_per_user: None,
+            connections_per_allocation: 1,
+            connects_per_allocation: 1,
         };
         let server = Server::new(config, SystemEntropy);
         Control::new(server, Clock::start(), Vec::new(), wake, view, Box::new(|_| {}))

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use crate::proto::turn::EndReason;
 use crate::proto::turn::Event;
 use crate::proto::turn::OpenFailure;
+use crate::proto::turn::PeerMoment;
 use crate::proto::types::Tick;
 use crate::proto::wire::ErrorCode;
 use crate::proto::wire::Method;
@@ -15,7 +16,7 @@ use crate::proto::wire::StreamKind;
 
 /// The words for [`Method`] in logs and metrics, in the order of [`method_index`]. All methods that this server does
 /// not know share one word, so a stranger cannot make up new time series.
-pub const METHOD_WORDS: [&str; 8] = [
+pub const METHOD_WORDS: [&str; 10] = [
     "binding",
     "allocate",
     "refresh",
@@ -24,6 +25,8 @@ pub const METHOD_WORDS: [&str; 8] = [
     "unknown",
     "send",
     "set_active_destination",
+    "connect",
+    "connection_bind",
 ];
 
 /// The words for [`StreamKind`] in metrics, in the order of [`StreamKind::ALL`].
@@ -31,6 +34,12 @@ pub const STREAM_WORDS: [&str; StreamKind::ALL.len()] = [kind(0), kind(1), kind(
 
 const fn kind(index: usize) -> &'static str {
     StreamKind::ALL[index].word()
+}
+
+/// Every [`PeerMoment`] by its word in metrics.
+#[must_use]
+pub fn peer_words() -> [&'static str; PeerMoment::ALL.len()] {
+    PeerMoment::ALL.map(PeerMoment::word)
 }
 
 /// Every [`OpenFailure`] with its word in logs and metrics.
@@ -56,6 +65,8 @@ pub const fn method_index(method: Method) -> usize {
         Method::Unknown(_) => 5,
         Method::Send => 6,
         Method::SetActiveDestination => 7,
+        Method::Connect => 8,
+        Method::ConnectionBind => 9,
     }
 }
 
@@ -100,6 +111,10 @@ fn reason_index(reason: EndReason) -> usize {
     EndReason::ALL.iter().position(|each| *each == reason).expect("EndReason::ALL holds every reason")
 }
 
+fn moment_index(moment: PeerMoment) -> usize {
+    PeerMoment::ALL.iter().position(|each| *each == moment).expect("PeerMoment::ALL holds every moment")
+}
+
 fn stream_index(stream: StreamKind) -> usize {
     StreamKind::ALL.iter().position(|each| *each == stream).expect("StreamKind::ALL holds every kind")
 }
@@ -140,6 +155,10 @@ pub struct ControlView {
     reloads_refused: AtomicU64,
     moved: AtomicU64,
     legacy_made: [AtomicU64; StreamKind::ALL.len()],
+    peer_moments: [AtomicU64; PeerMoment::ALL.len()],
+    ports_tcp_free: AtomicU64,
+    ports_tcp_used: AtomicU64,
+    ports_tcp_quarantined: AtomicU64,
 }
 
 /// A copy of every counter.
@@ -177,6 +196,10 @@ pub struct ControlSnapshot {
     pub moved: u64,
     /// Allocations made for clients that speak [MS-TURN], in the order of [`STREAM_WORDS`].
     pub legacy_made: [u64; StreamKind::ALL.len()],
+    /// What became of peers' connections, in the order of [`peer_words`].
+    pub peer_moments: [u64; PeerMoment::ALL.len()],
+    /// Relay ports of TCP by state; none is ever reserved.
+    pub ports_tcp: Ports,
 }
 
 impl ControlView {
@@ -207,12 +230,20 @@ impl ControlView {
             // The worker counts it.
             Event::WorkerRestarted { .. } | Event::WorkerRebuilt { .. } => {}
             Event::LegacyMade { stream } => add(&self.legacy_made[stream_index(*stream)]),
+            Event::PeerConnection { moment, .. } => add(&self.peer_moments[moment_index(*moment)]),
         }
     }
 
     /// Counts a reload that changed nothing.
     pub fn reload_refused(&self) {
         add(&self.reloads_refused);
+    }
+
+    /// Notes the state of the pools of TCP ports.
+    pub fn set_ports_tcp(&self, ports: Ports) {
+        self.ports_tcp_free.store(ports.free, Ordering::Relaxed);
+        self.ports_tcp_used.store(ports.used, Ordering::Relaxed);
+        self.ports_tcp_quarantined.store(ports.quarantined, Ordering::Relaxed);
     }
 
     /// Notes the state of the port pools.
@@ -256,6 +287,13 @@ impl ControlView {
             reloads_applied: read(&self.reloads_applied),
             reloads_refused: read(&self.reloads_refused),
             legacy_made: self.legacy_made.each_ref().map(read),
+            peer_moments: self.peer_moments.each_ref().map(read),
+            ports_tcp: Ports {
+                free: read(&self.ports_tcp_free),
+                used: read(&self.ports_tcp_used),
+                reserved: 0,
+                quarantined: read(&self.ports_tcp_quarantined),
+            },
         }
     }
 }

@@ -21,6 +21,7 @@ use super::Config;
 use super::Stats;
 use super::dispatch::Dispatch;
 use super::judge;
+use super::web;
 
 /// How long to wait after a failed accept: it fails again at once while descriptors are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -33,6 +34,7 @@ pub(super) struct Hall {
     pub(super) stats: Arc<Stats>,
     pub(super) places: RefCell<Places>,
     pub(super) dispatch: RefCell<Dispatch>,
+    pub(super) web: web::Door,
 }
 
 /// A connection that was just accepted.

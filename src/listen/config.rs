@@ -1,9 +1,12 @@
 //! What the doors for connections are made with.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::net::TlsServer;
 use crate::proto::types::limits;
+
+use super::web::Web;
 
 /// What the doors for connections are made with. Whoever builds it has checked it.
 #[derive(Clone, Debug)]
@@ -18,6 +21,13 @@ pub struct Config {
     pub deadlines: Deadlines,
     /// What handshakes are made with.
     pub tls: TlsServer,
+    /// Networks of proxies, each an address with the length of its prefix: a connection from there begins with a PROXY
+    /// header, and one from anywhere else has none.
+    pub proxy_from: Vec<(IpAddr, u8)>,
+    /// What is done with what is no TURN.
+    pub web: Web,
+    /// Whether clients of the old dialect are served ([MS-TURN]), pseudo-TLS included.
+    pub legacy: bool,
 }
 
 /// How long a client may take for each step.
@@ -29,6 +39,8 @@ pub struct Deadlines {
     pub handshake: Duration,
     /// For the first whole message.
     pub first_message: Duration,
+    /// For the header of a trusted proxy.
+    pub proxy_header: Duration,
 }
 
 impl Default for Deadlines {
@@ -37,6 +49,7 @@ impl Default for Deadlines {
             sniff: limits::SNIFF_DEADLINE,
             handshake: limits::HANDSHAKE_DEADLINE,
             first_message: limits::FIRST_MESSAGE_DEADLINE,
+            proxy_header: limits::PROXY_HEADER_DEADLINE,
         }
     }
 }

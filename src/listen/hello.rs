@@ -13,24 +13,40 @@ use super::judge::within;
 use super::stats::TurnedAway;
 use super::visitor::Visitor;
 
-/// Puts a connection under TLS. What was read of it is used up; what it says inside is unread.
-pub(super) async fn secure(hall: &Hall, visitor: &mut Visitor) -> Result<(), TurnedAway> {
-    if !hall.config.tls.is_ready() {
+/// What became of a connection that begins with a ClientHello.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Greeted {
+    /// It is under TLS. What was read of it is used up; what it says inside is unread.
+    Secured,
+    /// It is for a name that is passed through. All that it said is unread, and nothing was answered.
+    ForAnother,
+}
+
+/// Puts a connection under TLS, unless it is for a name that is passed through.
+pub(super) async fn secure(hall: &Hall, visitor: &mut Visitor) -> Result<Greeted, TurnedAway> {
+    let (tls, web) = (&hall.config.tls, &hall.config.web);
+    if !tls.is_ready() && web.passthrough.is_empty() {
         return Err(TurnedAway::NoCertificate);
     }
     let wait = hall.config.deadlines.handshake;
     within(wait, TurnedAway::HandshakeDeadline, async {
         whole_hello(visitor).await?;
         let hello = Hello::read(&visitor.unread).map_err(|refused| turn_away(visitor, refused))?;
-        // The name that the client asks for is known here. Nothing has been answered yet, and all it said is unread.
-        let connection = hall.config.tls.begin(hello).map_err(|refused| turn_away(visitor, refused))?;
+        if hello.server_name().is_some_and(|name| web.passes_through(&name)) {
+            return Ok(Greeted::ForAnother);
+        }
+        if !tls.is_ready() {
+            return Err(TurnedAway::NoCertificate);
+        }
+        let connection = tls.begin(hello).map_err(|refused| turn_away(visitor, refused))?;
         visitor.unread = Vec::new();
         visitor.secure(connection);
         visitor.shake().await.map_err(|error| match error.kind() {
             io::ErrorKind::InvalidData => TurnedAway::Handshake,
             io::ErrorKind::UnexpectedEof => TurnedAway::Left,
             _ => TurnedAway::Failed,
-        })
+        })?;
+        Ok(Greeted::Secured)
     })
     .await
 }

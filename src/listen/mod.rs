@@ -2,8 +2,11 @@
 //! its first whole message. Everything slow and untrusted happens here, under deadlines, beside the data plane.
 //!
 //! ```text
-//!   accept ─▶ judge: sniff ─▶ [ hello: ClientHello, handshake ─▶ sniff inside ] ─▶ first message ─▶ dispatch ─▶ worker-N
-//!     │ places              each step has a deadline; who is none of ours is closed without a byte
+//!   accept ─▶ judge: [ proxy ] ─▶ sniff ─▶ [ hello: ClientHello, handshake ─▶ sniff inside ] ─▶ first message
+//!     │ places                      │        [ disguise: the hellos of pseudo-TLS ─▶ sniff behind ]      │
+//!     │                             │ HTTP, or TLS for a name of others                              dispatch ─▶ worker-N
+//!     │                             └──▶ web
+//!     each step has a deadline; who is none of ours is closed without a byte
 //! ```
 //!
 //! Assumptions: one thread, one runtime, so nothing here is locked; a silent connection holds a descriptor, a timer and
@@ -11,12 +14,15 @@
 
 mod accept;
 mod config;
+mod disguise;
 mod dispatch;
 mod hello;
 mod judge;
+mod proxy;
 mod start;
 pub mod stats;
 mod visitor;
+pub mod web;
 
 pub use config::Config;
 pub use config::Deadlines;

@@ -21,6 +21,7 @@ use super::WorkerDoor;
 use super::accept::Hall;
 use super::accept::accept;
 use super::dispatch::Dispatch;
+use super::web;
 
 /// The running doors. Dropping it closes them, and every connection that no worker has yet.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ pub struct Listening {
     stats: Arc<Stats>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    web: Option<JoinHandle<()>>,
 }
 
 /// Accepts on `listeners` and hands connections to the workers behind `doors`.
@@ -43,6 +45,7 @@ pub fn start(
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let (stop, stopped) = oneshot::channel();
     let shown = Arc::clone(&stats);
+    let (door, web) = web::start(config.web.clone(), config.hash_seeds, Arc::clone(stats.web()))?;
     let thread = thread::Builder::new().name("listen".to_owned()).spawn(move || {
         let places = Places::new(config.streams_total, config.streams_per_address, config.hash_seeds);
         let hall = Rc::new(Hall {
@@ -50,6 +53,7 @@ pub fn start(
             stats: shown,
             places: RefCell::new(places),
             dispatch: RefCell::new(Dispatch::new(doors)),
+            web: door,
         });
         LocalSet::new().block_on(&runtime, async move {
             for listener in listeners {
@@ -59,7 +63,7 @@ pub fn start(
             let _ = stopped.await;
         });
     })?;
-    Ok(Listening { stats, stop: Some(stop), thread: Some(thread) })
+    Ok(Listening { stats, stop: Some(stop), thread: Some(thread), web: Some(web) })
 }
 
 impl Listening {
@@ -73,7 +77,8 @@ impl Listening {
 impl Drop for Listening {
     fn drop(&mut self) {
         drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
+        // The first thread has the door to the second, which ends when that is gone.
+        for thread in [self.thread.take(), self.web.take()].into_iter().flatten() {
             // An error would say that it panicked, which the runtime has shown.
             let _ = thread.join();
         }

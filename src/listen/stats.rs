@@ -1,5 +1,6 @@
 //! What the listening task counts. It alone writes; anyone may read at any time.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
@@ -7,16 +8,19 @@ use crate::net::Full;
 use crate::proto::types::Transport;
 use crate::proto::wire::Verdict;
 
+use super::web::WebStats;
+
 /// Counters, all since the start.
 #[derive(Debug, Default)]
 pub struct Stats {
     accepted: AtomicU64,
     accept_errors: AtomicU64,
     full: [AtomicU64; 2],
-    /// What was found in the clear, and inside TLS.
-    verdicts: [[AtomicU64; Verdict::ALL.len()]; 2],
+    /// What was found in the clear, inside TLS, and behind the hellos of pseudo-TLS.
+    verdicts: [[AtomicU64; Verdict::ALL.len()]; 3],
     turned_away: [AtomicU64; TurnedAway::ALL.len()],
     handed_over: [AtomicU64; 2],
+    web: Arc<WebStats>,
 }
 
 /// Where first bytes were looked at.
@@ -26,11 +30,13 @@ pub enum Layer {
     Outer,
     /// Inside TLS.
     Inner,
+    /// Behind the hellos of pseudo-TLS, which hide nothing.
+    Disguised,
 }
 
 impl Layer {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Outer, Self::Inner];
+    /// All.
+    pub const ALL: [Self; 3] = [Self::Outer, Self::Inner, Self::Disguised];
 
     /// The word of the metric's label.
     #[must_use]
@@ -38,6 +44,7 @@ impl Layer {
         match self {
             Self::Outer => "tcp",
             Self::Inner => "tls",
+            Self::Disguised => "pseudo_tls",
         }
     }
 }
@@ -67,11 +74,17 @@ pub enum TurnedAway {
     Framing,
     /// No worker had room for it in time.
     WorkersBusy,
+    /// It comes from a trusted proxy and begins with no PROXY header, or with a broken one.
+    ProxyHeader,
+    /// It comes from a trusted proxy, whose header took too long.
+    ProxyDeadline,
+    /// There are as many connections to web sites as there may be, in all or of this source.
+    WebFull,
 }
 
 impl TurnedAway {
     /// Every reason.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::NotServed,
         Self::SniffDeadline,
         Self::HandshakeDeadline,
@@ -83,6 +96,9 @@ impl TurnedAway {
         Self::NoCertificate,
         Self::Framing,
         Self::WorkersBusy,
+        Self::ProxyHeader,
+        Self::ProxyDeadline,
+        Self::WebFull,
     ];
 
     /// The word of the metric's label.
@@ -100,6 +116,9 @@ impl TurnedAway {
             Self::NoCertificate => "no_certificate",
             Self::Framing => "framing",
             Self::WorkersBusy => "workers_busy",
+            Self::ProxyHeader => "proxy_header",
+            Self::ProxyDeadline => "proxy_deadline",
+            Self::WebFull => "web_full",
         }
     }
 }
@@ -142,6 +161,12 @@ impl Stats {
     #[must_use]
     pub fn handed_over(&self, transport: Transport) -> u64 {
         self.handed_over[usize::from(transport == Transport::Tls)].load(Ordering::Relaxed)
+    }
+
+    /// What is counted of connections to web sites.
+    #[must_use]
+    pub fn web(&self) -> &Arc<WebStats> {
+        &self.web
     }
 
     pub(super) fn count_accepted(&self) {

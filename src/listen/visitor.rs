@@ -31,7 +31,7 @@ pub(super) struct Visitor {
 }
 
 /// A socket of the runtime, read and written as far as it goes without waiting.
-struct Wire(TcpStream);
+pub(super) struct Wire(pub(super) TcpStream);
 
 impl Visitor {
     pub(super) fn new(socket: TcpStream) -> Self {
@@ -74,6 +74,20 @@ impl Visitor {
                 Shaken::WantsWrite => self.channel.socket().0.writable().await?,
             }
         }
+    }
+
+    /// Sends `bytes`, in one piece where the socket takes them so, as it does at the beginning of a connection.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub(super) async fn say(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.channel.send(bytes, <[u8]>::len)? {
+                0 => self.channel.socket().0.writable().await?,
+                len => bytes = &bytes[len..],
+            }
+        }
+        Ok(())
     }
 
     /// Others have their turn here, even beside a client that never stops sending.

@@ -9,6 +9,7 @@ use crate::proto::auth::mras::TokenVersion;
 use crate::proto::types::limits;
 
 use super::NAMESPACE;
+use super::outcome::Outcome;
 use super::request;
 use super::request::Location;
 use super::request::Malformed;
@@ -43,11 +44,19 @@ pub struct MediaRelay {
 
 /// The reasonPhrase of an answer, as far as this service gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reason {
+pub enum Reason {
+    /// Credentials follow.
     Ok,
+    /// What the root element holds is no request.
     RequestMalformed,
+    /// More credentials than one request may ask for.
     RequestTooLarge,
+    /// A version of the protocol that is not spoken here.
     VersionMismatch,
+    /// Whoever asks does so too often.
+    ServerBusy,
+    /// Whoever asks is not to be answered any more.
+    Forbidden,
 }
 
 impl Reason {
@@ -57,27 +66,67 @@ impl Reason {
             Self::RequestMalformed => "Request Malformed",
             Self::RequestTooLarge => "Request Too Large",
             Self::VersionMismatch => "Version Mismatch",
+            Self::ServerBusy => "Server Busy",
+            Self::Forbidden => "Forbidden",
         }
     }
+
+    const fn outcome(self) -> Outcome {
+        match self {
+            Self::Ok => Outcome::Granted,
+            Self::RequestMalformed => Outcome::Malformed,
+            Self::RequestTooLarge => Outcome::TooLarge,
+            Self::VersionMismatch => Outcome::VersionMismatch,
+            Self::ServerBusy => Outcome::Busy,
+            Self::Forbidden => Outcome::Forbidden,
+        }
+    }
+}
+
+/// What whoever asks is to get.
+#[derive(Clone, Copy, Debug)]
+pub enum Turn<'a> {
+    /// What it asks for.
+    Served(&'a Service),
+    /// This phrase, to whatever it asks.
+    Refused(Reason),
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The XML.
+    pub xml: String,
+    /// What became of the request.
+    pub outcome: Outcome,
+    /// How many credentials the XML holds.
+    pub credentials: usize,
 }
 
 /// Answers the XML of a request at `unix` seconds since 1970-01-01 UTC; `None` for a text from which not even a request's id
 /// can be read.
 #[must_use]
-pub fn answer(service: &Service, unix: u64, body: &[u8]) -> Option<String> {
+pub fn answer(turn: Turn<'_>, unix: u64, body: &[u8]) -> Option<Answer> {
     let (request, reason) = match request::read(body) {
         Ok(request) => (request, Reason::Ok),
         Err(Malformed::NoRequest) => return None,
         Err(Malformed::Content(request)) => (*request, Reason::RequestMalformed),
         Err(Malformed::TooMany(request)) => (*request, Reason::RequestTooLarge),
     };
-    Some(match (reason, token_version(&request.version)) {
-        (Reason::Ok, Some(version)) => {
+    let refuse = |reason: Reason| Answer {
+        xml: render(&request, reason, ""),
+        outcome: reason.outcome(),
+        credentials: 0,
+    };
+    Some(match (turn, reason, token_version(&request.version)) {
+        (Turn::Refused(reason), ..) => refuse(reason),
+        (Turn::Served(service), Reason::Ok, Some(version)) => {
             let each = request.credentials.iter().map(|wanted| credentials(service, unix, version, wanted));
-            render(&request, Reason::Ok, &each.collect::<String>())
+            let xml = render(&request, Reason::Ok, &each.collect::<String>());
+            Answer { xml, outcome: Outcome::Granted, credentials: request.credentials.len() }
         }
-        (Reason::Ok, None) => render(&request, Reason::VersionMismatch, ""),
-        (reason, _) => render(&request, reason, ""),
+        (_, Reason::Ok, None) => refuse(Reason::VersionMismatch),
+        (_, reason, _) => refuse(reason),
     })
 }
 
@@ -168,7 +217,11 @@ mod tests {
              <credentialsRequest credentialsRequestID=\"7\"><identity>sip:alice@example.com</identity>{inside}\
              </credentialsRequest></request>"
         );
-        answer(&service(), UNIX, text.as_bytes()).expect("an answer")
+        answered(&text).xml
+    }
+
+    fn answered(text: &str) -> Answer {
+        answer(Turn::Served(&service()), UNIX, text.as_bytes()).expect("an answer")
     }
 
     #[test]
@@ -213,8 +266,29 @@ mod tests {
         let text = format!(
             "<request requestID=\"1\" version=\"1.0\" from=\"f\" to=\"t\" xmlns=\"{NAMESPACE}\">{many}</request>"
         );
-        let answered = answer(&service(), UNIX, text.as_bytes()).expect("an answer");
-        assert!(answered.contains("Request Too Large") && !answered.contains("username"));
-        assert_eq!(answer(&service(), UNIX, b"<request/>"), None);
+        let answered = answered(&text);
+        assert!(answered.xml.contains("Request Too Large") && !answered.xml.contains("username"));
+        assert_eq!((answered.outcome, answered.credentials), (Outcome::TooLarge, 0));
+        assert_eq!(answer(Turn::Served(&service()), UNIX, b"<request/>"), None);
+    }
+
+    #[test]
+    fn who_is_refused_gets_the_phrase_and_nothing_else_whatever_it_asks() {
+        let good = format!(
+            "<request requestID=\"1\" version=\"1.0\" from=\"f\" to=\"t\" xmlns=\"{NAMESPACE}\"><credentialsRequest \
+             credentialsRequestID=\"1\"><identity>a</identity></credentialsRequest></request>"
+        );
+        assert_eq!((answered(&good).outcome, answered(&good).credentials), (Outcome::Granted, 1));
+        for text in [good.clone(), good.replace("identity", "other"), good.replace("1.0", "9.0")] {
+            for (reason, phrase, outcome) in [
+                (Reason::ServerBusy, "Server Busy", Outcome::Busy),
+                (Reason::Forbidden, "Forbidden", Outcome::Forbidden),
+            ] {
+                let answer = answer(Turn::Refused(reason), UNIX, text.as_bytes()).expect("an answer");
+                assert_eq!((answer.outcome, answer.credentials), (outcome, 0));
+                assert!(answer.xml.contains(&format!("reasonPhrase=\"{phrase}\"")), "{}", answer.xml);
+                assert!(!answer.xml.contains("password"), "{}", answer.xml);
+            }
+        }
     }
 }

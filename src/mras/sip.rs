@@ -8,8 +8,10 @@ use sha1::Sha1;
 use crate::proto::types::limits;
 
 use super::CONTENT_TYPE;
+use super::is_our_type;
+use super::outcome::Outcome;
 use super::response;
-use super::response::Service;
+use super::response::Turn;
 
 const ALLOW: &str = "Allow: SERVICE, OPTIONS\r\n";
 /// The answer to two line ends.
@@ -75,6 +77,12 @@ impl Parser {
         let body = std::mem::replace(&mut self.bytes, rest);
         self.half = false;
         Ok(Some(Said::Message(Message { body, ..message })))
+    }
+
+    /// Whether nothing was begun that is not finished: the stream may rest here as long as it likes.
+    #[must_use]
+    pub fn is_between(&self) -> bool {
+        self.bytes.is_empty() && self.begun.is_none()
     }
 
     /// Takes line ends in front of a message; answers whether two of them were met.
@@ -184,29 +192,53 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte))
 }
 
-/// What is sent back; `None` where nothing is: to a response, to ACK, and to what nobody could tie an answer to.
+/// What is sent back, and what became of what was said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// Bytes for the stream; none to a response, to ACK, and to what nobody could tie an answer to.
+    pub bytes: Vec<u8>,
+    /// What it was.
+    pub outcome: Outcome,
+    /// How many credentials were handed out.
+    pub credentials: usize,
+}
+
+/// Answers what a stream said, at `unix` seconds since 1970-01-01 UTC.
 #[must_use]
-pub fn answer(service: &Service, unix: u64, said: &Said) -> Option<Vec<u8>> {
+pub fn answer(turn: Turn<'_>, unix: u64, said: &Said) -> Reply {
     let message = match said {
-        Said::KeepAlive => return Some(PONG.to_vec()),
+        Said::KeepAlive => {
+            return Reply { bytes: PONG.to_vec(), outcome: Outcome::KeepAlive, credentials: 0 };
+        }
         Said::Message(message) => message,
     };
-    match message.method.as_deref()? {
-        "ACK" => None,
-        "OPTIONS" => reply(message, "200 OK", &format!("{ALLOW}Accept: {CONTENT_TYPE}\r\n"), ""),
-        "SERVICE" => {
-            let kind = message.only("content-type").unwrap_or_default();
-            let kind = kind.split(';').next().unwrap_or_default().trim();
-            if !kind.eq_ignore_ascii_case(CONTENT_TYPE) {
-                let accept = format!("Accept: {CONTENT_TYPE}\r\n");
-                return reply(message, "415 Unsupported Media Type", &accept, "");
-            }
-            match response::answer(service, unix, &message.body) {
-                Some(xml) => reply(message, "200 OK", &format!("Content-Type: {CONTENT_TYPE}\r\n"), &xml),
-                None => reply(message, "400 Bad Request", "", ""),
-            }
+    let (answered, outcome, credentials) = match message.method.as_deref() {
+        None | Some("ACK") => (None, Outcome::Ignored, 0),
+        Some("OPTIONS") => {
+            let more = format!("{ALLOW}Accept: {CONTENT_TYPE}\r\n");
+            (reply(message, "200 OK", &more, ""), Outcome::Asked, 0)
         }
-        _ => reply(message, "405 Method Not Allowed", ALLOW, ""),
+        Some("SERVICE") => serve(turn, unix, message),
+        Some(_) => (reply(message, "405 Method Not Allowed", ALLOW, ""), Outcome::NotServed, 0),
+    };
+    match answered {
+        Some(bytes) => Reply { bytes, outcome, credentials },
+        None => Reply { bytes: Vec::new(), outcome: Outcome::Ignored, credentials: 0 },
+    }
+}
+
+fn serve(turn: Turn<'_>, unix: u64, message: &Message) -> (Option<Vec<u8>>, Outcome, usize) {
+    let kind = message.only("content-type").unwrap_or_default();
+    if !is_our_type(kind) {
+        let accept = format!("Accept: {CONTENT_TYPE}\r\n");
+        return (reply(message, "415 Unsupported Media Type", &accept, ""), Outcome::MediaType, 0);
+    }
+    match response::answer(turn, unix, &message.body) {
+        Some(answer) => {
+            let more = format!("Content-Type: {CONTENT_TYPE}\r\n");
+            (reply(message, "200 OK", &more, &answer.xml), answer.outcome, answer.credentials)
+        }
+        None => (reply(message, "400 Bad Request", "", ""), Outcome::Unreadable, 0),
     }
 }
 
@@ -245,6 +277,7 @@ mod tests {
     use proptest::prelude::*;
 
     use crate::mras::NAMESPACE;
+    use crate::mras::response::Service;
     use crate::proto::auth::mras::MrasKey;
     use crate::proto::types::Secret;
 
@@ -296,7 +329,8 @@ mod tests {
 
     fn answered(stream: &str) -> Vec<String> {
         let said = heard(stream.as_bytes(), &[]).expect("SIP");
-        let answers = said.iter().filter_map(|said| answer(&service(), 1_700_000_000, said));
+        let answers = said.iter().map(|said| answer(Turn::Served(&service()), 1_700_000_000, said).bytes);
+        let answers = answers.filter(|bytes| !bytes.is_empty());
         answers.map(|bytes| String::from_utf8(bytes).expect("text")).collect()
     }
 
@@ -415,7 +449,7 @@ mod tests {
             let at = at % stream.len();
             stream.splice(at..at, bytes);
             if let Ok(said) = heard(&stream, &[]) {
-                said.iter().for_each(|said| drop(answer(&service(), 0, said)));
+                said.iter().for_each(|said| drop(answer(Turn::Served(&service()), 0, said)));
             }
         }
     }

@@ -1,5 +1,6 @@
 //! A certificate chain with its key, as an operator's files hold them.
 
+mod authority;
 mod x509;
 
 use std::sync::Arc;
@@ -15,6 +16,8 @@ use rustls::sign::CertifiedKey;
 use thiserror::Error;
 
 use super::tls;
+
+pub use authority::Authority;
 
 /// A certificate chain and its key, which belong together.
 #[derive(Clone, Debug)]

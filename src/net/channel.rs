@@ -8,6 +8,7 @@
 use std::io;
 use std::io::Read;
 use std::io::Write;
+use std::net::Shutdown;
 use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
@@ -200,6 +201,24 @@ impl<S: Read + Write> Channel<S> {
             tls.send_close_notify();
             let _ = tls.write_tls(&mut self.socket);
         }
+    }
+}
+
+impl Channel {
+    /// Says that nothing more will be sent; what the other side sends can still be read. Answers `false` while the socket
+    /// has no room for that.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub fn finish(&mut self) -> io::Result<bool> {
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+            if !push_records(tls, &mut self.socket)? {
+                return Ok(false);
+            }
+        }
+        self.socket.shutdown(Shutdown::Write)?;
+        Ok(true)
     }
 }
 

@@ -11,7 +11,9 @@ pub mod channel;
 mod cmsg;
 #[cfg(feature = "dtls")]
 pub mod dtls;
+pub mod mutual;
 pub mod packet;
+pub mod peer;
 pub mod places;
 pub mod poll;
 pub mod probe;
@@ -21,13 +23,16 @@ pub mod tcp;
 pub mod tls;
 pub mod udp;
 
+pub use certificate::Authority;
 pub use certificate::Certificate;
 pub use channel::Channel;
 pub use channel::Received;
 pub use channel::Shaken;
+pub use mutual::MutualTls;
 pub use packet::Batch;
 pub use packet::Departing;
 pub use packet::Sender;
+pub use peer::PeerListener;
 pub use places::Full;
 pub use places::Place;
 pub use places::Places;

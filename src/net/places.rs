@@ -68,6 +68,25 @@ impl Places {
         Ok(Place { total: Arc::clone(&self.total), source: Arc::clone(source) })
     }
 
+    /// Makes `place` one of `client`, who was found to stand behind whoever it was taken for.
+    ///
+    /// # Errors
+    /// [`Full`] if this source has as many as it may have.
+    pub fn pass_on(&mut self, place: &mut Place, client: IpAddr) -> Result<(), Full> {
+        self.clear_out();
+        let source = self.sources.entry(source(client)).or_default();
+        if Arc::ptr_eq(source, &place.source) {
+            return Ok(());
+        }
+        if self.per_source_max > 0 && source.load(Ordering::Relaxed) >= self.per_source_max {
+            return Err(Full::Source);
+        }
+        source.fetch_add(1, Ordering::Relaxed);
+        let before = std::mem::replace(&mut place.source, Arc::clone(source));
+        before.fetch_sub(1, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Places that are taken.
     #[must_use]
     pub fn taken(&self) -> u32 {
@@ -119,6 +138,24 @@ mod tests {
         drop(first);
         let _third = places.take(ip("192.0.2.1")).expect("free again");
         assert_eq!(places.taken(), 3);
+    }
+
+    #[test]
+    fn a_place_that_is_passed_on_counts_for_its_new_source_alone() {
+        let mut places = Places::new(100, 2, [1; 4]);
+        let proxy = ip("10.0.0.1");
+        let mut held: Vec<_> = (0..2).map(|_| places.take(proxy).expect("free")).collect();
+        assert_eq!(places.take(proxy).err(), Some(Full::Source));
+        places.pass_on(&mut held[0], ip("192.0.2.1")).expect("free");
+        let mut third = places.take(proxy).expect("one went over");
+        places.pass_on(&mut third, ip("192.0.2.1")).expect("free");
+        let mut fourth = places.take(proxy).expect("another went over");
+        assert_eq!(places.pass_on(&mut fourth, ip("192.0.2.1")), Err(Full::Source));
+        places.pass_on(&mut fourth, proxy).expect("it is there already");
+        assert_eq!(places.taken(), 4);
+        drop((held, third, fourth));
+        assert_eq!(places.taken(), 0);
+        assert!(places.sources.values().all(|count| count.load(Ordering::Relaxed) == 0));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use rustix::event::Timespec;
 use rustix::event::epoll;
 use rustix::io::Errno;
 
+use crate::proto::types::PeerId;
 use crate::proto::types::RelayId;
 use crate::proto::types::StreamId;
 use crate::proto::types::limits;
@@ -25,6 +26,12 @@ pub enum Token {
     Relay(RelayId),
     /// The connection of this name, likewise.
     Stream(StreamId),
+    /// The listener of this relayed port of TCP.
+    Port(RelayId),
+    /// The connection of a peer.
+    Peer(PeerId),
+    /// The connection of a client that is joined to a peer's.
+    Joined(PeerId),
 }
 
 const KIND_SHIFT: u32 = 56;
@@ -34,35 +41,39 @@ const WAKE: u64 = 0;
 const LISTENER: u64 = 1;
 const RELAY: u64 = 2;
 const STREAM: u64 = 3;
+const PORT: u64 = 4;
+const PEER: u64 = 5;
+const JOINED: u64 = 6;
 
 const _: () = assert!((limits::ALLOCATIONS_MAX as u64) <= INDEX_MASK);
 const _: () = assert!((limits::STREAMS_MAX as u64) <= INDEX_MASK);
+const _: () = assert!((limits::PEER_CONNECTIONS_MAX as u64) <= INDEX_MASK);
 
 impl Token {
     /// | kind 8 | index 24 | generation 32 |
     const fn pack(self) -> u64 {
-        match self {
-            Self::Wake => WAKE << KIND_SHIFT,
-            Self::Listener(index) => LISTENER << KIND_SHIFT | (index as u64) << INDEX_SHIFT,
-            Self::Relay(relay) => {
-                RELAY << KIND_SHIFT
-                    | ((relay.index as u64) & INDEX_MASK) << INDEX_SHIFT
-                    | relay.generation as u64
-            }
-            Self::Stream(stream) => {
-                STREAM << KIND_SHIFT
-                    | ((stream.index as u64) & INDEX_MASK) << INDEX_SHIFT
-                    | stream.generation as u64
-            }
-        }
+        let (kind, index, generation) = match self {
+            Self::Wake => (WAKE, 0, 0),
+            Self::Listener(index) => (LISTENER, index as u32, 0),
+            Self::Relay(relay) => (RELAY, relay.index, relay.generation),
+            Self::Stream(stream) => (STREAM, stream.index, stream.generation),
+            Self::Port(relay) => (PORT, relay.index, relay.generation),
+            Self::Peer(peer) => (PEER, peer.index, peer.generation),
+            Self::Joined(peer) => (JOINED, peer.index, peer.generation),
+        };
+        kind << KIND_SHIFT | ((index as u64) & INDEX_MASK) << INDEX_SHIFT | generation as u64
     }
 
     const fn unpack(data: u64) -> Self {
-        let index = data >> INDEX_SHIFT & INDEX_MASK;
+        let index = (data >> INDEX_SHIFT & INDEX_MASK) as u32;
+        let generation = data as u32;
         match data >> KIND_SHIFT {
             LISTENER => Self::Listener(index as u16),
-            RELAY => Self::Relay(RelayId { index: index as u32, generation: data as u32 }),
-            STREAM => Self::Stream(StreamId { index: index as u32, generation: data as u32 }),
+            RELAY => Self::Relay(RelayId { index, generation }),
+            STREAM => Self::Stream(StreamId { index, generation }),
+            PORT => Self::Port(RelayId { index, generation }),
+            PEER => Self::Peer(PeerId { index, generation }),
+            JOINED => Self::Joined(PeerId { index, generation }),
             _ => Self::Wake,
         }
     }
@@ -210,6 +221,9 @@ mod tests {
             Token::Relay(last),
             Token::Stream(StreamId { index: 0, generation: u32::MAX }),
             Token::Stream(StreamId { index: limits::STREAMS_MAX - 1, generation: 0 }),
+            Token::Port(last),
+            Token::Peer(PeerId { index: limits::PEER_CONNECTIONS_MAX - 1, generation: u32::MAX }),
+            Token::Joined(PeerId { index: 0, generation: 1 }),
         ] {
             assert_eq!(Token::unpack(token.pack()), token);
         }

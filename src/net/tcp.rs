@@ -1,6 +1,7 @@
 //! TCP listeners, and what every connection of a client is told to be.
 
 use std::io;
+use std::net::Shutdown;
 use std::net::SocketAddr;
 use std::net::TcpListener;
 use std::os::fd::AsFd;
@@ -77,4 +78,26 @@ pub fn tune(socket: &impl AsFd) {
     let _ = socket.set_keepalive(true);
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_AFTER / 4);
     let _ = socket.set_tcp_keepalive(&keepalive);
+}
+
+/// Tells a connection that carries web pages what to be: what is late is not lost there, so the kernel may hold more.
+pub fn tune_for_web(socket: &impl AsFd) {
+    tune(socket);
+    let socket = SockRef::from(socket);
+    let _ = socket.set_send_buffer_size(limits::WEB_SOCKET_BUFFER);
+    let _ = socket.set_tcp_notsent_lowat(u32::try_from(limits::WEB_SOCKET_BUFFER).unwrap_or(u32::MAX));
+}
+
+/// Tells the other side that nothing more comes.
+///
+/// # Errors
+/// What the kernel says, as when the other side has left.
+pub fn end_sending(socket: &impl AsFd) -> io::Result<()> {
+    SockRef::from(socket).shutdown(Shutdown::Write)
+}
+
+/// When this socket is closed, the other side sees that it was cut off and not ended.
+pub fn reset_when_closed(socket: &impl AsFd) {
+    // Where it cannot be said the other side sees an end.
+    let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
 }

@@ -92,6 +92,8 @@ pub struct TlsServer {
     named: Arc<ServerConfig>,
     /// For all others, who are told of no protocol name: theirs is a hint only, and never a reason to refuse.
     unnamed: Arc<ServerConfig>,
+    /// For a client that offers no protocol name of ours but one of the web site behind, if there is one.
+    web: Option<Arc<ServerConfig>>,
 }
 
 /// A ClientHello that was understood.
@@ -116,7 +118,18 @@ impl TlsServer {
         config.send_tls13_tickets = 1;
         let mut named = config.clone();
         named.alpn_protocols = ALPN.map(<[u8]>::to_vec).into();
-        Ok(Self { certificates, named: Arc::new(named), unnamed: Arc::new(config) })
+        Ok(Self { certificates, named: Arc::new(named), unnamed: Arc::new(config), web: None })
+    }
+
+    /// Itself, with the protocol names of a web site behind, the preferred first. None are none.
+    #[must_use]
+    pub fn beside_web(mut self, protocols: &[&[u8]]) -> Self {
+        self.web = (!protocols.is_empty()).then(|| {
+            let mut config = (*self.unnamed).clone();
+            config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+            Arc::new(config)
+        });
+        self
     }
 
     /// Whether a handshake is possible.
@@ -125,15 +138,23 @@ impl TlsServer {
         !self.certificates.is_empty()
     }
 
+    /// Fills `out` with bytes that nobody can foresee. Answers whether the system gave any.
+    pub fn fill_random(&self, out: &mut [u8]) -> bool {
+        self.named.crypto_provider().secure_random.fill(out).is_ok()
+    }
+
     /// Answers a ClientHello. What of it must be sent is for [`super::Channel::shake`].
     ///
     /// # Errors
     /// [`HelloRefused`] if there is no common ground with the client.
     pub fn begin(&self, hello: Hello) -> Result<ServerConnection, HelloRefused> {
         let Hello(accepted) = hello;
-        let is_ours = |name: &[u8]| ALPN.contains(&name);
-        let offered = accepted.client_hello().alpn().is_some_and(|mut names| names.any(is_ours));
-        let config = if offered { &self.named } else { &self.unnamed };
+        let offers = |config: &ServerConfig| {
+            let is_known = |name: &[u8]| config.alpn_protocols.iter().any(|known| known == name);
+            accepted.client_hello().alpn().is_some_and(|mut names| names.any(is_known))
+        };
+        let web = self.web.as_ref().filter(|web| offers(web));
+        let config = if offers(&self.named) { &self.named } else { web.unwrap_or(&self.unnamed) };
         accepted.into_connection(Arc::clone(config)).map_err(|(_, alert)| HelloRefused(Some(Box::new(alert))))
     }
 }
@@ -172,6 +193,39 @@ impl HelloRefused {
     pub fn tell(self, to: &mut impl Write) {
         if let Some(mut alert) = self.0 {
             let _ = alert.write(to);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // proves rfc8489:6.2.3-2, rfc8489:6.2.3-3, rfc8489:6.2.3-4, rfc8489:6.2.3-5
+    #[test]
+    fn every_suite_has_forward_secrecy_and_authenticated_encryption() {
+        let server = TlsServer::new(Arc::new(Certificates::new(Vec::new()))).expect("defaults");
+        for config in [&server.named, &server.unnamed] {
+            let suites = &config.crypto_provider().cipher_suites;
+            let names: Vec<_> = suites.iter().map(|suite| format!("{:?}", suite.suite())).collect();
+            for name in &names {
+                assert!(name.starts_with("TLS13_") || name.starts_with("TLS_ECDHE_"), "{name}");
+                assert!(name.contains("_GCM_") || name.contains("_CHACHA20_POLY1305_"), "{name}");
+            }
+            assert!(names.iter().any(|name| name == "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"), "{names:?}");
+            assert!(names.len() > 2 && names[0].starts_with("TLS13_"), "{names:?}");
+        }
+    }
+
+    // proves rfc8489:6.2.3-7, rfc8489:16-1, rfc8656:3.1-1
+    #[test]
+    fn nothing_is_sent_before_the_handshake_and_tickets_are_under_keys_that_change() {
+        let server = TlsServer::new(Arc::new(Certificates::new(Vec::new()))).expect("defaults");
+        for config in [&server.named, &server.unnamed] {
+            assert_eq!(config.max_early_data_size, 0, "no 0-RTT, which can be replayed");
+            assert!(!config.send_half_rtt_data);
+            assert!(config.ticketer.enabled() && config.ticketer.lifetime() <= 24 * 3_600);
+            assert!(!config.enable_secret_extraction, "keys stay inside");
         }
     }
 }

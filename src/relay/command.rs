@@ -5,6 +5,8 @@ use crate::proto::media::Counters;
 use crate::proto::media::TableChange;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::PeerAddr;
+use crate::proto::types::PeerOrder;
+use crate::proto::types::PeerReport;
 use crate::proto::types::RelayAddr;
 use crate::proto::types::RelayId;
 
@@ -76,6 +78,16 @@ pub enum ToWorker {
     },
     /// The table is as it should be, and packets may be read again. Relay sockets that nobody spoke of are closed.
     Rebuilt,
+    /// Open a relayed port of TCP; answered by [`Report::Opened`] or [`Report::Failed`], and closed by [`Self::Close`] with
+    /// its connections.
+    OpenPort {
+        /// Its name.
+        relay: RelayId,
+        /// The address and port to bind.
+        bind: RelayAddr,
+    },
+    /// Do something with a peer's connection. What becomes of it is a [`Report::Peer`].
+    Peer(PeerOrder),
 }
 
 /// Up: a request that the worker could not answer itself, or, without a byte, the word that data came from `from`,
@@ -146,6 +158,8 @@ pub enum Report {
         /// What its relay sockets had carried, as far as that was not reported.
         carried: Box<[(RelayId, Counters)]>,
     },
+    /// What became of a peer's connection. It has room as [`Self::StreamGone`] has.
+    Peer(PeerReport),
 }
 
 /// A relay socket and its table entry on the way from one worker to another. Packets wait in the socket meanwhile.

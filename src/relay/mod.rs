@@ -24,6 +24,7 @@ mod path;
 mod start;
 pub mod stats;
 mod streams;
+mod tcp;
 mod worker;
 
 pub use command::Parcel;

@@ -47,6 +47,20 @@ pub struct Stats {
     pub dtls: Dtls,
     /// Times that the worker panicked, and was started anew.
     pub panics: Counter,
+    /// Relayed ports of TCP that are open.
+    pub peer_ports: Counter,
+    /// Peers' connections that are there or on their way.
+    pub peer_connections: Counter,
+    /// Those of them that are joined to a client's.
+    pub peer_joined: Counter,
+    /// Peers' connections closed at once, for want of a permission or of room.
+    pub peer_refused: Counter,
+    /// Times that a pair of connections was not read for a while, because of its bandwidth.
+    pub peer_held_back: Counter,
+    /// Bytes of clients that went into peers' connections.
+    pub to_connections: Counter,
+    /// Bytes of peers' connections that went to clients.
+    pub from_connections: Counter,
     /// What it shall fall over.
     #[cfg(feature = "fault-injection")]
     pub fault: super::fault::Fault,
@@ -77,6 +91,13 @@ impl Default for Stats {
             stream_ends: std::array::from_fn(|_| Counter::default()),
             dtls: Dtls::default(),
             panics: Counter::default(),
+            peer_ports: Counter::default(),
+            peer_connections: Counter::default(),
+            peer_joined: Counter::default(),
+            peer_refused: Counter::default(),
+            peer_held_back: Counter::default(),
+            to_connections: Counter::default(),
+            from_connections: Counter::default(),
             #[cfg(feature = "fault-injection")]
             fault: super::fault::Fault::default(),
             ended: Counter::default(),

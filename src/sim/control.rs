@@ -284,6 +284,9 @@ impl Control {
                 self.push(sh, workers, worker, Command::Detach { relay, keep });
             }
             Output::SendToPeer { .. } => sh.violated(|| "no client here speaks the old dialect".to_owned()),
+            Output::OpenPort { .. } | Output::Peer { .. } => {
+                sh.violated(|| "no client here comes over a connection".to_owned());
+            }
             Output::RebuildWorker { worker, epoch, username_anonymity } => {
                 self.push(sh, workers, worker, Command::Rebuild { epoch, username_anonymity });
             }

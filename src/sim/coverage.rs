@@ -22,6 +22,11 @@ const IMPOSSIBLE: &[(&str, &str)] = &[
     ("error 432", "no client here speaks the old dialect"),
     ("error 434", "no client here speaks the old dialect"),
     ("error 435", "no client here speaks the old dialect"),
+    ("input Peer", "no client here asks for a relay port of TCP"),
+    ("output OpenPort", "no client here asks for a relay port of TCP"),
+    ("output Peer", "no client here asks for a relay port of TCP"),
+    ("error 446", "no client here asks for a relay port of TCP"),
+    ("error 447", "no client here asks for a relay port of TCP"),
 ];
 
 impl Coverage {
@@ -61,6 +66,7 @@ impl Coverage {
             Input::ClientArrived { .. } => "input ClientArrived",
             Input::WorkerRestarted { .. } => "input WorkerRestarted",
             Input::ClientGone { .. } => "input ClientGone",
+            Input::Peer { .. } => "input Peer",
         };
         self.note(name);
     }
@@ -79,6 +85,8 @@ impl Coverage {
             Output::SendToPeer { .. } => "output SendToPeer",
             Output::RebuildWorker { .. } => "output RebuildWorker",
             Output::WorkerRebuilt { .. } => "output WorkerRebuilt",
+            Output::OpenPort { .. } => "output OpenPort",
+            Output::Peer { .. } => "output Peer",
         });
     }
 
@@ -167,6 +175,7 @@ fn expected() -> Vec<String> {
         "ClientArrived",
         "WorkerRestarted",
         "ClientGone",
+        "Peer",
     ];
     let outputs = [
         "Reply",
@@ -181,6 +190,8 @@ fn expected() -> Vec<String> {
         "RebuildWorker",
         "WorkerRebuilt",
         "SendToPeer",
+        "OpenPort",
+        "Peer",
     ];
     let failures =
         [OpenFailure::PortTaken, OpenFailure::NoRoom, OpenFailure::AddressGone, OpenFailure::Other];

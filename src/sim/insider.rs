@@ -154,7 +154,7 @@ impl Insider {
 
     fn allocate(&mut self, sh: &mut Shared, spoilt: Spoilt) {
         self.ask(sh, spoilt, Method::Allocate, |insider, dice, writer| {
-            let transport = if dice.chance(50) { 6 } else { 17 };
+            let transport = if dice.chance(50) { 33 } else { 17 };
             if !dice.chance(30) {
                 writer.attribute(attribute::REQUESTED_TRANSPORT, &[transport, 0, 0, 0]);
             }

@@ -365,7 +365,9 @@ impl Oracle {
             | Method::Binding
             | Method::Unknown(_)
             | Method::Send
-            | Method::SetActiveDestination => {}
+            | Method::SetActiveDestination
+            | Method::Connect
+            | Method::ConnectionBind => {}
         }
         Ok(())
     }

@@ -182,6 +182,8 @@ fn config(dice: &mut Dice) -> Config {
         alternate_servers: if dice.chance(500) { vec![v4([192, 0, 2, 77], 3_478)] } else { Vec::new() },
         mobility: dice.chance(700),
         legacy: LegacyConfig::default(),
+        connections_per_allocation: 1,
+        connects_per_allocation: 1,
     };
     let anonymous = config.credentials.resolves_userhash();
     config.challenger.nonce_key = config.challenger.nonce_key.with_username_anonymity(anonymous);

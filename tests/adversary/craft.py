@@ -6,12 +6,13 @@
 import hashlib
 import hmac
 import ipaddress
-import os
+import random
 import struct
 import zlib
 
 COOKIE = 0x2112A442
 BINDING, ALLOCATE, REFRESH, SEND, DATA, CREATE_PERMISSION, CHANNEL_BIND = 1, 3, 4, 6, 7, 8, 9
+CONNECT, CONNECTION_BIND, CONNECTION_ID = 10, 11, 0x002A
 REQUEST, INDICATION, SUCCESS, ERROR = 0x000, 0x010, 0x100, 0x110
 MAPPED_ADDRESS, USERNAME, MESSAGE_INTEGRITY, ERROR_CODE, UNKNOWN_ATTRIBUTES = 0x0001, 0x0006, 0x0008, 0x0009, 0x000A
 CHANNEL_NUMBER, LIFETIME, XOR_PEER_ADDRESS, ATTR_DATA, REALM, NONCE = 0x000C, 0x000D, 0x0012, 0x0013, 0x0014, 0x0015
@@ -28,8 +29,12 @@ MACS = {MESSAGE_INTEGRITY: hashlib.sha1, MESSAGE_INTEGRITY_SHA256: hashlib.sha25
 UDP = (REQUESTED_TRANSPORT, bytes([17, 0, 0, 0]))
 
 
+# Where transaction ids come from; the suite gives each test dice of its own.
+ids = random.Random()
+
+
 def transaction():
-    return os.urandom(12)
+    return ids.randbytes(12)
 
 
 def message_type(method, kind):

@@ -21,6 +21,11 @@ METHODS = {
     "CreatePermission": (craft.CREATE_PERMISSION, [], [PEER]),
     "ChannelBind": (craft.CHANNEL_BIND, [craft.channel(0x4001)], [PEER]),
 }
+# Those of RFC 6062 have no success over UDP, so they stand where none is expected.
+EVERY = METHODS | {
+    "Connect": (craft.CONNECT, [], [PEER]),
+    "ConnectionBind": (craft.CONNECTION_BIND, [(craft.CONNECTION_ID, bytes(4))], []),
+}
 
 
 def five_tuples(target):
@@ -35,7 +40,7 @@ def attack_every_method_without_authentication():
     with Target(exempt=True) as target:
         for attacker, is_live in five_tuples(target):
             with attacker:
-                for name, (method, attributes, peers) in METHODS.items():
+                for name, (method, attributes, peers) in EVERY.items():
                     of = craft.transaction()
                     inside = [craft.peer(*peer, of) for peer in peers] + attributes
                     raw = craft.message(method, attributes=inside, of=of)
@@ -63,7 +68,7 @@ def attack_forged_integrity():
             with attacker:
                 before = target.counters()
                 number = 0
-                for name, (method, attributes, peers) in METHODS.items():
+                for name, (method, attributes, peers) in EVERY.items():
                     right = attacker.request(method, attributes, peers)
                     last = range(len(right) - 20, len(right))
                     macs = [(f"byte {at}", right[:at] + bytes([right[at] ^ 1]) + right[at + 1 :]) for at in last]
@@ -122,7 +127,7 @@ def attack_foreign_nonce():
                     "of 763 bytes": b"n" * 763,
                 }
                 for how, nonce in foreign.items():
-                    for name, (method, attributes, peers) in METHODS.items():
+                    for name, (method, attributes, peers) in EVERY.items():
                         attacker.nonce = nonce
                         raw = attacker.request(method, attributes, peers)
                         attacker.nonce = own
@@ -139,7 +144,7 @@ def attack_stale_nonce():
         time.sleep(2.2)
         for attacker, is_live in pairs:
             with attacker:
-                for name, (method, attributes, peers) in METHODS.items():
+                for name, (method, attributes, peers) in EVERY.items():
                     raw = attacker.request(method, attributes, peers)
                     attacker.expect(raw, "438 signed", f"{name} with a stale nonce")
                 answer = attacker.ask(attacker.request(craft.REFRESH, [craft.lifetime(600)]))

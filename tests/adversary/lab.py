@@ -105,9 +105,9 @@ class LabTarget(Target):
     def command(self):
         return self.lab.side.command(*super().command())
 
-    def counters(self):
+    def page(self):
         with of_process(self.lab.pid):
-            return super().counters()
+            return super().page()
 
     def address(self, host=SERVER):
         return host, self.port

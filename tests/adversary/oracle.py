@@ -1,4 +1,6 @@
-"""What the standard says a server must make of some bytes: an independent reading of RFC 8489 sections 6.3 and 9.2.4."""
+"""What the standard says a server must make of some bytes: an independent reading of RFC 8489 sections 6.3 and 9.2.4, and
+of a stream's bytes by RFC 8489 section 5 and RFC 8656 section 12.5.
+"""
 
 import hmac
 import struct
@@ -28,9 +30,19 @@ KNOWN = {
     craft.XOR_MAPPED_ADDRESS,
     craft.RESERVATION_TOKEN,
     0x001A,  # DONT-FRAGMENT
+    craft.CONNECTION_ID,
 }
 METHODS = {craft.BINDING, craft.ALLOCATE, craft.REFRESH, craft.CREATE_PERMISSION, craft.CHANNEL_BIND}
+# RFC 6062's methods, which make sense over streams only and are attacked elsewhere.
+OF_STREAMS = {10, 11, 12}
+METHODS |= {craft.CONNECT, craft.CONNECTION_BIND}
 SILENCE, PASSES = "silence", "passes"
+# What becomes of a connection whose client says no more, in the words of the counters: closed before anything of it was
+# served (it speaks something else; its first message is none; it left), or after (it left; what follows is no message).
+NOT_SERVED, NO_MESSAGE, LEFT = "turned away: not_served", "turned away: framing", "turned away: left"
+ENDED, BROKEN = "ended: client", "ended: framing"
+# Who has no allocation has nothing to say that is longer.
+STRANGERS_LONGEST = 8_192
 
 
 def frame(raw):
@@ -107,4 +119,39 @@ def judge(raw, attacker, live):
     return PASSES if nonce == attacker.nonce else "438 signed"
 
 
-__all__ = ["PASSES", "SILENCE", "frame", "judge"]
+def next_frame(raw, longest=1 << 17):
+    """The size of the message that a stream's bytes begin with; 0 if it is not whole yet, None if it can be none."""
+    if not raw:
+        return 0
+    cookie = struct.pack("!I", craft.COOKIE)
+    is_stun = raw[0] < 0x40
+    if raw[0] >= 0x80 or (is_stun and not cookie.startswith(raw[4:8])):
+        return None
+    if len(raw) < 4:
+        return 0
+    length = struct.unpack("!H", raw[2:4])[0]
+    size = 20 + length if is_stun else 4 + length + -length % 4
+    if size > longest or (is_stun and length % 4):
+        return None
+    return size if len(raw) >= size else 0
+
+
+def stream(raw, attacker):
+    """The answers to a stranger's stream, in their order, and what becomes of the connection when he says no more."""
+    cookie = struct.pack("!I", craft.COOKIE)
+    if raw and (raw[0] > 1 or not cookie.startswith(raw[4:8])):
+        return [], NOT_SERVED
+    if len(raw) < 8:
+        return [], LEFT
+    answers, served = [], False
+    while size := next_frame(raw, STRANGERS_LONGEST):
+        outcome = judge(raw[:size], attacker, False)
+        if outcome != SILENCE:
+            answers.append(outcome)
+        raw, served = raw[size:], True
+    if served:
+        return answers, ENDED if size == 0 else BROKEN
+    return answers, LEFT if size == 0 else NO_MESSAGE
+
+
+__all__ = ["PASSES", "SILENCE", "frame", "judge", "next_frame", "stream"]

@@ -9,6 +9,7 @@ import traceback
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "interop"))
 
+import craft  # noqa: E402
 from harness import Skip  # noqa: E402
 
 SEED = int(os.environ.get("ADVERSARY_SEED", "0") or 0) or random.SystemRandom().getrandbits(32)
@@ -27,6 +28,7 @@ def main(names):
     print(f"seed: ADVERSARY_SEED={SEED}", flush=True)
     for test in tests:
         began = time.monotonic()
+        craft.ids = dice(f"{script}/{test.__name__}/transactions")
         try:
             test()
         except Skip as why:

@@ -5,9 +5,11 @@ worker and by the control thread, so an answer to the attack would have come bef
 """
 
 import collections
+import contextlib
 import hashlib
 import re
 import time
+import urllib.error
 import urllib.request
 
 import craft
@@ -16,6 +18,18 @@ from harness import check
 from transport import Udp
 
 SILENCE = "silence"
+# What attackers speak who say nothing else of it: the last of these.
+OVER = [Udp]
+
+
+@contextlib.contextmanager
+def over(transport):
+    """Within it targets listen for this transport, and their attackers come over it."""
+    OVER.append(transport)
+    try:
+        yield
+    finally:
+        OVER.pop()
 
 
 class Target(harness.Server):
@@ -23,22 +37,43 @@ class Target(harness.Server):
     the strangers' budget, for attacks that are about something else."""
 
     def __init__(self, *, exempt=False, lines=(), **more):
+        more.setdefault("streams", not OVER[-1].datagrams)
         super().__init__(admin=True, more='[drain]\ndeadline = "1s"\n', **more)
         self.lines = [*lines] + (['unproven_exempt = ["127.0.0.0/8", "::1/128"]'] if exempt else [])
 
     def config(self):
         return super().config().replace("[limits]\n", "\n".join(["[limits]", *self.lines, ""]))
 
+    def __enter__(self):
+        """All its doors are open: workers answer first, and the door of the metrics is the last."""
+        super().__enter__()
+        try:
+            self.page()
+        except BaseException:
+            self.__exit__(RuntimeError, None, None)
+            raise
+        return self
+
     def counters(self):
         """Every counter and gauge, summed over the workers: name, or name{labels less the worker}."""
-        url = f"http://127.0.0.1:{self.admin_port}/metrics"
-        with urllib.request.urlopen(url, timeout=5) as page:
-            text = page.read().decode()
-        found = collections.Counter()
+        text, found = self.page(), collections.Counter()
         for name, labels, value in re.findall(r"^(\w+)(?:\{(.*)\})? ([0-9.]+)$", text, re.MULTILINE):
             kept = ",".join(label for label in labels.split(",") if label and not label.startswith("worker="))
             found[name + (f"{{{kept}}}" if kept else "")] += float(value)
         return found
+
+    def page(self):
+        """The metrics, as soon as their door is open."""
+        until = time.monotonic() + 5
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/metrics", timeout=5) as page:
+                    return page.read().decode()
+            except urllib.error.URLError as error:
+                refused = isinstance(error.reason, ConnectionRefusedError)
+                if not refused or time.monotonic() > until or self.process.poll() is not None:
+                    raise
+            time.sleep(0.02)
 
     def settles(self, wanted):
         """Waits until gauges have their values: the page is written a moment after an answer leaves."""
@@ -52,7 +87,7 @@ class Target(harness.Server):
             time.sleep(0.01)
 
     def attacker(self, host="127.0.0.1", source=None, credential=(harness.USER, harness.PASSWORD)):
-        return Attacker(Udp(self.address(host), source), *credential)
+        return Attacker(OVER[-1](self.address(host), source), *credential)
 
     def alive(self):
         """The process that was started still runs and serves a newcomer."""

@@ -94,4 +94,5 @@ def test():
             judge(call(ice_servers, ["--ignore-certificate-errors"]), url, transport)
 
 
-harness.main(test, 320)
+if __name__ == "__main__":
+    harness.main(test, 320)

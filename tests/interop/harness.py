@@ -226,7 +226,9 @@ class Server:
         except BaseException:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
-        if not answers(self.process, self.address()):
+        # The door for connections opens after that for datagrams, and the one for metrics last.
+        door = self.admin_port or (self.port if self.streams else None)
+        if not answers(self.process, self.address()) or (door and not opens(self.process, door)):
             self.__exit__(RuntimeError, None, None)
             raise RuntimeError("the server was started and did not answer")
         return self
@@ -262,6 +264,18 @@ def answers(process, address, timeout_s=15):
         if stun.binding(address, 0.3):
             return True
         time.sleep(0.1)
+    return False
+
+
+def opens(process, port, timeout_s=15):
+    """Whether it takes a connection on loopback before the time is up or it ends."""
+    until = time.monotonic() + timeout_s
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return True
+        except OSError:
+            time.sleep(0.05)
     return False
 
 

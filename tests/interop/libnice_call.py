@@ -2,21 +2,25 @@
 
 import asyncio
 import base64
+import concurrent.futures
 import contextlib
 import json
 import pathlib
+import shutil
 import subprocess
 import tempfile
 import threading
 
 import aioice_echo
+import chromium_call
 import harness
 import legacy
 from harness import Skip, check, proved
 
 # Half of them leave before the pause, and the pause holds two refreshes of an allocation of so many seconds.
 COUNT, LIFETIME_S, HOLD_S = 1_000, 16, 18
-TRANSPORTS = ["udp"]
+# Its "tls" is pseudo-TLS. Over a connection it opens a second one, whose frames have no length; they are closed quietly.
+TRANSPORTS = ["udp", "tcp", "tls"]
 
 
 def built(folder):
@@ -69,10 +73,29 @@ def calling(server):
     check(not failures and done > 0, f"{done} calls of the other dialect, {failures}")
 
 
+def beside_a_browser(program):
+    """Chromium calls over TLS, and libnice in all its ways meanwhile, on one port."""
+    modules = harness.ROOT / "target/node_modules/playwright-core"
+    if not (shutil.which("chromium") and shutil.which("node") and modules.is_dir()):
+        return harness.not_proved("libnice_call:browser", "Chromium, node or playwright-core is not installed")
+    with harness.Server(streams=True) as server, concurrent.futures.ThreadPoolExecutor() as pool:
+        url = server.url("localhost", "tls")
+        ice_servers = [{"urls": url, "username": harness.USER, "credential": harness.PASSWORD}]
+        browser = pool.submit(chromium_call.call, ice_servers, ["--ignore-certificate-errors"])
+        done = 0
+        while not browser.done():
+            for transport in TRANSPORTS:
+                said, code = call(program, server, transport, count=100)
+                check(code == 0 and said["twice"] == 0, f"{transport}, beside a browser: {said}")
+                done += not browser.done()
+        chromium_call.judge(browser.result(), f"beside {done} calls of libnice", "tls")
+        check(done >= len(TRANSPORTS), "libnice called in each of its ways while the browser did")
+
+
 def test():
     with tempfile.TemporaryDirectory() as folder:
         program = built(folder)
-        with harness.Server() as server:
+        with harness.Server(streams=True) as server:
             for transport in TRANSPORTS:
                 said, code = call(program, server, transport)
                 check(code == 0 and said["got"] == [COUNT, COUNT], f"{transport}: {said}")
@@ -82,15 +105,19 @@ def test():
                 check(code == 3 and said["all_ms"] < 1_000, f"{transport}: a wrong password is known: {said}")
                 proved(f"libnice, {transport}: a wrong password fails within a second")
         pair = legacy.keys()
-        with harness.Server(more=legacy.section(pair)) as server:
+        with harness.Server(streams=True, more=legacy.section(pair)) as server:
             token = legacy.minted(pair, "sip:alice@example.com")
             said, code = call(program, server, "udp", credential=token)
             check(code == 0 and said["got"] == [COUNT, COUNT], f"with a token: {said}")
             check(said["twice"] == 0, "no datagram came twice")
+            for transport in ("tcp", "tls"):
+                said, code = call(program, server, transport, credential=token, count=100)
+                check(code == 0 and said["got"] == [100, 100], f"with a token over {transport}: {said}")
             for number in range(20):
                 said, code = call(program, server, "udp", credential=legacy.minted(pair, f"user {number}"), count=2)
                 check(code == 0, f"token {number}: {said}")
             proved(f"libnice with MRAS tokens, udp: {COUNT} datagrams each way, and 20 calls with 20 tokens")
+            proved("libnice with an MRAS token over TCP and pseudo-TLS: 100 datagrams each way")
             for cut, expected in ((False, 0), (True, 3)):
                 said, code = call(program, server, "udp", credential=legacy.handmade(pair, cut), count=2)
                 check(code == expected, f"a token made by another program, cut by libnice: {cut}: {said}")
@@ -102,11 +129,15 @@ def test():
                 check(code == 0 and said["got"] == [COUNT, COUNT], f"beside another call: {said}")
                 check(browser.is_alive(), "the other call goes on all the while")
             proved("an agent of RFC 8656 calls through the same port at the same time")
-        with harness.Server(limits={"allocation_lifetime_max": f"{LIFETIME_S}s"}) as server:
-            said, code = call(program, server, "udp", hold_s=HOLD_S)
-            check(code == 0 and said["got"] == [COUNT, COUNT], f"after {HOLD_S} s: {said}")
-            proved(f"libnice, udp: the call holds for {HOLD_S} s at lifetimes of {LIFETIME_S} s")
+        with harness.Server(streams=True, limits={"allocation_lifetime_max": f"{LIFETIME_S}s"}) as server:
+            with concurrent.futures.ThreadPoolExecutor() as pool:
+                calls = [pool.submit(call, program, server, transport, hold_s=HOLD_S) for transport in TRANSPORTS]
+            for transport, (said, code) in zip(TRANSPORTS, [done.result() for done in calls]):
+                check(code == 0 and said["got"] == [COUNT, COUNT], f"{transport}, after {HOLD_S} s: {said}")
+                check(said["twice"] == 0, f"{transport}: no datagram came twice")
+                proved(f"libnice, {transport}: the call holds for {HOLD_S} s at lifetimes of {LIFETIME_S} s")
+        beside_a_browser(program)
 
 
 if __name__ == "__main__":
-    harness.main(test)
+    harness.main(test, 200)

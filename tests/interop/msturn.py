@@ -1,4 +1,6 @@
-"""A small client of [MS-TURN] over UDP, written from the open specification with nothing but Python's own library."""
+"""A small client of [MS-TURN] over UDP, TCP, pseudo-TLS and TLS, written from the open specification with nothing but
+Python's own library.
+"""
 
 import collections
 import hashlib
@@ -16,6 +18,9 @@ ALLOCATED, NOT_ALLOCATED, DATA_INDICATION, DESTINATION_SET = 0x0103, 0x0113, 0x0
 MAPPED_ADDRESS, USERNAME, MESSAGE_INTEGRITY, ERROR_CODE, LIFETIME = 0x0001, 0x0006, 0x0008, 0x0009, 0x000D
 DESTINATION_ADDRESS, REMOTE_ADDRESS, DATA, NONCE, REALM = 0x0011, 0x0012, 0x0013, 0x0014, 0x0015
 MS_VERSION, XOR_MAPPED_ADDRESS, MS_SEQUENCE_NUMBER = 0x8008, 0x8020, 0x8050
+
+# What a frame on a stream carries (section 2.1.4).
+CONTROL, BARE = 2, 3
 
 Message = collections.namedtuple("Message", "kind transaction attributes raw")
 
@@ -68,9 +73,17 @@ class Client:
         self.username, self.password = username, password
         self.realm = self.nonce = self.key = self.relayed = self.connection = None
         self.number = 0
+        self.last_request = None
         self.received = collections.deque()
-        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.sock.connect(server)
+        self.sock = self.connect(server)
+
+    def connect(self, server):
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.connect(server)
+        return sock
+
+    def post(self, raw, kind):
+        self.sock.send(raw)
 
     def __enter__(self):
         return self
@@ -111,10 +124,17 @@ class Client:
         return encode(kind, [(MS_SEQUENCE_NUMBER, sequence), (USERNAME, self.username), *attributes], key=self.key)
 
     def send(self, peer, payload):
-        self.sock.send(self._numbered(SEND, [(DESTINATION_ADDRESS, address(*peer)), (DATA, payload)]))
+        self.post(self.send_message(peer, payload), CONTROL)
+
+    def send_message(self, peer, payload):
+        return self._numbered(SEND, [(DESTINATION_ADDRESS, address(*peer)), (DATA, payload)])
+
+    def numbered(self, kind, peer):
+        return self._numbered(kind, [(DESTINATION_ADDRESS, address(*peer))])
 
     def set_destination(self, peer):
-        answer = self.exchange(self._numbered(SET_DESTINATION, [(DESTINATION_ADDRESS, address(*peer))]))
+        self.last_request = self.numbered(SET_DESTINATION, peer)
+        answer = self.exchange(self.last_request)
         if answer.kind != DESTINATION_SET:
             value = answer.attributes[ERROR_CODE]
             raise Refused(value[2] * 100 + value[3], answer)
@@ -122,11 +142,11 @@ class Client:
             raise ValueError("the answer is not signed")
 
     def send_bare(self, payload):
-        self.sock.send(payload)
+        self.post(payload, BARE)
 
     def exchange(self, request):
         for wait_s in (0.5, 1, 2):
-            self.sock.send(request)
+            self.post(request, CONTROL)
             until = time.monotonic() + wait_s
             while (raw := self._read(until)) is not None:
                 if raw[4:20] == request[4:20] and raw[20:28] == COOKIE:
@@ -162,4 +182,89 @@ class Client:
             if raw is None:
                 return None
             self._keep(raw)
+        return self.received.popleft()
+
+
+# Section 2.1.1: 32 bytes of the first, and 64 of the second, may be anything.
+CLIENT_HELLO = bytes.fromhex("160301002d010000290301") + b"\xc1" * 32 + bytes.fromhex("00000200180100")
+SERVER_HELLO_BYTES = 83
+
+
+def is_server_hello(answer):
+    fixed = answer[:11] + answer[43:44] + answer[76:]
+    return fixed == bytes.fromhex("160301004e020000460301" + "20" + "0018000e000000") and len(answer) == SERVER_HELLO_BYTES
+
+
+def frame(kind, payload):
+    return struct.pack("!BBH", kind, 0, len(payload)) + payload
+
+
+class Stream(Client):
+    """The same on a stream: plain, behind the hellos of pseudo-TLS, or under TLS."""
+
+    def __init__(self, server, username, password, *, pseudo=False, tls=None):
+        self.pseudo, self.tls, self.unread = pseudo, tls, b""
+        super().__init__(server, username, password)
+
+    def connect(self, server):
+        sock = socket.create_connection(server, 10)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.pseudo:
+            sock.sendall(CLIENT_HELLO)
+            # One read, as clients do it.
+            answer = sock.recv(4_096)
+            if not is_server_hello(answer):
+                raise ValueError(f"not the hello of pseudo-TLS: {answer.hex()}")
+        return self.tls.wrap_socket(sock, server_hostname="localhost") if self.tls else sock
+
+    def post(self, raw, kind):
+        self.sock.sendall(frame(kind, raw))
+
+    def exchange(self, request):
+        self.post(request, CONTROL)
+        until = time.monotonic() + 10
+        while (got := self._frame(until)) is not None:
+            kind, raw = got
+            if kind == CONTROL and raw[4:20] == request[4:20]:
+                return decode(raw)
+            self._sort(kind, raw)
+        raise TimeoutError("the server does not answer")
+
+    def _frame(self, until):
+        while True:
+            if len(self.unread) >= 4:
+                kind, zero, size = struct.unpack("!BBH", self.unread[:4])
+                if kind not in (CONTROL, BARE) or zero:
+                    raise ValueError(f"no frame: {self.unread[:8].hex()}")
+                if len(self.unread) >= 4 + size:
+                    payload, self.unread = self.unread[4 : 4 + size], self.unread[4 + size :]
+                    return kind, payload
+            left = until - time.monotonic()
+            if left <= 0:
+                return None
+            self.sock.settimeout(left)
+            try:
+                more = self.sock.recv(65_536)
+            except TimeoutError:
+                return None
+            if not more:
+                raise ConnectionError("the server ended the connection")
+            self.unread += more
+
+    def _sort(self, kind, raw):
+        """The frame says what it is; what data looks like says nothing."""
+        if kind == BARE:
+            return self.received.append((None, raw))
+        message = decode(raw)
+        if message.kind != DATA_INDICATION:
+            raise ValueError(f"a control frame that nobody asked for: {raw.hex()}")
+        self.received.append((read_address(message.attributes[REMOTE_ADDRESS]), message.attributes[DATA]))
+
+    def receive(self, timeout_s=1.0):
+        until = time.monotonic() + timeout_s
+        while not self.received:
+            got = self._frame(until)
+            if got is None:
+                return None
+            self._sort(*got)
         return self.received.popleft()

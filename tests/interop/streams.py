@@ -25,7 +25,7 @@ CLIENTS, MESSAGES, BYTES = 4, 100, 172
 PACE_MS = 60
 SILENT = 2_000
 SILENT_BYTES_MAX = 4_096
-SLOW, ALLOCATES = 200, 200
+SLOW, ALLOCATES = 200, 1_000
 
 RUNS = [
     ("channels over TCP", ["-t", "-e", "127.0.0.1"]),
@@ -210,13 +210,36 @@ def slow_ones(server):
     alone = answered(server, ALLOCATES)
     hello = bytes([0x16, 3, 1, 2, 0, 1, 0, 1, 0xFC, 3, 3])
     parts = [b"", b"\0", b"\0\1\0\0", hello, stun.encode(stun.BINDING, stun.REQUEST, [])[:-1]]
-    slow = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(SLOW)]
-    for number, one in enumerate(slow):
+
+    def slow_one(number):
+        one = socket.create_connection(("127.0.0.1", server.port))
         one.sendall(parts[number % len(parts)])
-    beside = answered(server, ALLOCATES)
+        return one
+
+    def is_closed(one):
+        one.setblocking(False)
+        try:
+            check(one.recv(64) == b"", "a slow client is closed without a byte")
+        except BlockingIOError:
+            return False
+        except ConnectionResetError:
+            pass
+        return True
+
+    slow = [slow_one(number) for number in range(SLOW)]
+    beside, closed = [], 0
+    for _ in range(ALLOCATES // 50):
+        beside += answered(server, 50)
+        # Those whose time is up come again, so that there are as many to the end.
+        for number in (number for number, one in enumerate(slow) if is_closed(one)):
+            slow[number].close()
+            slow[number] = slow_one(number)
+            closed += 1
+    beside.sort()
     p99 = lambda times: times[len(times) * 99 // 100]
     proved(
-        f"beside {SLOW} slow clients each of {ALLOCATES} Allocates over TCP is answered without being sent again: "
+        f"beside {SLOW} slow clients ({closed} came again) each of {ALLOCATES} Allocates over TCP is answered without being "
+        f"sent again: "
         f"p99 {p99(beside):.1f} ms, without them {p99(alone):.1f} ms"
     )
     for one in slow:
@@ -274,4 +297,5 @@ class WithSecond(harness.Server):
         return super().command()
 
 
-harness.main(test, 280)
+if __name__ == "__main__":
+    harness.main(test, 280)

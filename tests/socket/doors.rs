@@ -3,6 +3,7 @@
 use std::io;
 use std::io::Read;
 use std::io::Write;
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use swingbridge::listen::Deadlines;
 use swingbridge::listen::Listening;
 use swingbridge::listen::WorkerDoor;
 use swingbridge::listen::stats::TurnedAway;
+use swingbridge::listen::web::Web;
 use swingbridge::net::Certificate;
 use swingbridge::net::Certificates;
 use swingbridge::net::StreamListener;
@@ -38,6 +40,7 @@ use swingbridge::proto::types::Dialect;
 use swingbridge::proto::types::FiveTuple;
 use swingbridge::proto::types::PeerAddr;
 use swingbridge::proto::types::RelayAddr;
+use swingbridge::proto::types::RelayProtocol;
 use swingbridge::relay::Report;
 use swingbridge::relay::ToWorker;
 
@@ -61,6 +64,9 @@ pub(crate) struct Terms {
     pub(crate) total: u32,
     pub(crate) deadlines: Deadlines,
     pub(crate) certificates: Vec<Certificate>,
+    pub(crate) proxy_from: Vec<(IpAddr, u8)>,
+    pub(crate) web: Web,
+    pub(crate) legacy: bool,
 }
 
 impl Default for Terms {
@@ -70,8 +76,11 @@ impl Default for Terms {
         Self {
             per_address: 0,
             total: 1_000,
-            deadlines: Deadlines { sniff: long, handshake: long, first_message: long },
+            deadlines: Deadlines { sniff: long, handshake: long, first_message: long, proxy_header: long },
             certificates: vec![certificate(&["localhost"]).0],
+            proxy_from: Vec::new(),
+            web: Web::default(),
+            legacy: true,
         }
     }
 }
@@ -98,12 +107,16 @@ impl Doors {
             streams: handle.streams.take().expect("taken once"),
         });
         let certificates = Arc::new(Certificates::new(terms.certificates));
+        let tls = TlsServer::new(Arc::clone(&certificates)).expect("defaults are sound");
         let config = Config {
             streams_total: terms.total,
             streams_per_address: terms.per_address,
             hash_seeds: [1, 2, 3, 4],
             deadlines: terms.deadlines,
-            tls: TlsServer::new(Arc::clone(&certificates)).expect("defaults are sound"),
+            tls: tls.beside_web(terms.web.protocols()),
+            proxy_from: terms.proxy_from,
+            web: terms.web,
+            legacy: terms.legacy,
         };
         let listening = listen::start(config, vec![listener], doors.collect()).expect("a thread");
         Self { address, certificates, listening }
@@ -283,6 +296,18 @@ impl<S: Read + Write> Frames<S> {
         }
     }
 
+    /// The next `len` bytes, whatever they are.
+    pub(crate) fn some(&mut self, len: usize) -> Vec<u8> {
+        while self.unread.len() < len {
+            let mut buffer = [0; 1 << 14];
+            let more = self.wire.read(&mut buffer).expect("bytes come");
+            assert_ne!(more, 0, "the connection ended before");
+            self.unread.extend_from_slice(&buffer[..more]);
+        }
+        let rest = self.unread.split_off(len);
+        std::mem::replace(&mut self.unread, rest)
+    }
+
     /// Whether the server ends the connection without a byte.
     pub(crate) fn ends_silently(&mut self) -> bool {
         assert_eq!(self.unread, b"");
@@ -343,6 +368,7 @@ pub(crate) fn grant(plane: &mut Plane, worker: usize, from: FiveTuple, peer: Soc
         relayed,
         until,
         bandwidth: Bandwidth::default(),
+        protocol: RelayProtocol::Udp,
     };
     let channel = ChannelNumber::new(CHANNEL).expect("a channel number");
     for change in [

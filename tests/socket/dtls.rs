@@ -139,6 +139,7 @@ fn peer(server: SocketAddr) -> Client {
     Client::new(server.ip(), NOWHERE.parse().expect("a literal"))
 }
 
+// proves rfc8489:12-5, rfc8656:5-19
 #[test]
 fn data_travels_both_ways_under_dtls() {
     let mut plane = plane(2);
@@ -211,6 +212,7 @@ impl Caller {
     }
 }
 
+// proves rfc8656:3.1-1
 #[test]
 fn a_client_of_an_old_version_is_told_so_at_once() {
     let plane = plane(1);

@@ -2,8 +2,12 @@
 
 use std::net::IpAddr;
 
+use socket2::SockRef;
 use swingbridge::proto::media::DropReason;
 
+use crate::doors::Doors;
+use crate::doors::padded_channel_data;
+use crate::icmp::icmp;
 use crate::message;
 use crate::observe;
 use crate::plane::CHANNEL;
@@ -203,4 +207,58 @@ fn what_is_too_long_for_the_link_comes_whole_also_between_the_families() {
         }
     });
     apart.join().expect("the test went well");
+}
+
+// proves rfc8656:15-1
+#[test]
+fn what_comes_over_tcp_leaves_unmarked_and_whole_only_if_the_client_asks() {
+    let mut plane = Plane::start(1, &BOTH);
+    let doors = Doors::open(&mut plane);
+    // Nobody else sends to it.
+    let peer = Client::new("127.77.0.3".parse().expect("a literal"), plane.server(0));
+    observe::tell_header(&peer.socket);
+    let mut client = doors.tcp();
+    client.open(&mut plane, peer.address());
+    // What the client marks is its connection's, and goes no further than that.
+    SockRef::from(&client.wire).set_tos_v4(0xB8).expect("a type of service");
+    for frame in [padded_channel_data(CHANNEL, b"data"), message::send_indication(peer.address(), b"data")] {
+        client.send(&frame);
+        let (bytes, _, class) = observe::receive_with_header(&peer.socket);
+        assert_eq!((&bytes[..], class), (&b"data"[..], Some(0)), "best effort, no ECN");
+    }
+    let Some(at_peer) = observe::raw_udp(peer.address().ip()) else { return };
+    for number in 0..12_u8 {
+        let data = [b'#', number, number, number];
+        let whole = number % 3 == 1;
+        client.send(&match number % 3 {
+            0 => padded_channel_data(CHANNEL, &data),
+            1 => message::send_whole(peer.address(), &data),
+            _ => message::send_indication(peer.address(), &data),
+        });
+        assert_eq!(observe::next_packet(&at_peer, &data).0, whole, "{number}");
+    }
+}
+
+// proves rfc8656:16-1
+#[test]
+fn what_peers_mark_ends_here_for_a_client_over_tcp_and_icmp_errors_are_told() {
+    let mut plane = Plane::start(1, &BOTH);
+    let doors = Doors::open(&mut plane);
+    let peer = far_end(&plane, "127.0.0.1".parse().expect("a literal"));
+    let mut client = doors.tcp();
+    let allocation = client.open(&mut plane, peer.address());
+    let at_client = observe::raw_tcp("127.0.0.1".parse().expect("a literal"));
+    for class in [0, 0x03, 0xB8, 0xFF] {
+        observe::send_with(&peer.socket, 64, class);
+        let data = [b'#', class, class, class];
+        peer.send_to(&data, allocation.relayed);
+        assert_eq!(client.receive(), padded_channel_data(CHANNEL, &data));
+        // The kernel marks congestion of its own in TCP, which is the lower two bits.
+        let marked = at_client.as_ref().map(|raw| observe::next_class(raw, &data) & 0xFC);
+        assert!(matches!(marked, None | Some(0)), "{class:#x} came as {marked:?}");
+    }
+    let gone = Client::new("127.0.0.1".parse().expect("a literal"), plane.server(0)).address();
+    let permitted = message::send_indication(gone, b"anybody?");
+    client.send(&permitted);
+    assert_eq!(icmp(&client.receive(), gone).as_deref(), Some(&[0, 0, 3, 3, 0, 0, 0, 0][..]));
 }

@@ -18,7 +18,7 @@ use crate::plane::Plane;
 const BOTH: [&str; 2] = ["127.0.0.1:0", "[::1]:0"];
 
 /// The ICMP attribute of a Data indication that names `peer` and holds no data.
-fn icmp(message: &[u8], peer: SocketAddr) -> Option<Vec<u8>> {
+pub(crate) fn icmp(message: &[u8], peer: SocketAddr) -> Option<Vec<u8>> {
     let transaction = message[8..20].try_into().expect("a header");
     let well = message::kind(message) == message::DATA
         && message::attribute(message, message::PEER)? == message::xor_address(peer, transaction)

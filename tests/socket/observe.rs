@@ -104,6 +104,11 @@ pub(crate) fn raw_udp(address: IpAddr) -> Option<Socket> {
     raw(Domain::IPV4, Protocol::UDP, SocketAddr::new(address, 0))
 }
 
+/// The same for TCP.
+pub(crate) fn raw_tcp(address: IpAddr) -> Option<Socket> {
+    raw(Domain::IPV4, Protocol::TCP, SocketAddr::new(address, 0))
+}
+
 /// A socket that sends ICMP of the family of `address` from there; `None`, and a word about it, without the
 /// privilege.
 pub(crate) fn raw_icmp(address: IpAddr) -> Option<Socket> {
@@ -128,6 +133,18 @@ fn raw(domain: Domain, protocol: Protocol, address: SocketAddr) -> Option<Socket
 /// Says so where `tests/run` sees it, past what captures the output of a test that passes.
 fn skip(name: &str, why: &str) {
     let _ = writeln!(io::stderr(), "\nskipped: {name}: {why}");
+}
+
+/// The type of service of the next packet that carries `data` to the end.
+pub(crate) fn next_class(socket: &Socket, data: &[u8]) -> u8 {
+    loop {
+        let mut bytes = [MaybeUninit::new(0_u8); 2_048];
+        let len = socket.recv(&mut bytes).expect("a packet comes");
+        let packet = initialised(&bytes[..len]);
+        if packet.ends_with(data) {
+            return packet[1];
+        }
+    }
 }
 
 /// The next packet that carries `data` to the end: whether its DF bit is set, and its time to live.

@@ -29,6 +29,7 @@ use swingbridge::proto::types::FiveTuple;
 use swingbridge::proto::types::PeerAddr;
 use swingbridge::proto::types::RelayAddr;
 use swingbridge::proto::types::RelayId;
+use swingbridge::proto::types::RelayProtocol;
 use swingbridge::relay;
 use swingbridge::relay::Config;
 use swingbridge::relay::Handle;
@@ -135,8 +136,16 @@ impl Plane {
             other => panic!("{other:?}"),
         };
         let (until, bandwidth) = (Deadline::NEVER, terms.bandwidth.clone());
-        let insert =
-            NewAllocation { relay, five_tuple: from, dialect: Dialect::Rfc8656, relayed, until, bandwidth };
+        let protocol = RelayProtocol::Udp;
+        let insert = NewAllocation {
+            relay,
+            five_tuple: from,
+            dialect: Dialect::Rfc8656,
+            relayed,
+            until,
+            bandwidth,
+            protocol,
+        };
         let channel = ChannelNumber::new(CHANNEL).expect("a channel number");
         for change in [
             TableChange::Insert(Box::new(insert)),

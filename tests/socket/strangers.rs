@@ -7,6 +7,7 @@ use swingbridge::proto::media::TableChange;
 use swingbridge::proto::types::Deadline;
 use swingbridge::proto::types::Dialect;
 use swingbridge::proto::types::RelayAddr;
+use swingbridge::proto::types::RelayProtocol;
 use swingbridge::proto::types::limits;
 use swingbridge::proto::wire::ErrorCode;
 use swingbridge::relay::ToWorker;
@@ -101,6 +102,7 @@ fn a_flood_of_strangers_does_not_displace_the_requests_of_live_allocations() {
         relayed: RelayAddr::new("127.0.0.1:50000".parse().expect("a literal")),
         until: Deadline::NEVER,
         bandwidth: Bandwidth::default(),
+        protocol: RelayProtocol::Udp,
     };
     plane.push(worker, ToWorker::Table(TableChange::Insert(Box::new(allocation))));
     let flood = stranger.allocate(&stranger.nonce());

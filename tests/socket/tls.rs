@@ -1,5 +1,6 @@
 //! Clients over TLS.
 
+use std::io::Read;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -39,6 +40,7 @@ fn binding(transaction: [u8; 12]) -> Vec<u8> {
     message::stun(message::BINDING, transaction, &[])
 }
 
+// proves rfc8489:12-5, rfc8656:5-19
 #[test]
 fn data_travels_both_ways_under_tls() {
     let mut plane = Plane::start(2, UDP);
@@ -206,7 +208,7 @@ fn what_is_no_handshake_is_turned_away() {
     let mut client = doors.tcp();
     client.send(&noise);
     let mut seen = Vec::new();
-    let _ = std::io::Read::read_to_end(&mut client.wire, &mut seen);
+    let _ = Read::read_to_end(&mut client.wire, &mut seen);
     assert!(seen.is_empty() || seen[0] == 0x15, "an alert or nothing: {seen:02x?}");
     doors.turned_away(TurnedAway::Handshake, 1);
 
@@ -217,12 +219,14 @@ fn what_is_no_handshake_is_turned_away() {
 }
 
 #[test]
-fn a_web_browser_inside_tls_is_closed_and_counted() {
+fn a_web_browser_inside_tls_is_told_that_there_is_no_site_and_counted() {
     let mut plane = Plane::start(1, UDP);
     let doors = Doors::open(&mut plane);
     let mut client = doors.tls("localhost");
     client.send(b"GET / HTTP/1.1\r\n\r\n");
-    assert!(client.ends_silently());
+    let mut told = Vec::new();
+    client.wire.read_to_end(&mut told).expect("a clean end");
+    assert!(told.starts_with(b"HTTP/1.1 404 "));
     eventually("the verdict", || (doors.stats().verdicts(Layer::Inner, Verdict::Http) == 1).then_some(()));
 }
 
@@ -235,6 +239,64 @@ fn a_broken_record_ends_the_connection_and_is_reported() {
     client.wire.socket.write_all(&[0x17, 3, 3, 0, 32, 1, 2, 3]).expect("sent");
     client.wire.socket.write_all(&[9; 29]).expect("sent");
     assert!(matches!(plane.report(0), Report::StreamGone { from } if from == allocation.five_tuple));
+}
+
+/// A ClientHello written by hand: with the version that it says outright, those that it lists, and compression methods.
+fn hello(outright: u16, listed: &[u16], compression: &[u8]) -> Vec<u8> {
+    let sized = |value: &[u8], width: usize| {
+        let len = u32::try_from(value.len()).expect("short").to_be_bytes();
+        [&len[4 - width..], value].concat()
+    };
+    let extension = |number: u16, value: &[u8]| [&number.to_be_bytes()[..], &sized(value, 2)].concat();
+    // x25519; ECDSA with P-256 and SHA-256, RSA-PSS.
+    let mut extensions = [extension(10, &[0, 2, 0, 0x1D]), extension(13, &[0, 4, 4, 3, 8, 4])].concat();
+    if !listed.is_empty() {
+        let versions: Vec<_> = listed.iter().flat_map(|version| version.to_be_bytes()).collect();
+        extensions.extend(extension(43, &sized(&versions, 1)));
+    }
+    let suites = [0x13, 0x01, 0xC0, 0x2B, 0xC0, 0x2F, 0x00, 0x2F, 0x00, 0x0A];
+    let mut body = outright.to_be_bytes().to_vec();
+    body.extend([0x5A; 32]);
+    body.extend(sized(&[], 1));
+    body.extend(sized(&suites, 2));
+    body.extend(sized(compression, 1));
+    body.extend(sized(&extensions, 2));
+    let message = [&[1][..], &sized(&body, 3)].concat();
+    [&[0x16, 3, 1][..], &sized(&message, 2)].concat()
+}
+
+/// What the server says first to it.
+fn first_record(doors: &Doors, hello: &[u8]) -> Vec<u8> {
+    let mut client = doors.tcp();
+    client.send(hello);
+    let mut header = [0; 5];
+    client.wire.read_exact(&mut header).expect("a record");
+    let mut record = vec![0; usize::from(u16::from_be_bytes([header[3], header[4]]))];
+    client.wire.read_exact(&mut record).expect("the whole record");
+    [&header[..], &record].concat()
+}
+
+// proves rfc8489:6.2.3-6, rfc8489:6.2.3-7, rfc8489:16-1, rfc8656:3.1-1
+#[test]
+fn old_versions_are_refused_with_their_alert_and_nothing_is_compressed() {
+    let mut plane = Plane::start(1, UDP);
+    let doors = Doors::open(&mut plane);
+    let old: [(u16, &[u16]); 5] =
+        [(0x0300, &[]), (0x0301, &[]), (0x0302, &[]), (0x0303, &[0x0302, 0x0301]), (0x0303, &[0x0300])];
+    for (outright, listed) in old {
+        let alert = first_record(&doors, &hello(outright, listed, &[0]));
+        assert_eq!(alert[..1], [0x15], "{outright:#x} {listed:x?}");
+        assert_eq!(alert[5..], [2, 70], "protocol_version");
+    }
+    doors.turned_away(TurnedAway::Handshake, 5);
+    for compression in [&[0][..], &[1, 0], &[0, 1]] {
+        let answer = first_record(&doors, &hello(0x0303, &[], compression));
+        assert_eq!((answer[0], answer[5]), (0x16, 2), "a ServerHello");
+        assert_eq!(answer[9..11], [3, 3]);
+        let session = usize::from(answer[43]);
+        assert_eq!(answer[44 + session..46 + session], [0xC0, 0x2B], "the suite that fits the certificate");
+        assert_eq!(answer[46 + session], 0, "not compressed");
+    }
 }
 
 #[cfg(feature = "aws-lc-rs")]

@@ -39,7 +39,8 @@ impl Rules<'_> {
             let fix = format!("write at most {}", limits::CERTIFICATES_MAX);
             self.error("tls.certificates", &span, "too many certificates", fix);
         }
-        if !checked.certificates.is_empty() && checked.streams.is_empty() && self.sound(KEY) {
+        let seen = !checked.streams.is_empty() || checked.mras_doors.show(&checked.certificates);
+        if !checked.certificates.is_empty() && !seen && self.sound(KEY) {
             let span = self.span_of("tls.certificates");
             let fix = "write below [listen] stream = [\"0.0.0.0:443\", \"[::]:443\"]";
             self.warning("tls.certificates", &span, "without a listener for streams nobody sees them", fix);

@@ -7,6 +7,7 @@ use super::Kind;
 use super::Takes;
 use super::key;
 use super::live;
+use super::mras;
 use super::open_key;
 
 const HOUR: u64 = 3_600;
@@ -53,6 +54,56 @@ pub const KEYS: &[Key] = &[
         "Two addresses of this machine, with which clients discover how their NAT behaves (RFC 5780): both IP\n\
          addresses are listened on with both ports. At most one pair for each family. An address may be\n\
          { bind = \"10.0.0.5:3478\", external = \"203.0.113.7:3478\" }.",
+    ),
+    Key {
+        also_called: &["tcp-proxy-port", "proxy_protocol", "use_proxy_protocol"],
+        ..key(
+            "listen.proxy_from",
+            Kind::Networks,
+            "[]",
+            "Networks of proxies in front, such as [\"10.0.0.2\", \"10.1.0.0/24\"]. Over stream, a connection from there must\n\
+             begin with a PROXY header (version 1 or 2), which says who the client is; from anywhere else with none.",
+        )
+    },
+    Key {
+        also_called: &["acme-redirect", "web_root", "proxy_pass"],
+        ..key(
+            "listen.web.upstream",
+            Kind::Endpoint,
+            r#""off""#,
+            "The web site behind: HTTP on a stream listener, plain or inside TLS, goes there as plain HTTP. \"off\": whoever\n\
+             speaks HTTP gets a 404.",
+        )
+    },
+    key(
+        "listen.web.upstream_proxy",
+        Kind::Word(&["off", "v2"]),
+        r#""off""#,
+        "Whether the site is told by a PROXY header (\"v2\") whose connection it gets.",
+    ),
+    key(
+        "listen.web.upstream_h2",
+        Kind::Flag,
+        "false",
+        "Whether the site takes HTTP/2 without TLS (prior knowledge), so that browsers may be offered it.",
+    ),
+    key(
+        "listen.web.passthrough",
+        Kind::Hosts,
+        "[]",
+        "Names of hosts whose TLS is passed through still encrypted, such as [\"www.example.net\", \"*.example.org\"].",
+    ),
+    key(
+        "listen.web.passthrough_to",
+        Kind::Endpoint,
+        r#""off""#,
+        "Where connections for these names go: a server that has their certificates.",
+    ),
+    key(
+        "listen.web.passthrough_proxy",
+        Kind::Word(&["off", "v2"]),
+        r#""off""#,
+        "Whether that server is told by a PROXY header (\"v2\") whose connection it gets.",
     ),
     Key {
         takes: Takes::Live,
@@ -343,6 +394,28 @@ pub const KEYS: &[Key] = &[
         "1024",
         "Connections of one client address (IPv6: /64) at a time; 0 for no limit.",
     ),
+    key(
+        "limits.web_total",
+        Kind::Count { max: limits::STREAMS_MAX as u64 },
+        "1024",
+        "Of these connections, those to web sites behind: at most half of streams_total. One address has a quarter.",
+    ),
+    Key {
+        also_called: &["no-tcp-relay"],
+        ..key(
+            "limits.connections_per_allocation",
+            Kind::Count { max: limits::CONNECTIONS_PER_ALLOCATION_MAX as u64 },
+            "64",
+            "Peers' connections of one TCP allocation (RFC 6062) at a time; one more is refused with 508, or closed.\n\
+             0 for no TCP allocations.",
+        )
+    },
+    key(
+        "limits.connects_per_allocation",
+        Kind::Count { max: limits::CONNECTIONS_PER_ALLOCATION_MAX as u64 },
+        "16",
+        "Connect requests of one TCP allocation that wait for their peer; one more is refused with 508.",
+    ),
     Key {
         also_called: &["prometheus", "prometheus-port", "cli-ip"],
         ..key(
@@ -414,4 +487,12 @@ pub const KEYS: &[Key] = &[
          good for 8 hours at most. Several pairs, so that one can be changed without an outage; the first one mints.\n\
          Each key is written like a secret; the two of a pair must differ.",
     )),
+    mras::HTTPS,
+    mras::SIP,
+    mras::SIP_PLAIN,
+    mras::CLIENT_CA,
+    mras::FRONT_ENDS,
+    mras::CERTIFICATES,
+    mras::INTERNET_HOST,
+    mras::INTRANET_HOST,
 ];

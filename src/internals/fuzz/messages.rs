@@ -314,6 +314,9 @@ impl World {
                 Output::RebuildWorker { .. } | Output::WorkerRebuilt { .. } | Output::SendToPeer { .. } => {
                     unreachable!("no worker panics here, and nobody speaks the old dialect")
                 }
+                Output::OpenPort { .. } | Output::Peer { .. } => {
+                    unreachable!("nobody comes over a connection here")
+                }
                 Output::Table { .. }
                 | Output::TableOfAll { .. }
                 | Output::Event(_)
@@ -419,5 +422,7 @@ fn config(nonce_key: NonceKey, how: u8) -> Config {
         alternate_servers: Vec::new(),
         mobility: how & 1 != 0,
         legacy: LegacyConfig::default(),
+        connections_per_allocation: 2,
+        connects_per_allocation: 1,
     }
 }

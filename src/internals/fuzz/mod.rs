@@ -17,7 +17,10 @@ mod forward;
 mod greeting;
 mod mend;
 mod messages;
+#[cfg(feature = "server")]
+mod mras;
 mod ms_turn;
+mod proxy;
 mod pseudo_tls;
 #[cfg(test)]
 mod replay;
@@ -50,6 +53,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "stream", body: stream::body },
     Target { name: "pseudo_tls", body: pseudo_tls::body },
     Target { name: "ms_turn", body: ms_turn::body },
+    #[cfg(feature = "server")]
+    Target { name: "mras", body: mras::body },
+    Target { name: "proxy", body: proxy::body },
 ];
 
 /// Gives `bytes` to the target `name`.

@@ -14,7 +14,7 @@ use super::run;
 const ELSEWHERE: &[(&str, &str)] = &[("differential", "tests/differential/main.rs")];
 
 /// The corpora are read in every test run and every clone: they stay small.
-const FILES_MAX: usize = 300;
+const FILES_MAX: usize = 400;
 const BYTES_MAX: u64 = 200 * 1_024;
 
 #[test]

@@ -16,6 +16,7 @@ use crate::proto::wire::Request;
 use crate::proto::wire::Response;
 use crate::proto::wire::TransactionId;
 use crate::proto::wire::channel_data;
+use crate::proto::wire::connection;
 use crate::proto::wire::icmp;
 use crate::proto::wire::indication;
 use crate::proto::wire::rfc3489;
@@ -54,6 +55,26 @@ fn judge(datagram: &[u8]) {
     of_data(datagram);
     of_channel_data(datagram);
     of_classic(datagram);
+    of_connection(datagram);
+}
+
+/// What is read of a message before it is decoded agrees with what is decoded.
+fn of_connection(datagram: &[u8]) {
+    let named = connection::bind_to(datagram);
+    assert!(named.is_none() || connection::is_bind(datagram));
+    if let Ok(request) = decode_request(datagram) {
+        assert_eq!(connection::is_bind(datagram), request.method == Method::ConnectionBind);
+        if let (Some(named), Some(decoded)) = (named, request.connection_id) {
+            assert_eq!(named, decoded);
+        }
+    }
+    if let Some((peer, id)) = connection::decode_attempt(datagram) {
+        let mut out = [0; connection::CONNECTION_ATTEMPT_MAX];
+        let transaction = TransactionId(*datagram[4..].first_chunk().expect("it was read"));
+        let len = connection::encode_attempt(transaction, peer, id, &mut out);
+        assert_eq!(connection::decode_attempt(&out[..len]), Some((peer, id)));
+    }
+    assert!(!(connection::is_bind(datagram) && connection::is_bind_refused(datagram)));
 }
 
 fn of_request(datagram: &[u8], request: &Request<'_>) {
@@ -169,6 +190,9 @@ fn write_turn(writer: &mut MessageWriter<'_>, request: &Request<'_>) {
     for peer in request.peers.iter() {
         writer.peer(peer);
     }
+    if let Some(connection) = request.connection_id {
+        writer.attribute(attribute::CONNECTION_ID, &connection.to_wire().to_be_bytes());
+    }
 }
 
 fn of_answer(answer: &Answer<'_>) {
@@ -212,6 +236,8 @@ fn as_response<'a>(answer: &Answer<'a>) -> Option<Response<'a>> {
             None => None,
         },
         mobility_ticket: answer.mobility_ticket,
+        additional_alternate_server: answer.additional_alternate_server,
+        connection_id: answer.connection_id,
         ..Response::new(answer.method, answer.transaction, outcome)
     })
 }
@@ -317,4 +343,42 @@ fn transaction(id: &[u8]) -> TransactionId {
 fn finish(len: Result<usize, Malformed>, mut out: Vec<u8>) -> Vec<u8> {
     out.truncate(len.expect("what was read from a datagram fits one"));
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What stands in no corpus.
+    #[test]
+    fn the_messages_of_connections_are_read_and_written_alike() {
+        let message = |class, method, write: &dyn Fn(&mut MessageWriter<'_>)| {
+            let mut out = vec![0xAA; 200];
+            let transaction = TransactionId::with_cookie(*b"transaction!");
+            let mut writer = MessageWriter::new(&mut out, class, method, transaction);
+            write(&mut writer);
+            finish(writer.finish(), out)
+        };
+        let id = |writer: &mut MessageWriter<'_>| {
+            writer.attribute(attribute::CONNECTION_ID, &[1, 2, 3, 4]);
+        };
+        let peer = |writer: &mut MessageWriter<'_>| {
+            writer.peer(PeerAddr::new(([192, 0, 2, 1], 80).into()));
+        };
+        for whole in [
+            message(MessageClass::Request, Method::Connect, &peer),
+            message(MessageClass::Success, Method::Connect, &id),
+            message(MessageClass::Request, Method::ConnectionBind, &id),
+            message(MessageClass::Success, Method::ConnectionBind, &id),
+            message(MessageClass::Error, Method::ConnectionBind, &|writer| {
+                writer.error_code(ErrorCode::ConnectionTimeoutOrFailure);
+            }),
+            message(MessageClass::Indication, Method::Unknown(connection::CONNECTION_ATTEMPT), &|writer| {
+                peer(writer);
+                id(writer);
+            }),
+        ] {
+            (0..=whole.len()).for_each(|len| body(&whole[..len]));
+        }
+    }
 }

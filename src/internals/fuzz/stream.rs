@@ -1,10 +1,25 @@
 //! The bytes of a connection: frames of both dialects, however they were split on the way.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::proto::media::ExternalAddresses;
+use crate::proto::media::FromClient;
+use crate::proto::media::Table;
+use crate::proto::media::TableConfig;
+use crate::proto::media::from_stream;
+use crate::proto::peers::PolicyBuilder;
+use crate::proto::types::ClientAddr;
+use crate::proto::types::Dialect;
+use crate::proto::types::FiveTuple;
+use crate::proto::types::ServerAddr;
+use crate::proto::types::Tick;
+use crate::proto::types::Transport;
 use crate::proto::types::limits::STREAM_FRAME_MAX;
 use crate::proto::wire::ms_turn::framing::FRAME_HEADER_LEN;
 use crate::proto::wire::ms_turn::framing::StreamFrame;
 use crate::proto::wire::stream::Next;
-use crate::proto::wire::stream::next_frame;
+use crate::proto::wire::stream::next_frame_in;
 
 use super::choices::Choices;
 
@@ -16,10 +31,12 @@ type Framed = (Vec<Vec<u8>>, bool);
 
 pub(super) fn body(bytes: &[u8]) {
     let (cuts, stream) = bytes.split_at(bytes.len().min(CUTS));
-    let expected = naive(stream);
-    assert_eq!(framed(std::iter::once(stream)), expected, "in one piece");
-    assert_eq!(framed(stream.chunks(1)), expected, "byte by byte");
-    assert_eq!(framed(pieces(cuts, stream)), expected, "cut at {cuts:?}");
+    for (dialect, expected) in [(Dialect::Rfc8656, naive(stream)), (Dialect::MsTurn, naive_legacy(stream))] {
+        assert_eq!(framed(dialect, std::iter::once(stream)), expected, "{dialect:?} in one piece");
+        assert_eq!(framed(dialect, stream.chunks(1)), expected, "{dialect:?} byte by byte");
+        assert_eq!(framed(dialect, pieces(cuts, stream)), expected, "{dialect:?} cut at {cuts:?}");
+    }
+    judged(stream);
     of_legacy(stream);
 }
 
@@ -34,12 +51,12 @@ fn pieces<'a>(cuts: &[u8], stream: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
 }
 
 /// What a connection makes of pieces that come one after the other.
-fn framed<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Framed {
+fn framed<'a>(dialect: Dialect, pieces: impl Iterator<Item = &'a [u8]>) -> Framed {
     let (mut unread, mut frames) = (Vec::new(), Vec::new());
     for piece in pieces {
         unread.extend_from_slice(piece);
         loop {
-            match next_frame(&unread) {
+            match next_frame_in(dialect, &unread) {
                 Next::Frame { len } => {
                     assert!(len > 0 && len <= STREAM_FRAME_MAX);
                     let rest = unread.split_off(len);
@@ -78,6 +95,59 @@ fn naive(mut stream: &[u8]) -> Framed {
         let Some(frame) = len.and_then(|len| stream.get(..len)) else { return (frames, false) };
         frames.push(frame.to_vec());
         stream = &stream[frame.len()..];
+    }
+}
+
+/// [MS-TURN] §§ 2.1.4 and 3.1.10, with the whole stream at hand.
+fn naive_legacy(mut stream: &[u8]) -> Framed {
+    let mut frames = Vec::new();
+    loop {
+        let is =
+            |at: usize, wanted: &[u8]| stream.iter().skip(at).zip(wanted).all(|(one, other)| one == other);
+        let sound = match stream.first() {
+            None => return (frames, false),
+            Some(2) => {
+                let long =
+                    stream.get(2..4).is_none_or(|len| usize::from(len[0]) * 256 + usize::from(len[1]) >= 28);
+                let types = stream.get(4).is_none_or(|first| *first < 0x40);
+                let fills = stream.get(6..8).is_none_or(|len| {
+                    let inner = usize::from(len[0]) * 256 + usize::from(len[1]);
+                    inner + 20 == usize::from(stream[2]) * 256 + usize::from(stream[3])
+                });
+                long && types && fills && is(24, &[0, 0x0F, 0, 4, 0x72, 0xC6, 0x4B, 0xC6])
+            }
+            Some(first) => *first == 3,
+        };
+        if !sound || !is(1, &[0]) {
+            return (frames, true);
+        }
+        let len = stream.get(2..4).map(|len| 4 + usize::from(len[0]) * 256 + usize::from(len[1]));
+        let Some(frame) = len.and_then(|len| stream.get(..len)) else { return (frames, false) };
+        frames.push(frame.to_vec());
+        stream = &stream[frame.len()..];
+    }
+}
+
+/// What is no request of somebody without an allocation goes nowhere.
+fn judged(stream: &[u8]) {
+    let table = Table::new(TableConfig {
+        policy: Arc::new(PolicyBuilder::default().build()),
+        strict_permissions: false,
+        hash_seeds: [1; 4],
+        external: ExternalAddresses::default(),
+    });
+    let nobody = SocketAddr::from(([192, 0, 2, 1], 1));
+    let from = FiveTuple {
+        client: ClientAddr::new(nobody),
+        server: ServerAddr::new(nobody),
+        transport: Transport::Tcp,
+    };
+    let (frames, _) = naive_legacy(stream);
+    for frame in &frames {
+        let request = frame[0] == 2 && frame[4] == 0 && matches!(frame[5], 3 | 4 | 6);
+        let verdict = from_stream(&table, Tick::from_millis(0), &from, frame);
+        assert_eq!(verdict == FromClient::StrangerRequest, request, "{frame:02x?}");
+        assert!(request || matches!(verdict, FromClient::Drop(_)), "{frame:02x?}");
     }
 }
 

@@ -102,7 +102,12 @@ impl Challenger {
         match request.method {
             Method::Binding => binding::answer(&self.discovery, &request, from, out).into(),
             Method::Unknown(_) | Method::Send | Method::SetActiveDestination => Greeting::Malformed,
-            Method::Allocate | Method::Refresh | Method::CreatePermission | Method::ChannelBind => {
+            Method::Allocate
+            | Method::Refresh
+            | Method::CreatePermission
+            | Method::ChannelBind
+            | Method::Connect
+            | Method::ConnectionBind => {
                 let Err(refusal) = self.recognise(tick, from, &request) else { return Greeting::ToControl };
                 let nonce = self.nonce_key.mint(tick, from);
                 answer(&request, from, &self.refusal_response(&request, &refusal.into(), &nonce), out)
@@ -353,7 +358,7 @@ impl<'a> Claim<'a> {
 /// The algorithm of a request whose nonce announced our offer: none, or one that fits it.
 fn offered_algorithm(auth: &AuthAttributes<'_>) -> Result<Option<PasswordAlgorithm>, Unsigned> {
     match (auth.password_algorithm, auth.password_algorithms) {
-        (None, None) => Ok(None),
+        (None, None) if !auth.unreadable_algorithm => Ok(None),
         (Some(_), Some(algorithms)) if algorithms == OFFERED => {
             named_algorithm(auth).map(Some).ok_or(Unsigned::BadRequest)
         }
@@ -623,6 +628,18 @@ mod tests {
             Plan { chosen: Some(vec![0, 2, 0, 4, 1, 2, 3, 4]), ..right.clone() },
         ] {
             assert_eq!(refusal(&plan), BAD, "{:?} of {:?}", plan.chosen, plan.offered);
+        }
+    }
+
+    // proves rfc8489:9.2.4-15
+    #[test]
+    fn an_algorithm_that_cannot_be_read_is_not_as_good_as_none() {
+        let md5 = md5_key("alice", "hunter2");
+        for chosen in [&[][..], &[0, 2, 0], &[0, 1, 0, 1], &[0, 1, 0x21, 0x1B, 0x5E, 0x12, 0xA4, 0x43]] {
+            let with_offer =
+                Plan { chosen: Some(chosen.to_vec()), ..negotiated(alice(), MD5_CHOSEN, md5.clone()) };
+            let alone = Plan { offered: None, ..with_offer.clone() };
+            assert_eq!((refusal(&with_offer), refusal(&alone)), (BAD, BAD), "{chosen:?}");
         }
     }
 
@@ -906,8 +923,8 @@ mod tests {
     // proves rfc8489:6.3-1, rfc8489:6.3.2-2
     #[test]
     fn what_is_no_request_of_ours_is_not_answered() {
-        let unknown_method = RequestBuilder::new(0x000B).bytes();
-        let signed = RequestBuilder::new(0x000B).sha1(b"key").bytes();
+        let unknown_method = RequestBuilder::new(0x000D).bytes();
+        let signed = RequestBuilder::new(0x000D).sha1(b"key").bytes();
         let indication = RequestBuilder::new(0x0016).bytes();
         let keep_alive = RequestBuilder::new(0x0011).bytes();
         let answer = RequestBuilder::new(0x0101).bytes();

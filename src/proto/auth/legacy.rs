@@ -289,6 +289,7 @@ mod tests {
         (answer[34], answer[35])
     }
 
+    // proves ms_turn:5-3, ms_turn:6.1-1, ms_turn:6.1-2, ms_turn:6.1-3
     #[test]
     fn the_checks_come_in_their_order_for_strangers_and_in_control() {
         use attribute::MESSAGE_INTEGRITY;
@@ -311,6 +312,7 @@ mod tests {
         assert_eq!(greeted(0, 1, &allocate_without(&[])), Err(Greeting::ToControl));
     }
 
+    // proves ms_turn:3-5, ms_turn:4-12, ms_turn:4-13, ms_turn:5-4, ms_turn:5-5
     #[test]
     fn a_challenge_carries_realm_nonce_and_version_and_no_integrity() {
         for (asked, told) in [(None, 2), (Some(1_u32), 1), (Some(2), 2), (Some(6), 2)] {
@@ -329,6 +331,7 @@ mod tests {
         }
     }
 
+    // proves ms_turn:3-2, ms_turn:3-3, ms_turn:8-3
     #[test]
     fn a_send_of_a_stranger_gets_nothing_and_a_destination_437() {
         let signed = |kind| message(kind, &[(attribute::USERNAME, b"alice")], Some(&key("alice", "hunter2")));
@@ -341,6 +344,7 @@ mod tests {
         assert_eq!(greeted(0, 1, b"no message at all"), Err(Greeting::Malformed));
     }
 
+    // proves ms_turn:6.1-3
     #[test]
     fn a_wrong_password_and_an_unknown_user_are_one_answer_and_a_switch_makes_it_431() {
         let nonce = nonce(0);
@@ -362,6 +366,7 @@ mod tests {
         }
     }
 
+    // proves ms_turn:4-10
     #[test]
     fn another_realm_is_no_realm_of_ours() {
         let nonce = nonce(0);
@@ -371,6 +376,7 @@ mod tests {
         assert_eq!(judge(0, &message, None), Err(ErrorCode::Unauthenticated));
     }
 
+    // proves ms_turn:4-9, ms_turn:6.1-3, ms_turn:6.2-4
     #[test]
     fn a_nonce_is_good_for_its_five_tuple_and_its_time_or_as_long_as_its_allocation() {
         let message = allocate_without(&[]);
@@ -395,6 +401,7 @@ mod tests {
         assert_eq!(judge(10, &message, Some(session)), Ok(at(0).tick()), "a fresh one will do");
     }
 
+    // proves ms_turn:5-6
     #[test]
     fn within_an_allocation_name_realm_and_mac_must_be_its_own() {
         let owner = SessionKey {

@@ -254,6 +254,7 @@ mod tests {
         assert!(shown.contains("username: \"01000020") && !shown.contains("password"), "{shown}");
     }
 
+    // proves ms_turn:5.5-1
     #[test]
     fn a_token_is_that_of_an_independent_computation() {
         let client_id = bytes(0xA0..=0xB3).try_into().expect("20 bytes");

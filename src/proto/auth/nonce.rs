@@ -275,6 +275,10 @@ mod tests {
     fn features_are_read_from_any_nonce_that_has_the_cookie() {
         let both = SecurityFeatures::PASSWORD_ALGORITHMS.union(SecurityFeatures::USERNAME_ANONYMITY);
         assert_eq!(SecurityFeatures::claimed(b"obMatJos2AAADwhatever"), Some(both));
+        for one in [SecurityFeatures::PASSWORD_ALGORITHMS, SecurityFeatures::USERNAME_ANONYMITY] {
+            assert_eq!((one.union(one), one.union(both)), (one, both));
+            assert!(both.contains(one) && !one.contains(both));
+        }
         let high = SecurityFeatures::claimed(b"obMatJos2gAAA").expect("a cookie");
         assert!(!high.contains(SecurityFeatures::PASSWORD_ALGORITHMS), "bit 0 is the rightmost");
         for none in [&b""[..], b"obMatJos2", b"obMatJos2AAA", b"obMatJos2A=AA", b"xbMatJos2AAAB"] {

@@ -7,6 +7,7 @@
 
 use crate::proto::types::FiveTuple;
 use crate::proto::types::ServerAddr;
+use crate::proto::types::Transport;
 use crate::proto::types::limits::UNKNOWN_ATTRIBUTES_MAX;
 use crate::proto::wire::Change;
 use crate::proto::wire::ErrorCode;
@@ -22,7 +23,7 @@ use crate::proto::wire::rfc8656::framing::MessageClass;
 use super::Answered;
 use super::Discovery;
 
-/// Answers `datagram`, a Binding request of RFC 3489 that came from `from`, into `out`.
+/// Answers `datagram`, a Binding request of RFC 3489 that came from `from`, into `out`. Over DTLS it gets 500.
 ///
 /// # Errors
 /// [`Malformed`] if it is none, or if there is no room for the answer.
@@ -33,6 +34,10 @@ pub fn answer_classic(
     out: &mut [u8],
 ) -> Result<Answered, Malformed> {
     let request = rfc3489::decode_binding(datagram)?;
+    // RFC 8489 § 11: whoever can do DTLS knows the cookie.
+    if from.transport == Transport::Dtls {
+        return refuse(&request, ErrorCode::ServerError, &UnknownAttributes::default(), from, out);
+    }
     let standing = discovery.at(from.server);
     let mut unknown = request.unknown;
     // Debian's client sends the attribute with both flags down where it wants no change.
@@ -87,7 +92,6 @@ mod tests {
     use crate::proto::binding::Endpoint;
     use crate::proto::binding::Quartet;
     use crate::proto::types::ClientAddr;
-    use crate::proto::types::Transport;
     use crate::proto::types::limits::RESPONSE_MAX;
 
     use super::*;
@@ -134,6 +138,21 @@ mod tests {
         assert_eq!((answered.len, answered.code, answered.to), (32, None, from("192.0.2.1:3478")));
         assert_eq!(message[..4], [0x01, 0x01, 0, 12]);
         assert_eq!(message[20..], MAPPED);
+    }
+
+    // proves rfc8489:11-1, rfc8489:11-2, rfc8489:11-4
+    #[test]
+    fn over_dtls_it_gets_500_and_what_is_no_request_nothing() {
+        let over_dtls = FiveTuple { transport: Transport::Dtls, ..from("192.0.2.1:3478") };
+        let mut out = [0xEE; RESPONSE_MAX];
+        for datagram in [request(&[]), request(&[0, 3, 0, 4, 0, 0, 0, 6]), request(&[0, 2, 0, 0])] {
+            let answered = answer_classic(&on(), &datagram, &over_dtls, &mut out).expect("a request");
+            assert_eq!((answered.code, answered.to), (Some(ErrorCode::ServerError), over_dtls));
+            assert_eq!((&out[..2], &out[4..20]), (&[0x01, 0x11][..], &datagram[4..20]));
+        }
+        let mut indication = request(&[]);
+        indication[1] = 0x11;
+        assert!(answer_classic(&on(), &indication, &over_dtls, &mut out).is_err());
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::proto::types::Family;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayId;
+use crate::proto::types::RelayProtocol;
 use crate::proto::types::Tick;
 use crate::proto::types::limits::CHANNELS_PER_ALLOCATION_MAX;
 use crate::proto::types::limits::PERMISSIONS_PER_ALLOCATION_MAX;
@@ -88,6 +89,11 @@ impl Allocation {
     /// The family of its relayed address, and so of the peers it can reach.
     pub(super) fn family(&self) -> Family {
         self.new.relayed.family()
+    }
+
+    /// Whether datagrams run over it.
+    pub(super) fn takes_datagrams(&self) -> bool {
+        self.new.protocol == RelayProtocol::Udp
     }
 
     pub(super) fn dialect(&self) -> Dialect {
@@ -447,6 +453,17 @@ mod tests {
         assert!(bound.iter().any(|(number, _)| *number == 0x4000), "it ends last of all");
         let newest = 0x7FFE - (CHANNELS_PER_ALLOCATION_MAX as u16 - 2)..=0x7FFE;
         assert!(newest.clone().all(|number| bound.iter().any(|(bound, _)| *bound == number)));
+    }
+
+    #[test]
+    fn channels_are_swept_when_twice_as_many_are_remembered_as_may_live_and_no_more_stay() {
+        let mut allocation = allocation();
+        for number in 0x4000..0x6000_u16 {
+            bind_to(&mut allocation, number, &format!("203.0.113.1:{number}"), u64::from(number));
+        }
+        assert_eq!(channels(&allocation).len(), 2 * CHANNELS_PER_ALLOCATION_MAX);
+        bind_to(&mut allocation, 0x6000, "203.0.113.2:1", 0x6000);
+        assert_eq!(channels(&allocation).len(), CHANNELS_PER_ALLOCATION_MAX);
     }
 
     #[test]

@@ -57,7 +57,12 @@ impl<'a> Client<'a> {
 
     /// The address by which peers of `family` are reached, while its time lasts.
     pub(super) fn to(self, family: Family, tick: Tick) -> Result<&'a Allocation, DropReason> {
-        self.of(family).ok_or(DropReason::PeerFamily)?.live(tick)
+        let address = self.of(family).ok_or(DropReason::PeerFamily)?;
+        // RFC 6062 § 3: what a TCP allocation relays are connections.
+        if !address.takes_datagrams() {
+            return Err(DropReason::NoPermission);
+        }
+        address.live(tick)
     }
 
     /// The live channel `number`, and the address from which its data leaves. A number is bound on one of the two.

@@ -15,6 +15,7 @@ use crate::proto::types::FiveTuple;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayAddr;
 use crate::proto::types::RelayId;
+use crate::proto::types::RelayProtocol;
 use crate::proto::types::ServerAddr;
 use crate::proto::types::Tick;
 use crate::proto::types::Transport;
@@ -91,6 +92,7 @@ pub(super) fn insert(relay: RelayId, five_tuple: FiveTuple, relayed: &str, until
         relayed: RelayAddr::new(socket(relayed)),
         until: ms(until),
         bandwidth: Bandwidth::default(),
+        protocol: RelayProtocol::Udp,
     }))
 }
 

@@ -44,6 +44,8 @@ pub fn from_client<'a>(
     let client = table.of_client(from);
     let judged = match (classify(datagram, client.map(Client::dialect)), client) {
         (Class::Unknown, _) => Err(DropReason::Unclassified),
+        // A stream stays in its dialect for life; those of [MS-TURN] are judged by `legacy::from_stream`.
+        (Class::Legacy, _) if from.transport.is_stream() => Err(DropReason::Malformed),
         (Class::Legacy, Some(_)) => Ok(FromClient::LiveRequest),
         (Class::Legacy, None) => Ok(FromClient::StrangerRequest),
         // Only said of a five-tuple that has an allocation.
@@ -76,6 +78,8 @@ pub fn from_client<'a>(
 ///         │                    │ payload │            [MS-TURN]: it is the active destination
 ///         │ Data Indication    │ payload │            [MS-TURN]: else
 /// ```
+///
+/// On a stream ChannelData is padded, and [MS-TURN] has four bytes more in front of either.
 pub fn from_peer(
     table: &Table,
     tick: Tick,
@@ -230,6 +234,7 @@ mod tests {
     use crate::proto::peers::PolicyBuilder;
     use crate::proto::peers::Unlisted;
     use crate::proto::types::Rate;
+    use crate::proto::types::Transport;
     use crate::proto::wire::indication::DATA_HEADER_MAX;
     use crate::proto::wire::indication::DATA_PADDING_MAX;
 
@@ -279,6 +284,31 @@ mod tests {
 
     const fn dropped(reason: DropReason) -> FromClient<'static> {
         FromClient::Drop(reason)
+    }
+
+    /// RFC 8656 § 12.5.
+    #[test]
+    fn channel_data_into_a_stream_is_padded_to_whole_words_with_zeros_and_says_its_length_without() {
+        let mut table = table(false);
+        let from = FiveTuple { transport: Transport::Tcp, ..client(CLIENT_OF_V4) };
+        table.apply(insert(OVER_V4, from, "198.51.100.1:50000", 1_000));
+        table.apply(bind(OVER_V4, 0x4000, "203.0.113.2:2000", 800));
+        let judge = |buffer: &mut [u8], payload| {
+            from_peer(&table, at(0), OVER_V4, peer("203.0.113.2:2000"), IpHeader::default(), buffer, payload)
+        };
+        for len in 0..=8 {
+            let data = vec![7; len];
+            let (mut buffer, payload) = received(&data);
+            let FromPeer::ToClient { to, frame, .. } = judge(&mut buffer, payload) else {
+                panic!("{len} bytes were dropped")
+            };
+            let mut padded = channel_data(0x4000, &data);
+            padded.resize(padded.len().next_multiple_of(4), 0);
+            assert_eq!((to, &buffer[frame]), (from, &padded[..]));
+        }
+        let (mut buffer, payload) = received(b"hi");
+        buffer.truncate(payload.end + 1);
+        assert!(matches!(judge(&mut buffer, payload), FromPeer::Drop(DropReason::TooLarge)));
     }
 
     /// Every verdict on a client's datagram: when, whose, what, verdict.

@@ -30,6 +30,8 @@ pub use counters::Counters;
 pub use external::ExternalAddresses;
 #[cfg(any(test, feature = "internals"))]
 pub(crate) use inspect::Entry;
+pub use legacy::from_connection;
+pub use legacy::from_stream;
 pub use legacy::sent_to_peer;
 pub use mobility::Carried;
 pub use outbox::Outbox;

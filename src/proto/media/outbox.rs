@@ -46,6 +46,12 @@ impl Outbox {
         true
     }
 
+    /// Whether media of `len` bytes would find room.
+    #[must_use]
+    pub fn has_room(&self, len: usize, beside: usize) -> bool {
+        self.waiting() + beside + len <= STREAM_QUEUE_MAX
+    }
+
     /// Bytes that wait.
     #[must_use]
     pub fn waiting(&self) -> usize {

@@ -29,6 +29,7 @@ use crate::proto::types::Dialect;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayId;
+use crate::proto::types::Tick;
 use crate::proto::types::limits::ALLOCATIONS_MAX;
 use crate::proto::wire::TransactionId;
 
@@ -232,6 +233,54 @@ impl Table {
         match self.external.external(source) {
             Some(external) if self.own_relays.is_live(external.socket()) => external,
             _ => source,
+        }
+    }
+
+    /// `peer` as this machine reaches it, where it is a relayed address behind a NAT of its own.
+    pub(super) fn bound_form(&self, peer: PeerAddr) -> PeerAddr {
+        self.external.bound(peer).unwrap_or(peer)
+    }
+
+    /// `source` as peers are named, where it is a relayed address behind a NAT of its own.
+    pub(super) fn external_form(&self, source: PeerAddr) -> PeerAddr {
+        self.external.external(source).unwrap_or(source)
+    }
+
+    /// The client whose port `relay` is, if what comes on its connections is framed for it ([MS-TURN]).
+    #[must_use]
+    pub fn framed_for(&self, relay: RelayId) -> Option<FiveTuple> {
+        let of =
+            self.of_relay(relay).filter(|of| of.dialect() == Dialect::MsTurn && !of.takes_datagrams())?;
+        Some(of.five_tuple())
+    }
+
+    /// Whether a peer that connected from `source` to the port of `relay` may be told to its client: its address, or the
+    /// external form of it, is permitted. Control, which knows what lives there, has the last word.
+    #[must_use]
+    pub fn admits_connection(&self, tick: Tick, relay: RelayId, source: PeerAddr) -> bool {
+        let Some(allocation) = self.of_relay(relay).filter(|one| one.live(tick).is_ok()) else {
+            return false;
+        };
+        let forms = [Some(source), self.external.external(source)];
+        forms.into_iter().flatten().any(|peer| allocation.admit(peer, tick).is_ok())
+    }
+
+    /// Whether connections of `relay` may carry more at this time. Where they may, it costs the header of a packet.
+    #[must_use]
+    pub fn may_carry(&self, tick: Tick, relay: RelayId) -> bool {
+        self.of_relay(relay).is_some_and(|one| one.live(tick).is_ok() && one.charge(tick, 0).is_ok())
+    }
+
+    /// Counts what connections of `relay` have carried, both ways. They may be ahead of their bandwidth by that.
+    pub fn carried(&self, tick: Tick, relay: RelayId, to_peer: usize, to_client: usize) {
+        let Some(allocation) = self.of_relay(relay) else { return };
+        // Refused only where another worker drew from the same user meanwhile.
+        let _ = allocation.charge(tick, to_peer + to_client);
+        if to_peer > 0 {
+            allocation.count_to_peer(to_peer);
+        }
+        if to_client > 0 {
+            allocation.count_to_client(to_client);
         }
     }
 
@@ -509,6 +558,19 @@ mod tests {
         assert_eq!(table.forget(relay(5, 1)), carried);
         assert_eq!(table.counters(relay(5, 1)), None);
         assert_eq!(table.forget(relay(5, 1)), Counters::default());
+    }
+
+    #[test]
+    fn what_carried_anything_is_salvaged_removed_or_not() {
+        let (silent, heard) = (relay(5, 1), relay(6, 1));
+        let mut table = with(silent);
+        table.apply(insert(heard, client(2), "198.51.100.1:50001", 1_000));
+        table.of_client(&client(2)).unwrap().first.count_to_client(7);
+        let carried = Counters { to_client_packets: 1, to_client_bytes: 7, ..Counters::default() };
+        assert_eq!(table.salvage().collect::<Vec<_>>(), [(heard, carried)]);
+        table.apply(TableChange::Remove { relay: heard });
+        assert_eq!(table.salvage().collect::<Vec<_>>(), [(heard, carried)]);
+        assert_eq!(table.iter().collect::<Vec<_>>(), [(silent, Counters::default())]);
     }
 
     #[test]

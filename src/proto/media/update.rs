@@ -12,6 +12,7 @@ use crate::proto::types::FiveTuple;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayAddr;
 use crate::proto::types::RelayId;
+use crate::proto::types::RelayProtocol;
 
 use super::Bandwidth;
 
@@ -30,6 +31,8 @@ pub struct NewAllocation {
     pub until: Deadline,
     /// How much it may carry.
     pub bandwidth: Bandwidth,
+    /// What runs over it. Connections are joined by order of control; no packet of the client's own leaves by it.
+    pub protocol: RelayProtocol,
 }
 
 /// One change of a worker's table. A change for a relay whose generation is not the one in the table is

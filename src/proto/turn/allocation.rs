@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::proto::auth::challenge::SessionKey;
 use crate::proto::media::Bandwidth;
 use crate::proto::media::Counters;
+use crate::proto::types::ConnectionId;
 use crate::proto::types::Deadline;
 use crate::proto::types::Dialect;
 use crate::proto::types::Family;
@@ -19,6 +20,7 @@ use crate::proto::wire::ErrorCode;
 
 use super::EndReason;
 use super::channel::Channels;
+use super::connections::is_tcp;
 use super::legacy::Legacy;
 use super::legs::Leg;
 use super::legs::LegState;
@@ -98,6 +100,8 @@ pub(super) struct Allocation {
     pub(super) mobility: Mobility,
     /// Of an allocation that speaks [MS-TURN].
     pub(super) legacy: Option<Box<Legacy>>,
+    /// Its peers' connections, at most [`limits::CONNECTIONS_PER_ALLOCATION_MAX`].
+    pub(super) connections: Vec<ConnectionId>,
 }
 
 /// What belongs to a phase alone.
@@ -167,6 +171,11 @@ impl Allocation {
             State::Live(_) => Phase::Live,
             State::Draining(_) => Phase::Draining,
         }
+    }
+
+    /// Whether connections run over its relayed addresses, and no datagrams.
+    pub(super) fn is_tcp(&self) -> bool {
+        self.legs.iter().any(|leg| is_tcp(leg.protocol))
     }
 
     /// Whether this request waits for its answer until the worker has spoken.
@@ -282,6 +291,16 @@ impl Allocations {
             Holds::LegOf(home) => home,
         };
         self.at_slot_mut(home).filter(|allocation| allocation.legs.named(relay).is_some())
+    }
+
+    /// The allocation that has a leg of this name.
+    pub(super) fn with_leg(&self, relay: RelayId) -> Option<&Allocation> {
+        let home = match self.slots.get(relay.index as usize)?.holds {
+            Holds::Nothing => return None,
+            Holds::Allocation(_) => relay.index,
+            Holds::LegOf(home) => home,
+        };
+        self.at_slot(home as usize).filter(|allocation| allocation.legs.named(relay).is_some())
     }
 
     fn at_slot_mut(&mut self, index: u32) -> Option<&mut Allocation> {

@@ -71,6 +71,10 @@ pub struct Config {
     pub mobility: bool,
     /// How strictly [MS-TURN] is read.
     pub legacy: LegacyConfig,
+    /// Peers' connections of one allocation (RFC 6062), at most [`limits::CONNECTIONS_PER_ALLOCATION_MAX`].
+    pub connections_per_allocation: usize,
+    /// Connect requests of one allocation that wait for their peer.
+    pub connects_per_allocation: usize,
 }
 
 /// How strictly [MS-TURN] is read.

@@ -3,6 +3,7 @@
 use crate::proto::media::Counters;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::Lifetime;
+use crate::proto::types::PeerAddr;
 use crate::proto::types::QuotaIdentity;
 use crate::proto::types::RelayAddr;
 use crate::proto::types::RelayId;
@@ -126,6 +127,67 @@ pub enum Event {
         /// What it is for.
         stream: StreamKind,
     },
+    /// Something became of a peer's connection with a TCP allocation (RFC 6062).
+    PeerConnection {
+        /// The allocation.
+        relay: RelayId,
+        /// Whose it is.
+        user: QuotaIdentity,
+        /// The peer.
+        peer: PeerAddr,
+        /// What.
+        moment: PeerMoment,
+    },
+}
+
+/// A moment in the life of a peer's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PeerMoment {
+    /// A peer connected, and its client was told.
+    Arrived,
+    /// A peer connected, and was not let in: it has no permission, or there are too many.
+    Refused,
+    /// A Connect request reached its peer.
+    Connected,
+    /// A Connect request did not, or not in time.
+    Failed,
+    /// It is joined to a connection of its client.
+    Joined,
+    /// Its client did not ask for it in time.
+    Unclaimed,
+    /// The operator has denied its peer.
+    Revoked,
+    /// One of both ends, or the peer, ended it.
+    Ended,
+}
+
+impl PeerMoment {
+    /// Every moment.
+    pub const ALL: [Self; 8] = [
+        Self::Arrived,
+        Self::Refused,
+        Self::Connected,
+        Self::Failed,
+        Self::Joined,
+        Self::Unclaimed,
+        Self::Revoked,
+        Self::Ended,
+    ];
+
+    /// The word used in logs and metrics.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Arrived => "arrived",
+            Self::Refused => "refused",
+            Self::Connected => "connected",
+            Self::Failed => "failed",
+            Self::Joined => "joined",
+            Self::Unclaimed => "unclaimed",
+            Self::Revoked => "revoked",
+            Self::Ended => "ended",
+        }
+    }
 }
 
 /// Why an allocation ended.

@@ -3,6 +3,7 @@
 use crate::proto::media::Counters;
 use crate::proto::types::Dialect;
 use crate::proto::types::FiveTuple;
+use crate::proto::types::PeerReport;
 use crate::proto::types::RelayAddr;
 use crate::proto::types::RelayId;
 use crate::proto::types::WorkerId;
@@ -78,6 +79,13 @@ pub enum Input<'a> {
         epoch: u32,
         /// What its relay sockets carried before, as far as that was not reported.
         carried: Box<[(RelayId, Counters)]>,
+    },
+    /// Something became of a peer's connection.
+    Peer {
+        /// The worker that has it.
+        worker: WorkerId,
+        /// What.
+        report: PeerReport,
     },
 }
 

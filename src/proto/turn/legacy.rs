@@ -11,9 +11,11 @@
 use crate::proto::auth::challenge::Refusal;
 use crate::proto::auth::legacy;
 use crate::proto::auth::legacy::LegacySession;
+use crate::proto::types::Deadline;
 use crate::proto::types::Dialect;
 use crate::proto::types::Entropy;
 use crate::proto::types::FiveTuple;
+use crate::proto::types::Lifetime;
 use crate::proto::types::Now;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::Tick;
@@ -209,6 +211,22 @@ impl<E: Entropy> Server<E> {
         }
     }
 
+    /// What `from` is granted. On a stream a client of [MS-TURN] that names no time is told how long its connection may last,
+    /// so that it need not refresh ([`Allocation::until`]).
+    pub(super) fn lifetime_for(
+        &self,
+        now: Now,
+        from: &FiveTuple,
+        request: &Request<'_>,
+        session_ends: Deadline,
+    ) -> Lifetime {
+        if request.dialect == Dialect::MsTurn && from.transport.is_stream() && request.lifetime.is_none() {
+            let longest = session_ends.remaining(now.tick()).min(self.config.session_lifetime_max);
+            return Lifetime::from_secs(u32::try_from(longest.as_secs()).unwrap_or(u32::MAX));
+        }
+        Lifetime::granted(request.lifetime, self.config.lifetime_default, self.config.lifetime_max)
+    }
+
     fn legacy_of(&self, from: &FiveTuple) -> Option<&Legacy> {
         self.allocations.of(from).and_then(|allocation| allocation.legacy.as_deref())
     }
@@ -228,6 +246,16 @@ impl<E: Entropy> Server<E> {
 }
 
 impl Allocation {
+    /// When an allocation ends that `lifetime` is granted to now. On a stream one of [MS-TURN] lives as long as its connection
+    /// and its session, whatever the client was told: libnice loses its way among the bytes over the answer to a refresh
+    /// there, and behind the hellos of pseudo-TLS it sends none.
+    pub(super) fn until(&self, now: Now, lifetime: Lifetime) -> Deadline {
+        match self.dialect {
+            Dialect::MsTurn if self.five_tuple.transport.is_stream() => self.session_ends,
+            _ => now.after(lifetime.as_duration()),
+        }
+    }
+
     /// What the answer to an Allocate tells of the number: that of the request, if it was this allocation's; else the
     /// one that a client begins with, as long as it has used none.
     pub(super) fn sequence_told(&self, asked: Option<SequenceNumber>) -> Option<SequenceNumber> {

@@ -10,6 +10,7 @@ use crate::proto::types::Family;
 use crate::proto::types::Now;
 use crate::proto::types::RelayAddr;
 use crate::proto::types::RelayId;
+use crate::proto::types::RelayProtocol;
 use crate::proto::types::WorkerId;
 
 use super::RelayAddress;
@@ -31,6 +32,7 @@ pub(super) struct Leg {
     pub(super) granted: bool,
     pub(super) copies: Copies,
     pub(super) passage: Passage,
+    pub(super) protocol: RelayProtocol,
 }
 
 /// Where a relay socket stands.
@@ -70,7 +72,18 @@ impl Leg {
             granted: false,
             copies: Copies::default(),
             passage: Passage::Settled,
+            protocol: RelayProtocol::Udp,
         }
+    }
+
+    /// The same, over which `protocol` runs.
+    pub(super) fn over(self, protocol: RelayProtocol) -> Self {
+        Self { protocol, ..self }
+    }
+
+    /// Where its port is counted, with `addresses` relay addresses.
+    pub(super) const fn pool(&self, addresses: usize) -> usize {
+        pool(self.address, self.protocol, addresses)
     }
 
     pub(super) const fn is_opening(&self) -> bool {
@@ -165,6 +178,14 @@ impl Legs {
     pub(super) fn granted(&self, addresses: &[RelayAddress]) -> [Option<RelayAddr>; 2] {
         let mut granted = self.iter().filter(|leg| leg.granted).map(|leg| leg.relayed(addresses));
         [granted.next(), granted.next()]
+    }
+}
+
+/// Where the ports of one of so many relay addresses are counted: of UDP first, then of TCP.
+pub(super) const fn pool(address: usize, protocol: RelayProtocol, addresses: usize) -> usize {
+    match protocol {
+        RelayProtocol::Udp => address,
+        RelayProtocol::Tcp => addresses + address,
     }
 }
 

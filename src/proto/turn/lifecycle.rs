@@ -16,6 +16,7 @@ use crate::proto::types::Lifetime;
 use crate::proto::types::Now;
 use crate::proto::types::RelayAddr;
 use crate::proto::types::RelayId;
+use crate::proto::types::RelayProtocol;
 use crate::proto::types::WorkerId;
 use crate::proto::types::limits;
 use crate::proto::wire::ErrorCode;
@@ -30,6 +31,7 @@ use super::allocation::Draining;
 use super::allocation::Live;
 use super::allocation::State;
 use super::allocation::Step;
+use super::connections::is_tcp;
 use super::legs::Leg;
 use super::legs::LegState;
 use super::legs::place;
@@ -49,7 +51,10 @@ impl<E: Entropy> Server<E> {
         leg.state = LegState::Opening { tries: tries + 1, deadline };
         let bind = leg.bind(&self.config.relays);
         self.timers.arm(deadline, Timer::Opening(relay));
-        self.outputs.push_back(Output::OpenRelay { worker, relay, bind });
+        self.outputs.push_back(match leg.protocol {
+            RelayProtocol::Udp => Output::OpenRelay { worker, relay, bind },
+            RelayProtocol::Tcp => Output::OpenPort { worker, relay, bind },
+        });
     }
 
     pub(super) fn relay_opened(&mut self, now: Now, relay: RelayId, bound: RelayAddr) {
@@ -87,7 +92,7 @@ impl<E: Entropy> Server<E> {
         let bind = leg.bind(&self.config.relays);
         let may_try = opening.unwanted.is_none() && why == OpenFailure::PortTaken;
         let wish = opening.wish.filter(|_| may_try && tries < limits::PORT_TRIES_MAX);
-        let pool = &mut self.pools[leg.address];
+        let pool = &mut self.pools[leg.pool(self.config.relays.len())];
         pool.quarantine(now, leg.port);
         // The port beside the refused one is no half of a pair any more.
         if let Some(token) = opening.reservation_token.take() {
@@ -121,7 +126,7 @@ impl<E: Entropy> Server<E> {
         }
         leg.state = LegState::Closing { at: Some(worker), quarantine: true, asker: None };
         if let Some(token) = opening.reservation_token.take() {
-            self.pools[leg.address].cancel(token);
+            self.pools[leg.pool(self.config.relays.len())].cancel(token);
         }
         opening.refused[place(leg.family)] = Some(ErrorCode::ServerError);
         self.outputs.push_back(Output::CloseRelay { worker, relay });
@@ -155,17 +160,24 @@ impl<E: Entropy> Server<E> {
         let State::Opening(opening) = allocation.go(Step::Opened, live) else {
             unreachable!("only an opening allocation comes alive");
         };
-        let until = now.after(opening.lifetime.as_duration());
+        let until = allocation.until(now, opening.lifetime);
+        let armed = until.min(now.after(self.config.lifetime_max.as_duration()));
         let (worker, five_tuple, dialect) = (allocation.worker, allocation.five_tuple, allocation.dialect);
         for leg in allocation.legs.iter_mut().filter(|leg| leg.is_open()) {
-            leg.state = LegState::Open { until, armed: until };
+            leg.state = LegState::Open { until, armed };
             leg.granted = true;
             let relayed = leg.relayed(&self.config.relays);
             let bandwidth = bandwidth.clone();
-            let insert = NewAllocation { relay: leg.relay, five_tuple, dialect, relayed, until, bandwidth };
-            self.timers.arm(until, Timer::Lifetime(leg.relay));
-            self.live.0.insert(relayed.socket());
+            let protocol = leg.protocol;
+            let relay = leg.relay;
+            let insert = NewAllocation { relay, five_tuple, dialect, relayed, until, bandwidth, protocol };
+            self.timers.arm(armed, Timer::Lifetime(relay));
             self.outputs.push_back(Output::Table { worker, change: TableChange::Insert(Box::new(insert)) });
+            if is_tcp(protocol) {
+                self.live_tcp.0.insert(relayed.socket());
+                continue;
+            }
+            self.live.0.insert(relayed.socket());
             self.outputs.push_back(Output::TableOfAll {
                 change: TableChange::OwnRelay { address: relayed.socket(), live: true },
             });
@@ -194,6 +206,7 @@ impl<E: Entropy> Server<E> {
                 additional,
                 address_error: opening.address_error(),
                 ticket,
+                connection: None,
             },
         );
         self.event(made);
@@ -215,7 +228,7 @@ impl<E: Entropy> Server<E> {
         for leg in allocation.legs.iter_mut().filter(|leg| leg.is_open()) {
             leg.state = LegState::Closing { at: Some(worker), quarantine: false, asker: None };
             if let Some(token) = opening.reservation_token {
-                self.pools[leg.address].cancel(token);
+                self.pools[leg.pool(self.config.relays.len())].cancel(token);
             }
             self.outputs.push_back(Output::CloseRelay { worker, relay: leg.relay });
         }
@@ -267,8 +280,9 @@ impl<E: Entropy> Server<E> {
         }
         // It was extended, or shortened and then extended. One armed timer is enough.
         if armed.is_due(now.tick()) {
-            *armed = *until;
-            self.timers.arm(*until, Timer::Lifetime(relay));
+            // Never far ahead: what ends sooner leaves its timer behind.
+            *armed = (*until).min(now.after(self.config.lifetime_max.as_duration()));
+            self.timers.arm(*armed, Timer::Lifetime(relay));
         }
     }
 
@@ -296,10 +310,12 @@ impl<E: Entropy> Server<E> {
         let Some(leg) = allocation.legs.named_mut(relay) else { return };
         leg.state = LegState::Closing { at: Some(worker), quarantine: false, asker: asker.map(Box::new) };
         let (address, family) = (leg.relayed(&self.config.relays).socket(), leg.family);
+        let protocol = leg.protocol;
         Self::close_copies(&mut self.outputs, leg);
         allocation.permissions.forget(family);
         allocation.channels.forget(family);
-        self.close(worker, relay, address);
+        self.close(worker, relay, address, protocol);
+        self.forget_connections(relay, |closing| closing == family);
     }
 
     /// Ends an allocation in whatever phase. `asker` hears of it when its sockets are closed.
@@ -320,22 +336,28 @@ impl<E: Entropy> Server<E> {
                 let mut open = [None; 2];
                 for (leg, open) in allocation.legs.iter_mut().filter(|leg| leg.is_open()).zip(&mut open) {
                     leg.state = LegState::Closing { at: Some(worker), quarantine: false, asker: None };
-                    *open = Some((leg.relay, leg.relayed(&self.config.relays).socket()));
+                    *open = Some((leg.relay, leg.relayed(&self.config.relays).socket(), leg.protocol));
                     Self::close_copies(&mut self.outputs, leg);
                 }
-                for (relay, address) in open.into_iter().flatten() {
-                    self.close(worker, relay, address);
+                for (relay, address, protocol) in open.into_iter().flatten() {
+                    self.close(worker, relay, address, protocol);
                 }
+                self.forget_connections(relay, |_| true);
             }
             State::Draining(_) => {}
         }
     }
 
     /// Takes a relayed address that lived out of the world.
-    fn close(&mut self, worker: WorkerId, relay: RelayId, address: SocketAddr) {
-        self.live.0.remove(&address);
+    fn close(&mut self, worker: WorkerId, relay: RelayId, address: SocketAddr, protocol: RelayProtocol) {
         self.outputs.push_back(Output::Table { worker, change: TableChange::Remove { relay } });
-        self.outputs.push_back(Output::TableOfAll { change: TableChange::OwnRelay { address, live: false } });
+        if is_tcp(protocol) {
+            self.live_tcp.0.remove(&address);
+        } else {
+            self.live.0.remove(&address);
+            self.outputs
+                .push_back(Output::TableOfAll { change: TableChange::OwnRelay { address, live: false } });
+        }
         self.outputs.push_back(Output::CloseRelay { worker, relay });
     }
 
@@ -357,7 +379,7 @@ impl<E: Entropy> Server<E> {
         else {
             unreachable!("asked above");
         };
-        let pool = &mut self.pools[leg.address];
+        let pool = &mut self.pools[leg.pool(self.config.relays.len())];
         if quarantine {
             pool.quarantine(now, leg.port);
         } else {

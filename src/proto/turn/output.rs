@@ -3,6 +3,7 @@
 use crate::proto::media::TableChange;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::PeerAddr;
+use crate::proto::types::PeerOrder;
 use crate::proto::types::RelayAddr;
 use crate::proto::types::RelayId;
 use crate::proto::types::WorkerId;
@@ -100,5 +101,21 @@ pub enum Output {
         peer: PeerAddr,
         /// The data.
         data: Box<[u8]>,
+    },
+    /// Open a relayed port of TCP, and report it open or failed. [`Self::CloseRelay`] closes it with its connections.
+    OpenPort {
+        /// The worker that shall own it.
+        worker: WorkerId,
+        /// Its name.
+        relay: RelayId,
+        /// The address and port to bind.
+        bind: RelayAddr,
+    },
+    /// Do something with a peer's connection.
+    Peer {
+        /// The worker that has it.
+        worker: WorkerId,
+        /// What.
+        order: PeerOrder,
     },
 }

@@ -28,6 +28,11 @@ impl Permissions {
         self.len_with(peers) <= max
     }
 
+    /// Whether `peer` is permitted at `tick`.
+    pub(super) fn permit(&self, tick: Tick, peer: IpAddr) -> bool {
+        self.until.get(&peer).is_some_and(|until| !until.is_due(tick))
+    }
+
     /// Drops the permissions for addresses of `family`.
     pub(super) fn forget(&mut self, family: Family) {
         self.until.retain(|peer, _| Family::of(*peer) != family);

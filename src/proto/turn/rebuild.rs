@@ -19,6 +19,7 @@ use crate::proto::types::Deadline;
 use crate::proto::types::Entropy;
 use crate::proto::types::Now;
 use crate::proto::types::RelayId;
+use crate::proto::types::RelayProtocol;
 use crate::proto::types::Tick;
 use crate::proto::types::WorkerId;
 use crate::proto::types::limits;
@@ -31,6 +32,9 @@ use super::Server;
 use super::allocation::Allocation;
 use super::allocation::Live;
 use super::allocation::State;
+use super::connections::Connections;
+use super::connections::is_tcp;
+use super::connections::orders_again;
 use super::legs::Leg;
 use super::legs::LegState;
 use super::mobility::Passage;
@@ -109,6 +113,7 @@ impl<E: Entropy> Server<E> {
                     worker: walk.worker,
                     tick: now.tick(),
                     relays: &self.config.relays,
+                    connections: &self.connections,
                     outputs: &mut self.outputs,
                     queue: &mut walk.queue,
                 };
@@ -137,6 +142,7 @@ struct Telling<'a> {
     worker: WorkerId,
     tick: Tick,
     relays: &'a [RelayAddress],
+    connections: &'a Connections,
     /// Told at once: few.
     outputs: &'a mut VecDeque<Output>,
     /// Told in further steps: of any number.
@@ -157,7 +163,9 @@ impl Telling<'_> {
                 }
                 (State::Live(live), LegState::Open { until, .. }) => {
                     let address = leg.relayed(self.relays).socket();
-                    self.change(TableChange::OwnRelay { address, live: true });
+                    if !is_tcp(leg.protocol) {
+                        self.change(TableChange::OwnRelay { address, live: true });
+                    }
                     relays += usize::from(self.tell_live(allocation, live, leg, *until));
                 }
                 _ => {}
@@ -188,11 +196,14 @@ impl Telling<'_> {
             relayed: leg.relayed(self.relays),
             until,
             bandwidth: live.bandwidth.clone(),
+            protocol: leg.protocol,
         })));
         if let Some(next) = allocation.mobility.next.filter(|_| reads) {
             self.change(TableChange::Await { relay: leg.relay, next });
         }
         self.grant_again(allocation, leg);
+        let orders = orders_again(self.connections, allocation, leg.relay);
+        self.queue.extend(orders.map(|order| Output::Peer { worker, order }));
         if let Some(keep) = gives {
             // Behind the grants: they go along.
             self.queue.push_back(Output::DetachRelay { worker, relay: leg.relay, keep });
@@ -215,7 +226,10 @@ impl Telling<'_> {
 
     fn open_again(&mut self, leg: &Leg) {
         let (worker, relay, bind) = (self.worker, leg.relay, leg.bind(self.relays));
-        self.outputs.push_back(Output::OpenRelay { worker, relay, bind });
+        self.outputs.push_back(match leg.protocol {
+            RelayProtocol::Udp => Output::OpenRelay { worker, relay, bind },
+            RelayProtocol::Tcp => Output::OpenPort { worker, relay, bind },
+        });
     }
 
     fn close_again(&mut self, leg: &Leg) {

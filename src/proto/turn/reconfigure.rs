@@ -18,6 +18,7 @@ use crate::proto::types::Entropy;
 use crate::proto::types::Family;
 use crate::proto::types::Lifetime;
 use crate::proto::types::Now;
+use crate::proto::types::PeerAddr;
 use crate::proto::types::limits;
 
 use super::Event;
@@ -67,6 +68,15 @@ pub(super) struct Revoking {
     slot: usize,
     permissions: u64,
     channels: u64,
+}
+
+/// What one step did: to how many permissions, channels and connections, out of how many that were looked at.
+#[derive(Clone, Copy, Debug)]
+struct Looked {
+    at: usize,
+    permissions: usize,
+    channels: usize,
+    closed: usize,
 }
 
 /// Own relayed addresses as if each lived. One that does not can be reached by nobody, so nothing need be taken back for
@@ -136,11 +146,11 @@ impl<E: Entropy> Server<E> {
                 self.revoking = Some(walk);
                 return;
             }
-            let (looked, permissions, channels) = self.revoke_of(now, walk.slot, room);
-            looks += looked;
-            room -= permissions + channels;
-            walk.permissions += permissions as u64;
-            walk.channels += channels as u64;
+            let looked = self.revoke_of(now, walk.slot, room);
+            looks += looked.at;
+            room -= looked.permissions + looked.channels + looked.closed;
+            walk.permissions += looked.permissions as u64;
+            walk.channels += looked.channels as u64;
             // Where the room ran out there may be more of the same allocation.
             if room > 0 {
                 walk.slot += 1;
@@ -150,21 +160,23 @@ impl<E: Entropy> Server<E> {
     }
 
     /// Revokes at most `room` permissions and channels of one allocation; answers how many were looked at, and how many
-    /// of each went.
-    fn revoke_of(&mut self, now: Now, slot: usize, room: usize) -> (usize, usize, usize) {
+    /// of each went; connections, too.
+    fn revoke_of(&mut self, now: Now, slot: usize, room: usize) -> Looked {
+        let nothing = Looked { at: 1, permissions: 0, channels: 0, closed: 0 };
         let Some(relay) = self.allocations.at_slot(slot).map(|allocation| allocation.relay) else {
-            return (1, 0, 0);
+            return nothing;
         };
         let policy = Arc::clone(&self.config.policy);
-        let Some(allocation) = self.allocations.get_mut(relay) else { return (1, 0, 0) };
+        let Some(allocation) = self.allocations.get_mut(relay) else { return nothing };
         if !matches!(allocation.state, State::Live(_)) {
-            return (1, 0, 0);
+            return nothing;
         }
         let looked = 1 + allocation.permissions.len() + allocation.channels.len();
         let permissions = allocation.permissions.take_denied(now.tick(), &policy, room);
-        let channels = allocation.channels.revoke(now.tick(), room - permissions.len(), |peer| {
-            !policy.allows(peer.socket(), &EveryOwnRelay)
-        });
+        let allowed = |peer: PeerAddr| policy.allows(peer.socket(), &EveryOwnRelay);
+        let channels =
+            allocation.channels.revoke(now.tick(), room - permissions.len(), |peer| !allowed(peer));
+        let connections = allocation.connections.len();
         // A peer is reached by the leg of its family.
         let legs =
             [Family::V4, Family::V6].map(|family| (family, allocation.legs.of(family).map(|leg| leg.relay)));
@@ -184,6 +196,8 @@ impl<E: Entropy> Server<E> {
                 self.change_table(relay, &change);
             }
         }
-        (looked, permissions.len(), channels.len())
+        let room = room - permissions.len() - channels.len();
+        let closed = self.revoke_connections(relay, room, allowed);
+        Looked { at: looked + connections, permissions: permissions.len(), channels: channels.len(), closed }
     }
 }

@@ -6,6 +6,7 @@ use crate::proto::auth::challenge::Refusal;
 use crate::proto::auth::integrity_key::OFFERED;
 use crate::proto::auth::legacy;
 use crate::proto::auth::ticket::Ticket;
+use crate::proto::types::ConnectionId;
 use crate::proto::types::Dialect;
 use crate::proto::types::Entropy;
 use crate::proto::types::Family;
@@ -93,6 +94,8 @@ pub(super) struct Grant {
     /// The family that a dual allocation did not get, and why.
     pub(super) address_error: Option<(Family, ErrorCode)>,
     pub(super) ticket: Option<Ticket>,
+    /// A peer's connection.
+    pub(super) connection: Option<ConnectionId>,
 }
 
 /// A request that is well understood and refused: always answered.
@@ -239,6 +242,7 @@ impl<E: Entropy> Server<E> {
             mobility_ticket: grant.ticket.as_ref().map(|ticket| &ticket.0[..]),
             additional_alternate_server: elsewhere.other_family,
             legacy: LegacyAttributes::default(),
+            connection_id: grant.connection,
         };
         let signature =
             asker.signature.as_ref().map(|(key, algorithm)| Signature { key, algorithm: *algorithm });

@@ -10,6 +10,7 @@ use crate::proto::auth::challenge::Refusal;
 use crate::proto::auth::ticket::Tickets;
 use crate::proto::peers::OwnRelays;
 use crate::proto::types::ClientAddr;
+use crate::proto::types::ConnectionId;
 use crate::proto::types::Deadline;
 use crate::proto::types::Dialect;
 use crate::proto::types::Entropy;
@@ -32,6 +33,7 @@ use super::Output;
 use super::allocation::Allocation;
 use super::allocation::Allocations;
 use super::bandwidth::UserBuckets;
+use super::connections::Connections;
 use super::input::Command;
 use super::ports::PortCensus;
 use super::ports::PortPool;
@@ -55,6 +57,7 @@ pub struct Server<E> {
     pub(super) config: Config,
     pub(super) entropy: E,
     pub(super) allocations: Allocations,
+    /// Of each relay address the ports of UDP, and then of each those of TCP: see [`super::legs::Leg::pool`].
     pub(super) pools: Vec<PortPool>,
     pub(super) per_user: Quota<QuotaIdentity>,
     pub(super) per_address: Quota<std::net::IpAddr>,
@@ -74,6 +77,9 @@ pub struct Server<E> {
     pub(super) tickets: Tickets,
     /// Workers that panicked and are being told their tables.
     pub(super) rebuilds: Rebuilds,
+    /// Those over which connections run: a port of TCP says nothing of the same port of UDP.
+    pub(super) live_tcp: LiveRelays,
+    pub(super) connections: Connections,
 }
 
 /// The relayed transport addresses of live allocations, as peers name them.
@@ -93,6 +99,8 @@ pub(super) enum Timer {
     Lifetime(RelayId),
     /// The worker should have said by now whether the relay socket is open.
     Opening(RelayId),
+    /// A peer's connection has waited long enough, unless it got on.
+    Connection(ConnectionId),
 }
 
 /// Why the server wants to be woken.
@@ -123,6 +131,10 @@ pub struct Occupancy {
     pub five_tuples_dead: usize,
     /// The ports of each relay address, in the order of the configuration.
     pub ports: Vec<PortCensus>,
+    /// Its ports of TCP, likewise.
+    pub ports_tcp: Vec<PortCensus>,
+    /// Peers' connections with TCP allocations.
+    pub connections: usize,
 }
 
 impl<E: Entropy> Server<E> {
@@ -136,7 +148,7 @@ impl<E: Entropy> Server<E> {
         };
         Self {
             allocations: Allocations::new(hasher()),
-            pools: config.relays.iter().map(|_| PortPool::new(&config.ports)).collect(),
+            pools: (0..config.relays.len() * 2).map(|_| PortPool::new(&config.ports)).collect(),
             per_user: Quota::new(config.allocations_per_user, hasher()),
             per_address: Quota::new(config.allocations_per_address, hasher()),
             live: LiveRelays(HashSet::with_hasher(hasher())),
@@ -147,6 +159,8 @@ impl<E: Entropy> Server<E> {
             ending: None,
             dead: DeadNonces::new(hasher()),
             user_buckets: UserBuckets::new(config.bandwidth_per_user, hasher()),
+            live_tcp: LiveRelays(HashSet::with_hasher(hasher())),
+            connections: Connections::new(hasher()),
             draining: false,
             revoking: None,
             tickets: Tickets::new(&mut entropy),
@@ -172,6 +186,7 @@ impl<E: Entropy> Server<E> {
             Input::WorkerRestarted { worker, epoch, carried } => {
                 self.worker_restarted(worker, epoch, &carried);
             }
+            Input::Peer { worker, report } => self.peer_report(now, worker, report),
         }
         debug_assert!(self.outputs.len() <= limits::OUTPUTS_PER_INPUT_MAX);
     }
@@ -198,6 +213,7 @@ impl<E: Entropy> Server<E> {
             match timer {
                 Timer::Lifetime(relay) => self.lifetime_due(now, relay),
                 Timer::Opening(relay) => self.opening_due(now, relay),
+                Timer::Connection(id) => self.connection_due(now, id),
             }
         }
         debug_assert!(self.outputs.len() <= limits::OUTPUTS_PER_INPUT_MAX);
@@ -222,12 +238,15 @@ impl<E: Entropy> Server<E> {
     /// How full the server is.
     #[must_use]
     pub fn occupancy(&self) -> Occupancy {
+        let (udp, tcp) = self.pools.split_at(self.config.relays.len());
         Occupancy {
             allocations: self.allocations.len(),
-            live: self.live.0.len(),
+            live: self.live.0.len() + self.live_tcp.0.len(),
             answers: self.answers.len(),
             five_tuples_dead: self.dead.len(),
-            ports: self.pools.iter().map(PortPool::census).collect(),
+            ports: udp.iter().map(PortPool::census).collect(),
+            ports_tcp: tcp.iter().map(PortPool::census).collect(),
+            connections: self.connections.len(),
         }
     }
 
@@ -287,6 +306,8 @@ impl<E: Entropy> Server<E> {
             Method::Refresh => self.refresh(now, &asker, &who, &request),
             Method::CreatePermission => self.create_permission(now, &asker, &who, &request),
             Method::ChannelBind => self.channel_bind(now, &asker, &who, &request),
+            Method::Connect => self.connect(now, &asker, &who, &request),
+            Method::ConnectionBind => self.connection_bind(now, &asker, &who, &request),
             Method::Binding | Method::Unknown(_) | Method::Send | Method::SetActiveDestination => {
                 unreachable!("answered or discarded above")
             }
@@ -314,6 +335,7 @@ impl<E: Entropy> Server<E> {
         // Who comes with a ticket is judged as where the ticket comes from; a ticket alone proves nothing.
         let allocation =
             allocation.or_else(|| self.named_by_ticket(request).map(|(allocation, _)| allocation));
+        let allocation = allocation.or_else(|| self.named_by_connection(request));
         // What is answered must be so in the table.
         let at = allocation.map(|allocation| allocation.worker);
         let waits = std::iter::once(worker).chain(at).any(|worker| self.is_rebuilding(worker));

@@ -209,6 +209,30 @@ pub const DTLS_ASSOCIATIONS_PER_ADDRESS_MAX: u32 = 256;
 pub const DTLS_COOKIE_LIFETIME: Duration = Duration::from_secs(30);
 /// How long a DTLS handshake may take, once the client has shown its cookie.
 pub const DTLS_HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// A PROXY header: what each receiver of version 2 must take, and more than the longest of version 1.
+pub const PROXY_HEADER_MAX: usize = 536;
+/// How long a trusted proxy may take to send its header.
+pub const PROXY_HEADER_DEADLINE: Duration = Duration::from_secs(5);
+/// Networks of trusted proxies.
+pub const PROXY_NETWORKS_MAX: usize = 64;
+/// Default of `[limits] web_total`.
+pub const WEB_TOTAL_DEFAULT: u32 = 1_024;
+/// The part of `[limits] web_total` that one source can have.
+pub const WEB_PART_OF_ONE_SOURCE: u32 = 4;
+/// Names that are passed through still encrypted.
+pub const WEB_NAMES_MAX: usize = 256;
+/// How long the web site may take to accept a connection.
+pub const WEB_CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a connection to the web site may carry nothing at all.
+pub const WEB_IDLE_MAX: Duration = Duration::from_secs(300);
+/// How long a client may take to hear that there is no web site.
+pub const WEB_GOODBYE_MAX: Duration = Duration::from_secs(2);
+/// Bytes that such a client may still send meanwhile: what is unread when a connection closes resets it.
+pub const WEB_GOODBYE_BYTES_MAX: usize = 64 * 1_024;
+/// Bytes of our memory that one direction of a connection to the web site holds.
+pub const WEB_BUFFER: usize = 16 * 1_024;
+/// The buffers that such a connection asks of the kernel: a page is no media, and late is better than lost.
+pub const WEB_SOCKET_BUFFER: usize = 128 * 1_024;
 /// Certificates that a server can choose from.
 pub const CERTIFICATES_MAX: usize = 64;
 /// Panics of workers, of all of them together within [`WORKER_PANICS_WINDOW`], that the server outlives; one more ends
@@ -228,6 +252,55 @@ pub const CLIENT_CHALLENGES_MAX: u32 = 4;
 pub const CLIENT_RENEWAL_MARGIN: Duration = Duration::from_secs(60);
 /// PASSWORD-ALGORITHMS in bytes that a client is ready to echo: many times what a server has to say.
 pub const PASSWORD_ALGORITHMS_MAX: usize = 256;
+/// Connections to the doors of the MRAS service that have not shown yet whose they are.
+pub const MRAS_STRANGERS_MAX: u32 = 128;
+/// Of these, those of one address (IPv6: /64).
+pub const MRAS_STRANGERS_PER_ADDRESS_MAX: u32 = 16;
+/// Front ends that may be named.
+pub const MRAS_FRONT_ENDS_MAX: usize = 64;
+/// Connections that one front end has at a time.
+pub const MRAS_CONNECTIONS_PER_FRONT_END_MAX: u32 = 32;
+/// Requests of one front end that are answered at once after a pause; those above get "Server Busy".
+pub const MRAS_REQUESTS_BURST: u32 = 200;
+/// Requests of one front end that are answered each second after that.
+pub const MRAS_REQUESTS_PER_SECOND: u32 = 50;
+/// How long a front end may take to bring the whole of a message that it began, and to take an answer.
+pub const MRAS_MESSAGE_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a front end may be silent, keep-alives counted as speech.
+pub const MRAS_IDLE_MAX: Duration = Duration::from_secs(600);
+/// How long a connection over HTTPS lives; what was begun then is finished.
+pub const MRAS_HTTPS_LIFETIME_MAX: Duration = Duration::from_secs(300);
+/// Request line and headers of one request over HTTPS, in bytes.
+pub const MRAS_HTTP_HEAD_MAX: usize = 16 * 1_024;
+/// Headers of one request over HTTPS.
+pub const MRAS_HTTP_HEADERS_MAX: usize = 64;
+
+/// Connections between relayed addresses and peers that one worker can hold (RFC 6062).
+pub const PEER_CONNECTIONS_MAX: u32 = 1 << 16;
+/// Default of `[limits] connections_per_allocation`: peers' connections of one allocation.
+pub const CONNECTIONS_PER_ALLOCATION_DEFAULT: usize = 64;
+/// Ceiling of `[limits] connections_per_allocation`.
+pub const CONNECTIONS_PER_ALLOCATION_MAX: usize = 1_024;
+/// Default of `[limits] connects_per_allocation`: Connect requests of one allocation that wait for their peer.
+pub const CONNECTS_PER_ALLOCATION_DEFAULT: usize = 16;
+/// How long a Connect request waits for its peer: RFC 6062 § 5.2 asks for 30 s at least.
+pub const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a peer's connection waits for a ConnectionBind (RFC 6062 §§ 5.2, 5.3).
+pub const CONNECTION_BIND_DEADLINE: Duration = Duration::from_secs(30);
+/// Connections that the kernel holds for one relayed address before they are accepted.
+pub const PEER_BACKLOG: u32 = 16;
+/// Bytes that wait in the server's memory on one way of a pair of connections.
+pub const PIPE_BUFFER: usize = 16 * 1_024;
+/// The receive buffer that each connection of a pair asks of the kernel, which takes twice as much. What a peer sends
+/// before its ConnectionBind waits there.
+pub const PIPE_RECEIVE_BUFFER: usize = 64 * 1_024;
+/// How long one way of a pair may be over while the other brings nothing.
+pub const PIPE_HALF_CLOSED_MAX: Duration = Duration::from_secs(300);
+/// How long what was sent on a connection of a pair may stay unacknowledged: a reader may take its time.
+pub const PIPE_UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(900);
+/// How soon a pair that its bandwidth held back is looked at again.
+pub const PIPE_PAUSE: Duration = Duration::from_millis(10);
+
 /// How long a client of ours tries to connect over TCP or TLS.
 pub const CLIENT_CONNECT_MAX: Duration = Duration::from_secs(20);
 /// Bytes that a client of ours holds for a way to the server that takes no more; whoever wants to send more waits.
@@ -242,6 +315,8 @@ pub const CLIENT_SEND_MAX: usize = DATAGRAM_MAX - 64;
 const _: () = assert!(OUTPUTS_PER_INPUT_MAX * 2 <= WORKER_COMMANDS_MAX);
 // What a client that reads nothing can cost, beside its place.
 const _: () = assert!(STREAM_QUEUE_MAX + STREAM_ANSWERS_MAX + 2 * STREAM_SEND_BUFFER <= 64 * 1_024);
+const _: () = assert!(PIPE_BUFFER + 2 * STREAM_SEND_BUFFER <= 64 * 1_024);
+const _: () = assert!(PIPE_BUFFER <= STREAM_READ_MAX);
 const _: () = assert!(RESPONSE_MAX * 4 <= STREAM_ANSWERS_MAX);
 const _: () = assert!(STREAMS_TOTAL_DEFAULT <= STREAMS_MAX);
 const _: () = assert!(WORKER_COMMANDS_MAX <= REPORTS_MAX);

@@ -4,6 +4,7 @@
 
 mod address;
 mod channel_number;
+mod connection;
 mod entropy;
 mod five_tuple;
 mod id;
@@ -21,6 +22,11 @@ pub use address::PeerAddr;
 pub use address::RelayAddr;
 pub use address::ServerAddr;
 pub use channel_number::ChannelNumber;
+pub use connection::ConnectionId;
+pub use connection::PeerId;
+pub use connection::PeerOrder;
+pub use connection::PeerReport;
+pub use connection::RelayProtocol;
 pub use entropy::Entropy;
 pub use five_tuple::Dialect;
 pub use five_tuple::FiveTuple;

@@ -84,6 +84,15 @@ mod tests {
         class
     }
 
+    // proves rfc8489:11-4
+    #[test]
+    fn an_indication_without_the_cookie_is_nothing() {
+        let mut indication = stun(0x00, 0x11);
+        assert_eq!(of(&indication), Class::Indication);
+        indication[4] ^= 1;
+        assert_eq!(of(&indication), Class::Unknown);
+    }
+
     // proves rfc8656:12-2
     #[test]
     fn the_first_byte_splits_the_space() {

@@ -109,6 +109,7 @@ mod tests {
         assert_eq!(SequenceNumber::read(&[&bytes[..], &[0]].concat()), None);
     }
 
+    // proves ms_turn:4-18
     #[test]
     fn a_stream_is_audio_unless_it_is_said_to_be_another() {
         assert_eq!(StreamKind::of(None), StreamKind::Audio);

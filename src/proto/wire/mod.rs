@@ -6,6 +6,7 @@
 
 pub mod channel_data;
 pub mod classify;
+pub mod connection;
 pub mod discovery;
 pub mod dtls;
 mod error;
@@ -13,6 +14,7 @@ pub mod icmp;
 pub mod indication;
 mod legacy;
 pub mod ms_turn;
+pub mod proxy;
 pub mod pseudo_tls;
 mod request;
 mod response;

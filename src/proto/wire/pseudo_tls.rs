@@ -98,6 +98,7 @@ mod tests {
         assert_eq!(judge(b"GET "), Hello::No);
     }
 
+    // proves ms_turn:2-2
     #[test]
     fn the_answer_byte_by_byte() {
         let answer = server_hello(&[0xEE; 64]);

@@ -1,6 +1,7 @@
 //! A request as the server reads it, whichever dialect it came in.
 
 use crate::proto::types::ChannelNumber;
+use crate::proto::types::ConnectionId;
 use crate::proto::types::Dialect;
 use crate::proto::types::Lifetime;
 use crate::proto::types::PeerAddr;
@@ -26,7 +27,7 @@ impl TransactionId {
     }
 }
 
-/// The methods a client may ask for (RFC 8489 § 18.2, RFC 8656 § 17).
+/// The methods a client may ask for (RFC 8489 § 18.2, RFC 8656 § 17, RFC 6062 § 6.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
     /// 0x001.
@@ -45,6 +46,10 @@ pub enum Method {
     Send,
     /// Set Active Destination, a request of [MS-TURN] (type 0x0006).
     SetActiveDestination,
+    /// 0x00A (RFC 6062 § 6.1).
+    Connect,
+    /// 0x00B (RFC 6062 § 6.1).
+    ConnectionBind,
 }
 
 impl Method {
@@ -57,6 +62,8 @@ impl Method {
             0x004 => Self::Refresh,
             0x008 => Self::CreatePermission,
             0x009 => Self::ChannelBind,
+            0x00A => Self::Connect,
+            0x00B => Self::ConnectionBind,
             other => Self::Unknown(other),
         }
     }
@@ -73,6 +80,8 @@ impl Method {
             Self::Unknown(number) => number,
             Self::Send => 0x004,
             Self::SetActiveDestination => 0x006,
+            Self::Connect => 0x00A,
+            Self::ConnectionBind => 0x00B,
         }
     }
 }
@@ -123,6 +132,8 @@ pub struct Request<'a> {
     pub data: Option<&'a [u8]>,
     /// What [MS-TURN] alone has.
     pub legacy: LegacyAttributes,
+    /// CONNECTION-ID (RFC 6062 § 6.2.1).
+    pub connection_id: Option<ConnectionId>,
 }
 
 impl<'a> Request<'a> {
@@ -146,6 +157,7 @@ impl<'a> Request<'a> {
                 password_algorithms: None,
                 integrity: rfc8656::integrity::Presented::new(message, None, None),
                 access_token: None,
+                unreadable_algorithm: false,
             },
             fingerprint: false,
             unknown: UnknownAttributes::NONE,
@@ -163,6 +175,7 @@ impl<'a> Request<'a> {
             mobility_ticket: None,
             data: None,
             legacy: LegacyAttributes::NONE,
+            connection_id: None,
         }
     }
 
@@ -192,6 +205,8 @@ pub struct AuthAttributes<'a> {
     pub integrity: rfc8656::integrity::Presented<'a>,
     /// ACCESS-TOKEN (RFC 7635 § 6.2), at most [`crate::proto::types::limits::ACCESS_TOKEN_MAX`] bytes.
     pub access_token: Option<&'a [u8]>,
+    /// There is a PASSWORD-ALGORITHM whose value cannot be read. That is another thing than none.
+    pub unreadable_algorithm: bool,
 }
 
 /// Comprehension-required attribute types that were not understood, at most

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::proto::types::ConnectionId;
 use crate::proto::types::Family;
 use crate::proto::types::Lifetime;
 use crate::proto::types::RelayAddr;
@@ -11,7 +12,8 @@ use super::request::Method;
 use super::request::TransactionId;
 use super::request::UnknownAttributes;
 
-/// Error codes of RFC 8489 § 14.8, RFC 8656 § 19 and RFC 8016 § 3.4 that this server gives, and 431–435 of [MS-TURN].
+/// Error codes of RFC 8489 § 14.8, RFC 8656 § 19, RFC 6062 § 6.3 and RFC 8016 § 3.4 that this server gives, and 431–435 of
+/// [MS-TURN].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "the names are the standards' reason phrases")]
 pub enum ErrorCode {
@@ -31,6 +33,8 @@ pub enum ErrorCode {
     WrongCredentials,
     UnsupportedTransportProtocol,
     PeerAddressFamilyMismatch,
+    ConnectionAlreadyExists,
+    ConnectionTimeoutOrFailure,
     AllocationQuotaReached,
     ServerError,
     InsufficientCapacity,
@@ -38,7 +42,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, in ascending order.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::TryAlternate,
         Self::BadRequest,
         Self::Unauthenticated,
@@ -55,6 +59,8 @@ impl ErrorCode {
         Self::WrongCredentials,
         Self::UnsupportedTransportProtocol,
         Self::PeerAddressFamilyMismatch,
+        Self::ConnectionAlreadyExists,
+        Self::ConnectionTimeoutOrFailure,
         Self::AllocationQuotaReached,
         Self::ServerError,
         Self::InsufficientCapacity,
@@ -80,6 +86,8 @@ impl ErrorCode {
             Self::WrongCredentials => 441,
             Self::UnsupportedTransportProtocol => 442,
             Self::PeerAddressFamilyMismatch => 443,
+            Self::ConnectionAlreadyExists => 446,
+            Self::ConnectionTimeoutOrFailure => 447,
             Self::AllocationQuotaReached => 486,
             Self::ServerError => 500,
             Self::InsufficientCapacity => 508,
@@ -143,6 +151,8 @@ pub struct Response<'a> {
     pub additional_alternate_server: Option<SocketAddr>,
     /// What [MS-TURN] alone has; of MS-SERVICE-QUALITY a server says nothing.
     pub legacy: LegacyAttributes,
+    /// CONNECTION-ID (RFC 6062 § 6.2.1).
+    pub connection_id: Option<ConnectionId>,
 }
 
 impl Response<'_> {
@@ -169,6 +179,7 @@ impl Response<'_> {
             mobility_ticket: None,
             additional_alternate_server: None,
             legacy: LegacyAttributes::default(),
+            connection_id: None,
         }
     }
 }
@@ -184,6 +195,13 @@ mod tests {
             assert_eq!(ErrorCode::from_number(code.number()), Some(code));
         }
         assert_eq!(ErrorCode::from_number(404), None);
+    }
+
+    // proves rfc6062:6.3-1
+    #[test]
+    fn connections_have_two_codes() {
+        assert_eq!(ErrorCode::ConnectionAlreadyExists.number(), 446);
+        assert_eq!(ErrorCode::ConnectionTimeoutOrFailure.number(), 447);
     }
 
     // proves rfc8656:19-1

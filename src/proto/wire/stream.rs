@@ -1,13 +1,22 @@
-//! Frames of a stream: where one message ends and the next begins (RFC 8489 § 6.2.2, RFC 8656 § 12.5).
+//! Frames of a stream: where one message ends and the next begins (RFC 8489 § 6.2.2, RFC 8656 § 12.5; [MS-TURN] § 2.1.4).
 //!
 //! ```text
 //!   STUN          │ 0 0 … │ length 16 │ cookie 32 │ …     20 + length bytes, length a multiple of 4
 //!   ChannelData   │ channel 16 │ length 16 │ data │ 0-3    4 + length, padded to a multiple of 4
+//!
+//!   [MS-TURN]     │ 02 │ 00 │ length 16 │ message          4 + length, and the message fills them
+//!                 │ 03 │ 00 │ length 16 │ data             4 + length, not padded
 //! ```
 //!
-//! A function of the bytes alone: however they were split on the way, the frames are the same.
+//! A function of the bytes and of the connection's dialect, which its first bytes settled: however they were split on the
+//! way, the frames are the same.
+
+use crate::proto::types::Dialect;
 
 use super::channel_data;
+use super::ms_turn;
+use super::ms_turn::framing::FRAME_HEADER_LEN;
+use super::ms_turn::framing::StreamFrame;
 use super::rfc8656::framing;
 
 /// What stands at the beginning of a stream's bytes.
@@ -35,6 +44,33 @@ pub fn next_frame(bytes: &[u8]) -> Next {
         Some(0x00..=0x3F) => next_stun(bytes),
         Some(0x40..=0x7F) => next_channel_data(bytes),
         Some(_) => Next::Broken,
+    }
+}
+
+/// Looks at `bytes`, the unread part of a stream that speaks `dialect`.
+#[must_use]
+pub fn next_frame_in(dialect: Dialect, bytes: &[u8]) -> Next {
+    match dialect {
+        Dialect::Rfc8656 => next_frame(bytes),
+        Dialect::MsTurn => next_legacy(bytes),
+    }
+}
+
+/// A control message that is not well formed as far as its header and cookie breaks the stream ([MS-TURN] § 3.1.10).
+fn next_legacy(bytes: &[u8]) -> Next {
+    let Some((header, message)) = bytes.split_first_chunk::<FRAME_HEADER_LEN>() else {
+        return match bytes {
+            [] => Next::More { at_least: 1 },
+            [2 | 3] | [2 | 3, 0, ..] => Next::More { at_least: FRAME_HEADER_LEN },
+            _ => Next::Broken,
+        };
+    };
+    match StreamFrame::read(*header) {
+        Some((StreamFrame::Control, len)) if !ms_turn::framing::may_begin_message(message, len) => {
+            Next::Broken
+        }
+        Some((_, len)) => of(bytes, FRAME_HEADER_LEN + len),
+        None => Next::Broken,
     }
 }
 
@@ -97,13 +133,30 @@ mod tests {
         message
     }
 
+    fn legacy(len: usize) -> Vec<u8> {
+        let mut message = vec![0, 3];
+        message.extend_from_slice(&u16::try_from(8 + len).unwrap().to_be_bytes());
+        message.extend_from_slice(&[0x77; 16]);
+        message.extend_from_slice(&ms_turn::framing::COOKIE);
+        message.resize(28 + len, 0x5A);
+        framed(2, &message)
+    }
+
+    fn framed(kind: u8, payload: &[u8]) -> Vec<u8> {
+        [&[kind, 0][..], &u16::try_from(payload.len()).unwrap().to_be_bytes(), payload].concat()
+    }
+
     /// The frames of a stream that arrives in `pieces`, and whether it broke.
     fn frames<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Vec<u8>>, bool) {
+        frames_in(Dialect::Rfc8656, pieces)
+    }
+
+    fn frames_in<'a>(dialect: Dialect, pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Vec<u8>>, bool) {
         let (mut unread, mut frames) = (Vec::new(), Vec::new());
         for piece in pieces {
             unread.extend_from_slice(piece);
             loop {
-                match next_frame(&unread) {
+                match next_frame_in(dialect, &unread) {
                     Next::Frame { len } => {
                         let rest = unread.split_off(len);
                         frames.push(std::mem::replace(&mut unread, rest));
@@ -143,6 +196,28 @@ mod tests {
             let pieces = cuts.windows(2).map(|cut| &stream[cut[0]..cut[1]]);
             prop_assert_eq!(frames(pieces), whole.clone());
             prop_assert_eq!(frames(stream.chunks(1)), whole);
+        }
+
+        #[test]
+        fn every_split_of_the_old_dialect_gives_the_same_frames(
+            messages in prop::collection::vec(
+                prop_oneof![
+                    8 => (0_usize..90).prop_map(legacy),
+                    8 => (0_usize..200).prop_map(|len| framed(3, &vec![0xA5; len])),
+                    1 => prop::collection::vec(any::<u8>(), 1..30),
+                ],
+                0..6,
+            ),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
+        ) {
+            let stream: Vec<u8> = messages.concat();
+            let whole = frames_in(Dialect::MsTurn, std::iter::once(stream.as_slice()));
+            let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).collect();
+            cuts.extend([0, stream.len()]);
+            cuts.sort_unstable();
+            let pieces = cuts.windows(2).map(|cut| &stream[cut[0]..cut[1]]);
+            prop_assert_eq!(frames_in(Dialect::MsTurn, pieces), whole.clone());
+            prop_assert_eq!(frames_in(Dialect::MsTurn, stream.chunks(1)), whole);
         }
 
         #[test]
@@ -188,5 +263,57 @@ mod tests {
         assert_eq!(next_frame(&[0, 1, 0, 2]), Next::Broken, "a length that no message has");
         assert_eq!(next_frame(&[0, 1, 0]), Next::More { at_least: 4 });
         assert_eq!(next_frame(&[]), Next::More { at_least: 1 });
+    }
+
+    #[test]
+    fn a_control_frame_is_a_message_of_the_old_dialect_that_fills_it() {
+        let sound = legacy(5);
+        let of = |bytes: &[u8]| next_frame_in(Dialect::MsTurn, bytes);
+        assert_eq!(of(&sound), Next::Frame { len: 37 });
+        assert_eq!(of(&sound[..36]), Next::More { at_least: 37 });
+        assert_eq!(of(&[]), Next::More { at_least: 1 });
+        assert_eq!(of(&sound[..1]), Next::More { at_least: 4 });
+        // Reserved byte, length of the frame, first byte of the type, length of the message, cookie.
+        for at in [1, 3, 4, 7, 24, 31] {
+            let mut other = sound.clone();
+            other[at] ^= 0x80;
+            assert_eq!(of(&other), Next::Broken, "byte {at}");
+            // As soon as it is known, and not with the last byte only.
+            let known = if at == 3 { 8 } else { at + 1 };
+            assert_eq!(of(&other[..known.max(4)]), Next::Broken, "byte {at}, at once");
+        }
+        for at in 8..24 {
+            let mut other = sound.clone();
+            other[at] ^= 0xFF;
+            assert_eq!(of(&other), Next::Frame { len: 37 }, "the transaction id may be anything");
+        }
+        assert_eq!(of(&framed(2, &[0; 27])), Next::Broken, "shorter than every message");
+    }
+
+    #[test]
+    fn a_data_frame_holds_any_bytes_and_has_no_padding() {
+        let of = |bytes: &[u8]| next_frame_in(Dialect::MsTurn, bytes);
+        for data in [&[][..], &[9], &stun(4), &legacy(0), &[0xFF; 300]] {
+            assert_eq!(of(&framed(3, data)), Next::Frame { len: 4 + data.len() });
+        }
+        assert_eq!(of(&framed(3, &[7; 65_535])), Next::Frame { len: 65_539 });
+        const { assert!(65_539 <= STREAM_FRAME_MAX) };
+    }
+
+    #[test]
+    fn a_frame_whose_length_libnice_left_out_breaks_the_stream() {
+        let mut bytes = vec![3, 0];
+        bytes.extend_from_slice(&legacy(0)[4..]);
+        assert_eq!(next_frame_in(Dialect::MsTurn, &bytes), Next::Frame { len: 7 }, "by chance");
+        assert_eq!(next_frame_in(Dialect::MsTurn, &bytes[7..]), Next::Broken);
+    }
+
+    #[test]
+    fn each_dialect_breaks_on_the_other() {
+        for first in [0, 1, 4, 0x16, 0x40, 0x80, 0xFF] {
+            assert_eq!(next_frame_in(Dialect::MsTurn, &[first]), Next::Broken, "{first:#04x}");
+        }
+        assert_eq!(next_frame_in(Dialect::Rfc8656, &legacy(0)), Next::Broken);
+        assert_eq!(next_frame_in(Dialect::MsTurn, &stun(0)), Next::Broken);
     }
 }

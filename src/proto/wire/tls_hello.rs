@@ -30,7 +30,7 @@ pub enum Hello {
 /// Looks at `bytes`, the beginning of a connection.
 #[must_use]
 pub fn look(bytes: &[u8]) -> Hello {
-    let (mut at, mut message_len, mut seen) = (0, None, 0);
+    let (mut at, mut header, mut seen) = (0, [0; MESSAGE_HEADER_LEN], 0);
     loop {
         let Some(&[kind, _, _, l0, l1]) = bytes.get(at..).and_then(|rest| rest.first_chunk()) else {
             return more(at + RECORD_HEADER_LEN);
@@ -40,29 +40,27 @@ pub fn look(bytes: &[u8]) -> Hello {
         if kind != HANDSHAKE || fragment_len == 0 {
             return Hello::Broken;
         }
-        let fragment = &bytes[at + RECORD_HEADER_LEN..];
-        if seen == 0 {
-            match fragment.first_chunk() {
-                Some(&[CLIENT_HELLO, m0, m1, m2]) => {
-                    let len = u32::from_be_bytes([0, m0, m1, m2]) as usize;
-                    message_len = Some(MESSAGE_HEADER_LEN + len);
-                }
-                Some(_) => return Hello::Broken,
-                // A first record too short for the header of the message is no client's way.
-                None if fragment_len < MESSAGE_HEADER_LEN => return Hello::Broken,
-                None => return more(at + RECORD_HEADER_LEN + MESSAGE_HEADER_LEN),
-            }
-        }
-        let Some(message_len) = message_len.filter(|len| *len <= CLIENT_HELLO_MAX) else {
-            return Hello::Broken;
-        };
-        let rest = message_len - seen;
-        if fragment_len >= rest {
-            let end = at + RECORD_HEADER_LEN + fragment_len;
-            return if bytes.len() >= end { whole(end) } else { more(end) };
+        at += RECORD_HEADER_LEN;
+        if seen < MESSAGE_HEADER_LEN {
+            let len = fragment_len.min(MESSAGE_HEADER_LEN - seen);
+            let Some(part) = bytes.get(at..at + len) else { return more(at + len) };
+            header[seen..seen + len].copy_from_slice(part);
         }
         seen += fragment_len;
-        at += RECORD_HEADER_LEN + fragment_len;
+        at += fragment_len;
+        if header[0] != CLIENT_HELLO {
+            return Hello::Broken;
+        }
+        if seen >= MESSAGE_HEADER_LEN {
+            let [_, m0, m1, m2] = header;
+            let message_len = MESSAGE_HEADER_LEN + u32::from_be_bytes([0, m0, m1, m2]) as usize;
+            if message_len > CLIENT_HELLO_MAX {
+                return Hello::Broken;
+            }
+            if seen >= message_len {
+                return if bytes.len() >= at { whole(at) } else { more(at) };
+            }
+        }
         if at > CLIENT_HELLO_MAX {
             return Hello::Broken;
         }
@@ -99,7 +97,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_whole_at_its_last_byte_and_not_before(len in 0_usize..3_000, fragment in 4_usize..1_500) {
+        fn it_is_whole_at_its_last_byte_and_not_before(
+            len in 0_usize..1_200,
+            fragment in prop_oneof![1_usize..8, 8_usize..1_500],
+        ) {
             let bytes = hello(len, fragment);
             for end in 0..bytes.len() {
                 let Hello::More { at_least } = look(&bytes[..end]) else {

@@ -10,12 +10,17 @@ use crate::net::Place;
 use crate::net::Poll;
 use crate::net::Token;
 use crate::proto::media::Outbox;
+use crate::proto::types::Dialect;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::StreamId;
 use crate::proto::types::Tick;
 use crate::proto::types::limits;
+use crate::proto::wire::ms_turn::framing::FRAME_HEADER_LEN;
+use crate::proto::wire::ms_turn::framing::StreamFrame;
 use crate::proto::wire::stream::Next;
-use crate::proto::wire::stream::next_frame;
+use crate::proto::wire::stream::next_frame_in;
+
+use super::tcp::Joining;
 
 pub(in crate::relay) use crate::proto::media::Weight;
 
@@ -30,6 +35,8 @@ pub struct Arriving {
     pub unread: Vec<u8>,
     /// Its place among all connections, given back when it ends.
     pub place: Place,
+    /// What it speaks, for as long as it lasts.
+    pub dialect: Dialect,
 }
 
 /// One connection.
@@ -47,11 +54,16 @@ pub(in crate::relay) struct Stream {
     pub(in crate::relay) listed: bool,
     /// It is not read, because its next request found no room.
     pub(in crate::relay) parked: bool,
+    /// It asked to be joined to a peer's connection: what follows may be no frame, so nothing is judged until there is an
+    /// answer.
+    pub(in crate::relay) held: bool,
     /// It asked for something that the control task knows of.
     pub(in crate::relay) asked: bool,
     /// When it ends unless it has an allocation by then.
     pub(in crate::relay) until_ms: u64,
-    _place: Place,
+    place: Place,
+    /// How its messages are framed, both ways.
+    pub(in crate::relay) dialect: Dialect,
 }
 
 /// The connections of one worker, by [`StreamId::index`] and by five-tuple.
@@ -104,7 +116,7 @@ impl Streams {
         tick: Tick,
         arriving: Arriving,
     ) -> io::Result<StreamId> {
-        let Arriving { channel, from, unread, place } = arriving;
+        let Arriving { channel, from, unread, place, dialect } = arriving;
         if self.by_five_tuple.contains_key(&from) {
             return Err(io::ErrorKind::AddrInUse.into());
         }
@@ -134,9 +146,11 @@ impl Streams {
             dirty: false,
             listed: false,
             parked: false,
+            held: false,
             asked: false,
             until_ms: idle_until(tick),
-            _place: place,
+            place,
+            dialect,
         };
         self.places[index as usize].1 = Some(Box::new(stream));
         self.by_five_tuple.insert(from, index);
@@ -176,6 +190,27 @@ impl Streams {
         Some(stream)
     }
 
+    /// Takes the connection `id` out to be joined to a peer's: what is unread of it goes along, and what it is owed.
+    pub(in crate::relay) fn take_out(&mut self, id: StreamId) -> Option<Joining> {
+        let stream = *self.remove(id)?;
+        Some(Joining {
+            greeting: stream.outbox.rest().to_vec(),
+            channel: stream.channel,
+            from: stream.from,
+            unread: stream.inbox,
+            place: stream.place,
+        })
+    }
+
+    /// What follows on a connection that was held is frames after all: it is worked off as if it had found no room.
+    pub(in crate::relay) fn let_go(&mut self, id: StreamId) {
+        let Some(stream) = self.get_mut(id) else { return };
+        if std::mem::replace(&mut stream.held, false) {
+            stream.parked = true;
+            self.parked.push(id);
+        }
+    }
+
     /// Puts a frame into the outbox of `id`. Answers whether there was room.
     pub(in crate::relay) fn push(&mut self, id: StreamId, frame: &[u8], weight: Weight) -> bool {
         let Some(stream) = self.get_mut(id) else { return false };
@@ -186,6 +221,32 @@ impl Streams {
             self.dirty.push(id);
         }
         true
+    }
+
+    /// Whether the connection of `to` has room for media of `len` bytes.
+    pub(in crate::relay) fn has_room(&self, to: &FiveTuple, len: usize) -> bool {
+        let index = self.by_five_tuple.get(to).map(|index| *index as usize);
+        let stream = index.and_then(|index| self.places.get(index)?.1.as_deref());
+        stream.is_some_and(|stream| stream.outbox.has_room(len, stream.channel.unsent()))
+    }
+
+    /// Puts an answer into the outbox of `id`, framed as that connection has it. Answers whether there was room.
+    pub(in crate::relay) fn answer(&mut self, id: StreamId, message: &[u8]) -> bool {
+        match self.get_mut(id).map(|stream| stream.dialect) {
+            None => false,
+            Some(Dialect::Rfc8656) => self.push(id, message, Weight::Answer),
+            Some(Dialect::MsTurn) => {
+                let mut frame = [0; FRAME_HEADER_LEN + limits::RESPONSE_MAX];
+                let Some(room) = frame.get_mut(FRAME_HEADER_LEN..FRAME_HEADER_LEN + message.len()) else {
+                    return false;
+                };
+                room.copy_from_slice(message);
+                // An answer that fits is short enough.
+                let header = StreamFrame::Control.header(message.len() as u16);
+                frame[..FRAME_HEADER_LEN].copy_from_slice(&header);
+                self.push(id, &frame[..FRAME_HEADER_LEN + message.len()], Weight::Answer)
+            }
+        }
     }
 
     /// After a panic: the connection that was being worked on is taken out, the others are to be looked at once each.
@@ -201,6 +262,7 @@ impl Streams {
                 stream.dirty = true;
                 stream.listed = false;
                 stream.parked = true;
+                stream.held = false;
             }
         }
         broken.map(|stream| stream.from)
@@ -219,7 +281,8 @@ impl Stream {
     /// What the socket says: the connection is over.
     pub(in crate::relay) fn flush(&mut self, poll: &Poll, id: StreamId) -> io::Result<()> {
         self.dirty = false;
-        let sent = self.channel.send(self.outbox.rest(), first_len)?;
+        let dialect = self.dialect;
+        let sent = self.channel.send(self.outbox.rest(), |frames| first_len(dialect, frames))?;
         self.outbox.take(sent);
         self.watch(poll, id)
     }
@@ -227,7 +290,8 @@ impl Stream {
     /// The last words: what waits goes, as far as it can go without waiting, and then the end.
     pub(in crate::relay) fn leave(&mut self) {
         // Where the connection is broken there is nobody to tell.
-        let _ = self.channel.send(self.outbox.rest(), first_len);
+        let dialect = self.dialect;
+        let _ = self.channel.send(self.outbox.rest(), |frames| first_len(dialect, frames));
         self.channel.say_goodbye();
     }
 
@@ -237,7 +301,7 @@ impl Stream {
     /// What the kernel says.
     pub(in crate::relay) fn watch(&mut self, poll: &Poll, id: StreamId) -> io::Result<()> {
         let write = self.outbox.waiting() > 0 || self.channel.unsent() > 0;
-        let interest = Interest { read: !self.parked, write };
+        let interest = Interest { read: !self.parked && !self.held, write };
         if self.interest != interest {
             poll.change(&self.channel, Token::Stream(id), interest)?;
             self.interest = interest;
@@ -255,8 +319,8 @@ impl Stream {
 }
 
 /// How long the first frame of an outbox is; all of it if it is half sent, which it never is under TLS.
-fn first_len(frames: &[u8]) -> usize {
-    match next_frame(frames) {
+fn first_len(dialect: Dialect, frames: &[u8]) -> usize {
+    match next_frame_in(dialect, frames) {
         Next::Frame { len } => len,
         Next::More { .. } | Next::Broken => frames.len(),
     }

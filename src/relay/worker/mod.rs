@@ -9,9 +9,11 @@ mod errors;
 mod flush;
 mod moves;
 mod obey;
+mod peers;
 mod restart;
 mod slot;
 mod streams;
+mod talks;
 
 use std::io;
 use std::panic;
@@ -92,10 +94,12 @@ pub(super) fn run(slot: &mut Slot) -> io::Result<()> {
         worker.serve_streams(&events);
         #[cfg(feature = "dtls")]
         worker.look_after_dtls();
+        worker.serve_peers(&events);
         worker.hear_errors(&events);
         worker.hear_peers(&events);
         worker.flush_streams();
         worker.tell_gone();
+        worker.tell_peers();
     }
     Ok(())
 }

@@ -43,6 +43,9 @@ impl Worker<'_> {
         let slot = &mut *self.slot;
         #[cfg(feature = "fault-injection")]
         slot.stats.fault.meet_command();
+        if let Some(change) = slot.held.take() {
+            slot.table.apply(change);
+        }
         match command {
             ToWorker::Open { relay, bind } => {
                 let report = match slot.sockets.open(&slot.poll, relay, bind) {
@@ -54,10 +57,14 @@ impl Worker<'_> {
             }
             ToWorker::Close { relay } => {
                 slot.sockets.close(relay);
+                slot.peers.close(relay);
+                slot.talks.close(relay);
+                slot.show_peers();
                 slot.stats.relay_sockets.set(slot.sockets.len() as u64);
                 let counters = slot.table.forget(relay);
                 self.report(Report::Closed { relay, counters });
             }
+            ToWorker::Table(change @ TableChange::Destination { .. }) => slot.held = Some(change),
             ToWorker::Table(change) => {
                 if let TableChange::Insert(new) = &change {
                     slot.expect_stream(new.five_tuple);
@@ -82,6 +89,8 @@ impl Worker<'_> {
             ToWorker::Rebuild { .. } => {}
             ToWorker::Rebuilt => self.rebuilt(),
             ToWorker::Send { relay, peer, data } => self.send_to_peer(relay, peer, &data),
+            ToWorker::OpenPort { relay, bind } => self.open_port(relay, bind),
+            ToWorker::Peer(order) => self.order_peer(order),
         }
     }
 
@@ -97,6 +106,12 @@ impl Worker<'_> {
             Ok(to) => to.socket(),
             Err(reason) => return slot.stats.count_drop(reason),
         };
+        if slot.peers.has_port(relay) {
+            if slot.say_to_peer(relay, PeerAddr::new(to), data) != Some(true) {
+                slot.stats.count_drop(DropReason::SendFailed);
+            }
+            return;
+        }
         let Some(socket) = slot.sockets.find(relay) else {
             return slot.stats.count_drop(DropReason::StaleRelay);
         };

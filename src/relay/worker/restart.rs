@@ -15,6 +15,7 @@ use rustix::event::Timespec;
 use rustix::event::poll;
 use rustix::io::Errno;
 
+use crate::proto::types::PeerReport;
 use crate::proto::types::limits;
 use crate::relay::Report;
 use crate::relay::ToWorker;
@@ -43,7 +44,14 @@ impl Slot {
         let fallen = mem::replace(&mut self.table, self.seed.table(self.epoch));
         self.carried.extend(fallen.salvage());
         self.strangers = self.seed.strangers(self.epoch);
+        self.held = None;
         self.sockets.restart();
+        if let Some(name) = self.peers.restart().and_then(|ended| ended.name) {
+            self.peer_reports.push_back(PeerReport::Ended { connection: name });
+        }
+        let peers = &self.peers;
+        self.talks.restart(|id| peers.of(id).is_some());
+        self.show_peers();
         if let Some(from) = self.streams.restart() {
             self.streams.gone.push_back(from);
             self.stats.count_stream_end(StreamEnd::Panic);
@@ -147,6 +155,10 @@ impl Worker<'_> {
         let table = &slot.table;
         slot.sockets.sweep(|relay| table.counters(relay).is_some());
         slot.stats.relay_sockets.set(slot.sockets.len() as u64);
+        slot.peers.sweep();
+        let peers = &slot.peers;
+        slot.talks.restart(|id| peers.of(id).is_some());
+        slot.show_peers();
         slot.panics_in_a_row = 0;
         slot.standing = Standing::Whole;
     }

@@ -1,5 +1,6 @@
 //! What a worker owns, apart from the loop that works with it.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,14 +17,17 @@ use crate::proto::auth::challenge::Challenger;
 use crate::proto::media::Counters;
 use crate::proto::media::DropReason;
 use crate::proto::media::Table;
+use crate::proto::media::TableChange;
 use crate::proto::media::TableConfig;
 use crate::proto::types::FiveTuple;
+use crate::proto::types::PeerReport;
 use crate::proto::types::RelayId;
 use crate::proto::types::ServerAddr;
 use crate::proto::types::StreamId;
 use crate::proto::types::Tick;
 #[cfg(feature = "dtls")]
 use crate::proto::types::Transport;
+use crate::proto::types::limits;
 use crate::relay::Arriving;
 use crate::relay::Report;
 use crate::relay::RequestUp;
@@ -35,6 +39,8 @@ use crate::relay::path::Sockets;
 use crate::relay::streams::Streams;
 use crate::relay::streams::Weight;
 use crate::relay::streams::idle_until;
+use crate::relay::tcp::PeerConnections;
+use crate::relay::tcp::Talks;
 use crate::ring::Receiver;
 use crate::ring::Sender;
 use crate::ring::Wake;
@@ -74,6 +80,13 @@ pub(in crate::relay) struct Slot {
     pub(super) panics_in_a_row: usize,
     /// What was counted before a panic and has not been reported.
     pub(super) carried: Vec<(RelayId, Counters)>,
+    /// An active destination of [MS-TURN] that counts from the next command on, which is the answer that tells of it: so
+    /// no bare packet reaches the client before it knows.
+    pub(super) held: Option<TableChange>,
+    pub(super) talks: Talks,
+    pub(super) peers: PeerConnections,
+    /// What the control task must hear of peers' connections.
+    pub(super) peer_reports: VecDeque<PeerReport>,
 }
 
 /// What the parts that do not outlive a panic are made of.
@@ -169,6 +182,10 @@ impl Slot {
             epoch: 0,
             panics_in_a_row: 0,
             carried: Vec::new(),
+            held: None,
+            talks: Talks::new(hash_seeds),
+            peers: PeerConnections::new(hash_seeds),
+            peer_reports: VecDeque::new(),
         })
     }
 
@@ -186,18 +203,25 @@ impl Slot {
 
     /// How long to wait at most, for the sake of connections.
     pub(super) fn streams_pause(&self) -> Option<Duration> {
-        let streams = &self.streams;
-        if !self.arriving.is_empty() || !streams.again.is_empty() {
+        let (streams, peers) = (&self.streams, &self.peers);
+        if !self.arriving.is_empty()
+            || !streams.again.is_empty()
+            || peers.has_again()
+            || self.talks.has_again()
+        {
             return Some(Duration::ZERO);
         }
-        if !streams.parked.is_empty() || !streams.gone.is_empty() {
+        if !streams.parked.is_empty() || !streams.gone.is_empty() || !self.peer_reports.is_empty() {
             return Some(STREAMS_RETRY);
+        }
+        if peers.has_held_back() || self.talks.has_held_back() {
+            return Some(limits::PIPE_PAUSE);
         }
         #[cfg(feature = "dtls")]
         if self.dtls.len() > 0 {
             return Some(super::dtls::LOOK);
         }
-        (streams.len() > 0).then_some(SWEEP)
+        (streams.len() > 0 || peers.len() > 0).then_some(SWEEP)
     }
 
     /// Sends a peer's data, `data_len` bytes of it, or word of an error to a client; whole, or not at all.

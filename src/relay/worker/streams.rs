@@ -7,21 +7,24 @@ use crate::proto::auth::challenge::Greeting;
 use crate::proto::media::DropReason;
 use crate::proto::media::FromClient;
 use crate::proto::media::forward;
+use crate::proto::media::from_stream;
+use crate::proto::types::Dialect;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::IpHeader;
 use crate::proto::types::StreamId;
 use crate::proto::types::Tick;
 use crate::proto::types::limits;
+use crate::proto::wire::connection;
+use crate::proto::wire::ms_turn::framing::FRAME_HEADER_LEN;
 use crate::proto::wire::stream::Next;
 use crate::proto::wire::stream::fits_a_request;
-use crate::proto::wire::stream::next_frame;
+use crate::proto::wire::stream::next_frame_in;
 use crate::relay::Report;
 use crate::relay::egress::Bytes;
 use crate::relay::egress::Departure;
 use crate::relay::egress::Kind;
 use crate::relay::egress::Way;
 use crate::relay::stats::StreamEnd;
-use crate::relay::streams::Weight;
 use crate::relay::streams::idle_until;
 
 use super::BATCH;
@@ -36,6 +39,14 @@ const READS: usize = 4;
 pub(super) const INBOUND: usize = limits::STREAM_FRAME_MAX + limits::STREAM_READ_MAX;
 /// How often is looked for connections that have done nothing of use for too long.
 pub(super) const SWEEP_MS: u64 = 1_000;
+
+/// The connection whose bytes are looked at.
+#[derive(Clone, Copy)]
+struct Whose {
+    id: StreamId,
+    from: FiveTuple,
+    dialect: Dialect,
+}
 
 /// How far the bytes of a connection came.
 enum Judged {
@@ -95,7 +106,7 @@ impl Worker<'_> {
             if stream.listed {
                 continue;
             }
-            if !stream.parked {
+            if !stream.parked && !stream.held {
                 self.read_on(id);
             } else if events.is_error(index) {
                 self.end_stream(id, StreamEnd::Failed);
@@ -116,6 +127,9 @@ impl Worker<'_> {
         self.slot.streams.at_work = Some(id);
         let Some(stream) = self.slot.streams.get_mut(id) else { return };
         stream.parked = false;
+        if stream.held {
+            return;
+        }
         let len = stream.inbox.len().min(INBOUND);
         self.inbound[..len].copy_from_slice(&stream.inbox[..len]);
         if self.judge_stream(id, len) {
@@ -158,9 +172,9 @@ impl Worker<'_> {
     fn judge_stream(&mut self, id: StreamId, len: usize) -> bool {
         let slot = &mut *self.slot;
         let Some(stream) = slot.streams.get_mut(id) else { return false };
-        let from = stream.from;
+        let whose = Whose { id, from: stream.from, dialect: stream.dialect };
         let tick = slot.tick();
-        let judged = self.judge_frames(tick, id, from, len);
+        let judged = self.judge_frames(tick, whose, len);
         self.flush();
         let slot = &mut *self.slot;
         let Some(stream) = slot.streams.get_mut(id) else { return false };
@@ -175,6 +189,7 @@ impl Worker<'_> {
         stream.inbox.clear();
         stream.inbox.extend_from_slice(&self.inbound[at..len]);
         stream.parked = parked;
+        let held = stream.held;
         if stream.watch(&slot.poll, id).is_err() {
             self.end_stream(id, StreamEnd::Failed);
             return false;
@@ -183,28 +198,31 @@ impl Worker<'_> {
             slot.stats.streams_parked.add(1);
             slot.streams.parked.push(id);
         }
-        !parked
+        !parked && !held
     }
 
-    fn judge_frames(&mut self, tick: Tick, id: StreamId, from: FiveTuple, len: usize) -> Judged {
+    fn judge_frames(&mut self, tick: Tick, whose: Whose, len: usize) -> Judged {
         let mut at = 0;
         let mut frames = 0;
         loop {
-            let next = next_frame(&self.inbound[at..len]);
+            let next = next_frame_in(whose.dialect, &self.inbound[at..len]);
             let wanted = match next {
                 Next::Broken => return Judged::Broken,
                 Next::Frame { len } => len,
                 Next::More { at_least } => at_least,
             };
-            if !fits_a_request(wanted) && !self.slot.table.has_client(&from) {
+            if !fits_a_request(wanted) && !self.slot.table.has_client(&whose.from) {
                 return Judged::Broken;
             }
             let Next::Frame { len: frame } = next else { return Judged::UpTo(at) };
-            if !self.judge_frame(tick, id, from, at, frame) {
+            if !self.judge_frame(tick, whose, at, frame) {
                 return Judged::NoRoom(at);
             }
             at += frame;
             frames += 1;
+            if self.slot.streams.get_mut(whose.id).is_some_and(|stream| stream.held) {
+                return Judged::UpTo(at);
+            }
             if frames % BATCH == 0 {
                 self.flush();
             }
@@ -212,37 +230,52 @@ impl Worker<'_> {
     }
 
     /// Answers `false` if the frame is a request that finds no room and must be looked at again.
-    fn judge_frame(&mut self, tick: Tick, id: StreamId, from: FiveTuple, at: usize, len: usize) -> bool {
+    fn judge_frame(&mut self, tick: Tick, whose: Whose, at: usize, len: usize) -> bool {
+        let Whose { id, from, dialect } = whose;
         let slot = &mut *self.slot;
         #[cfg(feature = "fault-injection")]
         slot.stats.fault.meet_packet();
         let frame = &self.inbound[at..at + len];
-        match forward::from_client(&slot.table, tick, &from, IpHeader::default(), frame) {
+        let (judged, request) = match dialect {
+            Dialect::Rfc8656 => {
+                (forward::from_client(&slot.table, tick, &from, IpHeader::default(), frame), at..at + len)
+            }
+            Dialect::MsTurn => {
+                (from_stream(&slot.table, tick, &from, frame), at + FRAME_HEADER_LEN..at + len)
+            }
+        };
+        match judged {
             FromClient::ToPeer { relay, peer, data, header } => {
                 let start = at + (data.as_ptr().addr() - frame.as_ptr().addr()).min(len);
                 let range = start..start + data.len().min(at + len - start);
-                self.egress.push(Departure {
-                    way: Way::Relay(relay),
-                    bytes: Bytes::Inbound { range },
-                    to: peer.socket(),
-                    source: None,
-                    kind: Kind::ToPeer,
-                    data_len: data.len(),
-                    header,
-                });
+                if dialect == Dialect::MsTurn && slot.peers.has_port(relay) {
+                    if !self.send_on_connection(relay, peer, range) {
+                        return false;
+                    }
+                } else {
+                    self.egress.push(Departure {
+                        way: Way::Relay(relay),
+                        bytes: Bytes::Inbound { range },
+                        to: peer.socket(),
+                        source: None,
+                        kind: Kind::ToPeer,
+                        data_len: data.len(),
+                        header,
+                    });
+                }
             }
             FromClient::LiveRequest => {
                 if slot.live.free_slots() == 0 && !slot.live.is_abandoned() {
                     return false;
                 }
-                hand_up(&mut slot.live, &slot.stats, from, frame);
+                hand_up(&mut slot.live, &slot.stats, from, &self.inbound[request]);
                 slot.note_request(tick, id, true);
             }
             FromClient::StrangerRequest => {
                 if slot.fresh.free_slots() == 0 && !slot.fresh.is_abandoned() {
                     return false;
                 }
-                self.greet_on_stream(tick, id, from, at..at + len);
+                self.greet_on_stream(tick, id, from, request);
             }
             FromClient::Drop(reason) => slot.stats.count_drop(reason),
         }
@@ -260,13 +293,18 @@ impl Worker<'_> {
                 slot.stats.count_answer(code);
                 slot.note_request(tick, id, false);
                 let answer = &self.answers[..len];
-                if !slot.streams.push(id, answer, Weight::Answer) {
+                if !slot.streams.answer(id, answer) {
                     self.end_stream(id, StreamEnd::Overrun);
                 }
             }
             Greeting::ToControl => {
                 hand_up(&mut slot.fresh, &slot.stats, from, frame);
                 slot.note_request(tick, id, true);
+                if connection::is_bind(frame)
+                    && let Some(stream) = slot.streams.get_mut(id)
+                {
+                    stream.held = true;
+                }
             }
             Greeting::Malformed => slot.stats.count_drop(DropReason::StrangerMalformed),
         }
@@ -278,8 +316,11 @@ impl Worker<'_> {
         let Some(id) = slot.streams.find(&to) else {
             return slot.stats.count_drop(DropReason::SendFailed);
         };
-        if slot.streams.push(id, bytes, Weight::Answer) {
+        if slot.streams.answer(id, bytes) {
             slot.stats.replies.add(1);
+            if connection::is_bind_refused(bytes) {
+                slot.streams.let_go(id);
+            }
         } else {
             self.end_stream(id, StreamEnd::Overrun);
         }
@@ -306,10 +347,13 @@ impl Worker<'_> {
     pub(super) fn sweep_streams(&mut self) {
         let slot = &mut *self.slot;
         let tick = slot.tick();
-        if slot.streams.len() == 0 || tick.as_millis() < slot.streams.swept_ms + SWEEP_MS {
+        let nothing = slot.streams.len() == 0 && slot.peers.len() == 0;
+        if nothing || tick.as_millis() < slot.streams.swept_ms + SWEEP_MS {
             return;
         }
         slot.streams.swept_ms = tick.as_millis();
+        self.sweep_peers();
+        let slot = &mut *self.slot;
         let ids: Vec<_> = slot.streams.ids().collect();
         for id in ids {
             let slot = &mut *self.slot;

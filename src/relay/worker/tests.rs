@@ -1,5 +1,6 @@
 //! The loop, one round at a time, in the test's own thread.
 
+mod peers;
 mod restart;
 mod streams;
 

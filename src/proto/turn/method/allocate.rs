@@ -10,6 +10,7 @@ use crate::proto::turn::allocation::State;
 use crate::proto::turn::channel::Channels;
 use crate::proto::turn::legs::Leg;
 use crate::proto::turn::legs::Legs;
+use crate::proto::turn::legs::pool;
 use crate::proto::turn::mobility::Mobility;
 use crate::proto::turn::permission::Permissions;
 use crate::proto::turn::ports::Wish;
@@ -20,8 +21,8 @@ use crate::proto::turn::reply::Reject;
 use crate::proto::turn::server::Server;
 use crate::proto::types::Entropy;
 use crate::proto::types::Family;
-use crate::proto::types::Lifetime;
 use crate::proto::types::Now;
+use crate::proto::types::RelayProtocol;
 use crate::proto::wire::ErrorCode;
 use crate::proto::wire::Request;
 
@@ -31,6 +32,8 @@ use super::token;
 
 /// Protocol number of UDP.
 pub(super) const UDP: u8 = 17;
+/// Protocol number of TCP.
+pub(super) const TCP: u8 = 6;
 
 /// Where the relay sockets shall be, and what else the answer carries.
 struct Places {
@@ -57,18 +60,19 @@ impl<E: Entropy> Server<E> {
                 _ => Err(ErrorCode::AllocationMismatch.into()),
             };
         }
-        let wish = check_request(request)?;
+        let (protocol, wish) = check_request(asker, request, self.config.connections_per_allocation > 0)?;
         refuse_tunnelled(asker)?;
         if let Some(code) = self.refusal_while_draining(&asker.from) {
             return Err(code.into());
         }
-        let mobile = wants_mobility(request, self.config.mobility)?;
+        // Its connections could not follow: with the client's own they end.
+        let may_move = self.config.mobility && protocol == RelayProtocol::Udp;
+        let mobile = wants_mobility(request, may_move)?;
         let source = Self::source(asker.from.client);
         self.check_quotas(&who, &source)?;
-        let places = self.places(now, request, wish)?;
-        let default = self.config.lifetime_default;
-        let mut lifetime = Lifetime::granted(request.lifetime, default, self.config.lifetime_max);
+        let places = self.places(now, request, protocol, wish)?;
         let session_ends = self.session_ends(now, &who);
+        let mut lifetime = self.lifetime_for(now, &asker.from, request, session_ends);
         if who.token.is_some() {
             lifetime = token::until(now, session_ends, lifetime);
         }
@@ -103,6 +107,7 @@ impl<E: Entropy> Server<E> {
             transactions: Transactions::new(),
             mobility: Mobility::default(),
             legacy: None,
+            connections: Vec::new(),
         });
         for relay in relays.into_iter().flatten() {
             self.open(now, relay);
@@ -124,7 +129,13 @@ impl<E: Entropy> Server<E> {
     }
 
     /// Draws or redeems the ports: steps 5 to 9.
-    fn places(&mut self, now: Now, request: &Request<'_>, wish: Wish) -> Result<Places, Reject> {
+    fn places(
+        &mut self,
+        now: Now,
+        request: &Request<'_>,
+        protocol: RelayProtocol,
+        wish: Wish,
+    ) -> Result<Places, Reject> {
         if let Some(token) = request.reservation_token {
             // 5. This port or none: another would not be the one that the token stands for.
             let leg = self.redeem(now, token)?;
@@ -137,16 +148,16 @@ impl<E: Entropy> Server<E> {
         };
         if request.additional_family.is_none() {
             // 7. and 8.
-            let (leg, reservation_token) = self.draw(now, family, wish)?;
+            let (leg, reservation_token) = self.draw(now, family, protocol, wish)?;
             let (legs, refused) = ([Some(leg), None], [None; 2]);
             return Ok(Places { legs, refused, reservation_token, wish: Some(wish) });
         }
         // 7. stands before 9.: without IPv4 there is nothing that IPv6 could be additional to.
-        let drawn = match self.draw(now, Family::V4, wish) {
+        let drawn = match self.draw(now, Family::V4, protocol, wish) {
             Err(ErrorCode::AddressFamilyNotSupported) => {
                 return Err(ErrorCode::AddressFamilyNotSupported.into());
             }
-            v4 => [v4, self.draw(now, Family::V6, wish)],
+            v4 => [v4, self.draw(now, Family::V6, protocol, wish)],
         };
         // 9. One of the two is a success, with an ADDRESS-ERROR-CODE for the other.
         let refused = drawn.each_ref().map(|drawn| drawn.as_ref().err().copied());
@@ -161,7 +172,8 @@ impl<E: Entropy> Server<E> {
     /// gets the port, from whatever five-tuple and on whatever worker.
     fn redeem(&mut self, now: Now, token: [u8; 8]) -> Result<Leg, ErrorCode> {
         let relay = self.allocations.name().ok_or(ErrorCode::InsufficientCapacity)?;
-        let redeemed = self.pools.iter_mut().map(|pool| pool.redeem(now, token)).enumerate();
+        let udp = self.pools.iter_mut().take(self.config.relays.len());
+        let redeemed = udp.map(|pool| pool.redeem(now, token)).enumerate();
         let Some((address, port)) = redeemed.filter_map(|(at, port)| Some((at, port?))).next() else {
             self.allocations.unname(relay);
             return Err(ErrorCode::InsufficientCapacity);
@@ -170,28 +182,40 @@ impl<E: Entropy> Server<E> {
     }
 
     /// A leg of `family` with a port that fits `wish`, and the token of the port beside it if one was reserved.
-    fn draw(&mut self, now: Now, family: Family, wish: Wish) -> Result<(Leg, Option<[u8; 8]>), ErrorCode> {
+    fn draw(
+        &mut self,
+        now: Now,
+        family: Family,
+        protocol: RelayProtocol,
+        wish: Wish,
+    ) -> Result<(Leg, Option<[u8; 8]>), ErrorCode> {
         let mut configured = self.config.relays.iter();
         let address = configured
             .position(|relay| Family::of(relay.bind) == family)
             .ok_or(ErrorCode::AddressFamilyNotSupported)?;
         let relay = self.allocations.name().ok_or(ErrorCode::InsufficientCapacity)?;
-        let Some((port, token)) = self.pools[address].draw_reserving(now, wish, &mut self.entropy) else {
+        let pool = pool(address, protocol, self.config.relays.len());
+        let Some((port, token)) = self.pools[pool].draw_reserving(now, wish, &mut self.entropy) else {
             self.allocations.unname(relay);
             return Err(ErrorCode::InsufficientCapacity);
         };
-        Ok((Leg::new(relay, family, address, port), token))
+        Ok((Leg::new(relay, family, address, port).over(protocol), token))
     }
 }
 
 /// Steps 3 to 8, as far as they concern the request alone.
-fn check_request(request: &Request<'_>) -> Result<Wish, Reject> {
-    // 3. REQUESTED-TRANSPORT must be there, and UDP.
-    match request.requested_transport {
+fn check_request(
+    asker: &Asker,
+    request: &Request<'_>,
+    tcp_allowed: bool,
+) -> Result<(RelayProtocol, Wish), Reject> {
+    // 3. REQUESTED-TRANSPORT must be there, and UDP, or TCP as RFC 6062 § 5.1 has it.
+    let protocol = match request.requested_transport {
         None => return Err(ErrorCode::BadRequest.into()),
-        Some(UDP) => {}
+        Some(UDP) => RelayProtocol::Udp,
+        Some(TCP) => check_tcp(asker, request, tcp_allowed)?,
         Some(_) => return Err(ErrorCode::UnsupportedTransportProtocol.into()),
-    }
+    };
     // 4. DONT-FRAGMENT asks whether Send indications may carry it; they may.
     // 5. A reservation has been made with all that these would choose.
     if request.reservation_token.is_some()
@@ -213,9 +237,20 @@ fn check_request(request: &Request<'_>) -> Result<Wish, Reject> {
         return Err(ErrorCode::BadRequest.into());
     }
     // 8. EVEN-PORT, with or without the reservation of the next port.
-    Ok(match request.even_port {
+    let wish = match request.even_port {
         None => Wish::Any,
         Some(false) => Wish::Even,
         Some(true) => Wish::Pair,
-    })
+    };
+    Ok((protocol, wish))
+}
+
+/// RFC 6062 § 5.1: connections are relayed for who came by one, and nothing that speaks of datagrams is asked beside.
+fn check_tcp(asker: &Asker, request: &Request<'_>, allowed: bool) -> Result<RelayProtocol, Reject> {
+    let of_datagrams =
+        request.dont_fragment || request.even_port.is_some() || request.reservation_token.is_some();
+    if !asker.from.transport.is_stream() || of_datagrams {
+        return Err(ErrorCode::BadRequest.into());
+    }
+    if allowed { Ok(RelayProtocol::Tcp) } else { Err(ErrorCode::UnsupportedTransportProtocol.into()) }
 }

@@ -29,6 +29,10 @@ impl<E: Entropy> Server<E> {
         let channels_max = self.config.channels_per_allocation;
         let permissions_max = self.config.permissions_per_allocation;
         let allocation = live_allocation(&mut self.allocations, now, asker, who)?;
+        // RFC 6062 § 3: what a TCP allocation relays are connections.
+        if allocation.is_tcp() {
+            return Err(ErrorCode::BadRequest.into());
+        }
         // Both attributes, one peer, a number in 0x4000–0x4FFF, or in RFC 5766's range where that is granted.
         let (Some(channel), Some(peer), 1) =
             (request.channel(), request.peers.iter().next(), request.peers.len())

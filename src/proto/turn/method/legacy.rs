@@ -7,6 +7,7 @@
 use crate::proto::auth::credential::Authenticated;
 use crate::proto::media::TableChange;
 use crate::proto::turn::Output;
+use crate::proto::turn::allocation::Allocation;
 use crate::proto::turn::legacy::Legacy;
 use crate::proto::turn::reply::Answer;
 use crate::proto::turn::reply::Asker;
@@ -23,6 +24,7 @@ use crate::proto::types::Tick;
 use crate::proto::wire::ErrorCode;
 use crate::proto::wire::Request;
 
+use super::allocate::TCP;
 use super::allocate::UDP;
 use super::live_allocation;
 
@@ -47,7 +49,11 @@ impl<E: Entropy> Server<E> {
         } else if request.lifetime == Some(Lifetime::ZERO) {
             return Err(ErrorCode::AllocationMismatch.into());
         }
-        let asked = Request { requested_transport: Some(UDP), requested_family: None, ..request.clone() };
+        // Who comes by a connection gets a port for connections, unless the operator relays none.
+        let is_tcp = asker.from.transport.is_stream() && self.config.connections_per_allocation > 0;
+        let transport = if is_tcp { TCP } else { UDP };
+        let asked =
+            Request { requested_transport: Some(transport), requested_family: None, ..request.clone() };
         let answer = self.allocate(now, asker, who, &asked)?;
         if let Some(made) = self.allocations.of_mut(&asker.from).filter(|made| made.legacy.is_none()) {
             made.legacy = Some(Box::new(Legacy::new(request, issued, &mut self.entropy)));
@@ -85,6 +91,7 @@ impl<E: Entropy> Server<E> {
     ) -> Result<Answer, Reject> {
         let (peer, relay) = self.legacy_permit(now, asker, request)?;
         let data = request.data.ok_or(ErrorCode::BadRequest)?;
+        self.reach(now, asker, relay, peer)?;
         self.outputs.push_back(Output::SendToPeer { worker: asker.worker, relay, peer, data: data.into() });
         Ok(Answer::Later)
     }
@@ -97,11 +104,18 @@ impl<E: Entropy> Server<E> {
         request: &Request<'_>,
     ) -> Result<Answer, Reject> {
         let (peer, relay) = self.legacy_permit(now, asker, request)?;
+        self.reach(now, asker, relay, peer)?;
         if let Some(legacy) = self.allocations.of_mut(&asker.from).and_then(|of| of.legacy.as_deref_mut()) {
             legacy.destination = Some(peer);
         }
         self.change_table(relay, &TableChange::Destination { relay, peer });
         Ok(Answer::Now(Grant::default()))
+    }
+
+    /// Where connections are relayed, sees to it that there will be one to `peer`.
+    fn reach(&mut self, now: Now, asker: &Asker, relay: RelayId, peer: PeerAddr) -> Result<(), ErrorCode> {
+        let is_tcp = self.allocations.of(&asker.from).is_some_and(Allocation::is_tcp);
+        if is_tcp { self.dial(now, asker, relay, peer) } else { Ok(()) }
     }
 
     /// Permits the address that the request names. Answers the peer, and the relay socket by which it is reached.
@@ -122,7 +136,8 @@ impl<E: Entropy> Server<E> {
         let peer = request.peers.iter().next().ok_or(ErrorCode::BadRequest)?;
         let leg = allocation.leg_to(now, peer.family());
         let relay = leg.ok_or(ErrorCode::PeerAddressFamilyMismatch)?.relay;
-        if !self.config.policy.allows(peer.socket(), &self.live) {
+        let live = if allocation.is_tcp() { &self.live_tcp } else { &self.live };
+        if !self.config.policy.allows(peer.socket(), live) {
             return Err(ErrorCode::Forbidden.into());
         }
         if !allocation.permissions.have_room(now.tick(), &[peer.ip()], max) {

@@ -2,6 +2,8 @@
 
 mod allocate;
 mod channel_bind;
+mod connect;
+mod connection_bind;
 mod create_permission;
 mod legacy;
 mod mobility;

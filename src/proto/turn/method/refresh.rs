@@ -50,11 +50,10 @@ impl<E: Entropy> Server<E> {
         request: &Request<'_>,
         relay: RelayId,
     ) -> Result<Lifetime, Reject> {
-        let (default, max) = (self.config.lifetime_default, self.config.lifetime_max);
-        let lifetime = Lifetime::granted(request.lifetime, default, max);
         let allocation = self.allocations.named(relay).ok_or(ErrorCode::AllocationMismatch)?;
+        let lifetime = self.lifetime_for(now, &allocation.five_tuple, request, allocation.session_ends);
         let lifetime = token::within(now, allocation, lifetime);
-        let until = now.after(lifetime.as_duration());
+        let until = allocation.until(now, lifetime);
         // Without a family the request means all that is there (RFC 8656 § 8.1).
         let relays = match request.requested_family {
             None => [Family::V4, Family::V6].map(|family| Some(allocation.leg_to(now, family)?.relay)),

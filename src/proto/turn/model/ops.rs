@@ -355,7 +355,8 @@ impl Body {
         Self::Allocate {
             transport: match first >> 4 {
                 14 if first & 15 == 0 => None,
-                15 if first & 15 == 0 => Some(6),
+                14 if first & 15 == 1 => Some(6),
+                15 if first & 15 == 0 => Some(33),
                 _ => Some(17),
             },
             lifetime: LIFETIMES[usize::from(last & 7) % LIFETIMES.len()],

@@ -118,6 +118,8 @@ impl Setup {
             alternate_servers: if self.alternates { vec![socket("192.0.2.99:3478")] } else { Vec::new() },
             mobility: self.mobility,
             legacy: LegacyConfig::default(),
+            connections_per_allocation: 1,
+            connects_per_allocation: 1,
         }
     }
 

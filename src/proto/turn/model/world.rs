@@ -325,6 +325,9 @@ impl World {
                     "{worker:?} is to send for a client of the old dialect, and there is none"
                 ));
             }
+            Output::OpenPort { worker, .. } | Output::Peer { worker, .. } => {
+                return Err(format!("{worker:?} is to relay connections, and no client comes over one"));
+            }
             Output::RebuildWorker { worker, .. } | Output::WorkerRebuilt { worker } => {
                 return Err(format!("{worker:?} is told its table again, and no worker panics here"));
             }

@@ -91,7 +91,7 @@ fn the_transport_must_be_named_and_be_udp() {
     };
     assert_eq!(code(None), 400);
     assert_eq!(code(Some(&[17, 0])), 400, "malformed");
-    assert_eq!(code(Some(&[6, 0, 0, 0])), 442);
+    assert_eq!(code(Some(&[6, 0, 0, 0])), 400, "connections are relayed for who comes by one");
     assert_eq!(code(Some(&[132, 0, 0, 0])), 442);
 }
 

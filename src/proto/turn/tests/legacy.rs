@@ -2,6 +2,7 @@
 
 use crate::proto::auth::legacy::WrongMac;
 use crate::proto::types::Deadline;
+use crate::proto::types::Transport;
 use crate::proto::wire::SequenceNumber;
 use crate::proto::wire::ms_turn::attributes as attribute;
 use crate::proto::wire::ms_turn::encode::Writer;
@@ -10,6 +11,7 @@ use crate::proto::wire::ms_turn::framing::kind;
 
 use super::*;
 
+mod dialling;
 mod edges;
 
 /// A legacy client: what a message carries is what the test says, and the key signs it.
@@ -80,6 +82,13 @@ impl Old {
         let client = Client::named(world, number, username, password);
         let Client { from, username, key, nonce, .. } = client;
         Self { from, username, key, nonce, transactions: 0, sequence: None }
+    }
+
+    /// The same client on another transport, with a nonce for it.
+    fn over(self, world: &World, transport: Transport) -> Self {
+        let from = FiveTuple { transport, ..self.from };
+        let nonce = world.server.config.challenger.nonce_key.mint(world.now().tick(), &from);
+        Self { from, nonce: nonce.0.to_vec(), ..self }
     }
 
     fn message(&mut self, kind: u16, body: &Body<'_>, signed: bool) -> Vec<u8> {
@@ -179,6 +188,7 @@ fn dropped_as_replays(world: &World) -> usize {
     world.events.iter().filter(|event| matches!(event, Event::ReplayDropped)).count()
 }
 
+// proves ms_turn:4-13, ms_turn:6.1-4, ms_turn:6.2-1, ms_turn:7-1, ms_turn:7-4
 #[test]
 fn an_allocation_is_made_told_in_the_dialect_s_own_attributes_and_refreshed_to_the_same_address() {
     let mut world = World::new();
@@ -198,12 +208,14 @@ fn an_allocation_is_made_told_in_the_dialect_s_own_attributes_and_refreshed_to_t
     let refreshed = alice.allocate(&mut world, None);
     assert_eq!((refreshed.code(), refreshed.value(attribute::MAPPED_ADDRESS)), (0, Some(&expected[..])));
     assert!(refreshed.value(attribute::XOR_MAPPED_ADDRESS).is_some());
+    assert_eq!(refreshed.number(attribute::LIFETIME), Some(600));
     world.pass(599);
     assert_eq!(world.ends(), []);
     world.pass(1);
     assert_eq!(world.ends(), [EndReason::Expired]);
 }
 
+// proves ms_turn:6.2-2, ms_turn:8-2
 #[test]
 fn lifetime_0_releases_and_the_nonce_is_dead_with_the_allocation() {
     let mut world = World::new();
@@ -221,6 +233,7 @@ fn lifetime_0_releases_and_the_nonce_is_dead_with_the_allocation() {
     assert_eq!(alice.allocate(&mut world, None).code(), 0);
 }
 
+// proves ms_turn:6.2-4
 #[test]
 fn a_nonce_is_good_as_long_as_its_allocation_and_every_refresh_counts_once() {
     let mut world = World::with(|config| config.session_lifetime_max = Duration::from_secs(24 * 3_600));
@@ -246,6 +259,7 @@ fn a_nonce_is_good_as_long_as_its_allocation_and_every_refresh_counts_once() {
     assert_eq!(world.ends(), [EndReason::Expired], "no captured refresh kept it alive");
 }
 
+// proves ms_turn:3-3, ms_turn:5-6, ms_turn:6.3-1, ms_turn:6.3-2
 #[test]
 fn a_send_permits_its_peer_reaches_it_and_is_never_answered() {
     let mut world = World::new();
@@ -259,6 +273,7 @@ fn a_send_permits_its_peer_reaches_it_and_is_never_answered() {
     assert_eq!(world.sent, [(relay, peer("8.8.8.8:53"), b"odd".to_vec())]);
 }
 
+// proves ms_turn:3-2, ms_turn:3-6, ms_turn:6.5-1, ms_turn:6.5-2, ms_turn:7-3
 #[test]
 fn a_destination_is_set_before_its_answer_and_an_error_leaves_the_old_one() {
     let mut world = World::new();
@@ -274,6 +289,7 @@ fn a_destination_is_set_before_its_answer_and_an_error_leaves_the_old_one() {
     world.changes.clear();
     let refused = alice.set_destination(&mut world, "127.0.0.1:53");
     assert_eq!((refused.kind, refused.code()), (kind::SET_ACTIVE_DESTINATION_ERROR, 403));
+    assert!(refused.value(attribute::MESSAGE_INTEGRITY).is_some());
     let number = alice.next_number();
     let user = alice.username.clone();
     let nowhere = alice.message(
@@ -285,6 +301,21 @@ fn a_destination_is_set_before_its_answer_and_an_error_leaves_the_old_one() {
     assert_eq!(world.changes, []);
 }
 
+// proves ms_turn:6.5-3
+#[test]
+fn a_destination_may_change_at_once() {
+    let mut world = World::new();
+    let mut alice = Old::alice(&world, 1);
+    alice.allocate(&mut world, None);
+    let relay = world.opened[0].0;
+    for to in ["8.8.8.8:53", "8.8.8.8:54", "9.9.9.9:53", "8.8.8.8:53"] {
+        assert_eq!(alice.set_destination(&mut world, to).code(), 0);
+        let destination = TableChange::Destination { relay, peer: peer(to) };
+        assert_eq!(world.changes.last(), Some(&destination), "without three seconds of transition");
+    }
+}
+
+// proves ms_turn:6.5-4, ms_turn:8-2
 #[test]
 fn without_an_allocation_a_destination_gets_437_and_a_send_nothing() {
     let mut world = World::new();
@@ -296,6 +327,7 @@ fn without_an_allocation_a_destination_gets_437_and_a_send_nothing() {
     assert_eq!(world.sent, []);
 }
 
+// proves ms_turn:6.3-2
 #[test]
 fn a_forbidden_peer_gets_nothing_from_a_send_however_it_is_asked() {
     let mut world = World::new();
@@ -314,6 +346,7 @@ fn a_forbidden_peer_gets_nothing_from_a_send_however_it_is_asked() {
     assert_eq!(world.sent.len(), 1);
 }
 
+// proves ms_turn:7-2
 #[test]
 fn of_ten_thousand_replays_none_has_an_effect() {
     let mut world = World::new();
@@ -338,6 +371,7 @@ fn of_ten_thousand_replays_none_has_an_effect() {
     assert_eq!(dropped_as_replays(&world), 10_000);
 }
 
+// proves ms_turn:7-2
 #[test]
 fn a_message_that_127_others_overtook_has_its_effect_once_and_an_older_one_none() {
     let mut world = World::new();
@@ -357,6 +391,7 @@ fn a_message_that_127_others_overtook_has_its_effect_once_and_an_older_one_none(
     assert_eq!(ports, (1_001..1_129).rev().collect::<Vec<_>>(), "128 of 129, each once");
 }
 
+// proves ms_turn:7-2
 #[test]
 fn a_repeated_destination_gets_its_answer_again_and_its_number_with_another_transaction_nothing() {
     let mut world = World::new();
@@ -373,6 +408,7 @@ fn a_repeated_destination_gets_its_answer_again_and_its_number_with_another_tran
     assert_eq!((world.changes.len(), dropped_as_replays(&world)), (0, 1));
 }
 
+// proves ms_turn:6.3-1
 #[test]
 fn a_number_of_another_connection_and_a_wrong_mac_change_nothing_and_do_not_move_the_window() {
     let mut world = World::new();
@@ -460,6 +496,7 @@ fn another_user_can_neither_send_nor_end_what_is_alice_s() {
     assert_eq!(world.ends(), []);
 }
 
+// proves ms_turn:4-3
 #[test]
 fn mandatory_attributes_that_are_not_known_get_420_and_in_a_send_silence() {
     let mut world = World::new();

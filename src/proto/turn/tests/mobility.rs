@@ -341,6 +341,12 @@ fn a_session_whose_credential_expired_moves_by_its_stored_key_and_not_for_ever()
     let told = carol.ask(&mut world, Method::Allocate, |w| with_ticket(w, b"")).expect("an answer");
     let ticket = told.ticket.expect("a ticket");
     world.pass(500);
+    let mut elsewhere = client(&world, 4);
+    let request = elsewhere.request(Method::CreatePermission, |writer| {
+        writer.attribute(attribute::MOBILITY_TICKET, &ticket);
+    });
+    let reply = world.send(elsewhere.from, &request).expect("an answer");
+    assert_eq!(super::told(&reply).code, 401, "the key is lent to a Refresh alone");
     let told = client(&world, 2).show(&mut world, &ticket, Some(3_600));
     assert_eq!(told.code, 0);
     world.pass(600);
@@ -625,6 +631,88 @@ mod between_workers {
         }
         assert_eq!((new.refresh(&mut world, None).code, old.refresh_anew(&mut world)), (0, 437));
         assert_eq!(world.allocations(), 1);
+    }
+
+    /// The first half of a dual allocation expires while both sockets are on their way; then its worker says what it
+    /// has `given`.
+    fn half_expires_on_the_way(given: Option<(Counters, bool)>) {
+        let mut world = world();
+        let (_, ticket, [first, second]) = dual(&mut world);
+        let bound = world.opened[1].1;
+        let mut new = Client::alice(&world, 2);
+        world.pass(595);
+        (world.worker, world.hold_moves, world.hold_closes) = (WorkerId(1), true, true);
+        let told = new.ask(&mut world, Method::Refresh, |writer| {
+            writer
+                .attribute(attribute::MOBILITY_TICKET, &ticket)
+                .attribute(attribute::REQUESTED_ADDRESS_FAMILY, &[2, 0, 0, 0]);
+        });
+        assert_eq!(told, None);
+        world.pass(5);
+        let (lend, take) = (("lend", WorkerId(0)), ("take", WorkerId(1)));
+        assert_eq!(world.told, [lend, lend, ("close", WorkerId(0)), ("close", WorkerId(1))]);
+        world.input(Input::RelayDetached { relay: first, given });
+        assert_eq!(world.told.len(), 4, "nobody takes over what is to be closed");
+        world.input(Input::RelayDetached { relay: second, given: Some((Counters::default(), true)) });
+        assert_eq!(world.told[4..], [take]);
+        world.replies.clear();
+        world.input(Input::RelayOpened { relay: second, bound });
+        assert_eq!((new.read(&world.replies[0].1).code, world.ends().len()), (0, 0));
+        for worker in [WorkerId(0), WorkerId(1)] {
+            world.input(Input::RelayClosed { worker, relay: first, counters: Counters::default() });
+        }
+        world.arrive(&new);
+        let used: Vec<_> = world.server.occupancy().ports.iter().map(|census| census.used).collect();
+        assert_eq!((used, new.refresh(&mut world, None).code), (vec![0, 1], 0));
+    }
+
+    #[test]
+    fn half_of_a_dual_allocation_that_expires_on_the_way_is_not_taken_over() {
+        half_expires_on_the_way(Some((Counters::default(), true)));
+    }
+
+    #[test]
+    fn half_of_a_dual_allocation_that_expires_on_the_way_may_be_lost_there() {
+        half_expires_on_the_way(None);
+    }
+
+    #[test]
+    fn a_socket_that_arrived_and_is_then_lost_to_a_panic_ends_its_half_before_the_other_has_come() {
+        let mut world = world();
+        let (_, ticket, [first, second]) = dual(&mut world);
+        let bound = [world.opened[0].1, world.opened[1].1];
+        let mut new = Client::alice(&world, 2);
+        (world.worker, world.hold_moves) = (WorkerId(1), true);
+        assert_eq!(new.try_show(&mut world, &ticket, None), None);
+        let given = Some((Counters::default(), true));
+        world.input(Input::RelayDetached { relay: first, given });
+        world.input(Input::RelayOpened { relay: first, bound: bound[0] });
+        // What a worker answers that lost a socket with its loop.
+        world.input(Input::RelayFailed { relay: first, why: OpenFailure::AddressGone });
+        assert_eq!(world.closed, [first, first], "at both workers");
+        world.input(Input::RelayDetached { relay: second, given });
+        world.replies.clear();
+        world.input(Input::RelayOpened { relay: second, bound: bound[1] });
+        assert_eq!((new.read(&world.replies[0].1).code, world.closed.len()), (0, 2));
+    }
+
+    /// Each leg's table says so in its turn, and the first word settles the whole.
+    #[test]
+    fn an_arrival_that_is_told_again_settles_the_tables_again_and_moves_nobody() {
+        let mut world = world();
+        let (_, ticket, relays) = dual(&mut world);
+        let mut new = Client::alice(&world, 2);
+        world.worker = WorkerId(1);
+        assert_eq!(new.show(&mut world, &ticket, None).code, 0);
+        world.arrive(&new);
+        let moves = |world: &World| {
+            world.events.iter().filter(|event| matches!(event, Event::AllocationMoved { .. })).count()
+        };
+        world.changes.clear();
+        assert_eq!(moves(&world), 1);
+        world.arrive(&new);
+        assert_eq!(world.changes, relays.map(|relay| TableChange::Settle { relay }));
+        assert_eq!(moves(&world), 1);
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod refresh;
 mod refusals;
 mod replay;
 mod reservation;
+mod tcp;
 mod token;
 
 use std::net::SocketAddr;
@@ -46,6 +47,7 @@ use crate::proto::types::FiveTuple;
 use crate::proto::types::Lifetime;
 use crate::proto::types::Now;
 use crate::proto::types::PeerAddr;
+use crate::proto::types::PeerOrder;
 use crate::proto::types::RelayAddr;
 use crate::proto::types::RelayId;
 use crate::proto::types::Secret;
@@ -104,6 +106,10 @@ struct World {
     tables: rebuild::Tables,
     /// What Send requests of [MS-TURN] made leave.
     sent: Vec<(RelayId, PeerAddr, Vec<u8>)>,
+    /// Ports of TCP that workers were told to open.
+    ports: Vec<RelayId>,
+    /// What workers were told about peers' connections.
+    orders: Vec<(WorkerId, PeerOrder)>,
 }
 
 impl World {
@@ -161,6 +167,8 @@ impl World {
             alternate_servers: Vec::new(),
             mobility: false,
             legacy: LegacyConfig::default(),
+            connections_per_allocation: 4,
+            connects_per_allocation: 2,
         };
         change(&mut config);
         Self {
@@ -181,6 +189,8 @@ impl World {
             carried: Counters::default(),
             tables: rebuild::Tables::default(),
             sent: Vec::new(),
+            ports: Vec::new(),
+            orders: Vec::new(),
         }
     }
 
@@ -221,6 +231,11 @@ impl World {
                 Output::Table { change, .. } | Output::TableOfAll { change } => self.changes.push(change),
                 Output::Event(event) => self.events.push(event),
                 Output::Announce { .. } => {}
+                Output::OpenPort { relay, bind, .. } => {
+                    self.ports.push(relay);
+                    reports.extend(self.meet_open(relay, bind));
+                }
+                Output::Peer { worker, order } => self.orders.push((worker, order)),
                 Output::RebuildWorker { worker, .. } => self.told.push(("rebuild", worker)),
                 Output::WorkerRebuilt { worker } => self.told.push(("rebuilt", worker)),
                 Output::SendToPeer { relay, peer, data, .. } => self.sent.push((relay, peer, data.into())),

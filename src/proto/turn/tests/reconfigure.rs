@@ -50,7 +50,7 @@ fn policy(default: Unlisted, allow: &[&str], deny: &[&str]) -> Arc<PeerPolicy> {
     Arc::new(builder.build())
 }
 
-fn deny(world: &mut World, deny: &[&str]) {
+pub(super) fn deny(world: &mut World, deny: &[&str]) {
     let policy = policy(Unlisted::Public, &[], deny);
     reconfigure(world, |to| to.policy = policy);
     walk(world);

@@ -166,6 +166,7 @@ mod tests {
         103031323334353637383961626364656600150009656467652e74657374000800149d1ca297add34fcc19f574eafbbf20b59203\
         e20a";
 
+    // proves ms_turn:3-1, ms_turn:5-3
     #[test]
     fn a_first_allocate_of_libnice() {
         let bytes = hex("00030010f974e138ced6069840aa2cb015106877000f000472c64bc68008000400000001");
@@ -177,6 +178,7 @@ mod tests {
         assert!(request.unknown.is_empty() && request.bad_attribute.is_none() && request.lifetime.is_none());
     }
 
+    // proves ms_turn:5-1, ms_turn:5-2
     #[test]
     fn a_signed_allocate_of_libnice_verifies_with_zeros_behind_it_alone() {
         let bytes = hex(LIBNICE);
@@ -201,6 +203,7 @@ mod tests {
         assert!(!decode_request(&plain).unwrap().auth.integrity.verify(&key), "the zeros are real");
     }
 
+    // proves ms_turn:5-1
     #[test]
     fn a_binary_name_and_a_password_of_mac_bytes_verify() {
         let user = hex(
@@ -225,6 +228,7 @@ mod tests {
         }
     }
 
+    // proves ms_turn:4-1
     #[test]
     fn a_send_has_a_peer_in_clear_data_of_any_length_and_a_number() {
         let sequence = SequenceNumber { connection: [9; 20], number: 90 };
@@ -244,6 +248,7 @@ mod tests {
         assert_eq!(peers, ["192.0.2.10:8080"], "the first byte of an address is not looked at");
     }
 
+    // proves ms_turn:3-2, ms_turn:3-4
     #[test]
     fn every_answer_and_every_other_type_is_refused() {
         for kind in (0..0x4000_u16).filter(|kind| ![3, 4, 6].contains(kind)) {
@@ -254,6 +259,7 @@ mod tests {
         }
     }
 
+    // proves ms_turn:4-9, ms_turn:4-10
     #[test]
     fn values_of_a_wrong_length_are_noted_and_empty() {
         for kind in [0x0008, 0x000D, 0x0010, 0x0011, 0x0017, 0x8008, 0x8050, 0x8055_u16] {
@@ -274,6 +280,7 @@ mod tests {
         }
     }
 
+    // proves ms_turn:4-3
     #[test]
     fn the_first_of_several_counts_and_unknown_mandatory_types_are_listed() {
         let attributes = [
@@ -292,6 +299,41 @@ mod tests {
         assert_eq!(request.unknown.as_slice(), [0x0019]);
     }
 
+    // proves ms_turn:5-9
+    #[test]
+    fn the_order_of_attributes_tells_nothing() {
+        let sequence = SequenceNumber { connection: [9; 20], number: 7 };
+        let parts: [Vec<u8>; 5] = [
+            vec![0x00, 0x06, 0, 5, b'a', b'l', b'i', b'c', b'e'],
+            vec![0x00, 0x11, 0, 8, 0, 1, 0x1F, 0x90, 192, 0, 2, 10],
+            [&[0x80, 0x50, 0, 24][..], &sequence.to_bytes()].concat(),
+            vec![0x00, 0x13, 0, 3, 1, 2, 3],
+            vec![0x80, 0x08, 0, 4, 0, 0, 0, 1],
+        ];
+        let mac = [&[0x00, 0x08, 0, 20][..], &[5; 20]].concat();
+        for turn in 0..parts.len() {
+            for swap in 0..parts.len() {
+                let mut order = parts.clone();
+                order.rotate_left(turn);
+                order.swap(0, swap);
+                let bytes = message(kind::SEND, &[order.concat(), mac.clone()].concat());
+                let request = decode_request(&bytes).unwrap();
+                let peer = request.peers.iter().next().map(|peer| peer.socket().to_string());
+                assert_eq!(
+                    (request.auth.username, request.data),
+                    (Some(&b"alice"[..]), Some(&[1, 2, 3][..]))
+                );
+                assert_eq!(
+                    (peer.as_deref(), request.legacy.sequence),
+                    (Some("192.0.2.10:8080"), Some(sequence))
+                );
+                assert_eq!(request.legacy.version, Some(1));
+                assert_eq!(request.auth.integrity.algorithm(), Some(Algorithm::Sha1));
+            }
+        }
+    }
+
+    // proves ms_turn:4-4
     #[test]
     fn realm_and_nonce_have_each_other_s_numbers() {
         let bytes = message(kind::ALLOCATE, &[0x00, 0x14, 0, 1, b'n', 0x00, 0x15, 0, 1, b'r']);

@@ -14,13 +14,14 @@ use crate::proto::wire::rfc8656::integrity::MacKey;
 use super::attributes as attribute;
 use super::framing::ATTRIBUTE_HEADER_LEN;
 use super::framing::COOKIE;
+use super::framing::FRAME_HEADER_LEN;
 use super::framing::HEADER_LEN;
 use super::framing::kind;
 use super::integrity;
 
 /// The longest header that a Data Indication can need in front of its data: message header, cookie, REMOTE-ADDRESS with
-/// IPv6, DATA's own header. On a stream the header of the frame stands in front of it.
-pub const DATA_HEADER_MAX: usize = HEADER_LEN + 8 + 24 + ATTRIBUTE_HEADER_LEN;
+/// IPv6, DATA's own header; and on a stream the header of the frame in front of it.
+pub const DATA_HEADER_MAX: usize = FRAME_HEADER_LEN + HEADER_LEN + 8 + 24 + ATTRIBUTE_HEADER_LEN;
 
 /// Writes `response` into `out` and answers its length. `key` adds MESSAGE-INTEGRITY.
 ///
@@ -258,6 +259,7 @@ mod tests {
         response
     }
 
+    // proves ms_turn:3-2, ms_turn:4-4
     #[test]
     fn a_challenge_byte_by_byte() {
         let mut out = [0xAA; 200];
@@ -274,6 +276,7 @@ mod tests {
         assert!(out[len..].iter().all(|byte| *byte == 0xAA), "nothing behind the message is touched");
     }
 
+    // proves ms_turn:3-2, ms_turn:4-5, ms_turn:4-6, ms_turn:6.1-4
     #[test]
     fn a_success_names_the_relay_in_clear_and_the_client_in_disguise() {
         let mut out = [0xAA; 200];
@@ -302,6 +305,7 @@ mod tests {
         assert!(!decode_request(&request).unwrap().auth.integrity.verify(&key), "the type is covered");
     }
 
+    // proves ms_turn:4-6
     #[test]
     fn an_xor_mapped_address_of_another_implementation() {
         let id = TransactionId(std::array::from_fn(|at| 0x10 + at as u8));
@@ -309,6 +313,7 @@ mod tests {
         assert_eq!(value.as_slice(), [0x00, 0x01, 0x8C, 0x51, 0xD0, 0x11, 0x10, 0x19]);
     }
 
+    // proves ms_turn:3-3
     #[test]
     fn a_send_is_never_answered_and_no_other_method_speaks_this_dialect() {
         let mut out = [0; 200];
@@ -332,6 +337,7 @@ mod tests {
         }
     }
 
+    // proves ms_turn:3-2, ms_turn:5-8
     #[test]
     fn a_data_indication_is_written_in_front_of_its_data() {
         for (peer, address) in [

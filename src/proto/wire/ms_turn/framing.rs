@@ -58,6 +58,19 @@ pub fn is_request(datagram: &[u8]) -> bool {
     matches!(kind, Some(kind::ALLOCATE | kind::SEND | kind::SET_ACTIVE_DESTINATION)) && is_control(datagram)
 }
 
+/// Whether `bytes`, which may be cut short anywhere, can be a message of `len` bytes, or the beginning of one: two zero bits,
+/// a length field that fills it, and the cookie in its place. Judged as far as it is there, so that garbage is found early.
+#[must_use]
+pub fn may_begin_message(bytes: &[u8], len: usize) -> bool {
+    let is_type = bytes.first().is_none_or(|first| first & 0xC0 == 0);
+    let fills = match bytes.get(2..4) {
+        Some(&[l0, l1]) => HEADER_LEN + usize::from(u16::from_be_bytes([l0, l1])) == len,
+        _ => true,
+    };
+    let cookie = bytes.get(HEADER_LEN..).unwrap_or_default();
+    is_type && fills && cookie.iter().zip(COOKIE).all(|(one, other)| *one == other)
+}
+
 /// A message that fills its bytes, with a right header. Its attributes are not looked at yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame<'a> {
@@ -192,12 +205,14 @@ mod tests {
         Ok(read)
     }
 
+    // proves ms_turn:4-1
     #[test]
     fn attributes_follow_each_other_without_padding() {
         let two = [&[0x00, 0x06, 0, 3, b'a', b'b', b'c'][..], &[0x80, 0x08, 0, 4, 0, 0, 0, 1]].concat();
         assert_eq!(walk(&message(&two)), Ok(vec![(0x0006, 3), (0x8008, 4)]));
     }
 
+    // proves ms_turn:4-2
     #[test]
     fn nothing_counts_behind_message_integrity() {
         let sealed = [&[0x00, 0x08, 0, 1, 9][..], &[0x00, 0x06, 0, 0], &[0x00, 0x08, 0, 0]].concat();
@@ -216,6 +231,7 @@ mod tests {
         assert_eq!(walk(&[&whole[..], &[0]].concat()), Err(Malformed::TrailingBytes));
     }
 
+    // proves ms_turn:4-2
     #[test]
     fn the_cookie_must_be_the_first_attribute() {
         let whole = message(&[]);
@@ -237,6 +253,7 @@ mod tests {
         }
     }
 
+    // proves ms_turn:2-3
     #[test]
     fn frames_on_a_stream() {
         assert_eq!(StreamFrame::read([2, 0, 0, 28]), Some((StreamFrame::Control, 28)));

@@ -59,6 +59,8 @@ pub const RESERVATION_TOKEN: u16 = 0x0022;
 pub const PADDING: u16 = 0x0026;
 /// RESPONSE-PORT (RFC 5780).
 pub const RESPONSE_PORT: u16 = 0x0027;
+/// CONNECTION-ID (RFC 6062 § 6.2.1).
+pub const CONNECTION_ID: u16 = 0x002A;
 /// ADDITIONAL-ADDRESS-FAMILY.
 pub const ADDITIONAL_ADDRESS_FAMILY: u16 = 0x8000;
 /// ADDITIONAL-ADDRESS-FAMILY under the number that it had before RFC 8656, unassigned since. coturn's clients (4.6)
@@ -108,7 +110,8 @@ const UNDERSTOOD: u64 = bit(MAPPED_ADDRESS)
     | bit(USERHASH)
     | bit(XOR_MAPPED_ADDRESS)
     | bit(RESERVATION_TOKEN)
-    | bit(ACCESS_TOKEN);
+    | bit(ACCESS_TOKEN)
+    | bit(CONNECTION_ID);
 
 /// The first comprehension-optional type (RFC 8489 § 14).
 const OPTIONAL: u16 = 0x8000;
@@ -343,7 +346,7 @@ mod tests {
 
     #[test]
     fn what_is_not_understood() {
-        for kind in [0x0000, 0x0003, 0x001F, 0x0024, 0x0025, 0x002A, 0x003F, 0x0040, 0x7FFF] {
+        for kind in [0x0000, 0x0003, 0x001F, 0x0024, 0x0025, 0x002B, 0x003F, 0x0040, 0x7FFF] {
             assert!(is_not_understood(kind), "{kind:#06x}");
         }
         for kind in [USERNAME, XOR_MAPPED_ADDRESS, DATA, RESERVATION_TOKEN, SOFTWARE, 0x8001, 0xFFFF] {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::proto::types::ConnectionId;
 use crate::proto::types::Dialect;
 use crate::proto::types::Family;
 use crate::proto::types::Lifetime;
@@ -105,7 +106,9 @@ impl<'a> RequestReader<'a> {
             attribute::REALM => set(&mut auth.realm, at_most(value, REALM_MAX)),
             attribute::NONCE => set(&mut auth.nonce, at_most(value, NONCE_MAX)),
             attribute::PASSWORD_ALGORITHM => {
-                set(&mut auth.password_algorithm, attribute::read_password_algorithm(value))
+                auth.unreadable_algorithm =
+                    !set(&mut auth.password_algorithm, attribute::read_password_algorithm(value));
+                !auth.unreadable_algorithm
             }
             attribute::PASSWORD_ALGORITHMS => set(&mut auth.password_algorithms, Some(value)),
             attribute::ACCESS_TOKEN => set(&mut auth.access_token, at_most(value, ACCESS_TOKEN_MAX)),
@@ -156,6 +159,9 @@ impl<'a> RequestReader<'a> {
                 set(&mut request.channel_number, attribute::read_u16_and_reserved(value))
             }
             attribute::MOBILITY_TICKET => set(&mut request.mobility_ticket, Some(value)),
+            attribute::CONNECTION_ID => {
+                set(&mut request.connection_id, attribute::read_u32(value).map(ConnectionId::from_wire))
+            }
             _ => return None,
         };
         Some(good)
@@ -244,6 +250,8 @@ pub struct Answer<'a> {
     pub mobility_ticket: Option<&'a [u8]>,
     /// The second ALTERNATE-SERVER.
     pub additional_alternate_server: Option<SocketAddr>,
+    /// CONNECTION-ID.
+    pub connection_id: Option<ConnectionId>,
 }
 
 /// Reads one success or error response that fills `datagram`.
@@ -319,6 +327,9 @@ impl<'a> Answer<'a> {
                 set(&mut self.address_error, family.zip(attribute::read_error_code(value)))
             }
             attribute::MOBILITY_TICKET => set(&mut self.mobility_ticket, Some(value)),
+            attribute::CONNECTION_ID => {
+                set(&mut self.connection_id, attribute::read_u32(value).map(ConnectionId::from_wire))
+            }
             _ => true,
         }
     }
@@ -349,6 +360,7 @@ fn empty_answer<'a>(frame: &Frame<'a>) -> Answer<'a> {
         address_error: None,
         mobility_ticket: None,
         additional_alternate_server: None,
+        connection_id: None,
     }
 }
 
@@ -523,6 +535,7 @@ mod tests {
             let auth = &read.auth;
             assert!(auth.username.is_none() && auth.userhash.is_none() && auth.realm.is_none());
             assert!(auth.nonce.is_none() && auth.password_algorithm.is_none());
+            assert_eq!(auth.unreadable_algorithm, kind == attribute::PASSWORD_ALGORITHM);
             assert_eq!(auth.integrity.algorithm(), None);
             assert!(read.lifetime.is_none() && read.requested_transport.is_none());
             assert!(read.requested_family.is_none() && read.additional_family.is_none());

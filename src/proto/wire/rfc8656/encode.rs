@@ -63,6 +63,9 @@ pub fn encode_response(
     if let Some(ticket) = response.mobility_ticket {
         writer.attribute(attribute::MOBILITY_TICKET, ticket);
     }
+    if let Some(connection) = response.connection_id {
+        writer.attribute(attribute::CONNECTION_ID, &connection.to_wire().to_be_bytes());
+    }
     if let Some(mapped) = response.mapped_address {
         writer.xor_address(attribute::XOR_MAPPED_ADDRESS, mapped);
     }

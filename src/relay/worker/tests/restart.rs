@@ -11,6 +11,7 @@ use crate::proto::types::Deadline;
 use crate::proto::types::Dialect;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::PeerAddr;
+use crate::proto::types::RelayProtocol;
 use crate::proto::types::ServerAddr;
 use crate::proto::types::Tick;
 use crate::proto::types::Transport;
@@ -38,7 +39,9 @@ impl Far {
         let relayed = RelayAddr::new(SocketAddr::from(([127, 0, 0, 1], 2_000)));
         let (until, bandwidth) = (Deadline::NEVER, Bandwidth::default());
         let dialect = Dialect::Rfc8656;
-        let new = NewAllocation { relay: relay(index), five_tuple, dialect, relayed, until, bandwidth };
+        let protocol = RelayProtocol::Udp;
+        let new =
+            NewAllocation { relay: relay(index), five_tuple, dialect, relayed, until, bandwidth, protocol };
         self.push(ToWorker::Table(TableChange::Insert(Box::new(new))));
         let peer = "127.0.0.1".parse().expect("a literal");
         self.push(ToWorker::Table(TableChange::Permit { relay: relay(index), peer, until }));

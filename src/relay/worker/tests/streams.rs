@@ -16,6 +16,7 @@ use crate::proto::types::Deadline;
 use crate::proto::types::Dialect;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::PeerAddr;
+use crate::proto::types::RelayProtocol;
 use crate::proto::types::ServerAddr;
 use crate::proto::types::StreamId;
 use crate::proto::types::Transport;
@@ -32,7 +33,7 @@ const BINDING: [u8; 20] = [0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42, 1, 2, 3, 4, 5, 6,
 const ROOMY: usize = limits::REPORTS_MAX + 8;
 
 /// A connection that the worker of `slot` has, and its far end.
-fn connected(slot: &mut Slot) -> (StreamId, FiveTuple, TcpStream) {
+pub(super) fn connected(slot: &mut Slot) -> (StreamId, FiveTuple, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback is free");
     let far = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
     let (near, client) = listener.accept().expect("it waits");
@@ -41,7 +42,8 @@ fn connected(slot: &mut Slot) -> (StreamId, FiveTuple, TcpStream) {
     let server = ServerAddr::new(near.local_addr().expect("bound"));
     let from = FiveTuple { client: ClientAddr::new(client), server, transport: Transport::Tcp };
     let place = Places::new(1, 0, [1; 4]).take(client.ip()).expect("a place");
-    let arriving = Arriving { channel: Channel::new(near), from, unread: Vec::new(), place };
+    let arriving =
+        Arriving { channel: Channel::new(near), from, unread: Vec::new(), place, dialect: Dialect::Rfc8656 };
     let tick = slot.tick();
     let id = slot.streams.take_in(&slot.poll, tick, arriving).expect("watched");
     (id, from, far)
@@ -64,6 +66,7 @@ fn insert(slot: &mut Slot, from: FiveTuple) {
         relayed,
         until: Deadline::NEVER,
         bandwidth: Bandwidth::default(),
+        protocol: RelayProtocol::Udp,
     })));
 }
 

@@ -289,6 +289,8 @@ impl Reference {
         match transport {
             None => return Err(400),
             Some(17) => {}
+            // RFC 6062 § 5.1: every client here comes over UDP.
+            Some(6) => return Err(400),
             Some(_) => return Err(442),
         }
         let with_token = token.is_some() && (even.is_some() || family.is_some() || additional.is_some());

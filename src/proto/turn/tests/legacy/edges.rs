@@ -65,6 +65,7 @@ fn another_user_s_allocate_on_the_five_tuple_moves_neither_the_nonce_nor_the_win
     assert_eq!(world.ends(), []);
 }
 
+// proves ms_turn:5-7, ms_turn:7-1
 #[test]
 fn a_new_allocation_has_a_new_connection_whatever_the_client_remembers() {
     let mut world = World::new();
@@ -82,6 +83,7 @@ fn a_new_allocation_has_a_new_connection_whatever_the_client_remembers() {
     assert_eq!(world.sent.len(), 2);
 }
 
+// proves ms_turn:7-3
 #[test]
 fn a_refresh_with_a_number_is_answered_with_it_and_counts_once() {
     let mut world = World::new();
@@ -106,6 +108,7 @@ fn a_refresh_with_a_number_is_answered_with_it_and_counts_once() {
     assert_eq!(dropped_as_replays(&world), 2);
 }
 
+// proves ms_turn:4-8
 #[test]
 fn a_server_that_leaves_sends_newcomers_elsewhere_and_keeps_whom_it_has() {
     let elsewhere: SocketAddr = "203.0.113.9:3478".parse().expect("an address");
@@ -137,6 +140,7 @@ fn quotas_count_both_dialects_together() {
     assert_eq!(Old::alice(&world, 5).allocate(&mut world, None).code(), 0);
 }
 
+// proves ms_turn:4-14, ms_turn:4-15
 #[test]
 fn a_destination_of_ipv6_cannot_be_reached_from_the_ipv4_address_that_every_client_gets() {
     let mut world = World::new();
@@ -166,6 +170,7 @@ fn a_destination_of_ipv6_cannot_be_reached_from_the_ipv4_address_that_every_clie
     assert_eq!((world.changes.len(), world.sent.len()), (0, 0));
 }
 
+// proves ms_turn:4-3, ms_turn:4-18
 #[test]
 fn bandwidth_management_is_ignored_and_the_kind_of_stream_is_told() {
     let mut world = World::new();
@@ -188,6 +193,7 @@ fn bandwidth_management_is_ignored_and_the_kind_of_stream_is_told() {
     assert_eq!(streams(&world).len(), 3, "of the other dialect nothing is told");
 }
 
+// proves ms_turn:6.1-4
 #[test]
 fn a_bandwidth_is_told_in_kbit_a_second_where_one_is_set() {
     for (rate, told) in [(None, None), (Rate::new(750_000, Duration::from_secs(1)), Some(750))] {
@@ -250,6 +256,34 @@ fn when_the_session_is_over_nothing_goes_on() {
     carol.send(&mut world, "8.8.8.8:53", b"x");
     assert_eq!(world.sent, []);
     assert_eq!(carol.allocate(&mut world, None).code(), 401);
+}
+
+// proves ms_turn:6.7-3
+#[test]
+fn on_a_stream_an_allocation_lives_as_long_as_its_connection_and_its_session() {
+    let mut world = World::with(|config| config.session_lifetime_max = Duration::from_secs(24 * 3_600));
+    let (name, password) = mint(&Secret::new(SECRET), "carol", world.now().unix + 60);
+    let mut carol = Old::named(&world, 1, &name, &password).over(&world, Transport::Tcp);
+    let mut alice = Old::alice(&world, 2).over(&world, Transport::Tls);
+    assert_eq!(carol.allocate(&mut world, None).number(attribute::LIFETIME), Some(86_400));
+    assert_eq!(alice.allocate(&mut world, Some(700)).number(attribute::LIFETIME), Some(700));
+    for _ in 0..23 {
+        world.pass(3_600);
+        for old in [&mut carol, &mut alice] {
+            old.send(&mut world, "8.8.8.8:53", b"still here");
+        }
+    }
+    assert_eq!((world.sent.len(), world.ends()), (46, Vec::new()), "nobody refreshed");
+    let left = carol.allocate(&mut world, None).number(attribute::LIFETIME);
+    assert_eq!(left, Some(24 * 3_600 + 60 - 23 * 3_600), "what is left of the session");
+    world.pass(3_700);
+    assert_eq!(world.ends(), [EndReason::Expired], "the session is over");
+    world.input(Input::ClientGone { worker: world.worker, from: alice.from });
+    assert_eq!(world.ends(), [EndReason::Expired, EndReason::Disconnected]);
+    let mut bob = Old::named(&world, 3, "bob", "password").over(&world, Transport::Tcp);
+    bob.allocate(&mut world, None);
+    assert_eq!(bob.allocate(&mut world, Some(0)).code(), 0);
+    assert_eq!(world.ends().last(), Some(&EndReason::Released));
 }
 
 fn mras_keys(number: u8) -> MrasKey {
@@ -338,6 +372,7 @@ fn where_the_dialect_is_off_nothing_is_understood() {
     assert!(matches!(world.events[..], [Event::Discarded]));
 }
 
+// proves ms_turn:8-2
 #[test]
 fn while_the_port_is_being_opened_one_answer_does_for_copies_and_nothing_else_is_made() {
     let mut world = World::with(|_| {});
@@ -409,6 +444,7 @@ fn what_an_allocate_must_not_say_is_answered_and_makes_nothing() {
     assert_eq!(alice.allocate(&mut world, None).code(), 0);
 }
 
+// proves ms_turn:6.5-1
 #[test]
 fn a_send_without_data_sends_nothing_and_a_wrong_mac_gets_no_new_nonce() {
     let mut world = World::new();
