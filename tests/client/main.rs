@@ -117,6 +117,10 @@ async fn refusals_are_told_with_their_code() {
         ] {
             assert_eq!(refused.as_ref().err().and_then(code), Some(403), "{refused:?}");
         }
+        // Its address can be permitted. That would not help, so it is not tried.
+        let denied_port = SocketAddr::from(([127, 0, 0, 1], 7));
+        let refused = in_time("a refusal", socket.send_to(b"hello", denied_port)).await;
+        assert_eq!(refused.as_ref().err().and_then(code), Some(403), "{refused:?}");
         let len = limits::CLIENT_SEND_MAX + 1;
         let refused = socket.send_to(&vec![0; len], forbidden).await;
         assert!(matches!(refused, Err(Error::TooLong { .. })), "{refused:?}");

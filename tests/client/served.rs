@@ -139,6 +139,7 @@ mobility = true
 [peers]
 default = "public"
 allow = ["127.0.0.1/32"]
+deny = ["127.0.0.1:7"]
 [admin]
 listen = "off"
 [limits]
