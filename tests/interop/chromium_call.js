@@ -1,6 +1,6 @@
 // Two peer connections in one page of headless Chromium, relayed candidates only: video drawn on a canvas, a tone, and
 // a data channel, each in both directions. Reads one JSON object on the standard input ({chromium, profile, iceServers,
-// seconds, flags}) and writes what each side's getStats() and data channel said as JSON on the standard output.
+// seconds, enough, flags}) and writes what each side's getStats() and data channel said as JSON on the standard output.
 "use strict";
 
 const fs = require("node:fs");
@@ -19,8 +19,9 @@ const FLAGS = [
 ];
 
 // Runs inside the page.
-async function call({ iceServers, seconds }) {
+async function call({ iceServers, seconds, enough }) {
   const MESSAGES = 200;
+  const PATIENCE = 30;
   const errors = [];
 
   // A moving picture and a tone, made here: no camera, microphone or file.
@@ -107,7 +108,17 @@ async function call({ iceServers, seconds }) {
       videoLost: inbound("video").packetsLost,
     };
   }
-  const sides = { one: await report(one), other: await report(other) };
+  // A machine that is busy needs longer for as much of a call; how long does not matter.
+  const has = (side) =>
+    Math.min(side.pair?.sent ?? 0, side.pair?.received ?? 0) > enough.bytes &&
+    (side.framesDecoded ?? 0) > enough.frames &&
+    (side.audioPackets ?? 0) > enough.audioPackets;
+  let sides;
+  for (let more = 0; more < PATIENCE; more += 1) {
+    sides = { one: await report(one), other: await report(other) };
+    if (has(sides.one) && has(sides.other) && back.size === MESSAGES) break;
+    await new Promise((go) => setTimeout(go, 1000));
+  }
   one.close();
   other.close();
   return { sides, echoed: back.size, messages: MESSAGES, errors };

@@ -34,6 +34,8 @@ def call(ice_servers, flags=()):
         "profile": profile,
         "iceServers": ice_servers,
         "seconds": SECONDS,
+        # The call lasts until each side has had so much, or half a minute longer.
+        "enough": {"bytes": BYTES_MIN, "frames": FRAMES_MIN, "audioPackets": AUDIO_PACKETS_MIN},
         "flags": list(flags),
     }
     script = harness.ROOT / "tests/interop/chromium_call.js"
