@@ -92,16 +92,24 @@ impl Associations {
         if !server.knows(tick, &from, hello) {
             return Some(Greeted::Verify(hello.verify_request(&server.cookie(tick, &from, hello))));
         }
-        // Only now, with a client that is where it says, is anything kept; what it had before is given up (§ 4.2.8).
-        let place = self.all.remove(&from).map(|entry| entry._place);
-        let Some(place) = place.or_else(|| self.places.take(from.client.socket().ip()).ok()) else {
-            return Some(Greeted::Refused);
+        // Only now, with a client that is where it says, is anything kept. What it had before is given up for a new one
+        // (§ 4.2.8), and for nothing less.
+        let place = match self.all.contains_key(&from) {
+            true => None,
+            false => match self.places.take(from.client.socket().ip()) {
+                Ok(place) => Some(place),
+                Err(_) => return Some(Greeted::Refused),
+            },
         };
         let Some((association, heard)) = server.accept(now, hello, datagram, &mut self.room) else {
             return Some(Greeted::Refused);
         };
         let until_ms = idle_until(tick);
-        self.all.insert(from, Entry { association, until_ms, asked: false, _place: place });
+        if let Some(entry) = self.all.get_mut(&from) {
+            (entry.association, entry.until_ms) = (association, until_ms);
+        } else if let Some(_place) = place {
+            self.all.insert(from, Entry { association, until_ms, asked: false, _place });
+        }
         Some(Greeted::Begun(heard))
     }
 
@@ -112,14 +120,27 @@ impl Associations {
         from: &FiveTuple,
         datagram: &[u8],
     ) -> Option<Result<Heard, Over>> {
-        let entry = self.all.get_mut(from)?;
-        Some(entry.association.hear(now, datagram, &mut self.room))
+        self.work_on(from, |association, room| association.hear(now, datagram, room))
     }
 
     /// Something for the client of `to`; `None` if it has no association whose handshake is done.
     pub(super) fn say(&mut self, to: &FiveTuple, message: &[u8]) -> Option<Result<Heard, Over>> {
-        let entry = self.all.get_mut(to).filter(|entry| entry.association.is_established())?;
-        Some(entry.association.say(message, &mut self.room))
+        self.all.get(to).filter(|entry| entry.association.is_established())?;
+        self.work_on(to, |association, room| association.say(message, room))
+    }
+
+    /// Works on the association of `from`, so that [`Self::at_work`] tells whose it was if that panics; `None` if there is
+    /// none.
+    fn work_on<T>(
+        &mut self,
+        from: &FiveTuple,
+        work: impl FnOnce(&mut Association, &mut Room) -> T,
+    ) -> Option<T> {
+        let entry = self.all.get_mut(from)?;
+        let outer = self.at_work.replace(*from);
+        let made = work(&mut entry.association, &mut self.room);
+        self.at_work = outer;
+        Some(made)
     }
 
     /// The client of `from` asked for something: it may stay a while. With `told` the control task knows of it.
@@ -140,11 +161,11 @@ impl Associations {
 
     /// Those that have something to do by now, and what it is.
     pub(super) fn due(&mut self, now: Instant) -> Vec<(FiveTuple, Result<Heard, Over>)> {
-        let room = &mut self.room;
-        self.all
-            .iter_mut()
-            .filter(|(_, entry)| !entry.association.is_established() && entry.association.due() <= now)
-            .map(|(from, entry)| (*from, entry.association.wait(now, room)))
+        let is_due = |one: &Association| !one.is_established() && one.due() <= now;
+        let due = self.all.iter().filter(|(_, entry)| is_due(&entry.association)).map(|(from, _)| *from);
+        let due: Vec<_> = due.collect();
+        due.into_iter()
+            .filter_map(|from| Some((from, self.work_on(&from, |one, room| one.wait(now, room))?)))
             .collect()
     }
 
