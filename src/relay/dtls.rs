@@ -185,3 +185,98 @@ impl Associations {
         over
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::AssertUnwindSafe;
+    use std::panic::catch_unwind;
+    use std::sync::Arc;
+
+    use dimpl::Dtls;
+    use dimpl::DtlsCertificate;
+    use dimpl::Output;
+
+    use crate::net::Certificate;
+    use crate::net::Certificates;
+    use crate::proto::types::ClientAddr;
+    use crate::proto::types::ServerAddr;
+    use crate::proto::types::Transport;
+
+    use super::*;
+
+    const TICK: Tick = Tick::from_millis(0);
+
+    fn from(port: u16) -> FiveTuple {
+        let end = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
+        let (client, server) = (ClientAddr::new(end(port)), ServerAddr::new(end(443)));
+        FiveTuple { client, server, transport: Transport::Dtls }
+    }
+
+    fn outgoing(client: &mut Dtls) -> Vec<u8> {
+        let mut room = vec![0; 1 << 15];
+        loop {
+            match client.poll_output(&mut room) {
+                Output::Packet(packet) => return packet.to_vec(),
+                Output::Timeout(_) => panic!("it has nothing to say"),
+                _ => {}
+            }
+        }
+    }
+
+    /// Associations with those of clients on these ports, in the middle of their handshakes.
+    fn begun(now: Instant, ports: &[u16]) -> Associations {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a name");
+        let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let shown = Certificate::from_pem(chain.as_bytes(), key.as_bytes()).expect("sound");
+        let server = DtlsServer::new(Arc::new(Certificates::new(vec![shown])), [7; 32]).expect("sound");
+        let mut all = Associations::new(Some(server), [1; 4]);
+        for port in ports {
+            let own = DtlsCertificate {
+                certificate: made.cert.der().to_vec(),
+                private_key: made.signing_key.serialize_der(),
+            };
+            let mut client = Dtls::new_12(Arc::default(), own, now);
+            client.set_active(true);
+            client.handle_timeout(now).expect("it begins");
+            let first = outgoing(&mut client);
+            let hello = Hello::read(&first).expect("a hello");
+            let Some(Greeted::Verify(verify)) = all.greet(TICK, now, from(*port), &hello, &first) else {
+                panic!("it is asked for a cookie")
+            };
+            client.handle_packet(&verify).expect("understood");
+            let second = outgoing(&mut client);
+            let hello = Hello::read(&second).expect("a hello");
+            let greeted = all.greet(TICK, now, from(*port), &hello, &second);
+            assert!(matches!(greeted, Some(Greeted::Begun(_))));
+        }
+        all
+    }
+
+    #[test]
+    fn whoever_was_worked_on_when_it_panicked_is_known_and_nobody_else() {
+        let now = Instant::now();
+        let mut all = begun(now, &[1, 2]);
+        for outer in [None, Some(from(2))] {
+            all.at_work = outer;
+            assert_eq!(all.work_on(&from(1), |_, _| 7), Some(7));
+            assert_eq!(all.at_work, outer, "back to what was at work before");
+            let fallen =
+                catch_unwind(AssertUnwindSafe(|| all.work_on(&from(1), |_, _| panic!("on purpose"))));
+            assert!(fallen.is_err());
+            assert_eq!(all.at_work, Some(from(1)));
+        }
+        assert_eq!(all.work_on(&from(3), |_, _| 7), None);
+    }
+
+    #[test]
+    fn a_handshake_that_is_not_answered_says_it_again_and_ends() {
+        let now = Instant::now();
+        let mut all = begun(now, &[1, 2]);
+        assert_eq!(all.due(now).len(), 0);
+        let again = all.due(now + limits::DTLS_HANDSHAKE_MAX / 2);
+        assert_eq!(again.len(), 2);
+        assert!(again.iter().all(|(_, heard)| heard.as_ref().is_ok_and(|heard| !heard.datagrams.is_empty())));
+        let over = all.due(now + limits::DTLS_HANDSHAKE_MAX * 2);
+        assert!(over.len() == 2 && over.iter().all(|(_, heard)| *heard == Err(Over)));
+    }
+}
