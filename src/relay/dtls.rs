@@ -92,16 +92,24 @@ impl Associations {
         if !server.knows(tick, &from, hello) {
             return Some(Greeted::Verify(hello.verify_request(&server.cookie(tick, &from, hello))));
         }
-        // Only now, with a client that is where it says, is anything kept; what it had before is given up (§ 4.2.8).
-        let place = self.all.remove(&from).map(|entry| entry._place);
-        let Some(place) = place.or_else(|| self.places.take(from.client.socket().ip()).ok()) else {
-            return Some(Greeted::Refused);
+        // Only now, with a client that is where it says, is anything kept. What it had before is given up for a new one
+        // (§ 4.2.8), and for nothing less.
+        let place = match self.all.contains_key(&from) {
+            true => None,
+            false => match self.places.take(from.client.socket().ip()) {
+                Ok(place) => Some(place),
+                Err(_) => return Some(Greeted::Refused),
+            },
         };
         let Some((association, heard)) = server.accept(now, hello, datagram, &mut self.room) else {
             return Some(Greeted::Refused);
         };
         let until_ms = idle_until(tick);
-        self.all.insert(from, Entry { association, until_ms, asked: false, _place: place });
+        if let Some(entry) = self.all.get_mut(&from) {
+            (entry.association, entry.until_ms) = (association, until_ms);
+        } else if let Some(_place) = place {
+            self.all.insert(from, Entry { association, until_ms, asked: false, _place });
+        }
         Some(Greeted::Begun(heard))
     }
 
@@ -112,14 +120,27 @@ impl Associations {
         from: &FiveTuple,
         datagram: &[u8],
     ) -> Option<Result<Heard, Over>> {
-        let entry = self.all.get_mut(from)?;
-        Some(entry.association.hear(now, datagram, &mut self.room))
+        self.work_on(from, |association, room| association.hear(now, datagram, room))
     }
 
     /// Something for the client of `to`; `None` if it has no association whose handshake is done.
     pub(super) fn say(&mut self, to: &FiveTuple, message: &[u8]) -> Option<Result<Heard, Over>> {
-        let entry = self.all.get_mut(to).filter(|entry| entry.association.is_established())?;
-        Some(entry.association.say(message, &mut self.room))
+        self.all.get(to).filter(|entry| entry.association.is_established())?;
+        self.work_on(to, |association, room| association.say(message, room))
+    }
+
+    /// Works on the association of `from`, so that [`Self::at_work`] tells whose it was if that panics; `None` if there is
+    /// none.
+    fn work_on<T>(
+        &mut self,
+        from: &FiveTuple,
+        work: impl FnOnce(&mut Association, &mut Room) -> T,
+    ) -> Option<T> {
+        let entry = self.all.get_mut(from)?;
+        let outer = self.at_work.replace(*from);
+        let made = work(&mut entry.association, &mut self.room);
+        self.at_work = outer;
+        Some(made)
     }
 
     /// The client of `from` asked for something: it may stay a while. With `told` the control task knows of it.
@@ -140,11 +161,11 @@ impl Associations {
 
     /// Those that have something to do by now, and what it is.
     pub(super) fn due(&mut self, now: Instant) -> Vec<(FiveTuple, Result<Heard, Over>)> {
-        let room = &mut self.room;
-        self.all
-            .iter_mut()
-            .filter(|(_, entry)| !entry.association.is_established() && entry.association.due() <= now)
-            .map(|(from, entry)| (*from, entry.association.wait(now, room)))
+        let is_due = |one: &Association| !one.is_established() && one.due() <= now;
+        let due = self.all.iter().filter(|(_, entry)| is_due(&entry.association)).map(|(from, _)| *from);
+        let due: Vec<_> = due.collect();
+        due.into_iter()
+            .filter_map(|from| Some((from, self.work_on(&from, |one, room| one.wait(now, room))?)))
             .collect()
     }
 
@@ -162,5 +183,100 @@ impl Associations {
             }
         }
         over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::AssertUnwindSafe;
+    use std::panic::catch_unwind;
+    use std::sync::Arc;
+
+    use dimpl::Dtls;
+    use dimpl::DtlsCertificate;
+    use dimpl::Output;
+
+    use crate::net::Certificate;
+    use crate::net::Certificates;
+    use crate::proto::types::ClientAddr;
+    use crate::proto::types::ServerAddr;
+    use crate::proto::types::Transport;
+
+    use super::*;
+
+    const TICK: Tick = Tick::from_millis(0);
+
+    fn from(port: u16) -> FiveTuple {
+        let end = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
+        let (client, server) = (ClientAddr::new(end(port)), ServerAddr::new(end(443)));
+        FiveTuple { client, server, transport: Transport::Dtls }
+    }
+
+    fn outgoing(client: &mut Dtls) -> Vec<u8> {
+        let mut room = vec![0; 1 << 15];
+        loop {
+            match client.poll_output(&mut room) {
+                Output::Packet(packet) => return packet.to_vec(),
+                Output::Timeout(_) => panic!("it has nothing to say"),
+                _ => {}
+            }
+        }
+    }
+
+    /// Associations with those of clients on these ports, in the middle of their handshakes.
+    fn begun(now: Instant, ports: &[u16]) -> Associations {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a name");
+        let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let shown = Certificate::from_pem(chain.as_bytes(), key.as_bytes()).expect("sound");
+        let server = DtlsServer::new(Arc::new(Certificates::new(vec![shown])), [7; 32]).expect("sound");
+        let mut all = Associations::new(Some(server), [1; 4]);
+        for port in ports {
+            let own = DtlsCertificate {
+                certificate: made.cert.der().to_vec(),
+                private_key: made.signing_key.serialize_der(),
+            };
+            let mut client = Dtls::new_12(Arc::default(), own, now);
+            client.set_active(true);
+            client.handle_timeout(now).expect("it begins");
+            let first = outgoing(&mut client);
+            let hello = Hello::read(&first).expect("a hello");
+            let Some(Greeted::Verify(verify)) = all.greet(TICK, now, from(*port), &hello, &first) else {
+                panic!("it is asked for a cookie")
+            };
+            client.handle_packet(&verify).expect("understood");
+            let second = outgoing(&mut client);
+            let hello = Hello::read(&second).expect("a hello");
+            let greeted = all.greet(TICK, now, from(*port), &hello, &second);
+            assert!(matches!(greeted, Some(Greeted::Begun(_))));
+        }
+        all
+    }
+
+    #[test]
+    fn whoever_was_worked_on_when_it_panicked_is_known_and_nobody_else() {
+        let now = Instant::now();
+        let mut all = begun(now, &[1, 2]);
+        for outer in [None, Some(from(2))] {
+            all.at_work = outer;
+            assert_eq!(all.work_on(&from(1), |_, _| 7), Some(7));
+            assert_eq!(all.at_work, outer, "back to what was at work before");
+            let fallen =
+                catch_unwind(AssertUnwindSafe(|| all.work_on(&from(1), |_, _| panic!("on purpose"))));
+            assert!(fallen.is_err());
+            assert_eq!(all.at_work, Some(from(1)));
+        }
+        assert_eq!(all.work_on(&from(3), |_, _| 7), None);
+    }
+
+    #[test]
+    fn a_handshake_that_is_not_answered_says_it_again_and_ends() {
+        let now = Instant::now();
+        let mut all = begun(now, &[1, 2]);
+        assert_eq!(all.due(now).len(), 0);
+        let again = all.due(now + limits::DTLS_HANDSHAKE_MAX / 2);
+        assert_eq!(again.len(), 2);
+        assert!(again.iter().all(|(_, heard)| heard.as_ref().is_ok_and(|heard| !heard.datagrams.is_empty())));
+        let over = all.due(now + limits::DTLS_HANDSHAKE_MAX * 2);
+        assert!(over.len() == 2 && over.iter().all(|(_, heard)| *heard == Err(Over)));
     }
 }

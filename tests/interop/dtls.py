@@ -1,5 +1,5 @@
-"""Clients over DTLS (RFC 7350): coturn's client and OpenSSL's, and what hellos without a cookie cost. Judges a binary with
-the feature `dtls`.
+"""Clients over DTLS (RFC 7350): coturn's client, beside others over TCP and TLS on the same port, OpenSSL's, and what hellos
+without a cookie cost. Judges a binary with the feature `dtls`.
 """
 
 import concurrent.futures
@@ -12,6 +12,7 @@ import urllib.request
 
 import harness
 import panic
+import streams
 import uclient
 from harness import check
 from harness import proved
@@ -26,6 +27,8 @@ RUNS = [
     ("channels over DTLS and IPv6", "::1", ["-c", "-S", "-x", "-e", "::1"]),
 ]
 
+# At the same time, on the same port.
+BESIDE = [run for run in streams.RUNS if run[0] in ("channels over TCP", "channels over TLS")]
 
 # This client draws for each connection whether it speaks DTLS 1.0, which is given up (RFC 8996), or 1.2; here always 1.2.
 ALWAYS_1_2 = """
@@ -105,8 +108,13 @@ def test():
     with harness.Server(limits=limits, admin=True, streams=True) as server, uclient.echoing_peer() as peer_port:
         openssl(server)
         os.environ["LD_PRELOAD"] = always_1_2(server.folder)
-        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        with concurrent.futures.ThreadPoolExecutor(2) as pool, concurrent.futures.ThreadPoolExecutor(2) as others:
+            beside = [others.submit(streams.uclient, server, peer_port, run) for run in BESIDE]
             uclient.carry_all(server, peer_port, pool, runs)
+            for what, good, text in (one.result() for one in beside):
+                check(good, f"uclient, {what}, beside those over DTLS: nothing is lost\n{text[-2000:]}")
+                proved(f"uclient, {what}, on the same port at the same time: nothing lost")
+        check(len(BESIDE) == 2, "over TCP and over TLS")
         del os.environ["LD_PRELOAD"]
         check(events(server, "begun") >= 4 * uclient.CLIENTS, "they came over DTLS")
         strangers(server)

@@ -1,8 +1,10 @@
-"""One port for everything: callers over TCP and TLS, a web site behind, a name that is passed through, proxies in front,
-and garbage, all of them at once on one port.
+"""One port for everything: callers over TCP, TLS and pseudo-TLS, callers who are connected to their peers, a web site
+behind, a name that is passed through, proxies in front, and garbage, all of them on one port. (Those over DTLS share a port
+with others in `dtls`, for they need another binary.)
 """
 
 import asyncio
+import concurrent.futures
 import contextlib
 import functools
 import hashlib
@@ -22,7 +24,9 @@ import time
 
 import aioice_echo
 import harness
+import msturn
 import streams
+import tcp_relay
 from harness import check
 from harness import proved
 
@@ -224,9 +228,11 @@ def site_down(server, site):
 
 
 def garbage(server):
-    """Each of these is closed without a byte. (What is spoken only by others has a place here as soon as it is served.)"""
+    """Each of these is closed without a byte."""
     header_of_nobody = header(2, ("203.0.113.5", 1), ("198.51.100.9", 443))
-    cases = [b"\xff" * 64, b"SSH-2.0-x\r\n", b"\x05\x01\x00", b"\x40\x01\x00\x04data", header_of_nobody]
+    # A frame of the old dialect but for its cookie.
+    strange = msturn.frame(msturn.CONTROL, struct.pack("!HH", msturn.ALLOCATE, 16) + bytes(32))
+    cases = [strange, b"\xff" * 64, b"SSH-2.0-x\r\n", b"\x05\x01\x00", b"\x40\x01\x00\x04data", header_of_nobody]
     for first in [*cases, header_of_nobody + b"GET / HTTP/1.1\r\n"]:
         with socket.create_connection(server.address(), 10) as one:
             one.sendall(first)
@@ -246,6 +252,30 @@ def coturns_client(server, through, what):
             _, good, text = streams.uclient(through, peer_port, run)
             check(good, f"uclient {what}, {run[0]}: nothing is lost\n{text[-2000:]}")
             proved(f"uclient {what}: {run[0]}, nothing lost")
+
+
+def connected_to_peers(server):
+    """RFC 6062. The runs with names are whole in `tcp_relay`; here they share the port."""
+    runs = [run for run in tcp_relay.RUNS if run[1] == "127.0.0.1"]
+    with concurrent.futures.ThreadPoolExecutor(len(runs)) as pool:
+        list(pool.map(lambda run: tcp_relay.uclient(server, run), runs))
+    proved(f"uclient with RFC 6062 on the same port: {', '.join(what for what, *_ in runs)}")
+
+
+def in_disguise(server):
+    """The hello of pseudo-TLS, which clients expect to be answered by 83 bytes for one call, and what comes behind it."""
+    proof = server.address(), harness.USER.encode(), harness.PASSWORD.encode()
+    for _ in range(20):
+        with socket.create_connection(server.address(), 10) as one:
+            one.sendall(msturn.CLIENT_HELLO)
+            heard = one.recv(4_096)
+            check(msturn.is_server_hello(heard), f"83 bytes for one call: {heard.hex()}")
+            one.shutdown(socket.SHUT_WR)
+            check(one.recv(4_096) == b"", "and nothing behind them")
+    with msturn.Stream(*proof, pseudo=True) as caller:
+        caller.allocate()
+        check(caller.relayed, "an allocation behind the hellos")
+    proved("a hello of pseudo-TLS is answered with 83 bytes in one piece, and an allocation behind it is made")
 
 
 def aioices(server):
@@ -320,6 +350,7 @@ def counted(server):
         'swingbridge_web_connections_ended_total{reason="unreachable"}',
         'swingbridge_web_bytes_total{direction="to_client"}',
         'swingbridge_stream_verdicts_total{inside="tls",verdict="http"}',
+        'swingbridge_stream_verdicts_total{inside="tcp",verdict="pseudo_tls"}',
         'swingbridge_stream_verdicts_total{inside="tcp",verdict="proxy_v1"}',
         'swingbridge_stream_verdicts_total{inside="tcp",verdict="proxy_v2"}',
         'swingbridge_streams_turned_away_total{reason="proxy_header"}',
@@ -349,6 +380,8 @@ def test():
         pages(server)
         passed_through(server)
         garbage(server)
+        in_disguise(server)
+        connected_to_peers(server)
         coturns_client(server, server, "on the same port")
         aioices(server)
         proxies(server)
@@ -362,4 +395,4 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         Site(proxied=True, port=int(sys.argv[1]))
         threading.Event().wait()
-    harness.main(test, 300)
+    harness.main(test, 230)

@@ -288,3 +288,77 @@ fn records_of_nobody_and_broken_ones_are_dropped() {
     client.say(&message::stun(message::BINDING, *b"still there?", &[]));
     assert_eq!(client.receive()[8..20], *b"still there?");
 }
+
+#[test]
+fn what_nothing_protects_does_no_harm_to_an_association() {
+    let plane = plane(1);
+    let mut client = Caller::new(plane.server(0)).shake();
+    let plain = |kind: u8, sequence: u8, fragment: &[u8]| {
+        let head = [kind, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 1, sequence, 0, fragment.len() as u8];
+        [&head[..], fragment].concat()
+    };
+    for sequence in 0..250 {
+        // A fatal alert, the end, a change of ciphers, half a Certificate, a Finished, a heartbeat; data, a Binding request.
+        let (half, binding) = (
+            [11, 0, 1, 0, 0, 2, 0, 0, 0, 0, 0, 1, 9],
+            message::stun(message::BINDING, *b"who, oh who?", &[]),
+        );
+        let finished = [&[20, 0, 0, 12, 0, 4, 0, 0, 0, 0, 0, 12][..], &[sequence; 12]].concat();
+        let others: [(u8, &[u8]); 7] = [
+            (21, &[2, 40]),
+            (21, &[1, 0]),
+            (20, &[1]),
+            (22, &half),
+            (22, &finished),
+            (24, &[1, 0]),
+            (23, &binding),
+        ];
+        for (kind, fragment) in others {
+            client.bare.send(&plain(kind, sequence, fragment));
+        }
+    }
+    client.say(&message::stun(message::BINDING, *b"still there?", &[]));
+    assert_eq!(client.receive()[8..20], *b"still there?");
+    assert_eq!(plane.stats(0).dtls.ended.get(), 0);
+}
+
+/// `hello` with suites that nobody has, and with `cookie`.
+fn not_to_be_agreed_with(hello: &[u8], cookie: &[u8]) -> Vec<u8> {
+    let cookie_at = 13 + 12 + 2 + 32 + 1;
+    assert_eq!(hello[cookie_at - 1..=cookie_at], [0, 0], "no session, no cookie");
+    let behind = &hello[cookie_at + 1..];
+    let suites = 2 + usize::from(u16::from_be_bytes([behind[0], behind[1]]));
+    let body = [
+        &hello[25..cookie_at],
+        &[cookie.len() as u8],
+        cookie,
+        &behind[..2],
+        &vec![0xFA; suites - 2],
+        &behind[suites..],
+    ];
+    let body = body.concat();
+    let mut made = [&hello[..25], &body].concat();
+    made[11..13].copy_from_slice(&(12 + body.len() as u16).to_be_bytes());
+    for at in [15, 23] {
+        made[at..at + 2].copy_from_slice(&(body.len() as u16).to_be_bytes());
+    }
+    made
+}
+
+#[test]
+fn a_hello_that_begins_nothing_ends_nothing() {
+    let mut plane = plane(1);
+    let server = plane.server(0);
+    let (mut client, peer) = (Caller::new(server).shake(), peer(server));
+    let allocation = client.open(&mut plane, peer.address());
+    let hello = Caller::new(server).outgoing().remove(0);
+    client.bare.send(&not_to_be_agreed_with(&hello, &[]));
+    let verify = client.bare.receive();
+    assert_eq!((verify.len(), verify[13]), (VERIFY_REQUEST_LEN, 3));
+    client.bare.send(&not_to_be_agreed_with(&hello, &verify[VERIFY_REQUEST_LEN - COOKIE_LEN..]));
+    let stats = plane.stats(0);
+    eventually("a refusal", || (stats.dtls.refused.get() == 1).then_some(()));
+    assert_eq!((stats.dtls.begun.get(), stats.dtls.associations.get()), (1, 1));
+    client.say(&message::channel_data(CHANNEL, b"as before"));
+    assert_eq!(peer.receive_from(), (b"as before".to_vec(), allocation.relayed));
+}

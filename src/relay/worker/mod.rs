@@ -59,6 +59,7 @@ const LISTENER_BATCHES: usize = 4;
 const RELAY_BUDGET: usize = 32;
 /// Sockets that are told of in a round.
 const EVENTS: usize = 256;
+
 /// The life of a worker's thread: works until `work` ends, and once more after a panic, with the same slot. The ends of
 /// the rings go with the slot, so the control task sees the end; the statistics, which others hold, say it too.
 pub(super) fn live(worker: u16, mut slot: Slot, mut work: impl FnMut(&mut Slot) -> io::Result<()>) {
