@@ -15,8 +15,8 @@ pub(super) fn unix() -> u64 {
 /// How long `certificate` does, seen at `now`: until less than a third of its life is left. Not at all where it is missing
 /// or lacks one of `names`.
 pub(super) fn does_for(certificate: Option<&Certificate>, names: &[String], now: u64) -> Duration {
-    let lacks = |certificate: &&Certificate| names.iter().all(|name| has(certificate, name));
-    let Some(certificate) = certificate.filter(lacks) else { return Duration::ZERO };
+    let is_for_all = |certificate: &&Certificate| names.iter().all(|name| has(certificate, name));
+    let Some(certificate) = certificate.filter(is_for_all) else { return Duration::ZERO };
     last_third(certificate.not_before(), certificate.not_after(), now)
 }
 

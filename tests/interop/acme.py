@@ -128,7 +128,7 @@ def first(authority, state):
 
     def beside(name):
         check(harness.answers(server.process, server.address()), "the server answers while it is asked")
-        seen.append(is_refused(server, "other.example.test"))
+        seen.append(is_refused(server, acme_authority.OTHER))
         server.calls()
 
     authority.beside = beside

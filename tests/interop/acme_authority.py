@@ -23,6 +23,8 @@ from cryptography.x509.oid import NameOID
 ACME_IDENTIFIER = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.31")
 PROTOCOL = "acme-tls/1"
 DAY = datetime.timedelta(days=1)
+# What nobody ordered.
+OTHER = "other.example.test"
 
 
 class Refused(Exception):
@@ -210,7 +212,7 @@ class Authority:
         }
         if challenge["status"] == "invalid":
             challenge["error"] = {"type": "urn:ietf:params:acme:error:connection", "detail": "no\nanswer"}
-        asked = name if self.fault != "another name" else "other.example.test"
+        asked = name if self.fault != "another name" else OTHER
         return {
             "status": order["proved"][name],
             "identifier": {"type": "dns", "value": asked},
@@ -233,7 +235,8 @@ class Authority:
     def prove(self, order, name, expected):
         try:
             self.beside(name)
-            self.proofs.append(ask(self.port, name, expected))
+            asked = name if self.fault != "another name" else OTHER
+            self.proofs.append(ask(self.port, asked, expected))
             order["proved"][name] = "valid"
         except Exception as why:  # the test asks for these
             self.complaints.append(f"{name}: {why!r}")
