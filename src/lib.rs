@@ -21,6 +21,9 @@ pub mod listen;
 #[cfg(feature = "server")]
 pub mod mras;
 
+#[cfg(feature = "acme")]
+pub mod acme;
+
 #[cfg(feature = "server")]
 pub mod control;
 

@@ -70,6 +70,7 @@ const ROOMS: &[Room] = &[
         ],
     },
     Room { name: "listen", may_use: &["proto::types", "proto::wire", "ring", "net", "relay"] },
+    Room { name: "acme", may_use: &["proto::types", "net"] },
     Room { name: "mras", may_use: &["proto::types", "proto::auth", "net"] },
     Room {
         name: "control",

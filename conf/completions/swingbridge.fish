@@ -30,7 +30,7 @@ complete -c swingbridge -n "__fish_swingbridge_needs_command" -f -a "serve" -d '
 complete -c swingbridge -n "__fish_swingbridge_needs_command" -f -a "check" -d 'Look for mistakes in a configuration file'
 complete -c swingbridge -n "__fish_swingbridge_needs_command" -f -a "credential" -d 'Make a time-limited credential'
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand serve" -l config -d 'The configuration file [default: embedded defaults that run anywhere]' -r -F
-complete -c swingbridge -n "__fish_swingbridge_using_subcommand serve" -l state-dir -d 'Where the generated secret is kept when there is no file' -r -F
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand serve" -l state-dir -d 'Where is kept what outlives the process: the generated secret when there is no file, certificates of [tls.acme]' -r -F
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand serve" -l log-format -d 'How log lines are written, whatever the file says' -r -f -a "text\t'For people'
 json\t'An object on each line'"
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand serve" -l log-level -d 'The least important log lines written, whatever the file says' -r -f -a "error\t'What needs a person'

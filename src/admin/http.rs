@@ -175,6 +175,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Instant;
 
+    use crate::admin::AcmeSnapshot;
     use crate::admin::MrasSnapshot;
     use crate::admin::StreamsSnapshot;
     use crate::admin::WorkerSnapshot;
@@ -270,6 +271,7 @@ mod tests {
         let sources = Sources {
             streams: Arc::new(StreamsSnapshot::default),
             mras: Arc::new(MrasSnapshot::default),
+            acme: Arc::new(AcmeSnapshot::default),
             control: Arc::clone(&control),
             workers: Arc::new(|| vec![WorkerSnapshot::idle()]),
             clock: Arc::new(|| Tick::from_millis(1_500)),

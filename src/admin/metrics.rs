@@ -24,6 +24,7 @@ use crate::proto::turn::EndReason;
 use crate::proto::types::Tick;
 use crate::proto::wire::ErrorCode;
 
+use super::AcmeSnapshot;
 use super::MrasSnapshot;
 use super::Sources;
 use super::StreamsSnapshot;
@@ -41,6 +42,7 @@ pub(super) struct Scrape {
     workers: Vec<WorkerSnapshot>,
     pub(super) streams: StreamsSnapshot,
     pub(super) mras: MrasSnapshot,
+    pub(super) acme: AcmeSnapshot,
     open_fds: Option<u64>,
     resident_bytes: Option<u64>,
 }
@@ -66,6 +68,7 @@ pub fn render(sources: &Sources) -> String {
         workers: (sources.workers)(),
         streams: (sources.streams)(),
         mras: (sources.mras)(),
+        acme: (sources.acme)(),
         open_fds: process::open_fds(),
         resident_bytes: process::resident_bytes(),
     })
@@ -91,6 +94,7 @@ impl Collector for Scrape {
             self.rings(),
             self.streams(),
             self.mras(),
+            self.acme(),
             self.web(),
             self.peers(),
         ];
@@ -474,6 +478,8 @@ mod tests {
             "swingbridge_mras_connections_ended_total{door=\"sip\",reason=\"wrong_name\"} 2",
             "swingbridge_mras_requests_total{door=\"https\",outcome=\"granted\"} 5",
             "swingbridge_mras_credentials_total{door=\"https\"} 6",
+            "swingbridge_acme_orders_total{outcome=\"issued\"} 2",
+            "swingbridge_acme_certificate_seconds 86400",
             "swingbridge_ring_fill{worker=\"0\",ring=\"commands\"} 3",
             "swingbridge_ring_capacity{worker=\"0\",ring=\"commands\"} 4096",
             "process_open_fds 12",
@@ -527,6 +533,7 @@ mod tests {
                 requests: vec![("https", "granted", 5)],
                 credentials: vec![("https", 6)],
             },
+            acme: AcmeSnapshot { orders: vec![("issued", 2)], seconds_left: Some(86_400) },
             open_fds: Some(12),
             resident_bytes: Some(4_096),
         }

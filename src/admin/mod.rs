@@ -4,6 +4,7 @@
 //! write ([`crate::control::view`], [`snapshot::WorkerSnapshot`]); it takes no lock and sends no message, so a slow or
 //! hostile reader costs the relay nothing.
 
+mod acme;
 pub mod config;
 mod format;
 mod health;
@@ -18,6 +19,7 @@ pub mod snapshot;
 mod streams;
 mod web;
 
+pub use acme::AcmeSnapshot;
 pub use config::Config;
 pub use config::LogConfig;
 pub use config::LogFormat;

@@ -8,6 +8,7 @@ use crate::control::view::OUTCOMES;
 use crate::proto::media::DropReason;
 use crate::proto::types::Tick;
 
+use super::AcmeSnapshot;
 use super::MrasSnapshot;
 use super::PeersSnapshot;
 use super::StreamsSnapshot;
@@ -101,6 +102,8 @@ pub struct Sources {
     pub streams: Arc<dyn Fn() -> StreamsSnapshot + Send + Sync>,
     /// Copies the counters of the doors of the MRAS service.
     pub mras: Arc<dyn Fn() -> MrasSnapshot + Send + Sync>,
+    /// Copies the counters of certificates that are ordered.
+    pub acme: Arc<dyn Fn() -> AcmeSnapshot + Send + Sync>,
     /// The monotonic clock by which [`ControlView::alive`] is told.
     pub clock: Arc<dyn Fn() -> Tick + Send + Sync>,
 }

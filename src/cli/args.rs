@@ -118,7 +118,7 @@ pub struct ServeArgs {
     /// The configuration file [default: embedded defaults that run anywhere].
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Where the generated secret is kept when there is no file.
+    /// Where is kept what outlives the process: the generated secret when there is no file, certificates of [tls.acme].
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
     /// Make a self-signed certificate, so that TLS can be tried.

@@ -1,5 +1,7 @@
 //! The command line: `args.rs` says what can be asked, one file per subcommand answers it.
 
+#[cfg(feature = "acme")]
+mod acme;
 mod args;
 mod check;
 mod credential;

@@ -45,6 +45,8 @@ use crate::ring::Wake;
 
 use super::Exit;
 use super::ServeArgs;
+#[cfg(feature = "acme")]
+use super::acme;
 #[cfg(feature = "fault-injection")]
 use super::fault;
 use super::input;
@@ -79,9 +81,15 @@ struct Plan {
     trial: Option<Secret>,
     /// The file, for reading it again.
     started: Option<reload::Started>,
+    /// The state directory, if there is a place for one.
+    #[cfg(feature = "acme")]
+    state: Option<std::path::PathBuf>,
 }
 
 fn prepare(args: ServeArgs) -> Result<Plan, Exit> {
+    let state = || state::directory(args.state_dir.clone(), |name| std::env::var_os(name).map(Into::into));
+    #[cfg(feature = "acme")]
+    let kept_at = state();
     let mut warnings = Vec::new();
     let mut trial = None;
     let loaded = match &args.config {
@@ -98,9 +106,7 @@ fn prepare(args: ServeArgs) -> Result<Plan, Exit> {
             config::load(&name, &text, &OperatingSystem::beside(path))
         }
         None => {
-            let directory =
-                state::directory(args.state_dir.clone(), |name| std::env::var_os(name).map(Into::into));
-            let kept = state::secret(directory, &mut SystemEntropy);
+            let kept = state::secret(state(), &mut SystemEntropy);
             warnings.extend(kept.warning);
             if let Some(file) = &kept.file {
                 warnings.push(format!(
@@ -136,7 +142,14 @@ fn prepare(args: ServeArgs) -> Result<Plan, Exit> {
     if let Some(level) = args.log_level {
         settings.log.level = level.into();
     }
-    Ok(Plan { settings, warnings, trial, started })
+    Ok(Plan {
+        settings,
+        warnings,
+        trial,
+        started,
+        #[cfg(feature = "acme")]
+        state: kept_at,
+    })
 }
 
 /// Complains about every problem; goes on if none of them is an error, nor an address that this machine does not have.
@@ -165,12 +178,16 @@ struct Running {
     reloader: Option<Reloader>,
     listening: Listening,
     doors: Option<mras::Doors>,
+    #[cfg(feature = "acme")]
+    acme: Option<crate::acme::Acme>,
     #[cfg(feature = "fault-injection")]
     faults: fault::Faults,
 }
 
 fn start(plan: Plan) -> Result<Running, Exit> {
     let Plan { mut settings, mut warnings, trial, started, .. } = plan;
+    #[cfg(feature = "acme")]
+    let state = plan.state;
     // A second call within one process, as in a test, keeps the first log.
     let level = admin::init(LogConfig { format: settings.log.format, level: settings.log.level }).ok();
     let clock = Clock::start();
@@ -180,10 +197,12 @@ fn start(plan: Plan) -> Result<Running, Exit> {
     let (turn_config, mut relay_config) = rooms(&settings, clock, &mut SystemEntropy);
     let server = Server::new(turn_config, SystemEntropy);
     let certificates = Arc::new(Certificates::new(settings.certificates.clone()));
+    #[cfg(feature = "acme")]
+    let acme = acme::prepare(&settings, state, &certificates)?;
     #[cfg(feature = "dtls")]
     streams::answer_dtls(&mut relay_config, &certificates, &mut warnings)?;
-    let wake = Wake::new().map_err(|error| refused(&format!("no event descriptor: {error}")))?;
-    let wake = Arc::new(wake);
+    let wake = Wake::new().map(Arc::new);
+    let wake = wake.map_err(|error| refused(&format!("no event descriptor: {error}")))?;
     let mut handles = start_workers(&mut relay_config, &wake, trial.is_some(), &mut warnings)?;
     settings.listen_udp.retain(|listener| relay_config.listen_udp.contains(&listener.bind));
     let listeners = streams::bind(&mut settings, &mut warnings)?;
@@ -195,11 +214,15 @@ fn start(plan: Plan) -> Result<Running, Exit> {
         workers: snapshots::of(&handles),
         streams: snapshots::of_streams(listening.stats()),
         mras: snapshots::of_mras(doors.as_ref().map(mras::Doors::stats)),
+        #[cfg(feature = "acme")]
+        acme: acme::snapshots(acme.as_ref()),
+        #[cfg(not(feature = "acme"))]
+        acme: Arc::new(admin::AcmeSnapshot::default),
         clock: Arc::new(move || clock.now().tick()),
     };
     let admin = settings.admin.map(|listen| open_admin(listen, sources)).transpose()?;
-    let unix = clock.now().unix;
-    let summary = Summary { settings: &settings, warnings: &warnings, trial: trial.as_ref(), unix };
+    let (trial, unix) = (trial.as_ref(), clock.now().unix);
+    let summary = Summary { settings: &settings, warnings: &warnings, trial, unix };
     let _ = output::out(&summary.to_string(), Exit::Done);
 
     let mut events = admin::EventLog::new();
@@ -214,15 +237,7 @@ fn start(plan: Plan) -> Result<Running, Exit> {
     #[cfg(feature = "fault-injection")]
     let faults = fault::Faults::of(&handles);
     let control = Control::new(server, clock, handles, wake, view, sink).obeying(orders);
-    let (alive, gone) = oneshot::channel::<()>();
-    let asked = Arc::clone(&leave);
-    let control = thread::Builder::new()
-        .name("control".to_owned())
-        .spawn(move || {
-            let _alive = alive;
-            control.run(&asked)
-        })
-        .map_err(|error| refused(&format!("no thread for the control task: {error}")))?;
+    let (control, gone) = begin(control, Arc::clone(&leave))?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "serving");
     Ok(Running {
         control,
@@ -233,9 +248,26 @@ fn start(plan: Plan) -> Result<Running, Exit> {
         reloader,
         listening,
         doors,
+        #[cfg(feature = "acme")]
+        acme: acme::start(acme)?,
         #[cfg(feature = "fault-injection")]
         faults,
     })
+}
+
+/// Gives the control task its thread, and what ends when it does.
+fn begin(
+    control: Control,
+    leave: Arc<Leave>,
+) -> Result<(thread::JoinHandle<std::io::Result<Ended>>, oneshot::Receiver<()>), Exit> {
+    let (alive, gone) = oneshot::channel::<()>();
+    let thread = thread::Builder::new().name("control".to_owned());
+    let begun = thread.spawn(move || {
+        let _alive = alive;
+        control.run(&leave)
+    });
+    let control = begun.map_err(|error| refused(&format!("no thread for the control task: {error}")))?;
+    Ok((control, gone))
 }
 
 /// What both planes are made with. They share the policy, the realm and the nonce key.
@@ -370,6 +402,8 @@ impl Running {
         let until_gone = self.faults.beside(until_gone);
         runtime.block_on(until_gone).map_err(|error| refused(&format!("no signals: {error}")))?;
         let ended = control.join();
+        #[cfg(feature = "acme")]
+        drop(self.acme);
         drop((admin, listening, doors));
         match ended {
             Ok(Ok(Ended::Asked)) => {

@@ -113,7 +113,8 @@ impl Summary<'_> {
 
     fn streams(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let settings = self.settings;
-        let spoken = if settings.certificates.is_empty() { "tcp" } else { "tcp and tls" };
+        let spoken =
+            if settings.certificates.is_empty() && settings.acme.is_none() { "tcp" } else { "tcp and tls" };
         for listener in &settings.listen_stream {
             let told = if listener.external == listener.bind {
                 String::new()

@@ -28,6 +28,7 @@ use crate::proto::types::Secret;
 use crate::proto::types::Username;
 use crate::proto::types::limits;
 
+use super::acme::AcmeSettings;
 use super::load::Checked;
 use super::mras::MrasSettings;
 use super::read::Located;
@@ -176,6 +177,8 @@ pub struct Settings {
     pub proxy_from: Vec<(IpAddr, u8)>,
     /// What is done with what is no TURN.
     pub web: WebSettings,
+    /// What certificates are ordered with, if any are.
+    pub acme: Option<AcmeSettings>,
 }
 
 impl Checked {
@@ -238,6 +241,7 @@ impl Checked {
             mras: self.mras_doors.build(),
             proxy_from: self.proxy_from,
             web: self.web.build(self.streams_total.value),
+            acme: self.acme.build(),
         }
     }
 

@@ -13,6 +13,7 @@ use super::read::Located;
 use super::read::Mapped;
 use super::value::show_span;
 
+mod acme;
 mod discovery;
 mod legacy;
 mod mras;
@@ -55,6 +56,7 @@ impl Rules<'_> {
         self.alternates();
         self.streams();
         self.web();
+        self.acme();
     }
 
     fn error(

@@ -17,6 +17,7 @@ use crate::proto::types::ChannelNumber;
 use crate::proto::types::Secret;
 
 use super::Loaded;
+use super::acme::CheckedAcme;
 use super::check;
 use super::file;
 use super::file::Document;
@@ -101,6 +102,7 @@ pub struct Checked {
     pub(crate) proxy_from: Vec<(IpAddr, u8)>,
     pub(crate) web: CheckedWeb,
     listed: Vec<Listed>,
+    pub(crate) acme: CheckedAcme,
 }
 
 impl Checked {
@@ -189,6 +191,7 @@ fn read(reader: &mut Reader<'_, '_>, text: &str) -> Checked {
         mras_doors: reader.mras_doors(),
         proxy_from: reader.networks("listen.proxy_from"),
         web: reader.web(),
+        acme: reader.acme(),
         listed: KEYS.iter().map(|key| listed(key, reader.document, text)).collect(),
     }
 }

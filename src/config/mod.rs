@@ -9,6 +9,7 @@
 //! One table, [`schema::KEYS`], knows every key: the names that an unknown key is compared with, the defaults, the
 //! commented file `conf/full.toml` and the listing of `swingbridge check` are all read from it.
 
+mod acme;
 mod bandwidth;
 mod build;
 mod certificates;
@@ -31,6 +32,7 @@ mod value;
 mod web;
 mod words;
 
+pub use acme::AcmeSettings;
 pub use bandwidth::show_bandwidth;
 pub use build::DefaultedRelay;
 pub use build::ListenStream;

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use rustls::ServerConnection;
+
 use crate::net::tls::Hello;
 use crate::net::tls::HelloRefused;
 use crate::proto::types::limits;
@@ -25,13 +27,18 @@ pub(super) enum Greeted {
 /// Puts a connection under TLS, unless it is for a name that is passed through.
 pub(super) async fn secure(hall: &Hall, visitor: &mut Visitor) -> Result<Greeted, TurnedAway> {
     let (tls, web) = (&hall.config.tls, &hall.config.web);
-    if !tls.is_ready() && web.passthrough.is_empty() {
+    if !tls.is_ready() && web.passthrough.is_empty() && !tls.is_challenged() {
         return Err(TurnedAway::NoCertificate);
     }
     let wait = hall.config.deadlines.handshake;
     within(wait, TurnedAway::HandshakeDeadline, async {
         whole_hello(visitor).await?;
         let hello = Hello::read(&visitor.unread).map_err(|refused| turn_away(visitor, refused))?;
+        if let Some(answer) = tls.challenge(&hello) {
+            let connection = answer.begin(hello).map_err(|refused| turn_away(visitor, refused))?;
+            shake(visitor, connection).await?;
+            return Err(TurnedAway::Challenge);
+        }
         if hello.server_name().is_some_and(|name| web.passes_through(&name)) {
             return Ok(Greeted::ForAnother);
         }
@@ -39,16 +46,20 @@ pub(super) async fn secure(hall: &Hall, visitor: &mut Visitor) -> Result<Greeted
             return Err(TurnedAway::NoCertificate);
         }
         let connection = tls.begin(hello).map_err(|refused| turn_away(visitor, refused))?;
-        visitor.unread = Vec::new();
-        visitor.secure(connection);
-        visitor.shake().await.map_err(|error| match error.kind() {
-            io::ErrorKind::InvalidData => TurnedAway::Handshake,
-            io::ErrorKind::UnexpectedEof => TurnedAway::Left,
-            _ => TurnedAway::Failed,
-        })?;
+        shake(visitor, connection).await?;
         Ok(Greeted::Secured)
     })
     .await
+}
+
+async fn shake(visitor: &mut Visitor, connection: ServerConnection) -> Result<(), TurnedAway> {
+    visitor.unread = Vec::new();
+    visitor.secure(connection);
+    visitor.shake().await.map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData => TurnedAway::Handshake,
+        io::ErrorKind::UnexpectedEof => TurnedAway::Left,
+        _ => TurnedAway::Failed,
+    })
 }
 
 /// Reads until the ClientHello is whole.

@@ -80,11 +80,13 @@ pub enum TurnedAway {
     ProxyDeadline,
     /// There are as many connections to web sites as there may be, in all or of this source.
     WebFull,
+    /// It came from a certificate authority, which has its answer.
+    Challenge,
 }
 
 impl TurnedAway {
     /// Every reason.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::NotServed,
         Self::SniffDeadline,
         Self::HandshakeDeadline,
@@ -99,6 +101,7 @@ impl TurnedAway {
         Self::ProxyHeader,
         Self::ProxyDeadline,
         Self::WebFull,
+        Self::Challenge,
     ];
 
     /// The word of the metric's label.
@@ -119,6 +122,7 @@ impl TurnedAway {
             Self::ProxyHeader => "proxy_header",
             Self::ProxyDeadline => "proxy_deadline",
             Self::WebFull => "web_full",
+            Self::Challenge => "acme_challenge",
         }
     }
 }

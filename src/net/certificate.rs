@@ -24,6 +24,7 @@ pub use authority::Authority;
 pub struct Certificate {
     key: Arc<CertifiedKey>,
     names: Vec<String>,
+    not_before: u64,
     not_after: u64,
     /// The same for the library of DTLS, where it is of a kind that it knows.
     #[cfg(feature = "dtls")]
@@ -90,6 +91,7 @@ impl Certificate {
         Ok(Self {
             key: Arc::new(key),
             names: facts.names,
+            not_before: facts.not_before,
             not_after: facts.not_after,
             #[cfg(feature = "dtls")]
             dtls,
@@ -100,6 +102,12 @@ impl Certificate {
     #[must_use]
     pub fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// When it begins, in seconds since 1970-01-01 UTC.
+    #[must_use]
+    pub const fn not_before(&self) -> u64 {
+        self.not_before
     }
 
     /// When it ends, in seconds since 1970-01-01 UTC.
@@ -167,6 +175,8 @@ mod tests {
         assert_eq!(certificate.names(), ["turn.example.net", "*.example.org"]);
         // 4096-01-01, as rcgen has it.
         assert_eq!(certificate.not_after(), 67_090_118_400);
+        // 1975-01-01, likewise.
+        assert_eq!(certificate.not_before(), 157_766_400);
         let is_for = |name: &str| certificate.is_for(&ServerName::try_from(name.to_owned()).expect("a name"));
         assert!(is_for("turn.example.net") && is_for("a.example.org"));
         assert!(!is_for("example.org") && !is_for("example.net") && !is_for("a.b.example.org"));

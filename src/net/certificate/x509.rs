@@ -1,5 +1,5 @@
-//! The two facts of a certificate that are told to people: the names it is for, and when it ends. Whether it is sound is
-//! for the library that uses it to say.
+//! The facts of a certificate that are told to people: the names it is for, when it begins and when it ends. Whether it is
+//! sound is for the library that uses it to say.
 //!
 //! ```text
 //!   Certificate = SEQ { TBS = SEQ { [0] version?, serial, algorithm, issuer, SEQ { notBefore, notAfter }, subject,
@@ -23,6 +23,8 @@ const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1D, 0x11];
 pub(super) struct Facts {
     pub(super) names: Vec<String>,
     /// Seconds since 1970-01-01 UTC.
+    pub(super) not_before: u64,
+    /// The same.
     pub(super) not_after: u64,
 }
 
@@ -38,7 +40,8 @@ pub(super) fn read(certificate: &[u8]) -> Option<Facts> {
     let (_, rest) = expect(rest, SEQUENCE)?;
     let (_, rest) = expect(rest, SEQUENCE)?;
     let (validity, rest) = expect(rest, SEQUENCE)?;
-    let (_, _, not_after) = element(validity)?;
+    let (kind, not_before, not_after) = element(validity)?;
+    let not_before = moment(kind, not_before)?;
     let (kind, not_after, _) = element(not_after)?;
     let not_after = moment(kind, not_after)?;
     let mut rest = rest;
@@ -50,7 +53,7 @@ pub(super) fn read(certificate: &[u8]) -> Option<Facts> {
         }
         rest = after;
     }
-    Some(Facts { names, not_after })
+    Some(Facts { names, not_before, not_after })
 }
 
 fn alternative_names(extensions: &[u8]) -> Option<Vec<String>> {

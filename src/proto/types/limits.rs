@@ -312,6 +312,23 @@ pub const CLIENT_RECEIVED_MAX: usize = 512;
 /// Bytes of one datagram that a client of ours sends to a peer: what fits into a Send indication with all it may carry.
 pub const CLIENT_SEND_MAX: usize = DATAGRAM_MAX - 64;
 
+/// Names of hosts that one certificate is ordered for.
+pub const ACME_NAMES_MAX: usize = 16;
+/// How long one request to a certificate authority may take, connection and answer included.
+pub const ACME_REQUEST_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a whole order may take.
+pub const ACME_ORDER_DEADLINE: Duration = Duration::from_secs(300);
+/// Bytes of one answer of a certificate authority.
+pub const ACME_ANSWER_MAX: usize = 256 * 1_024;
+/// Bytes of a file that an order leaves in the state directory.
+pub const ACME_FILE_MAX: usize = 512 * 1_024;
+/// The pause after a first order that failed. Each further one waits twice as long.
+pub const ACME_PAUSE_MIN: Duration = Duration::from_secs(300);
+/// The longest pause after orders that failed.
+pub const ACME_PAUSE_MAX: Duration = Duration::from_secs(21_600);
+/// How long the end of a certificate goes without being looked at: clocks are set, and machines sleep.
+pub const ACME_LOOK: Duration = Duration::from_secs(3_600);
+
 const _: () = assert!(OUTPUTS_PER_INPUT_MAX * 2 <= WORKER_COMMANDS_MAX);
 // What a client that reads nothing can cost, beside its place.
 const _: () = assert!(STREAM_QUEUE_MAX + STREAM_ANSWERS_MAX + 2 * STREAM_SEND_BUFFER <= 64 * 1_024);
