@@ -237,27 +237,35 @@ mod tests {
     }
 
     fn judged_from(proxies: Vec<(std::net::IpAddr, u8)>, said: &[u8]) -> (TurnedAway, u64) {
-        let (why, heard, seconds) = visit(|| hall(proxies), said);
+        let (why, heard, seconds) = visit(|| hall(proxies), said, |_| {});
         assert_eq!(heard, b"", "closed without a byte");
         (why, seconds)
     }
 
     /// The same, and what the client hears, at doors that `open` makes.
-    fn visit(open: impl FnOnce() -> Hall, said: &[u8]) -> (TurnedAway, Vec<u8>, u64) {
+    fn visit(
+        open: impl FnOnce() -> Hall,
+        said: &[u8],
+        prepare: impl FnOnce(&mut TcpStream),
+    ) -> (TurnedAway, Vec<u8>, u64) {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().start_paused(true).build().expect("a runtime");
         runtime.block_on(async {
             let hall = open();
             let listener = TcpListener::bind("127.0.0.1:0").expect("loopback is free");
             let mut far = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
-            let (near, client) = listener.accept().expect("it waits");
+            let (mut near, client) = listener.accept().expect("it waits");
             near.set_nonblocking(true).expect("an option");
+            prepare(&mut near);
             let server = near.local_addr().expect("bound");
             far.write_all(said).expect("sent");
             let socket = tokio::net::TcpStream::from_std(near).expect("watched");
             let place = hall.places.borrow_mut().take(client.ip()).expect("a place");
             let start = Instant::now();
-            let why = judge(&hall, socket, &mut Ends { client, server }, place).await;
+            let mut ends = Ends { client, server };
+            // Where a deadline is missing there would be nothing that the clock could jump to.
+            let judging = timeout(Duration::from_secs(120), judge(&hall, socket, &mut ends, place));
+            let why = judging.await.expect("every step has a deadline");
             let seconds = start.elapsed().as_secs();
             assert_eq!(hall.places.borrow().taken(), 0, "its place is given back");
             let mut heard = Vec::new();
@@ -331,7 +339,7 @@ mod tests {
             hall.config.legacy = legacy;
             hall
         };
-        let (why, all, _) = visit(open, said);
+        let (why, all, _) = visit(open, said, |_| {});
         (why, all)
     }
 
@@ -344,6 +352,7 @@ mod tests {
             (&legacy_frame()[..33], TurnedAway::MessageDeadline),
             (&BINDING, TurnedAway::NotServed),
             (&pseudo_hello(), TurnedAway::NotServed),
+            (b"GET / HTTP/1.1\r\n", TurnedAway::NotServed),
             (&[3, 0, 0, 3], TurnedAway::NotServed),
         ] {
             let (judged, answer) = heard(&[&pseudo_hello(), behind].concat(), true);
@@ -358,6 +367,13 @@ mod tests {
                 assert!(answer[11..43] != [0; 32] && answer[43] == 32);
             }
         }
+    }
+
+    #[test]
+    fn a_client_that_cannot_be_answered_has_the_deadline_of_a_handshake() {
+        let stuff = |near: &mut TcpStream| while near.write(&[0; 4_096]).is_ok() {};
+        let (why, _, seconds) = visit(|| hall(Vec::new()), &pseudo_hello(), stuff);
+        assert_eq!((why, seconds), (TurnedAway::HandshakeDeadline, limits::HANDSHAKE_DEADLINE.as_secs()));
     }
 
     #[test]

@@ -202,6 +202,17 @@ impl<S: Read + Write> Channel<S> {
             let _ = tls.write_tls(&mut self.socket);
         }
     }
+
+    /// Tells the client that this is the end, where that is told in words, as it is under TLS. Answers `false` while the
+    /// socket has no room for that; then it must be asked again.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub fn part(&mut self) -> io::Result<bool> {
+        let Some(tls) = &mut self.tls else { return Ok(true) };
+        tls.send_close_notify();
+        push_records(tls, &mut self.socket)
+    }
 }
 
 impl Channel {
@@ -211,11 +222,8 @@ impl Channel {
     /// # Errors
     /// What the socket says.
     pub fn finish(&mut self) -> io::Result<bool> {
-        if let Some(tls) = &mut self.tls {
-            tls.send_close_notify();
-            if !push_records(tls, &mut self.socket)? {
-                return Ok(false);
-            }
+        if !self.part()? {
+            return Ok(false);
         }
         self.socket.shutdown(Shutdown::Write)?;
         Ok(true)
@@ -255,4 +263,114 @@ fn is_for_later(error: &io::Error) -> bool {
 
 fn invalid(error: rustls::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::ClientConfig;
+    use rustls::ClientConnection;
+    use rustls::RootCertStore;
+    use rustls::ServerConfig;
+    use rustls::pki_types::PrivateKeyDer;
+
+    use crate::net::tls::provider;
+
+    use super::*;
+
+    /// A socket that takes as much as it has room for.
+    #[derive(Default)]
+    struct Narrow {
+        heard: Vec<u8>,
+        said: Vec<u8>,
+        room: usize,
+    }
+
+    impl Read for Narrow {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let len = self.heard.len().min(buffer.len());
+            if len == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            buffer[..len].copy_from_slice(&self.heard[..len]);
+            self.heard.drain(..len);
+            Ok(len)
+        }
+    }
+
+    impl Write for Narrow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let len = self.room.min(bytes.len());
+            if len == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.room -= len;
+            self.said.extend_from_slice(&bytes[..len]);
+            Ok(len)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A connection under TLS whose handshake is over, and its client.
+    fn shaken() -> (Channel<Narrow>, ClientConnection) {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a sound name");
+        let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+        let server = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("defaults")
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .expect("a pair");
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).expect("an anchor");
+        let client = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("defaults")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = "localhost".try_into().expect("a name");
+        let mut client = ClientConnection::new(Arc::new(client), name).expect("sound");
+        let mut channel = Channel::new(Narrow { room: usize::MAX, ..Narrow::default() });
+        channel.secure(ServerConnection::new(Arc::new(server)).expect("sound"));
+        while client.is_handshaking() || channel.shake().expect("sound") != Shaken::Done {
+            while client.wants_write() {
+                client.write_tls(&mut channel.socket.heard).expect("memory takes it");
+            }
+            channel.shake().expect("sound");
+            hear(&mut channel, &mut client);
+        }
+        (channel, client)
+    }
+
+    /// Whether the client knows, once it has heard what was said, that this was all.
+    fn hear(channel: &mut Channel<Narrow>, client: &mut ClientConnection) -> bool {
+        let said = std::mem::take(&mut channel.socket.said);
+        let mut rest = &said[..];
+        while !rest.is_empty() {
+            client.read_tls(&mut rest).expect("memory gives it");
+            client.process_new_packets().expect("sound");
+        }
+        matches!(client.reader().read(&mut [0; 1]), Ok(0))
+    }
+
+    #[test]
+    fn the_last_word_waits_for_room_and_is_said_once() {
+        let (mut channel, mut client) = shaken();
+        for room in [0, 1] {
+            channel.socket.room = room;
+            assert!(!channel.part().expect("no error"), "no room for it");
+            assert!(channel.socket.said.len() <= 1);
+        }
+        channel.socket.room = usize::MAX;
+        assert!(channel.part().expect("no error"));
+        let len = channel.socket.said.len();
+        assert!(channel.part().expect("no error"), "nothing is left to be said");
+        assert_eq!(channel.socket.said.len(), len);
+        assert!(hear(&mut channel, &mut client), "a clean end");
+        assert!(Channel::new(Narrow::default()).part().expect("no error"), "there are no words without TLS");
+    }
 }

@@ -242,9 +242,12 @@ impl Tls {
         bytes
     }
 
-    /// Takes in what the server says next.
+    /// Takes in what the server says next, which is an error if that is nothing.
     pub(crate) fn listen(&mut self) -> io::Result<usize> {
         let len = self.connection.read_tls(&mut self.socket)?;
+        if len == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         self.connection.process_new_packets().map_err(io::Error::other)?;
         Ok(len)
     }

@@ -1,12 +1,15 @@
 //! Clients over TLS.
 
+use std::io;
 use std::io::Read;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use rustix::net::sockopt;
+use swingbridge::listen::Deadlines;
 use swingbridge::listen::stats::Layer;
 use swingbridge::listen::stats::TurnedAway;
 use swingbridge::proto::media::DropReason;
@@ -171,7 +174,8 @@ fn certificates_are_exchanged_under_traffic_and_no_connection_notices() {
     let mut stale = Tls::new(doors.connect(), old, "localhost");
     let hello = stale.outgoing();
     stale.socket.write_all(&hello).expect("sent");
-    assert!(stale.listen().is_err(), "the old certificate is not shown any more");
+    let error = stale.listen().expect_err("the old certificate is not shown any more");
+    assert_eq!(error.kind(), io::ErrorKind::Other, "it is the client that refuses: {error}");
     assert_eq!(plane.stats(0).dropped(DropReason::StreamFull), 0);
 }
 
@@ -274,6 +278,21 @@ fn first_record(doors: &Doors, hello: &[u8]) -> Vec<u8> {
     let mut record = vec![0; usize::from(u16::from_be_bytes([header[3], header[4]]))];
     client.wire.read_exact(&mut record).expect("the whole record");
     [&header[..], &record].concat()
+}
+
+#[test]
+fn whoever_shakes_hands_and_then_says_nothing_is_closed_without_a_byte() {
+    let mut plane = Plane::start(1, UDP);
+    let deadlines = Deadlines { sniff: Duration::from_millis(300), ..Terms::default().deadlines };
+    let doors = Doors::open_on(&mut plane, Terms { deadlines, ..Terms::default() });
+    // On a busy machine the same deadline may strike before the ClientHello has come.
+    let shaken = eventually("a handshake", || {
+        let mut tls = Tls::new(doors.connect(), client_of(&doors.certificates, &[]), "localhost");
+        tls.connection.complete_io(&mut tls.socket).ok().map(|_| tls)
+    });
+    assert!(Frames::new(shaken).ends_silently());
+    eventually("its end", || (doors.stats().turned_away(TurnedAway::SniffDeadline) > 0).then_some(()));
+    assert_eq!(doors.stats().turned_away(TurnedAway::Failed), 0);
 }
 
 // proves rfc8489:6.2.3-6, rfc8489:6.2.3-7, rfc8489:16-1, rfc8656:3.1-1

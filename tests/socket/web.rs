@@ -135,6 +135,18 @@ fn http_goes_to_the_site_behind_and_turn_to_turn_on_one_name_without_protocol_na
 }
 
 #[test]
+fn http_goes_to_the_site_whatever_protocol_name_was_agreed_on() {
+    let mut plane = Plane::start(1, UDP);
+    let site = Site::new();
+    let doors = Doors::open_on(&mut plane, upstream(site.target(false)));
+    for name in [&b"stun.turn"[..], b"stun.nat-discovery", b"http/1.1"] {
+        let mut visitor = tls_with(&doors, &[name]);
+        visit(&site, &mut visitor);
+        assert_eq!(visitor.connection.alpn_protocol(), Some(name));
+    }
+}
+
+#[test]
 fn every_method_and_http_2_go_there_too() {
     let mut plane = Plane::start(1, UDP);
     let site = Site::new();
@@ -301,6 +313,11 @@ fn without_a_site_http_is_told_so_and_closed() {
     plain.write_all(&[REQUEST, &[b'x'; 4_000]].concat()).expect("sent");
     hears(&mut plain, not_found);
     assert!(is_over(&mut plain));
+    // It is still listened to, for whoever sends into a closed connection loses the answer.
+    for _ in 0..50 {
+        plain.write_all(b"x").expect("sent");
+        thread::sleep(Duration::from_millis(1));
+    }
     let mut secured = tls_with(&doors, &[]);
     secured.write_all(REQUEST).expect("sent");
     hears(&mut secured, not_found);
@@ -438,24 +455,25 @@ fn what_is_cut_off_on_one_side_is_cut_off_on_the_other() {
     let mut plane = Plane::start(1, UDP);
     let site = Site::new();
     let doors = Doors::open_on(&mut plane, upstream(site.target(false)));
-    let mut visitor = doors.connect();
-    visitor.write_all(REQUEST).expect("sent");
-    let mut server = site.accept();
-    hears(&mut server, REQUEST);
-    SockRef::from(&server).set_linger(Some(Duration::ZERO)).expect("an option");
-    drop(server);
-    let error = visitor.read(&mut [0; 1]).expect_err("it did not end");
-    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
-    ended(&doors, WebEnd::Failed, 1);
+    for by_the_site in [true, false] {
+        let mut visitor = doors.connect();
+        visitor.write_all(REQUEST).expect("sent");
+        let mut server = site.accept();
+        hears(&mut server, REQUEST);
+        let (cut, mut other) = if by_the_site { (server, visitor) } else { (visitor, server) };
+        SockRef::from(&cut).set_linger(Some(Duration::ZERO)).expect("an option");
+        drop(cut);
+        let error = other.read(&mut [0; 1]).expect_err("it did not end");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{by_the_site}");
+    }
+    ended(&doors, WebEnd::Failed, 2);
 }
 
 #[test]
 fn a_reader_that_stalls_holds_the_writer_and_little_memory_and_gets_every_byte() {
-    const LEN: usize = 24 << 20;
     let mut plane = Plane::start(1, UDP);
     let site = Site::new();
     let doors = Doors::open_on(&mut plane, upstream(site.target(false)));
-    let byte = |at: usize| (at * 31 + at / 251) as u8;
     for secured in [false, true] {
         let mut tls = tls_with(&doors, &[]);
         let mut plain = doors.connect();
@@ -463,32 +481,53 @@ fn a_reader_that_stalls_holds_the_writer_and_little_memory_and_gets_every_byte()
         wire.write_all(REQUEST).expect("sent");
         let mut server = site.accept();
         hears(&mut server, REQUEST);
-        server.set_nonblocking(true).expect("an option");
-        let (mut sent, mut still) = (0, 0);
-        // Nobody reads: soon nobody can write.
-        while still < 100 {
-            let chunk: Vec<u8> = (sent..(sent + 65_536).min(LEN)).map(byte).collect();
-            match server.write(&chunk) {
-                Ok(len) => (sent, still) = (sent + len, 0),
-                Err(_) => still += 1,
-            }
-            thread::sleep(Duration::from_millis(if still > 0 { 2 } else { 0 }));
-        }
-        assert!(sent < LEN / 2, "{sent} bytes wait somewhere");
-        server.set_nonblocking(false).expect("an option");
-        let sending = thread::spawn(move || {
-            let rest: Vec<u8> = (sent..LEN).map(byte).collect();
-            server.write_all(&rest).expect("sent");
-        });
-        let mut got = Vec::new();
-        wire.read_to_end(&mut got).expect("a clean end");
-        sending.join().expect("no panic");
-        assert_eq!(got.len(), LEN);
-        assert!(got.iter().enumerate().all(|(at, got)| *got == byte(at)), "in order");
+        through_a_stall(server, wire);
     }
     let stats = doors.stats();
-    assert_eq!(stats.web().bytes_to_client(), 2 * LEN as u64);
+    assert_eq!(stats.web().bytes_to_client(), 2 * STALLED as u64);
     assert_eq!(stats.web().bytes_to_site(), 2 * REQUEST.len() as u64);
+}
+
+#[test]
+fn a_site_that_stalls_holds_the_visitor_too() {
+    let mut plane = Plane::start(1, UDP);
+    let site = Site::new();
+    let doors = Doors::open_on(&mut plane, upstream(site.target(false)));
+    let mut visitor = doors.connect();
+    visitor.write_all(REQUEST).expect("sent");
+    let mut server = site.accept();
+    hears(&mut server, REQUEST);
+    through_a_stall(visitor, &mut server);
+    assert_eq!(doors.stats().web().bytes_to_site(), (REQUEST.len() + STALLED) as u64);
+}
+
+/// Far more than the buffers of all sockets on the way.
+const STALLED: usize = 24 << 20;
+
+/// Sends [`STALLED`] bytes, which nobody reads until nobody can write any more, and then the end.
+fn through_a_stall(mut writer: TcpStream, reader: &mut (impl Read + ?Sized)) {
+    let byte = |at: usize| (at * 31 + at / 251) as u8;
+    writer.set_nonblocking(true).expect("an option");
+    let (mut sent, mut still) = (0, 0);
+    while still < 100 && sent < STALLED {
+        let chunk: Vec<u8> = (sent..(sent + 65_536).min(STALLED)).map(byte).collect();
+        match writer.write(&chunk) {
+            Ok(len) => (sent, still) = (sent + len, 0),
+            Err(_) => still += 1,
+        }
+        thread::sleep(Duration::from_millis(if still > 0 { 2 } else { 0 }));
+    }
+    assert!(sent < STALLED / 2, "{sent} bytes wait somewhere");
+    writer.set_nonblocking(false).expect("an option");
+    let sending = thread::spawn(move || {
+        let rest: Vec<u8> = (sent..STALLED).map(byte).collect();
+        writer.write_all(&rest).expect("sent");
+    });
+    let mut got = Vec::new();
+    reader.read_to_end(&mut got).expect("a clean end");
+    sending.join().expect("no panic");
+    assert_eq!(got.len(), STALLED);
+    assert!(got.iter().enumerate().all(|(at, got)| *got == byte(at)), "in order");
 }
 
 trait ReadWrite: Read + Write {}
@@ -521,12 +560,45 @@ fn visitors_of_the_site_have_places_of_their_own_and_leave_the_others_to_callers
     assert_eq!(message::kind(&caller.receive()), message::BINDING_SUCCESS);
     drop(held);
     ended(&doors, WebEnd::Done, 2);
+    // Their places are free a moment after their end was counted.
     eventually("room", || {
-        let mut next = visitor();
-        thread::sleep(Duration::from_millis(20));
-        let came = site.0.accept().is_ok();
-        came.then(|| next.send(b"x"))
+        let next = visitor();
+        next.wire.set_nonblocking(true).expect("an option");
+        let is_open =
+            || next.wire.peek(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        let came = eventually("a place or none", || {
+            let came = site.0.accept().is_ok();
+            (came || !is_open()).then_some(came)
+        });
+        came.then_some(())
     });
+}
+
+#[test]
+fn visitors_of_all_sources_together_have_so_many_places_and_no_more() {
+    let mut plane = Plane::start(1, UDP);
+    let site = Site::new();
+    let web = Web { upstream: Some(site.target(false)), total: 2, ..long() };
+    let doors = Doors::open_on(&mut plane, with(web));
+    let visitor = |own: u8| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from(([127, 0, 0, own], 0)).into()).expect("loopback");
+        socket.connect(&doors.address.into()).expect("the doors are open");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let mut visitor = Frames::new(TcpStream::from(socket));
+        visitor.send(REQUEST);
+        visitor
+    };
+    let held: Vec<_> = (2..4)
+        .map(|own| {
+            let (visitor, mut server) = (visitor(own), site.accept());
+            hears(&mut server, REQUEST);
+            (visitor, server)
+        })
+        .collect();
+    assert!(visitor(4).ends_silently());
+    doors.turned_away(TurnedAway::WebFull, 1);
+    drop(held);
 }
 
 #[test]

@@ -81,8 +81,8 @@ impl Pipe {
                 continue;
             }
             select! {
-                ready = ready(client, up.is_open(site), !down.is_clear(client)) => ready?,
-                ready = ready(site, down.is_open(client), !up.is_clear(site)) => ready?,
+                ready = ready(client, up.is_open(site), down.has_to_say(client)) => ready?,
+                ready = ready(site, down.is_open(client), up.has_to_say(site)) => ready?,
                 () = sleep_until(until) => return Ok(WebEnd::Idle),
             }
             consume_budget().await;
@@ -109,8 +109,7 @@ impl Flow {
                 io::Result::Ok(sent)
             })?;
         }
-        if self.ended && !self.told && self.is_clear(to) {
-            to.say_goodbye();
+        if self.ended && !self.told && self.is_clear(to) && to.part()? {
             end_sending(&to.socket().0)?;
             self.told = true;
         }
@@ -135,6 +134,11 @@ impl Flow {
         self.held.is_empty() && to.unsent() == 0
     }
 
+    /// Whether `to` is to be told something, bytes or the end.
+    fn has_to_say(&self, to: &Channel<Wire>) -> bool {
+        !self.is_clear(to) || (self.ended && !self.told)
+    }
+
     /// Whether more can be read.
     fn is_open(&self, to: &Channel<Wire>) -> bool {
         !self.ended && self.is_clear(to)
@@ -150,4 +154,59 @@ async fn ready(channel: &Channel<Wire>, read: bool, write: bool) -> io::Result<(
         (false, false) => return pending().await,
     };
     channel.socket().0.ready(interest).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::io::Write as _;
+    use std::net::TcpListener;
+    use std::net::TcpStream;
+
+    use tokio::runtime;
+    use tokio::time::sleep;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const IDLE: Duration = Duration::from_secs(300);
+
+    /// A connection on loopback: the pipe's end of it, and the far end.
+    fn pair() -> (Channel<Wire>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback is free");
+        let far = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
+        let (near, _) = listener.accept().expect("it waits");
+        near.set_nonblocking(true).expect("an option");
+        far.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+        (Channel::new(Wire(tokio::net::TcpStream::from_std(near).expect("watched"))), far)
+    }
+
+    #[test]
+    fn every_byte_of_either_side_begins_the_time_anew_and_silence_ends_it() {
+        let mut runtime = runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().start_paused(true).build().expect("a runtime");
+        runtime.block_on(async {
+            let ((client, mut client_far), (site, mut site_far)) = (pair(), pair());
+            let (begin, stats) = (Instant::now(), WebStats::default());
+            let pipe = timeout(IDLE * 100, Pipe::new(client, site, Vec::new()).run(IDLE, &stats));
+            let talk = async {
+                for round in 0..6 {
+                    // The clock jumps there.
+                    sleep(IDLE * 3 / 4).await;
+                    let ends = (&mut client_far, &mut site_far);
+                    let (from, to) = if round < 3 { ends } else { (ends.1, ends.0) };
+                    from.write_all(&[round]).expect("sent");
+                    sleep(Duration::from_millis(1)).await;
+                    let mut heard = [0];
+                    to.read_exact(&mut heard).expect("it was carried");
+                    assert_eq!(heard, [round]);
+                }
+                Instant::now()
+            };
+            let (end, last) = tokio::join!(pipe, talk);
+            assert_eq!(end.expect("it has a deadline"), WebEnd::Idle);
+            assert_eq!(last - begin, (IDLE * 3 / 4 + Duration::from_millis(1)) * 6);
+            assert_eq!((Instant::now() - last).as_secs(), IDLE.as_secs() - 1);
+        });
+    }
 }
