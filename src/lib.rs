@@ -34,6 +34,9 @@ pub mod admin;
 pub mod config;
 
 #[cfg(feature = "server")]
+pub mod load;
+
+#[cfg(feature = "server")]
 pub mod cli;
 
 #[cfg(feature = "client")]

@@ -113,6 +113,7 @@ const ROOMS: &[Room] = &[
             "net::certificate",
         ],
     },
+    Room { name: "load", may_use: &["proto::types", "proto::wire", "proto::auth", "proto::client", "net"] },
     Room { name: "cli", may_use: &[EVERYTHING] },
     // For programs that use a relay.
     Room { name: "client", may_use: &["proto::types", "proto::client"] },
