@@ -102,16 +102,16 @@ install_npm() {
     fi
 }
 
-# Into target/tools, once: a program that breaks the code on purpose.
-install_mutants() {
-    local log="$logs/install-mutants.log"
-    if [ -x "$target/tools/bin/cargo-mutants" ] || have cargo-mutants; then
-        say "  cargo-mutants: there"
+# install_tool PROGRAM VERSION: into target/tools, once.
+install_tool() {
+    local log="$logs/install-$1.log"
+    if [ -x "$target/tools/bin/$1" ] || have "$1"; then
+        say "  $1: there"
         return
     fi
-    say "  cargo-mutants: building into target/tools"
-    if ! cargo install cargo-mutants --version 27.1.0 --locked --root "$target/tools" >"$log" 2>&1 </dev/null; then
-        say "  cargo-mutants: could not be built; its stage is skipped"
+    say "  $1: building into target/tools"
+    if ! cargo install "$1" --version "$2" --locked --root "$target/tools" >"$log" 2>&1 </dev/null; then
+        say "  $1: could not be built; its stage is skipped"
         show_log "$log" 15
     fi
 }
@@ -120,5 +120,8 @@ install_all() {
     install_debian
     install_python
     install_npm
-    install_mutants
+    # Breaks the code on purpose.
+    install_tool cargo-mutants 27.1.0
+    # Counts instructions; of the same version as in benches/Cargo.toml.
+    install_tool gungraun-runner 0.20.0
 }

@@ -128,6 +128,7 @@ const ROOMS: &[Room] = &[
             "proto::auth",
             "proto::media",
             "proto::turn",
+            "proto::client",
             "config",
             "mras",
         ],

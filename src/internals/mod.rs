@@ -1,4 +1,5 @@
-//! What the programs beside the library call and users do not: the bodies of fuzz targets. Built for tests, and with the
-//! feature `internals`.
+//! What the programs beside the library call and users do not: the bodies of fuzz targets and of benches. Built for tests,
+//! and with the feature `internals`.
 
+pub mod bench;
 pub mod fuzz;
