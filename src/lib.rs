@@ -2,6 +2,8 @@
 
 pub mod proto;
 
+pub mod nat;
+
 #[cfg(any(test, feature = "internals"))]
 #[doc(hidden)]
 pub mod sim;

@@ -41,9 +41,11 @@ const ROOMS: &[Room] = &[
         ],
     },
     Room { name: "proto::client", may_use: &["proto::types", "proto::wire", "proto::auth"] },
+    Room { name: "nat", may_use: &["proto::types"] },
     Room {
         name: "sim",
         may_use: &[
+            "nat",
             "proto::types",
             "proto::wire",
             "proto::peers",
@@ -154,6 +156,7 @@ const BANS: &[Ban] = &[
         paths: PURE,
         instead: "take it as an argument, or do it in a room of the second wing",
     },
+    Ban { module: "nat", paths: PURE, instead: "take it as an argument" },
     Ban { module: "sim", paths: PURE, instead: "make it a number of this world" },
     Ban { module: "relay::egress", paths: PURE, instead: "sort bytes here and send them in net" },
     Ban {

@@ -350,3 +350,12 @@ const _: () = assert!(PEERS_PER_REQUEST_MAX <= PERMISSIONS_PER_ALLOCATION_MAX);
 const _: () = assert!(REBUILD_OUTPUTS_PER_CALL_MAX + 2 * 4 + 2 <= OUTPUTS_PER_INPUT_MAX);
 const _: () = assert!(CREDENTIAL_CLOCK_LEEWAY.as_secs() < CREDENTIAL_LIFETIME_MAX.as_secs());
 const _: () = assert!(ALLOCATION_LIFETIME_DEFAULT.as_secs() <= ALLOCATION_LIFETIME_MAX_DEFAULT.as_secs());
+
+/// Mappings of one modelled NAT, all hosts behind it together.
+pub const NAT_MAPPINGS_MAX: usize = 65_536;
+/// Remote endpoints that one mapping of a modelled NAT remembers; the one that would end first makes room.
+pub const NAT_SESSIONS_PER_MAPPING_MAX: usize = 1_024;
+/// Datagrams of which a modelled NAT remembers what became of their first part.
+pub const NAT_FRAGMENTS_MAX: usize = 256;
+/// The lowest external port that a modelled NAT gives out by itself.
+pub const NAT_PORT_MIN: u16 = 1_024;
