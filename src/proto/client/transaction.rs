@@ -39,7 +39,7 @@ impl Timing {
     };
 
     /// The wait after the `sent`-th transmission, from 1.
-    fn wait_after(&self, sent: u32) -> Duration {
+    pub(super) fn wait_after(&self, sent: u32) -> Duration {
         if sent >= self.transmissions {
             return self.last_wait;
         }

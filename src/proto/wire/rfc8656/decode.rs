@@ -252,6 +252,8 @@ pub struct Answer<'a> {
     pub additional_alternate_server: Option<SocketAddr>,
     /// CONNECTION-ID.
     pub connection_id: Option<ConnectionId>,
+    /// OTHER-ADDRESS (RFC 5780 § 7.4): the server's other address and port.
+    pub other_address: Option<SocketAddr>,
 }
 
 /// Reads one success or error response that fills `datagram`.
@@ -330,6 +332,7 @@ impl<'a> Answer<'a> {
             attribute::CONNECTION_ID => {
                 set(&mut self.connection_id, attribute::read_u32(value).map(ConnectionId::from_wire))
             }
+            attribute::OTHER_ADDRESS => set(&mut self.other_address, attribute::read_address(value)),
             _ => true,
         }
     }
@@ -361,6 +364,7 @@ fn empty_answer<'a>(frame: &Frame<'a>) -> Answer<'a> {
         mobility_ticket: None,
         additional_alternate_server: None,
         connection_id: None,
+        other_address: None,
     }
 }
 
