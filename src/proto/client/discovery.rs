@@ -132,6 +132,9 @@ struct Asked {
     next: Deadline,
 }
 
+/// Which sockets ask whom, and where the answer must come from, as in [`Asked`].
+type Journey = (Vec<(Local, SocketAddr)>, Option<SocketAddr>);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Question {
     First,
@@ -220,7 +223,7 @@ impl<E: Entropy> Discovery<E> {
     }
 
     /// Which sockets ask whom, and where the answer must come from.
-    fn journey(&self, question: Question) -> Option<(Vec<(Local, SocketAddr)>, Option<SocketAddr>)> {
+    fn journey(&self, question: Question) -> Option<Journey> {
         let server = self.server;
         let with = |local, to, from| Some((vec![(local, to)], Some(from)));
         match question {
