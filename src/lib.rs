@@ -6,6 +6,9 @@ pub mod proto;
 #[doc(hidden)]
 pub mod sim;
 
+#[cfg(feature = "ice")]
+pub mod ice;
+
 #[cfg(feature = "server")]
 pub mod ring;
 
