@@ -54,6 +54,7 @@ const ROOMS: &[Room] = &[
             "proto::client",
         ],
     },
+    Room { name: "ice", may_use: &["proto::types", "proto::wire", "proto::client"] },
     // Done: input and output.
     Room { name: "ring", may_use: &[] },
     Room { name: "net", may_use: &["proto::types", "proto::wire"] },
@@ -153,6 +154,7 @@ const BANS: &[Ban] = &[
         instead: "take it as an argument, or do it in a room of the second wing",
     },
     Ban { module: "sim", paths: PURE, instead: "make it a number of this world" },
+    Ban { module: "ice", paths: PURE, instead: "take it as an input, or put it out" },
     Ban { module: "relay::egress", paths: PURE, instead: "sort bytes here and send them in net" },
     Ban {
         module: "ring",

@@ -167,7 +167,8 @@ impl Agent {
     /// The same for what came by a server's line, if it is one whole message.
     #[must_use]
     pub fn read_line<'a>(&self, server: usize, message: &'a [u8]) -> Option<&'a [u8]> {
-        let relay = self.gathering.relays.iter().find(|relay| relay.server == server && relay.way == Way::Line)?;
+        let relay =
+            self.gathering.relays.iter().find(|relay| relay.server == server && relay.way == Way::Line)?;
         let (peer, data) = relay.client.read(message)?;
         self.is_data(peer.socket(), data).then_some(data)
     }
@@ -177,18 +178,22 @@ impl Agent {
     }
 
     fn remote(&mut self, now: Now, description: &Description) {
-        if self.peer.ufrag.is_none() && self.phase == Phase::Working {
+        let is_new = self.peer.ufrag.is_none() && self.phase == Phase::Working;
+        if is_new {
             self.peer.describe(&description.ufrag);
             let password = String::from_utf8_lossy(description.password.expose());
+            self.checks.describe(&description.ufrag, &password, description.lite);
             for at in 0..self.peer.candidates().len() {
                 self.reach(now, &self.peer.candidates()[at].clone());
             }
-            self.checks.start(now, &description.ufrag, &password, description.lite);
         }
         for candidate in &description.candidates {
             self.remote_candidate(now, candidate);
         }
         self.peer.ended |= description.ended;
+        if is_new {
+            self.checks.handle_timeout(now);
+        }
     }
 
     fn remote_candidate(&mut self, now: Now, candidate: &Candidate) {
@@ -211,7 +216,7 @@ impl Agent {
         }
         match self.relay_at(local, from) {
             Some(at) => self.gathering.relays[at].client.handle_input(now, client::Input::Message(bytes)),
-            None => self.from_peer(now, local, from, bytes),
+            None => self.heard_at(now, local, from, bytes),
         }
     }
 
@@ -221,7 +226,7 @@ impl Agent {
     }
 
     /// Something came from the other side, or from anybody, `at` a base of ours.
-    pub(super) fn from_peer(&mut self, now: Now, at: SocketAddr, from: SocketAddr, bytes: &[u8]) {
+    pub(super) fn heard_at(&mut self, now: Now, at: SocketAddr, from: SocketAddr, bytes: &[u8]) {
         if self.is_data(from, bytes) {
             self.event(Event::Data(bytes.into()));
         } else if is_stun(bytes) && self.phase == Phase::Working && self.peer.admits(from) {
@@ -320,7 +325,9 @@ impl Agent {
     }
 
     fn judge(&mut self, now: Now) {
-        if self.phase == Phase::Closing && self.gathering.relays.iter().all(|relay| relay.stage == Stage::Over) {
+        if self.phase == Phase::Closing
+            && self.gathering.relays.iter().all(|relay| relay.stage == Stage::Over)
+        {
             self.phase = Phase::Closed;
             self.event(Event::Closed { confirmed: !self.gathering.is_unconfirmed });
         }

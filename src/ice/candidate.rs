@@ -236,7 +236,8 @@ mod tests {
 
     #[test]
     fn extensions_that_nobody_knows_are_passed_over() {
-        let line = "candidate:0 1 udp 99 192.0.2.1 7 typ host generation 0 network-id 3 ufrag Qwer network-cost 10";
+        let line =
+            "candidate:0 1 udp 99 192.0.2.1 7 typ host generation 0 network-id 3 ufrag Qwer network-cost 10";
         let read = read(line).unwrap();
         assert_eq!(read.to_string(), "candidate:0 1 UDP 99 192.0.2.1 7 typ host ufrag Qwer");
     }
@@ -246,7 +247,10 @@ mod tests {
         for (line, field) in [
             ("candidate:1 2 UDP 1 192.0.2.1 7 typ host", "component-id"),
             ("candidate:1 1 TCP 1 192.0.2.1 9 typ host tcptype active", "transport"),
-            ("candidate:1 1 UDP 1 0b7f8a5e-0f3a-4f7f-8f4c-1d2e3f4a5b6c.local 7 typ host", "connection-address"),
+            (
+                "candidate:1 1 UDP 1 0b7f8a5e-0f3a-4f7f-8f4c-1d2e3f4a5b6c.local 7 typ host",
+                "connection-address",
+            ),
             ("candidate:1 1 UDP 1 relay.example.net 7 typ relay raddr a.local rport 9", "connection-address"),
             ("candidate:1 1 UDP 1 192.0.2.1 7 typ token", "cand-type"),
             ("candidate:1 1 UDP 1 0.0.0.0 7 typ host", "connection-address"),

@@ -99,14 +99,14 @@ impl Checks {
         }
     }
 
-    /// From here on checks are made. A side that makes none leaves the nomination to this one (RFC 8445 § 6.1.1).
-    pub(super) fn start(&mut self, now: Now, ufrag: &str, password: &str, is_lite: bool) {
+    /// The other side is known: from here on [`Self::handle_timeout`] makes checks. A side that makes none leaves the nomination
+    /// to this one (RFC 8445 § 6.1.1).
+    pub(super) fn describe(&mut self, ufrag: &str, password: &str, is_lite: bool) {
         if is_lite {
             self.agent.set_controlling(true);
         }
         self.agent.set_remote_credentials(IceCreds { ufrag: ufrag.to_owned(), pass: password.to_owned() });
         self.running = true;
-        self.handle_timeout(now);
     }
 
     pub(super) fn add_remote(&mut self, candidate: &Candidate) {

@@ -1,5 +1,8 @@
 //! The clock of the crate `is`, which knows instants and no numbers. None is read here.
-#![expect(clippy::disallowed_types, reason = "`is` takes them; they are reckoned from the one that the owner hands in")]
+#![expect(
+    clippy::disallowed_types,
+    reason = "`is` takes them; they are reckoned from the one that the owner hands in"
+)]
 
 use std::time::Duration;
 use std::time::Instant;

@@ -81,7 +81,9 @@ impl<'a> Reading<'a> {
         if line.is_empty() {
             return Ok(());
         }
-        if !line.starts_with(|first: char| first.is_ascii_lowercase()) || line.as_bytes().get(1) != Some(&b'=') {
+        if !line.starts_with(|first: char| first.is_ascii_lowercase())
+            || line.as_bytes().get(1) != Some(&b'=')
+        {
             return Err(DescriptionError::Line { number, found: shown(line) });
         }
         let Some(attribute) = line.strip_prefix("a=") else { return Ok(()) };
@@ -163,7 +165,10 @@ mod tests {
             a=candidate:2 1 udp 98 192.0.2.7 5 typ host\na=candidate:2 1 udp 98 192.0.2.7 5 typ host\n\
             m=video 9 UDP/TLS/RTP/SAVPF 96\na=ice-ufrag:abcd\na=ice-pwd:0123456789012345678901\n";
         let found = read(text).unwrap();
-        assert_eq!((found.candidates.len(), found.passed_over, found.ended, found.lite), (1, 1, false, false));
+        assert_eq!(
+            (found.candidates.len(), found.passed_over, found.ended, found.lite),
+            (1, 1, false, false)
+        );
         assert_eq!(&*found.ufrag, "abcd");
     }
 

@@ -67,7 +67,8 @@ impl Agent {
     pub(super) fn local_address(&mut self, now: Now, address: SocketAddr) {
         let gathering = &mut self.gathering;
         let is_full = gathering.locals.len() >= ICE_ADDRESSES_MAX;
-        if is_full || gathering.locals.contains(&address) || self.phase != Phase::Working || gathering.is_done {
+        if is_full || gathering.locals.contains(&address) || self.phase != Phase::Working || gathering.is_done
+        {
             return;
         }
         gathering.locals.push(address);
@@ -122,12 +123,7 @@ impl Agent {
     }
 
     /// Whether a datagram is the answer to a Binding request.
-    pub(super) fn binding_answered(
-        &mut self,
-        local: SocketAddr,
-        from: SocketAddr,
-        bytes: &[u8],
-    ) -> bool {
+    pub(super) fn binding_answered(&mut self, local: SocketAddr, from: SocketAddr, bytes: &[u8]) -> bool {
         let mut bindings = self.gathering.bindings.iter().enumerate();
         let answer = bindings.find_map(|(at, binding)| {
             let is_of_it = binding.local == local && binding.to == from;
@@ -200,7 +196,7 @@ impl Agent {
             }
             client::Event::Data { peer, data } => {
                 if let Some(base) = relay.address_for(peer.socket()) {
-                    self.from_peer(now, base, peer.socket(), &data);
+                    self.heard_at(now, base, peer.socket(), &data);
                 }
             }
             client::Event::Ended(end) => self.ended(now, at, end),
@@ -381,8 +377,7 @@ impl Agent {
 
     pub(super) fn judge_gathering(&mut self) {
         let gathering = &self.gathering;
-        let is_asked =
-            |relay: &Relay| matches!(relay.stage, Stage::Opening | Stage::Asking);
+        let is_asked = |relay: &Relay| matches!(relay.stage, Stage::Opening | Stage::Asking);
         let is_waiting = !gathering.bindings.is_empty() || gathering.relays.iter().any(is_asked);
         if gathering.until.is_some() && !gathering.is_done && !is_waiting && self.phase == Phase::Working {
             self.gathering.is_done = true;

@@ -70,3 +70,41 @@ impl Peer {
         there.max_by_key(|candidate| candidate.priority).map_or(Kind::PeerReflexive, |found| found.kind)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(port: u16) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, 1], port))
+    }
+
+    #[test]
+    fn whoever_speaks_from_ever_new_addresses_is_heard_at_some_of_them() {
+        let mut peer = Peer::default();
+        for port in 1..1_000 {
+            if peer.admits(at(port)) {
+                peer.heard(at(port));
+                peer.heard(at(port));
+            }
+        }
+        assert_eq!(peer.heard.len(), ICE_CANDIDATES_MAX);
+        assert!(peer.admits(at(1)) && peer.is_heard(at(1)) && !peer.is_heard(at(999)));
+    }
+
+    #[test]
+    fn what_came_before_the_description_is_sorted_by_it() {
+        let mut peer = Peer::default();
+        let line =
+            |ufrag: &str, port: u16| format!("candidate:1 1 UDP {port} 192.0.2.1 {port} typ host{ufrag}");
+        for text in [line("", 1), line(" ufrag mine", 2), line(" ufrag other", 3), line("", 1)] {
+            peer.add(&text.parse().unwrap());
+        }
+        assert_eq!(peer.candidates().len(), 3);
+        peer.describe("mine");
+        assert_eq!(peer.addresses().count(), 2);
+        assert!(!peer.add(&line(" ufrag other", 4).parse().unwrap()));
+        assert!(peer.add(&line(" ufrag mine", 5).parse().unwrap()));
+        assert_eq!((peer.kind(at(5)), peer.kind(at(6))), (Kind::Host, Kind::PeerReflexive));
+    }
+}

@@ -59,9 +59,16 @@ const WORKER: WorkerId = WorkerId(0);
 /// What leaves the machine.
 #[derive(Debug)]
 pub(super) enum Leaves {
-    Datagram { from: SocketAddr, to: SocketAddr, bytes: Vec<u8> },
+    Datagram {
+        from: SocketAddr,
+        to: SocketAddr,
+        bytes: Vec<u8>,
+    },
     /// To the other end of a connection.
-    Stream { client: SocketAddr, bytes: Vec<u8> },
+    Stream {
+        client: SocketAddr,
+        bytes: Vec<u8>,
+    },
 }
 
 pub(super) struct Machine {

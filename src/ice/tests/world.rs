@@ -1,6 +1,12 @@
 //! Two agents, a relay and what lies between them, in virtual time: one seed, one run.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test hands an instant in as an owner does"
+)]
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -28,12 +34,25 @@ pub(super) const SECOND: Micros = 1_000_000;
 /// Something on its way.
 #[derive(Debug)]
 enum Next {
-    Datagram { from: SocketAddr, to: SocketAddr, bytes: Vec<u8> },
+    Datagram {
+        from: SocketAddr,
+        to: SocketAddr,
+        bytes: Vec<u8>,
+    },
     /// Of a connection: `None` when it opens.
-    ToServer { side: usize, bytes: Vec<u8> },
-    ToClient { side: usize, bytes: Option<Vec<u8>> },
+    ToServer {
+        side: usize,
+        bytes: Vec<u8>,
+    },
+    ToClient {
+        side: usize,
+        bytes: Option<Vec<u8>>,
+    },
     /// What one side tells the other by signalling.
-    Signal { to: usize, what: Signal },
+    Signal {
+        to: usize,
+        what: Signal,
+    },
 }
 
 #[derive(Debug)]
@@ -64,6 +83,8 @@ pub(super) struct World {
     pub(super) delay: (Micros, Micros),
     /// Everything that left a side, its time included.
     pub(super) digest: u64,
+    /// Where datagrams of the sides were sent to.
+    pub(super) destinations: BTreeSet<SocketAddr>,
     /// Nothing that is for this side arrives.
     pub(super) is_deaf: [bool; 2],
     /// What is told about candidates after the description.
@@ -98,7 +119,6 @@ impl World {
 
     pub(super) fn with(seed: u64, plan: Plan, change: impl FnOnce(&mut crate::proto::turn::Config)) -> Self {
         let mut dice = Dice::new(seed);
-        #[expect(clippy::disallowed_methods, reason = "a test hands it in as an owner does")]
         let clock = Clock::starting_at(Instant::now());
         let [one, two] = plan.configs;
         let [nat_one, nat_two] = plan.nats;
@@ -125,6 +145,7 @@ impl World {
             loss: 0,
             delay: (10_000, 10_000),
             digest: 0,
+            destinations: BTreeSet::new(),
             is_deaf: [false; 2],
             trickles: true,
         }
@@ -177,6 +198,7 @@ impl World {
                 Output::Transmit { local, to, bytes } => {
                     assert_eq!(local, self.sides[side].local);
                     self.mix(&bytes);
+                    self.destinations.insert(to);
                     let nat = self.sides[side].nat.as_mut();
                     let from = nat.map_or(local, |nat| nat.outbound(local, to));
                     self.carry(from, to, bytes.into());
@@ -295,9 +317,9 @@ impl World {
             Next::ToClient { side, bytes } => match bytes {
                 None => self.input(side, Input::Opened { server: 0 }),
                 // As a stream comes: in pieces.
-                Some(bytes) => bytes
-                    .chunks(7)
-                    .for_each(|bytes| self.input(side, Input::Bytes { server: 0, bytes })),
+                Some(bytes) => {
+                    bytes.chunks(7).for_each(|bytes| self.input(side, Input::Bytes { server: 0, bytes }))
+                }
             },
             Next::Signal { to, what } => match what {
                 Signal::Description(text) => {
