@@ -4,6 +4,10 @@
 //! for each call and put back afterwards. Nothing else in it is left to chance: credentials and tie-breaker are handed in, its
 //! one hash set is never walked through, and its hasher has a fixed key.
 
+use std::collections::VecDeque;
+use std::hash::DefaultHasher;
+use std::hash::Hash;
+use std::hash::Hasher;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -52,8 +56,16 @@ pub(super) struct Checks {
     preference: Arc<AtomicU32>,
     /// What peers saw of checks that succeeded.
     seen: Vec<Seen>,
+    /// The last checks that were sent, [`CHECKS_MAX`] of them.
+    sent: VecDeque<Sent>,
     running: bool,
 }
+
+/// A check on its way: the beginning of its transaction id, and a digest of where it went.
+type Sent = (u64, u32);
+
+/// More than are sent within a round trip: one in 50 ms.
+const CHECKS_MAX: usize = 128;
 
 /// RFC 8445 § 7.2.5.3.2: the local candidate of a valid pair is what the peer saw, not what the check was sent from.
 #[derive(Clone, Copy)]
@@ -74,7 +86,8 @@ impl Checks {
         let preference = Arc::new(AtomicU32::new(0));
         let of_next = Arc::clone(&preference);
         agent.set_local_preference(move |_: &is::Candidate, _| of_next.load(Ordering::Relaxed));
-        Self { agent, clock, source, preference, seen: Vec::new(), running: false }
+        let (seen, sent) = (Vec::new(), VecDeque::new());
+        Self { agent, clock, source, preference, seen, sent, running: false }
     }
 
     /// Adds one of our own candidates, worth `preference` (0 to 65,535) among its kind. Answers its priority, or `None` where
@@ -124,6 +137,10 @@ impl Checks {
     /// A message that came `at` one of our bases.
     pub(super) fn receive(&mut self, now: Now, at: SocketAddr, from: SocketAddr, bytes: &[u8]) {
         let Ok(message) = StunMessage::parse(bytes) else { return };
+        // `is` goes by the transaction alone. An answer that took another way says nothing of this one (RFC 8445 § 7.2.5.2.1).
+        if !message.is_binding_request() && !self.sent.contains(&sent(at, from, bytes)) {
+            return;
+        }
         let mapped = message.mapped_address().filter(|_| message.is_successful_binding_response());
         let packet = StunPacket { proto: Protocol::Udp, source: from, destination: at, message };
         let instant = self.clock.instant(now);
@@ -148,8 +165,14 @@ impl Checks {
 
     pub(super) fn poll_check(&mut self) -> Option<Check> {
         let transmit = self.agent.poll_transmit()?;
-        let bytes = transmit.contents.to_vec().into();
-        Some(Check { base: transmit.source, peer: transmit.destination, bytes })
+        let (base, peer) = (transmit.source, transmit.destination);
+        let bytes: Box<[u8]> = transmit.contents.to_vec().into();
+        // What is no answer of ours.
+        if bytes.get(..2) == Some(&BINDING_REQUEST) {
+            self.sent.truncate(CHECKS_MAX - 1);
+            self.sent.push_front(sent(base, peer, &bytes));
+        }
+        Some(Check { base, peer, bytes })
     }
 
     pub(super) fn poll_finding(&mut self) -> Option<Finding> {
@@ -187,6 +210,17 @@ impl Checks {
 
 /// Checks and their answers are far shorter; `is` makes each in a buffer of this size.
 const MESSAGE_MAX: usize = 576;
+
+/// The message type (RFC 8489 § 5).
+const BINDING_REQUEST: [u8; 2] = [0, 1];
+
+/// What a check and its answer have in common.
+fn sent(base: SocketAddr, peer: SocketAddr, message: &[u8]) -> Sent {
+    let id = message.get(8..16).and_then(|id| id.try_into().ok()).map_or(0, u64::from_be_bytes);
+    let mut way = DefaultHasher::new();
+    (base, peer).hash(&mut way);
+    (id, way.finish() as u32)
+}
 
 /// Runs `what`, which draws from the thread's generator, with one that `source` seeds.
 fn seeded<T>(source: &mut Source, what: impl FnOnce() -> T) -> T {

@@ -297,15 +297,17 @@ impl Agent {
     /// over UDP before one over TCP.
     fn preference(&self, kind: Kind, address: SocketAddr, transport: Option<Transport>) -> u32 {
         const STEP: u32 = 0x4000;
-        let of_kind = self.gathering.candidates.iter().filter(|candidate| candidate.kind == kind);
-        let place = u32::try_from(of_kind.count()).unwrap_or(STEP).min(STEP / 2 - 1);
+        let is_v4 = address.is_ipv4();
+        let is_alike = |there: &&Candidate| there.kind == kind && there.address.is_ipv4() == is_v4;
+        let alike = self.gathering.candidates.iter().filter(is_alike).count();
+        let place = u32::try_from(alike).unwrap_or(STEP).min(STEP / 2 - 1);
         let class = match transport.filter(|_| kind == Kind::Relayed) {
             None | Some(Transport::Udp) => 4,
             Some(Transport::Dtls) => 3,
             Some(Transport::Tcp) => 2,
             Some(Transport::Tls) => 1,
         };
-        class * STEP - 1 - 2 * place - u32::from(address.is_ipv4())
+        class * STEP - 1 - 2 * place - u32::from(is_v4)
     }
 
     fn foundation(&mut self, of: (Kind, IpAddr, Option<IpAddr>)) -> Box<str> {

@@ -7,6 +7,7 @@ use super::nat;
 use super::world::Plan;
 use super::world::SECOND;
 use super::world::World;
+use crate::proto::client::Families;
 use crate::proto::types::Transport;
 
 fn connected(seed: u64, plan: Plan) -> World {
@@ -172,6 +173,50 @@ fn a_relay_reached_by_udp_is_better_than_one_by_tcp() {
         assert_eq!(path.relay, Some((1, Transport::Udp)));
     }
     close(&mut world);
+}
+
+#[test]
+fn hosts_connect_over_ipv6_and_rather_than_over_ipv4() {
+    let mut world = World::new(12, Plan::new(Policy::All, Transport::Udp));
+    for (at, side) in world.sides.iter_mut().enumerate() {
+        side.local = format!("[2001:db8:1::{}]:5000", at + 1).parse().unwrap();
+    }
+    world.start();
+    assert!(world.run(20 * SECOND, World::are_connected), "{:?}", told(&world));
+    for side in &world.sides {
+        let path = side.agent.path().unwrap();
+        assert!(path.base.is_ipv6() && path.local == Kind::Host, "{path:?}");
+    }
+    world.exchange();
+}
+
+#[test]
+fn a_dual_allocation_gives_two_candidates() {
+    let mut plan = Plan::new(Policy::RelayOnly, Transport::Udp);
+    plan.configs.iter_mut().for_each(|config| config.servers[0].families = Families::Both);
+    let mut world = connected(13, plan);
+    for path in settled(&mut world) {
+        assert!(path.base.is_ipv6() && path.peer.is_ipv6(), "{path:?}");
+    }
+    for side in &world.sides {
+        let candidates = side.agent.description().candidates;
+        assert_eq!(candidates.len(), 2);
+        assert_ne!(candidates[0].foundation, candidates[1].foundation);
+    }
+    world.exchange();
+    close(&mut world);
+}
+
+#[test]
+fn an_answer_that_comes_another_way_is_none() {
+    for crosses in [false, true] {
+        let mut plan = Plan::new(Policy::All, Transport::Udp);
+        plan.configs.iter_mut().for_each(|config| config.servers.clear());
+        let mut world = World::new(14, plan);
+        world.crosses = crosses;
+        world.start();
+        assert_eq!(world.run(20 * SECOND, World::are_connected), !crosses);
+    }
 }
 
 #[test]

@@ -43,6 +43,15 @@ fn wrong_credentials_are_told_with_their_code() {
 }
 
 #[test]
+fn a_server_that_cannot_be_connected_to_is_told() {
+    let mut world = World::new(1, Plan::new(Policy::RelayOnly, Transport::Tls));
+    world.input(0, Input::Gather);
+    world.input(0, Input::Disconnected { server: 0 });
+    assert_eq!(refusals(&world), [(Wanted::Relayed, client::Failure::Disconnected)]);
+    assert_eq!(world.failure(0).unwrap().1, Failure::NoCandidates);
+}
+
+#[test]
 fn a_refusal_for_want_of_room_is_told_with_its_code() {
     let plan = Plan::new(Policy::RelayOnly, Transport::Udp);
     let mut world = World::with(2, plan, |config| config.allocations_total = 1);

@@ -52,6 +52,7 @@ use super::dice::Dice;
 
 pub(super) const LISTEN: &str = "192.0.2.1:3478";
 const RELAYED: &str = "203.0.113.7";
+const RELAYED_V6: &str = "2001:db8:7::7";
 pub(super) const USER: &[u8] = b"alice";
 pub(super) const PASSWORD: &[u8] = b"a password of this world";
 const WORKER: WorkerId = WorkerId(0);
@@ -237,11 +238,12 @@ fn five_tuple(client: SocketAddr, transport: Transport) -> FiveTuple {
 }
 
 fn config(dice: &mut Dice) -> Config {
-    let relayed = RELAYED.parse().unwrap();
+    let relays = [RELAYED, RELAYED_V6].map(|text| text.parse().unwrap());
+    let listener = LISTEN.parse::<SocketAddr>().unwrap().ip();
     let policy = PolicyBuilder {
         allow: vec!["198.51.100.0/24".parse::<Rule>().unwrap()],
-        own: vec![five_tuple("198.51.100.1:1".parse().unwrap(), Transport::Udp).server.ip(), relayed],
-        relay: vec![relayed],
+        own: [&relays[..], &[listener]].concat(),
+        relay: relays.to_vec(),
         ..PolicyBuilder::default()
     };
     Config {
@@ -262,7 +264,7 @@ fn config(dice: &mut Dice) -> Config {
             mras: Vec::new(),
         })),
         policy: Arc::new(policy.build()),
-        relays: vec![RelayAddress { bind: relayed, external: relayed }],
+        relays: relays.map(|ip| RelayAddress { bind: ip, external: ip }).to_vec(),
         ports: 50_000..=50_999,
         lifetime_default: Lifetime::from_secs(600),
         lifetime_max: Lifetime::from_secs(3_600),

@@ -85,6 +85,8 @@ pub(super) struct World {
     pub(super) digest: u64,
     /// Where datagrams of the sides were sent to.
     pub(super) destinations: BTreeSet<SocketAddr>,
+    /// Answers to checks come from another port than the checks went to.
+    pub(super) crosses: bool,
     /// Nothing that is for this side arrives.
     pub(super) is_deaf: [bool; 2],
     /// What is told about candidates after the description.
@@ -146,6 +148,7 @@ impl World {
             delay: (10_000, 10_000),
             digest: 0,
             destinations: BTreeSet::new(),
+            crosses: false,
             is_deaf: [false; 2],
             trickles: true,
         }
@@ -340,6 +343,9 @@ impl World {
                 Some(nat) if nat.external == to.ip() => nat.inbound(from, to.port()),
                 Some(_) => None,
             };
+            let is_answer = bytes.starts_with(&[1, 1]);
+            let port = from.port() + u16::from(self.crosses && is_answer);
+            let from = SocketAddr::new(from.ip(), port);
             if let Some(local) = local.filter(|_| !self.is_deaf[side]) {
                 return self.input(side, Input::Datagram { local, from, bytes });
             }
