@@ -179,3 +179,70 @@ impl Relay {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::client::Event;
+    use crate::proto::client::Output as Said;
+    use crate::proto::client::Proof;
+    use crate::proto::types::Entropy;
+    use crate::proto::types::Secret;
+
+    struct Zero;
+
+    impl Entropy for Zero {
+        fn fill_secret(&mut self, out: &mut [u8]) {
+            out.fill(0);
+        }
+    }
+
+    const NOW: Now = Now { since_start: std::time::Duration::ZERO, unix: 0 };
+
+    fn at(port: u16) -> SocketAddr {
+        SocketAddr::from(([198, 51, 100, 1], port))
+    }
+
+    /// A relay that shall permit one address. Its client knows of no allocation, so it says of each message that it was not sent.
+    fn relay() -> Relay {
+        let of =
+            Credential { username: (*b"a").into(), proof: Proof::Password(Secret::new(*b"b")), token: None };
+        let server = TurnServer::new(at(3_478), Transport::Udp, of.clone());
+        let mut relay = Relay::new(0, &server, of, Way::Line, Source::draw(&mut Zero));
+        (relay.stage, relay.relayed) = (Stage::Live, vec![at(50_000)]);
+        relay.permit(NOW, at(1).ip());
+        relay
+    }
+
+    fn sent(relay: &mut Relay) -> usize {
+        let mut sent = 0;
+        while let Some(said) = relay.client.poll_output() {
+            sent += usize::from(matches!(said, Said::Event(Event::NotSent { .. })));
+        }
+        sent
+    }
+
+    #[test]
+    fn the_last_check_for_each_peer_waits_for_the_permission_and_data_does_not() {
+        let mut relay = relay();
+        for port in 1..100 {
+            relay.send(NOW, at(port), b"check", true);
+            relay.send(NOW, at(port), b"check", true);
+            relay.send(NOW, at(port), b"data", false);
+        }
+        assert_eq!((relay.waiting.len(), sent(&mut relay)), (ICE_WAITING_MAX, 0));
+        relay.permitted(NOW, at(1).ip());
+        assert_eq!((relay.waiting.len(), sent(&mut relay)), (0, ICE_WAITING_MAX));
+    }
+
+    #[test]
+    fn a_permission_that_ran_out_is_waited_for_again_and_a_refused_one_is_not() {
+        for is_asked_again in [true, false] {
+            let mut relay = relay();
+            relay.permitted(NOW, at(1).ip());
+            relay.not_permitted(at(1).ip(), is_asked_again);
+            relay.send(NOW, at(1), b"check", true);
+            assert_eq!((relay.waiting.len(), sent(&mut relay)), (usize::from(is_asked_again), 0));
+        }
+    }
+}

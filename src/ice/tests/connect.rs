@@ -75,6 +75,13 @@ fn relayed_ones_alone_connect_and_data_flows_both_ways() {
             assert!(description.contains("raddr 0.0.0.0 rport 9"), "{description}");
         }
         world.exchange();
+        let now = world.now();
+        world.sides[0].agent.handle_input(now, Input::Send(b"data"));
+        let bytes = match world.sides[0].agent.poll_output() {
+            Some(Output::Transmit { bytes, .. } | Output::Write { bytes, .. }) => bytes,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((bytes[0] & 0xC0, bytes.len()), (0x40, 8), "the nominated peer has a channel");
         // Ten minutes on, permissions, channels and allocations were all renewed.
         let until = world.micros() + 700 * SECOND;
         world.run(until, |_| false);
@@ -147,6 +154,17 @@ fn two_that_want_to_control_agree() {
 }
 
 #[test]
+fn a_side_that_makes_no_checks_is_controlled() {
+    let mut plan = Plan::new(Policy::All, Transport::Udp);
+    plan.configs[0].role = Role::Controlled;
+    let mut world = World::new(15, plan);
+    let mut lite = world.sides[1].agent.description();
+    lite.lite = true;
+    world.input(0, Input::Remote(&lite));
+    assert_eq!(world.sides[0].agent.role(), Role::Controlling);
+}
+
+#[test]
 fn candidates_may_come_late() {
     let mut world = World::new(9, Plan::new(Policy::RelayOnly, Transport::Udp));
     world.trickles = false;
@@ -168,10 +186,17 @@ fn a_relay_reached_by_udp_is_better_than_one_by_tcp() {
     for config in &mut plan.configs {
         config.servers.push(super::world::turn(Transport::Udp));
     }
-    let mut world = connected(10, plan);
+    let mut world = World::new(10, plan);
+    // Datagrams come late, so the other one is found first, and used meanwhile.
+    world.is_deaf = [true; 2];
+    world.start();
+    assert!(world.run(SECOND, World::are_connected), "{:?}", told(&world));
+    assert_eq!(world.sides[0].agent.path().unwrap().relay, Some((0, Transport::Tcp)));
+    world.is_deaf = [false; 2];
     for path in settled(&mut world) {
         assert_eq!(path.relay, Some((1, Transport::Udp)));
     }
+    assert!(world.sides[0].events.iter().any(|(_, event)| matches!(event, Event::Switched(_))));
     close(&mut world);
 }
 
