@@ -319,6 +319,7 @@ impl Agent {
         for address in relayed {
             self.checks.remove_relayed(*address, local.unwrap_or(*address));
         }
+        self.gathering.candidates.retain(|candidate| !relayed.contains(&candidate.address));
         if self.phase == Phase::Working {
             self.checks.handle_timeout(now);
         }

@@ -161,6 +161,35 @@ fn an_allocation_that_is_lost_is_told_and_so_is_the_connection() {
 }
 
 #[test]
+fn an_allocation_that_the_server_forgot_is_told_when_it_is_next_asked_for() {
+    let mut world = World::new(12, Plan::new(Policy::All, Transport::Udp));
+    world.start();
+    assert!(world.run(5 * SECOND, World::are_connected));
+    world.run(10 * SECOND, |_| false);
+    let now = world.now();
+    world.machine.end_all(now);
+    assert!(world.sides[0].agent.description().to_string().contains("typ relay"));
+    world.run(700 * SECOND, |_| false);
+    for side in &world.sides {
+        let told = format!("{:?}", side.events);
+        assert!(told.contains("RelayLost { server: 0, why: Refused { code: 437"), "{told}");
+        assert!(!side.agent.description().to_string().contains("typ relay"));
+    }
+    world.exchange();
+    assert_eq!(world.failure(0), None);
+}
+
+#[test]
+fn a_relay_that_is_lost_before_it_connected_anybody_leaves_no_candidates() {
+    let mut world = World::new(13, Plan::new(Policy::RelayOnly, Transport::Tcp));
+    world.trickles = false;
+    world.start();
+    world.run(SECOND, |_| false);
+    world.input(0, Input::Disconnected { server: 0 });
+    assert_eq!(world.failure(0).unwrap().1, Failure::NoCandidates);
+}
+
+#[test]
 fn a_relay_that_is_lost_is_replaced_by_another_pair() {
     let mut plan = Plan::new(Policy::RelayOnly, Transport::Tcp);
     plan.configs.iter_mut().for_each(|config| config.servers.push(turn(Transport::Udp)));
