@@ -8,6 +8,9 @@ pub mod nat;
 #[doc(hidden)]
 pub mod sim;
 
+#[cfg(feature = "ice")]
+pub mod ice;
+
 #[cfg(feature = "server")]
 pub mod ring;
 

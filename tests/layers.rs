@@ -56,6 +56,7 @@ const ROOMS: &[Room] = &[
             "proto::client",
         ],
     },
+    Room { name: "ice", may_use: &["proto::types", "proto::wire", "proto::client"] },
     // Done: input and output.
     Room { name: "ring", may_use: &[] },
     Room { name: "net", may_use: &["proto::types", "proto::wire"] },
@@ -158,6 +159,7 @@ const BANS: &[Ban] = &[
     },
     Ban { module: "nat", paths: PURE, instead: "take it as an argument" },
     Ban { module: "sim", paths: PURE, instead: "make it a number of this world" },
+    Ban { module: "ice", paths: PURE, instead: "take it as an input, or put it out" },
     Ban { module: "relay::egress", paths: PURE, instead: "sort bytes here and send them in net" },
     Ban {
         module: "ring",

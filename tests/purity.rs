@@ -7,6 +7,9 @@ use std::process::Command;
 const NOT_BELOW: &[&str] =
     &["axum", "getrandom", "hyper", "libc", "mio", "rtrb", "rustix", "socket2", "tokio", "tracing"];
 
+/// What of it the crate `is` brings: it says what it does, to nobody unless a program listens.
+const BELOW_ICE: &[&str] = &["tracing"];
+
 /// What may not be below the program: what only tests may use, and what a room of ours does instead.
 const NOT_BELOW_THE_PROGRAM: &[&str] =
     &["dashmap", "native-tls", "openssl", "openssl-sys", "proptest", "rand", "stun-rs", "stun-types"];
@@ -24,6 +27,15 @@ fn without_the_server_the_tree_names_no_machine() {
         found.is_empty(),
         "below the pure wing: {found:?}; put them behind the feature `server` in Cargo.toml"
     );
+}
+
+#[test]
+fn the_ice_agent_brings_no_machine() {
+    let crates = crates_below(&["--no-default-features", "--features", "ice"]);
+    assert!(crates.iter().any(|name| name == "is"), "the tree has another form than expected: {crates:?}");
+    let is_banned = |name: &str| NOT_BELOW.contains(&name) && !BELOW_ICE.contains(&name);
+    let found: Vec<_> = crates.iter().filter(|name| is_banned(name)).collect();
+    assert!(found.is_empty(), "below the agent: {found:?}; docs/decisions says what `is` may bring");
 }
 
 #[test]

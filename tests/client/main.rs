@@ -2,6 +2,7 @@
 
 #![cfg(all(feature = "client", feature = "server"))]
 
+mod ice;
 mod served;
 
 use std::net::SocketAddr;

@@ -329,6 +329,23 @@ pub const ACME_PAUSE_MAX: Duration = Duration::from_secs(21_600);
 /// How long the end of a certificate goes without being looked at: clocks are set, and machines sleep.
 pub const ACME_LOOK: Duration = Duration::from_secs(3_600);
 
+/// Servers that one ICE agent asks for candidates.
+pub const ICE_SERVERS_MAX: usize = 8;
+/// Sockets that one ICE agent sends from.
+pub const ICE_ADDRESSES_MAX: usize = 8;
+/// Candidates of the other side that an ICE agent takes, those included that it finds out by itself.
+pub const ICE_CANDIDATES_MAX: usize = 64;
+/// Pairs of candidates that an ICE agent checks (RFC 8445 § 6.1.2.5).
+pub const ICE_PAIRS_MAX: usize = 100;
+/// Checks that wait at one relay for a permission; further ones are lost, and sent again later.
+pub const ICE_WAITING_MAX: usize = 16;
+/// How long an ICE agent waits for its servers, unless it is told otherwise.
+pub const ICE_GATHER_DEFAULT: Duration = Duration::from_secs(10);
+/// How long an ICE agent may take to connect from when it knows whom to reach, unless it is told otherwise.
+pub const ICE_CONNECT_DEFAULT: Duration = Duration::from_secs(45);
+/// Bytes of a description of an ICE agent.
+pub const ICE_DESCRIPTION_MAX: usize = 64 * 1_024;
+
 const _: () = assert!(OUTPUTS_PER_INPUT_MAX * 2 <= WORKER_COMMANDS_MAX);
 // What a client that reads nothing can cost, beside its place.
 const _: () = assert!(STREAM_QUEUE_MAX + STREAM_ANSWERS_MAX + 2 * STREAM_SEND_BUFFER <= 64 * 1_024);

@@ -1,0 +1,8 @@
+//! Agents against the real server's pure halves, in virtual time.
+
+mod connect;
+mod dice;
+mod fail;
+mod nat;
+mod relay;
+mod world;
