@@ -5,8 +5,8 @@
 //!                                ▲ what lies more than a round ahead stays in its slot until its round comes
 //! ```
 
-/// One tick in nanoseconds: what packets of a thread wait for each other at the most.
-pub(super) const TICK_NS: u64 = 1_000_000;
+
+
 /// Ticks of one round.
 const SLOTS: usize = 4_096;
 
