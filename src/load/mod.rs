@@ -7,9 +7,14 @@
 //! Packets leave when they are due, whatever the server does meanwhile (open loop), and a latency counts from the moment
 //! a packet was due. So a server that stalls is charged with all that had to wait, and not only with one packet.
 
+pub mod echo;
 pub mod fault;
+pub mod measure;
 pub mod outcome;
+pub mod pace;
+pub mod payload;
 pub mod plan;
+pub mod profile;
 pub mod rig;
 
 pub use fault::Fault;

@@ -328,6 +328,8 @@ pub const ACME_PAUSE_MIN: Duration = Duration::from_secs(300);
 pub const ACME_PAUSE_MAX: Duration = Duration::from_secs(21_600);
 /// How long the end of a certificate goes without being looked at: clocks are set, and machines sleep.
 pub const ACME_LOOK: Duration = Duration::from_secs(3_600);
+/// Streams that the far end of a load on another machine remembers at once; each takes about half a kilobyte.
+pub const LOAD_ECHO_FLOWS_MAX: usize = 65_536;
 
 const _: () = assert!(OUTPUTS_PER_INPUT_MAX * 2 <= WORKER_COMMANDS_MAX);
 // What a client that reads nothing can cost, beside its place.
