@@ -58,6 +58,12 @@ impl TrafficSocket {
         self.local
     }
 
+    /// What longer datagrams are cut into; 0: none is cut.
+    #[must_use]
+    pub const fn segment(&self) -> u16 {
+        self.segment
+    }
+
     /// From here on the kernel cuts what is longer than `segment` bytes into datagrams of that length (UDP_SEGMENT); 0:
     /// nothing is cut.
     ///

@@ -67,11 +67,6 @@ impl<T> Arena<T> {
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.slots.iter().filter_map(|slot| slot.thing.as_deref())
     }
-
-    /// All there are, to be changed.
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.slots.iter_mut().filter_map(|slot| slot.thing.as_deref_mut())
-    }
 }
 
 #[cfg(test)]

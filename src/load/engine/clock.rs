@@ -4,9 +4,8 @@ use std::time::Duration;
 use std::time::Instant;
 use std::time::SystemTime;
 
+use crate::load::profile::TICK_NS;
 use crate::proto::types::Now;
-
-use super::wheel::TICK_NS;
 
 /// The clock of a run.
 #[derive(Clone, Copy, Debug)]
@@ -38,26 +37,41 @@ impl Clock {
     /// How far the wall clock is ahead of this one, by which the kernel stamps what arrives. It must be asked for each
     /// reading, because the wall clock can be set.
     pub(super) fn wall(self) -> Wall {
-        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let now_ns = self.now_ns();
-        Wall { now_ns, ahead: wall.saturating_sub(Duration::from_nanos(now_ns)) }
+        let mut before_ns = self.now_ns();
+        for _ in 0..READINGS_MAX {
+            let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            let now_ns = self.now_ns();
+            // Between two readings the thread may have slept.
+            if now_ns - before_ns <= READING_NS {
+                return Wall { now_ns, ahead: Some(wall.saturating_sub(Duration::from_nanos(now_ns))) };
+            }
+            before_ns = now_ns;
+        }
+        Wall { now_ns: before_ns, ahead: None }
     }
 }
+
+/// Two clocks are read within this, in nanoseconds.
+const READING_NS: u64 = 10_000;
+/// How often they are read until they are.
+const READINGS_MAX: usize = 8;
+/// A stamp that lies farther ahead is none.
+const AHEAD_MAX_NS: u64 = 1_000_000_000;
 
 /// Both clocks at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wall {
-    /// The run's.
-    pub(super) now_ns: u64,
-    ahead: Duration,
+    now_ns: u64,
+    ahead: Option<Duration>,
 }
 
 impl Wall {
-    /// When something arrived that the kernel stamped so; without a stamp, or with one that cannot be, now.
+    /// When something arrived that the kernel stamped so; without a stamp, or with one that cannot be, when the clocks
+    /// were read. What arrived since then lies a little ahead of that.
     pub(super) fn arrival_ns(&self, stamp: Option<Duration>) -> u64 {
-        let since = stamp.and_then(|stamp| stamp.checked_sub(self.ahead));
+        let since = stamp.zip(self.ahead).and_then(|(stamp, ahead)| stamp.checked_sub(ahead));
         let ns = since.and_then(|since| u64::try_from(since.as_nanos()).ok());
-        ns.map_or(self.now_ns, |ns| ns.min(self.now_ns))
+        ns.filter(|ns| *ns <= self.now_ns + AHEAD_MAX_NS).unwrap_or(self.now_ns)
     }
 }
 
@@ -82,8 +96,9 @@ mod tests {
 
     #[test]
     fn a_stamp_becomes_time_of_the_run_and_none_lies_ahead() {
-        let wall = Wall { now_ns: 5_000_000_000, ahead: Duration::from_secs(1_000) };
+        let wall = Wall { now_ns: 5_000_000_000, ahead: Some(Duration::from_secs(1_000)) };
         assert_eq!(wall.arrival_ns(Some(Duration::from_millis(1_004_500))), 4_500_000_000);
+        assert_eq!(wall.arrival_ns(Some(Duration::from_millis(1_005_001))), 5_001_000_000, "since the reading");
         for odd in [None, Some(Duration::from_secs(3)), Some(Duration::from_secs(2_000)), Some(Duration::MAX)] {
             assert_eq!(wall.arrival_ns(odd), 5_000_000_000, "{odd:?}");
         }

@@ -11,8 +11,9 @@ use crate::load::Fault;
 use crate::load::fault::FaultKind;
 use crate::net::probe;
 
-/// Below the ports that Swingbridge and coturn relay at by default (50000–59999, 49152–65535), and above those of services.
-const PORTS: std::ops::Range<u32> = 10_240..49_152;
+/// Below the ports that Swingbridge and coturn relay at by default (50000–59999, 49152–65535), and above those of the
+/// configuration for a laboratory (10000–29999).
+const PORTS: std::ops::Range<u32> = 30_000..49_152;
 
 /// Hands out addresses to bind to. Shared by all threads.
 #[derive(Debug)]
@@ -104,7 +105,7 @@ mod tests {
         let mut seen = BTreeSet::new();
         for _ in 0..1_000 {
             let at = places.bind(Ok).expect("nothing is bound");
-            assert!((10_240..49_152).contains(&at.port()), "{at}");
+            assert!((30_000..49_152).contains(&at.port()), "{at}");
             assert!(seen.insert(at), "{at} twice");
         }
         let from: BTreeSet<_> = seen.iter().map(|at| at.ip().to_string()).collect();

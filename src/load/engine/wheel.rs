@@ -6,7 +6,6 @@
 //! ```
 
 
-
 /// Ticks of one round.
 const SLOTS: usize = 4_096;
 
@@ -27,11 +26,12 @@ impl<T> Wheel<T> {
         Self { slots: (0..SLOTS).map(|_| Vec::new()).collect(), next: tick, len: 0 }
     }
 
-    /// Has `thing` be due at `tick`, or at once if that is over.
-    pub(super) fn insert(&mut self, tick: u64, thing: T) {
+    /// Has `thing` be due at `tick`, or at once if that is over. Answers the tick that it comes with.
+    pub(super) fn insert(&mut self, tick: u64, thing: T) -> u64 {
         let tick = tick.max(self.next);
         self.slots[slot_of(tick)].push((tick, thing));
         self.len += 1;
+        tick
     }
 
     /// Moves into `due` what is due at `tick` or before, in order of the ticks.
