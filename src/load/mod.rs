@@ -12,6 +12,7 @@ pub mod fault;
 pub mod outcome;
 pub mod plan;
 pub mod rig;
+pub mod target;
 
 pub use fault::Fault;
 pub use plan::Plan;

@@ -337,6 +337,8 @@ pub const LOAD_READ_MAX: usize = 64 * 1_024;
 pub const LOAD_READS_MAX: usize = 16;
 /// How long a connection of the load generator may take to come up, handshake included.
 pub const LOAD_CONNECT_MAX: Duration = Duration::from_secs(20);
+/// Users that the load generator makes of one secret.
+pub const LOAD_USERS_MAX: u32 = 100_000;
 
 const _: () = assert!(OUTPUTS_PER_INPUT_MAX * 2 <= WORKER_COMMANDS_MAX);
 // What a client that reads nothing can cost, beside its place.
