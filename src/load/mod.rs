@@ -9,10 +9,12 @@
 
 pub mod carrier;
 pub mod fault;
+pub mod machine;
 pub mod outcome;
 pub mod plan;
 pub mod rig;
 pub mod target;
+pub mod watch;
 
 pub use fault::Fault;
 pub use plan::Plan;
