@@ -9,6 +9,7 @@
 
 pub mod carrier;
 pub mod fault;
+mod http;
 pub mod machine;
 pub mod outcome;
 pub mod plan;

@@ -1,15 +1,12 @@
 //! What a Swingbridge says of itself at its admin endpoint.
 
 use std::io;
-use std::io::Read as _;
-use std::io::Write as _;
 use std::net::SocketAddr;
-use std::net::TcpStream;
 use std::time::Duration;
-use std::time::Instant;
 
 use crate::load::Fault;
 use crate::load::fault::FaultKind;
+use crate::load::http;
 use crate::proto::types::limits;
 
 use super::Reading;
@@ -37,13 +34,13 @@ impl Admin {
         let server = |what: String| Fault::new(FaultKind::Server, what);
         let answer = ask(address).map_err(|error| {
             let why = match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "no answer in time".to_owned(),
+                io::ErrorKind::TimedOut => "no answer in time".to_owned(),
                 _ => error.to_string(),
             };
             server(format!("the admin endpoint {address} cannot be read: {why}"))
                 .cure("check `[admin] listen` of the server, and that this machine may reach it")
         })?;
-        let page = body(&answer).ok_or_else(|| {
+        let page = page(&answer).ok_or_else(|| {
             server(format!("what answers at {address} is no admin endpoint of a Swingbridge"))
                 .cure("write what `[admin] listen` of the server says")
         })?;
@@ -62,42 +59,16 @@ impl Admin {
     }
 }
 
-/// Head and body of an answer.
-fn ask(address: SocketAddr) -> io::Result<String> {
-    let deadline = Instant::now() + PATIENCE;
-    let mut socket = TcpStream::connect_timeout(&address, PATIENCE)?;
-    socket.set_write_timeout(Some(PATIENCE))?;
+fn ask(address: SocketAddr) -> io::Result<http::Answer> {
+    let mut socket = http::Timed::connect(address, PATIENCE)?;
     let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    socket.write_all(request.as_bytes())?;
-    let mut answer = Vec::new();
-    let mut piece = [0; 16 * 1_024];
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        socket.set_read_timeout(Some(left))?;
-        let len = match socket.read(&mut piece) {
-            Ok(0) => break,
-            Ok(len) => len,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        if answer.len() + len > limits::LOAD_METRICS_MAX {
-            return Err(io::Error::other("its answer is too long"));
-        }
-        answer.extend_from_slice(&piece[..len]);
-    }
-    String::from_utf8(answer).map_err(|_| io::Error::other("its answer is no text"))
+    http::exchange(&mut socket, request.as_bytes(), limits::LOAD_METRICS_MAX)
 }
 
-/// The body of a success.
-fn body(answer: &str) -> Option<&str> {
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    let mut words = head.lines().next()?.split(' ');
-    let is_success = words.next()?.starts_with("HTTP/1.") && words.next()? == "200";
-    let is_ours = body.lines().any(|line| line.starts_with("swingbridge_build_info"));
-    (is_success && is_ours).then_some(body)
+/// The page, if it is one of ours.
+fn page(answer: &http::Answer) -> Option<&str> {
+    let is_ours = answer.body.lines().any(|line| line.starts_with("swingbridge_build_info"));
+    (answer.status == 200 && is_ours).then_some(&*answer.body)
 }
 
 /// All samples of a metric together; `None` if there is none.
@@ -115,8 +86,15 @@ fn sum(page: &str, name: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+    use std::io::Write as _;
     use std::net::TcpListener;
+    use std::sync::Arc;
     use std::thread;
+
+    use crate::admin;
+    use crate::control::view::ControlView;
+    use crate::proto::types::Tick;
 
     use super::*;
 
@@ -174,8 +152,8 @@ mod tests {
             (success(&PAGE.replace("12.5", "-1")), "tells no process_cpu_seconds_total"),
             (success(&without("swingbridge_build_info")), "is no admin endpoint"),
             (b"HTTP/1.1 404 Not Found\r\n\r\nswingbridge_build_info".to_vec(), "is no admin endpoint"),
-            (b"220 mail.example".to_vec(), "is no admin endpoint"),
-            (Vec::new(), "is no admin endpoint"),
+            (b"220 mail.example".to_vec(), "no HTTP"),
+            (Vec::new(), "no HTTP"),
             (vec![0xFF; 100], "no text"),
             (vec![b'x'; limits::LOAD_METRICS_MAX + 1], "too long"),
         ] {
@@ -190,5 +168,26 @@ mod tests {
         let closed = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
         let fault = Admin::new(closed).read().expect_err("nobody listens").to_string();
         assert!(fault.contains(&closed.to_string()) && fault.contains("[admin] listen"), "{fault}");
+    }
+
+    #[test]
+    fn our_own_endpoint_tells_all_that_counts() {
+        let sources = admin::Sources {
+            streams: Arc::new(admin::StreamsSnapshot::default),
+            mras: Arc::new(admin::MrasSnapshot::default),
+            acme: Arc::new(admin::AcmeSnapshot::default),
+            control: Arc::new(ControlView::default()),
+            workers: Arc::new(|| {
+                vec![admin::WorkerSnapshot { relay_losses: 9, ..admin::WorkerSnapshot::idle() }]
+            }),
+            clock: Arc::new(|| Tick::from_millis(1)),
+        };
+        let listen = "127.0.0.1:0".parse().expect("a literal");
+        let door = admin::bind(admin::Config { listen }).expect("a port").serve(sources).expect("a thread");
+        let endpoint = Admin::new(door.local_addr());
+        let before = endpoint.read().expect("a page");
+        assert!(before.cpu > Duration::ZERO && before.memory > 100_000, "{before:?}");
+        assert_eq!(before.dropped, Some(9));
+        while endpoint.read().expect("a page").cpu == before.cpu {}
     }
 }

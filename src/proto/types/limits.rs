@@ -343,6 +343,8 @@ pub const LOAD_USERS_MAX: u32 = 100_000;
 pub const LOAD_PORT_TRIES: usize = 4_096;
 /// Bytes of one answer of an admin endpoint that the load generator reads.
 pub const LOAD_METRICS_MAX: usize = 4 * 1_024 * 1_024;
+/// Bytes of one answer of an MRAS service that the load generator reads.
+pub const LOAD_MRAS_MAX: usize = 1_024 * 1_024;
 
 const _: () = assert!(OUTPUTS_PER_INPUT_MAX * 2 <= WORKER_COMMANDS_MAX);
 // What a client that reads nothing can cost, beside its place.
