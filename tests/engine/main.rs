@@ -101,7 +101,11 @@ fn measured(plan: &Plan) -> Step {
     let mut looker = looker();
     let step = engine.measure(LENGTH, &mut looker).expect("it goes through");
     assert_eq!((step.calls, looker.moments.len() >= 4), (CALLS, true));
-    assert!(step.server.as_ref().is_some_and(|cost| cost.memory > 0 && cost.dropped == Some(0)), "{:?}", step.server);
+    assert!(
+        step.server.as_ref().is_some_and(|cost| cost.memory > 0 && cost.dropped == Some(0)),
+        "{:?}",
+        step.server
+    );
     step
 }
 
@@ -177,9 +181,8 @@ fn a_peer_elsewhere_sends_back_what_comes_and_each_way_is_counted() {
     let at = far.local();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let counts = scope.spawn(|| {
-            far.serve(|_| if done.load(Ordering::Relaxed) { GoOn::No } else { GoOn::Yes })
-        });
+        let counts =
+            scope.spawn(|| far.serve(|_| if done.load(Ordering::Relaxed) { GoOn::No } else { GoOn::Yes }));
         let mut plan = plan(&served, "password");
         plan.peer = PeerPlace::Remote(at);
         let mut engine = engine(&plan);
@@ -198,7 +201,9 @@ fn a_peer_elsewhere_sends_back_what_comes_and_each_way_is_counted() {
 #[test]
 fn bursts_arrive_whole_with_and_without_super_packets() {
     let served = Served::start();
-    for (peer, segments) in [(PeerPlace::Local(None), true), (PeerPlace::Relay, true), (PeerPlace::Relay, false)] {
+    for (peer, segments) in
+        [(PeerPlace::Local(None), true), (PeerPlace::Relay, true), (PeerPlace::Relay, false)]
+    {
         let mut plan = plan(&served, "password");
         plan.peer = peer;
         plan.generator.segments = segments;
@@ -246,7 +251,8 @@ fn churn_releases_everything_and_counts_its_cycles() {
         let ahead = if peer == PeerPlace::Relay { 2 } else { 1 };
         let made = served.metric("swingbridge_allocations_made_total") - before;
         assert_eq!(made, (setup.cycles + ahead) as f64, "{peer:?}");
-        let step = engine.churn(8, Some(20.0), Duration::from_secs(1), &mut looker()).expect("they come and go");
+        let step =
+            engine.churn(8, Some(20.0), Duration::from_secs(1), &mut looker()).expect("they come and go");
         assert!((18..=24).contains(&step.setup.cycles), "{peer:?} {}", step.setup.cycles);
     }
 }
