@@ -10,10 +10,12 @@ pub mod certificate;
 pub mod challenge;
 pub mod channel;
 mod cmsg;
+pub mod dial;
 #[cfg(feature = "dtls")]
 pub mod dtls;
+#[cfg(feature = "dtls")]
+pub mod dtls_client;
 pub mod mutual;
-#[cfg(feature = "acme")]
 pub mod outward;
 pub mod packet;
 pub mod peer;
@@ -24,6 +26,7 @@ pub mod probe;
 mod sys;
 pub mod tcp;
 pub mod tls;
+pub mod traffic;
 pub mod udp;
 
 pub use certificate::Authority;
@@ -46,6 +49,7 @@ pub use poll::Token;
 pub use tcp::StreamListener;
 pub use tls::Certificates;
 pub use tls::TlsServer;
+pub use traffic::TrafficSocket;
 pub use udp::BindCause;
 pub use udp::BindError;
 pub use udp::Listener;
