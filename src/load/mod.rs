@@ -10,6 +10,7 @@
 pub mod fault;
 pub mod outcome;
 pub mod plan;
+pub mod report;
 pub mod rig;
 
 pub use fault::Fault;

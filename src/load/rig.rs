@@ -59,6 +59,10 @@ pub trait Watcher {
     /// Told a few times each second how things stand. Says whether to go on; a run that is stopped (Ctrl-C) ends its step
     /// early, lets its allocations go and reports what it has.
     fn moment(&mut self, moment: &Moment) -> GoOn;
+
+    /// Told when another part of the run begins: in words, such as `measuring 100 calls`, and how long it will be, if that
+    /// is known beforehand.
+    fn part(&mut self, _what: &str, _length: Option<Duration>) {}
 }
 
 /// Whether to go on.
