@@ -7,11 +7,13 @@
 //! Packets leave when they are due, whatever the server does meanwhile (open loop), and a latency counts from the moment
 //! a packet was due. So a server that stalls is charged with all that had to wait, and not only with one packet.
 
+pub mod carrier;
 pub mod fault;
 pub mod outcome;
 pub mod plan;
 pub mod report;
 pub mod rig;
+pub mod target;
 
 pub use fault::Fault;
 pub use plan::Plan;

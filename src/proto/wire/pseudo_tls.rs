@@ -9,6 +9,9 @@ pub const SERVER_HELLO_LEN: usize = 83;
 /// Where clients write what they like: time and random bytes.
 const CLIENT_RANDOM: std::ops::Range<usize> = 11..43;
 
+/// Where servers do: time and random bytes, session id.
+const SERVER_RANDOM: [std::ops::Range<usize>; 2] = [11..43, 44..76];
+
 const CLIENT_HELLO: [u8; CLIENT_HELLO_LEN] = {
     let mut hello = [0; CLIENT_HELLO_LEN];
     // Record: handshake, TLS 1.0, 45 bytes; ClientHello of 41 bytes, TLS 1.0.
@@ -29,6 +32,28 @@ pub enum Hello {
     Begun,
     /// It is not.
     No,
+}
+
+/// The client's hello, with `random` where TLS has time and random bytes.
+#[must_use]
+pub fn client_hello(random: &[u8; 32]) -> [u8; CLIENT_HELLO_LEN] {
+    let mut hello = CLIENT_HELLO;
+    hello[CLIENT_RANDOM].copy_from_slice(random);
+    hello
+}
+
+/// Judges the first bytes that a server answers with.
+#[must_use]
+pub fn judge_answer(first: &[u8]) -> Hello {
+    let expected = server_hello(&[0; 64]);
+    let same = first.iter().zip(&expected).enumerate().all(|(at, (byte, expected))| {
+        SERVER_RANDOM.iter().any(|random| random.contains(&at)) || byte == expected
+    });
+    match (same, first.len() >= SERVER_HELLO_LEN) {
+        (true, true) => Hello::Whole,
+        (true, false) => Hello::Begun,
+        (false, _) => Hello::No,
+    }
 }
 
 /// Judges the first bytes of a connection. Real TLS is told apart by the eleventh byte at the latest: a hello of 45
@@ -90,6 +115,25 @@ mod tests {
             assert_eq!(judge(&other), expected, "byte {at}");
             assert_eq!(judge(&other[..=at]) == Hello::No, expected == Hello::No, "byte {at}, at once");
         }
+    }
+
+    #[test]
+    fn what_one_side_says_the_other_knows() {
+        assert_eq!(judge(&client_hello(&[0xC1; 32])), Hello::Whole);
+        assert_eq!(client_hello(&[0xC1; 32])[..], hello());
+        let answer = server_hello(&[0x5A; 64]);
+        for len in 0..SERVER_HELLO_LEN {
+            assert_eq!(judge_answer(&answer[..len]), Hello::Begun, "{len} bytes");
+        }
+        assert_eq!(judge_answer(&answer), Hello::Whole);
+        for at in 0..SERVER_HELLO_LEN {
+            let mut other = answer;
+            other[at] ^= 1;
+            let is_random = (11..43).contains(&at) || (44..76).contains(&at);
+            let expected = if is_random { Hello::Whole } else { Hello::No };
+            assert_eq!(judge_answer(&other), expected, "byte {at}");
+        }
+        assert_eq!(judge_answer(b"HTTP/1.1 400 Bad"), Hello::No);
     }
 
     #[test]
