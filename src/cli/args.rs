@@ -13,15 +13,13 @@ use crate::config::parse_span;
 
 mod load;
 
-pub use load::AmountArgs;
-pub use load::DialectArg;
-pub use load::DirectionArg;
+pub(super) use load::DialectArg;
+pub(super) use load::DirectionArg;
 pub use load::LoadArgs;
-pub use load::LoadOther;
-pub use load::MachineArgs;
-pub use load::ProfileArg;
-pub use load::TrafficArgs;
-pub use load::WhoArgs;
+pub(super) use load::LoadOther;
+pub(super) use load::ProfileArg;
+pub(super) use load::TrafficArgs;
+pub(super) use load::WhoArgs;
 
 // Lines of at most 78 characters, so that a terminal of 80 columns does not break an example.
 

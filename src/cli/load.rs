@@ -24,6 +24,7 @@ use super::output;
 mod ask;
 mod progress;
 mod stop;
+mod who;
 
 /// Loads a server, or is the peer of who does.
 pub(crate) fn run(args: &LoadArgs) -> Exit {
@@ -66,6 +67,31 @@ fn load(args: &LoadArgs) -> Result<Exit, Fault> {
     } else {
         output::out(&report::text(&report, output::stdout_has_colours()), exit)
     })
+}
+
+/// What the command line asks for, whole.
+fn plan(args: &LoadArgs) -> Result<Plan, Fault> {
+    let seed = match args.machine.seed {
+        Some(seed) => seed,
+        None => random()?,
+    };
+    let ask = ask::ask(args, seed)?;
+    let servers = who::servers(args, &ask.uris, ask.lifetime()?)?;
+    Ok(Plan {
+        servers,
+        mode: ask.mode,
+        traffic: ask.traffic,
+        peer: ask.peer,
+        framing: ask.framing,
+        objective: ask.objective,
+        warm_up: ask.warm_up,
+        generator: ask.generator,
+    })
+}
+
+fn random() -> Result<u64, Fault> {
+    let seed = getrandom::u64();
+    seed.map_err(|error| Fault::new(FaultKind::Machine, format!("this machine has no randomness: {error}")))
 }
 
 /// The name of no file.
@@ -130,4 +156,13 @@ impl Paper {
 
 fn unwritable(path: &Path, error: &std::io::Error) -> Fault {
     Fault::new(FaultKind::Machine, format!("`{}` cannot be written: {error}", path.display()))
+}
+
+fn carry_out(plan: Plan, progress: &mut Progress) -> Result<Report, Fault> {
+    let _ = (plan, progress);
+    Err(Fault::new(FaultKind::Machine, "not yet"))
+}
+
+fn be_peer(listen: std::net::SocketAddr) -> Result<Exit, Fault> {
+    Err(Fault::new(FaultKind::Machine, format!("not yet {listen}")))
 }

@@ -8,9 +8,14 @@
 //! a packet was due. So a server that stalls is charged with all that had to wait, and not only with one packet.
 
 pub mod carrier;
+pub mod echo;
 pub mod fault;
+pub mod measure;
 pub mod outcome;
+pub mod pace;
+pub mod payload;
 pub mod plan;
+pub mod profile;
 pub mod report;
 pub mod rig;
 pub mod target;

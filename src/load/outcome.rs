@@ -71,6 +71,8 @@ pub struct Step {
     pub server: Option<ServerCost>,
     /// What the objective says of it; empty: it holds, or there is none.
     pub broken: Vec<String>,
+    /// Packets that arrived and belong to no stream of the run, or came to a call that is not theirs.
+    pub strangers: u64,
 }
 
 /// Packets of one direction.
@@ -298,8 +300,12 @@ impl Latency {
 
     /// Notes one. What is beyond a minute counts as a minute.
     pub fn note(&mut self, took: Duration) {
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.0.saturating_record(micros.max(1));
+        self.note_ns(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// Notes one of so many nanoseconds.
+    pub fn note_ns(&mut self, took_ns: u64) {
+        self.0.saturating_record((took_ns / 1000).max(1));
     }
 
     /// Adds what another one noted.

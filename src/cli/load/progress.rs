@@ -56,7 +56,8 @@ impl Progress {
             } else {
                 "{prefix} {bar:24} {msg}"
             };
-            let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+            let style =
+                ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
             bar.set_style(style.progress_chars("━╸─"));
             bar
         });

@@ -29,7 +29,9 @@ impl Stop {
         let stop = Self::default();
         let asked = stop.clone();
         let listening = move || {
-            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
+            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else {
+                return;
+            };
             runtime.block_on(async {
                 let (Ok(mut interrupt), Ok(mut terminate)) =
                     (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))

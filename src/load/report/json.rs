@@ -178,6 +178,7 @@ fn step(step: &Step) -> Value {
             "dropped_packets": cost.dropped,
         })),
         "broken": step.broken,
+        "stranger_packets": step.strangers,
         "timeline": step.timeline.iter().map(moment).collect::<Vec<_>>(),
     })
 }

@@ -204,7 +204,7 @@ fn step(calls: u32, seconds: u64, lost: u64) -> Step {
             memory_per_allocation: Some(2_345.0),
             dropped: Some(lost),
         }),
-        broken: Vec::new(),
+        ..Step::default()
     }
 }
 

@@ -328,6 +328,8 @@ pub const ACME_PAUSE_MIN: Duration = Duration::from_secs(300);
 pub const ACME_PAUSE_MAX: Duration = Duration::from_secs(21_600);
 /// How long the end of a certificate goes without being looked at: clocks are set, and machines sleep.
 pub const ACME_LOOK: Duration = Duration::from_secs(3_600);
+/// Streams that the far end of a load on another machine remembers at once; each takes about half a kilobyte.
+pub const LOAD_ECHO_FLOWS_MAX: usize = 65_536;
 
 /// Bytes that one connection of the load generator holds for a server that takes no more; what is due then is not sent.
 pub const LOAD_QUEUE_MAX: usize = 128 * 1_024;
