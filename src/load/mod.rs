@@ -9,6 +9,7 @@
 
 pub mod carrier;
 pub mod echo;
+pub mod engine;
 pub mod fault;
 pub mod measure;
 pub mod outcome;
@@ -20,6 +21,7 @@ pub mod report;
 pub mod rig;
 pub mod target;
 
+pub use engine::Engine;
 pub use fault::Fault;
 pub use plan::Plan;
 pub use rig::Rig;
