@@ -10,13 +10,15 @@
 pub mod echo;
 pub mod fault;
 pub mod measure;
+pub mod mode;
+pub mod objective;
 pub mod outcome;
-pub mod pace;
 pub mod payload;
 pub mod plan;
 pub mod profile;
 pub mod rig;
 
 pub use fault::Fault;
+pub use mode::run;
 pub use plan::Plan;
 pub use rig::Rig;
