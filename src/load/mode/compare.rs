@@ -14,14 +14,26 @@ use crate::load::outcome::Latency;
 use crate::load::outcome::Ratio;
 use crate::load::outcome::Step;
 
-/// What is compared, and how it is read from a step; `None`: not known.
-const FIGURES: [(&str, fn(&Step) -> Option<f64>); 6] = [
-    ("latency p50", |step| latency(step, 0.5)),
-    ("latency p99", |step| latency(step, 0.99)),
-    ("packets arrived", |step| Some((step.up.received + step.down.received) as f64)),
-    ("allocate p50", |step| known(&step.setup.allocate).map(|each| each.quantile(0.5).as_secs_f64())),
-    ("server CPU per packet", |step| step.server.as_ref().map(|cost| cost.cpu_per_packet_ns)),
-    ("server memory", |step| step.server.as_ref().map(|cost| cost.memory as f64)),
+/// A figure that is compared.
+struct Figure {
+    name: &'static str,
+    /// `None`: not known of that step.
+    of: fn(&Step) -> Option<f64>,
+}
+
+const FIGURES: [Figure; 6] = [
+    Figure { name: "latency p50", of: |step| latency(step, 0.5) },
+    Figure { name: "latency p99", of: |step| latency(step, 0.99) },
+    Figure { name: "packets arrived", of: |step| Some((step.up.received + step.down.received) as f64) },
+    Figure {
+        name: "allocate p50",
+        of: |step| known(&step.setup.allocate).map(|each| each.quantile(0.5).as_secs_f64()),
+    },
+    Figure {
+        name: "server CPU per packet",
+        of: |step| step.server.as_ref().map(|cost| cost.cpu_per_packet_ns),
+    },
+    Figure { name: "server memory", of: |step| step.server.as_ref().map(|cost| cost.memory as f64) },
 ];
 
 pub(super) fn play(
@@ -70,10 +82,9 @@ fn turn(
     Ok(step)
 }
 
-fn ratio(figure: &(&str, fn(&Step) -> Option<f64>), pairs: &[[Step; 2]]) -> Option<Ratio> {
-    let (what, value) = figure;
+fn ratio(figure: &Figure, pairs: &[[Step; 2]]) -> Option<Ratio> {
     let of = |[one, other]: &[Step; 2]| {
-        let (one, other) = (value(one)?, value(other)?);
+        let (one, other) = ((figure.of)(one)?, (figure.of)(other)?);
         (one > 0.0).then_some(other / one)
     };
     let each: Vec<f64> = pairs.iter().filter_map(of).collect();
@@ -86,7 +97,7 @@ fn ratio(figure: &(&str, fn(&Step) -> Option<f64>), pairs: &[[Step; 2]]) -> Opti
     } else {
         sorted[middle]
     };
-    Some(Ratio { what: (*what).to_owned(), each, median, least, most })
+    Some(Ratio { what: figure.name.to_owned(), each, median, least, most })
 }
 
 fn latency(step: &Step, part: f64) -> Option<f64> {
