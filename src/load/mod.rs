@@ -12,8 +12,9 @@ pub mod echo;
 pub mod engine;
 pub mod fault;
 pub mod measure;
+pub mod mode;
+pub mod objective;
 pub mod outcome;
-pub mod pace;
 pub mod payload;
 pub mod plan;
 pub mod profile;
@@ -23,5 +24,6 @@ pub mod target;
 
 pub use engine::Engine;
 pub use fault::Fault;
+pub use mode::run;
 pub use plan::Plan;
 pub use rig::Rig;

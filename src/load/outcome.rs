@@ -22,6 +22,8 @@ pub struct Report {
     pub verdict: Verdict,
     /// What a reader must know to read the figures right: one sentence each.
     pub notes: Vec<String>,
+    /// How the second server stands to the first, in [`super::plan::Mode::Compare`].
+    pub comparison: Option<Comparison>,
 }
 
 /// The machine that the load came from.
@@ -253,6 +255,30 @@ pub struct IceOutcome {
     pub by_kind: BTreeMap<String, u64>,
     /// Failures by what failed.
     pub failures: BTreeMap<String, u64>,
+}
+
+/// How a second server stands to a first one under the same load.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Comparison {
+    /// Pairs of measurements that count: in none of them the generator came to its limit.
+    pub pairs: usize,
+    /// One for each figure that is known of both.
+    pub ratios: Vec<Ratio>,
+}
+
+/// One figure of the second server divided by that of the first, pair by pair.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ratio {
+    /// Which figure.
+    pub what: String,
+    /// That of each pair, in the order in which they were measured.
+    pub each: Vec<f64>,
+    /// The middle one.
+    pub median: f64,
+    /// The least.
+    pub least: f64,
+    /// The largest.
+    pub most: f64,
 }
 
 /// What is to be said of a run.
