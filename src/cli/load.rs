@@ -6,8 +6,10 @@ use std::io::Write as _;
 use std::path::Path;
 use std::path::PathBuf;
 
+use crate::load::Engine;
 use crate::load::Fault;
 use crate::load::fault::FaultKind;
+use crate::load::machine;
 use crate::load::outcome::Report;
 use crate::load::outcome::Verdict;
 use crate::load::plan::Plan;
@@ -55,6 +57,7 @@ fn load(args: &LoadArgs) -> Result<Exit, Fault> {
     let plan = plan(args)?;
     // Before the run: it would be a pity to lose it for a misspelt folder.
     let papers = Papers::open(args)?;
+    machine::prepare(&plan, threads(&plan))?;
     let stop = Stop::listen();
     let mut progress = Progress::new(stop);
     let done = carry_out(plan, &mut progress);
@@ -67,6 +70,14 @@ fn load(args: &LoadArgs) -> Result<Exit, Fault> {
     } else {
         output::out(&report::text(&report, output::stdout_has_colours()), exit)
     })
+}
+
+/// As many threads as the engine will have.
+fn threads(plan: &Plan) -> usize {
+    match plan.generator.threads {
+        0 => std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1)),
+        threads => threads,
+    }
 }
 
 /// What the command line asks for, whole.
@@ -159,8 +170,7 @@ fn unwritable(path: &Path, error: &std::io::Error) -> Fault {
 }
 
 fn carry_out(plan: Plan, progress: &mut Progress) -> Result<Report, Fault> {
-    let _ = (plan, progress);
-    Err(Fault::new(FaultKind::Machine, "not yet"))
+    crate::load::run(plan, |plan, server| Engine::new(plan, server), progress)
 }
 
 fn be_peer(listen: std::net::SocketAddr) -> Result<Exit, Fault> {

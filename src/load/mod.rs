@@ -11,6 +11,8 @@ pub mod carrier;
 pub mod echo;
 pub mod engine;
 pub mod fault;
+mod http;
+pub mod machine;
 pub mod measure;
 pub mod mode;
 pub mod objective;
@@ -21,6 +23,7 @@ pub mod profile;
 pub mod report;
 pub mod rig;
 pub mod target;
+pub mod watch;
 
 pub use engine::Engine;
 pub use fault::Fault;

@@ -24,6 +24,7 @@ use super::Fault;
 use super::fault::FaultKind;
 use super::plan::Carrier;
 
+pub mod mras;
 pub mod users;
 
 /// The port of TURN in the clear.

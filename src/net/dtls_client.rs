@@ -49,7 +49,7 @@ pub enum Said<'a> {
 }
 
 /// Why an association is over, or cannot be.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Error)]
 pub enum CallError {
     /// The server's certificate is not believed.
     #[error("the certificate is not believed")]

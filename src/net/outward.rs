@@ -16,9 +16,11 @@ use rustls::crypto::verify_tls13_signature;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::ServerName;
 use rustls::pki_types::UnixTime;
+use rustls::sign::SingleCertAndKey;
 use thiserror::Error;
 
 use super::Authority;
+use super::Certificate;
 use super::tls;
 
 /// Why nobody can be believed.
@@ -66,6 +68,16 @@ pub fn believing(believed: Believed<'_>) -> Result<ClientConfig, OutwardError> {
         .dangerous()
         .with_custom_certificate_verifier(verifier(believed)?)
         .with_no_client_auth();
+    Ok(config)
+}
+
+/// [`believing`], with `own` shown to servers that ask who calls.
+///
+/// # Errors
+/// [`OutwardError`].
+pub fn believing_as(believed: Believed<'_>, own: &Certificate) -> Result<ClientConfig, OutwardError> {
+    let mut config = believing(believed)?;
+    config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from((**own.key()).clone()));
     Ok(config)
 }
 

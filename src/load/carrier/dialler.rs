@@ -105,7 +105,7 @@ impl Dialler {
     }
 }
 
-pub(super) fn name_of(host: &str) -> Result<ServerName<'static>, Fault> {
+pub(in crate::load) fn name_of(host: &str) -> Result<ServerName<'static>, Fault> {
     ServerName::try_from(host.to_owned()).map_err(|_| {
         let what = format!("{host:?} can stand in no certificate, so no server can prove to be it");
         Fault::new(FaultKind::Request, what).cure("write the name that the server's certificate is for")
@@ -121,7 +121,7 @@ fn config(trust: &Trust) -> Result<ClientConfig, Fault> {
 }
 
 /// What `make` makes of those who are believed.
-pub(super) fn believing<T>(
+pub(in crate::load) fn believing<T>(
     trust: &Trust,
     make: impl FnOnce(Believed<'_>) -> Result<T, OutwardError>,
 ) -> Result<T, Fault> {

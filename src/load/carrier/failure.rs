@@ -151,7 +151,8 @@ const fn spoken(carrier: Carrier) -> &'static str {
 }
 
 impl CertificateFlaw {
-    pub(super) fn of(flaw: &CertificateError) -> Self {
+    /// What the library says of a certificate.
+    pub(in crate::load) fn of(flaw: &CertificateError) -> Self {
         match flaw {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Self::Name,
             CertificateError::UnknownIssuer
@@ -166,7 +167,8 @@ impl CertificateFlaw {
         }
     }
 
-    fn fault(&self, host: &str) -> Fault {
+    /// One plain sentence about the certificate of `host`, and what to do about it.
+    pub(in crate::load) fn fault(&self, host: &str) -> Fault {
         let (what, cure) = match self {
             Self::Name => (
                 format!("the server's certificate is not for the name {host}"),

@@ -110,8 +110,11 @@ mod tests {
         message
     }
 
+    /// Whether it is a message, and its bytes.
+    type Told = (bool, Vec<u8>);
+
     /// What comes out of a stream that is read in pieces of `at_once` bytes.
-    fn heard(dialect: Dialect, stream: &[u8], at_once: usize) -> (Vec<(bool, Vec<u8>)>, Result<(), Failure>) {
+    fn heard(dialect: Dialect, stream: &[u8], at_once: usize) -> (Vec<Told>, Result<(), Failure>) {
         let (mut inbox, mut room, mut heard) = (Inbox::default(), Room::default(), Vec::new());
         for piece in stream.chunks(at_once) {
             let (kept, behind) = inbox.lay_out(&mut room);

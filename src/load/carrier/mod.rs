@@ -28,6 +28,8 @@ use crate::net::Interest;
 use crate::proto::types::limits;
 
 pub use dialler::Dialler;
+pub(super) use dialler::believing;
+pub(super) use dialler::name_of;
 pub use failure::CertificateFlaw;
 pub use failure::Failure;
 pub use inbox::Room;

@@ -60,10 +60,7 @@ pub fn who(access: &Access, name: &str, count: u32, now_unix: u64, lifetime: Dur
         }
         return Ok(Who::One(credential(user.as_bytes(), password.expose())));
     }
-    if !(1..=limits::LOAD_USERS_MAX).contains(&count) {
-        return Err(request(format!("--users {count} is out of range"))
-            .cure(format!("write a number from 1 to {}", limits::LOAD_USERS_MAX)));
-    }
+    check_count(count)?;
     let max = limits::CREDENTIAL_LIFETIME_MAX;
     if lifetime > max || lifetime.is_zero() {
         let what = format!(
@@ -120,7 +117,17 @@ fn minter(access: &Access) -> Result<Mint, Fault> {
     }
 }
 
-fn credential(username: &[u8], password: &[u8]) -> Credential {
+/// How many users there may be.
+pub(super) fn check_count(count: u32) -> Result<(), Fault> {
+    if (1..=limits::LOAD_USERS_MAX).contains(&count) {
+        return Ok(());
+    }
+    let fault = Fault::new(FaultKind::Request, format!("--users {count} is out of range"));
+    Err(fault.cure(format!("write a number from 1 to {}", limits::LOAD_USERS_MAX)))
+}
+
+/// A name and a password, in bytes.
+pub(super) fn credential(username: &[u8], password: &[u8]) -> Credential {
     let proof = Proof::Password(Secret::new(password));
     Credential { username: username.into(), proof, token: None }
 }
