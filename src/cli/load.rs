@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use crate::load::Engine;
 use crate::load::Fault;
+use crate::load::Watched;
 use crate::load::fault::FaultKind;
 use crate::load::machine;
 use crate::load::outcome::Report;
@@ -170,7 +171,7 @@ fn unwritable(path: &Path, error: &std::io::Error) -> Fault {
 }
 
 fn carry_out(plan: Plan, progress: &mut Progress) -> Result<Report, Fault> {
-    crate::load::run(plan, |plan, server| Engine::new(plan, server), progress)
+    crate::load::run(plan, |plan, server| Watched::new(plan, server, Engine::new(plan, server)?), progress)
 }
 
 fn be_peer(listen: std::net::SocketAddr) -> Result<Exit, Fault> {

@@ -194,7 +194,7 @@ fn churn_releases_everything_and_counts_its_cycles() {
 
 #[test]
 fn after_a_storm_all_are_back_and_in_the_end_nothing_is_left_behind() {
-    let served = Served::start_with("allow = [\"127.0.0.0/8\"]", "allocations_per_user = 0");
+    let served = Served::start_with("allow = [\"127.0.0.1/32\"]", "allocations_per_user = 0");
     let mut plan = plan(&served, "password");
     plan.peer = PeerPlace::Relay;
     let mut engine = engine(&plan);
@@ -243,7 +243,7 @@ fn a_refusal_is_a_plain_sentence_with_a_cure() {
     assert_eq!(peer.kind, FaultKind::Request);
     let cure = peer.cure.as_deref().unwrap_or_default();
     assert!(peer.what.contains("the peer 127.0.0.1 (403)"), "{peer}");
-    assert!(cure.contains("allow = [\"127.0.0.0/8\"]") && cure.contains("--peer relay"), "{peer}");
+    assert!(cure.contains("allow = [\"127.0.0.1/32\"]") && cure.contains("--peer relay"), "{peer}");
     assert_eq!(served.allocations_left(), 0.0);
     // Some of many is no fault: it is counted.
     let mut relay = plan(&served, "password");

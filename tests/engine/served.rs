@@ -28,7 +28,7 @@ pub(crate) struct Served {
 impl Served {
     /// With peers at loopback allowed.
     pub(crate) fn start() -> Self {
-        Self::start_with("allow = [\"127.0.0.0/8\"]", "")
+        Self::start_with("allow = [\"127.0.0.1/32\"]", "")
     }
 
     /// With these lines under `[peers]` and `[limits]`.

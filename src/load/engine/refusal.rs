@@ -111,13 +111,10 @@ fn peer_refused(common: &Common) -> Fault {
         PeerPlace::Remote(peer) => peer.ip(),
         PeerPlace::Local(_) => common.peer_ip.unwrap_or_else(|| common.server.address.ip()),
     };
-    let network = match peer {
-        ip if ip.is_loopback() && ip.is_ipv4() => "127.0.0.0/8".to_owned(),
-        ip if ip.is_ipv4() => format!("{ip}/32"),
-        ip => format!("{ip}/128"),
-    };
+    // No wider network will do: a server's own addresses are refused each by itself.
+    let prefix_len = if peer.is_ipv4() { 32 } else { 128 };
     request(format!("{uri} does not let its clients reach the peer {peer} (403)")).cure(format!(
-        "add `allow = [\"{network}\"]` under [peers] in the server's configuration (in coturn: allowed-peer-ip and, for \
+        "add `allow = [\"{peer}/{prefix_len}\"]` under [peers] in the server's configuration (in coturn: allowed-peer-ip and, for \
          loopback, allow-loopback-peers), or take --peer relay, which needs no such rule"
     ))
 }

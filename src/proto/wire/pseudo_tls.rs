@@ -72,6 +72,30 @@ pub fn judge(first: &[u8]) -> Hello {
     }
 }
 
+/// The hello of a client, with `random` where TLS has time and random bytes; servers do not look at it. The client says
+/// nothing more until the server's answer is there.
+#[must_use]
+pub fn client_hello(random: &[u8; 32]) -> [u8; CLIENT_HELLO_LEN] {
+    let mut hello = CLIENT_HELLO;
+    hello[CLIENT_RANDOM].copy_from_slice(random);
+    hello
+}
+
+/// Judges the first bytes that a client gets, seen as the server's answer. Behind [`SERVER_HELLO_LEN`] of them the
+/// dialect begins.
+#[must_use]
+pub fn judge_answer(first: &[u8]) -> Hello {
+    let expected = server_hello(&[0; 64]);
+    let is_free = |at: usize| (11..43).contains(&at) || (44..76).contains(&at);
+    let same =
+        first.iter().zip(&expected).enumerate().all(|(at, (byte, wanted))| is_free(at) || byte == wanted);
+    match (same, first.len() >= SERVER_HELLO_LEN) {
+        (true, true) => Hello::Whole,
+        (true, false) => Hello::Begun,
+        (false, _) => Hello::No,
+    }
+}
+
 /// The server's answer, with `random` where TLS has time, random bytes and session id; clients do not look at it.
 #[must_use]
 pub fn server_hello(random: &[u8; 64]) -> [u8; SERVER_HELLO_LEN] {
@@ -155,5 +179,23 @@ mod tests {
         ];
         assert_eq!(answer[..], expected.concat());
         assert_eq!(usize::from(u16::from_be_bytes([answer[3], answer[4]])), answer.len() - 5);
+    }
+
+    #[test]
+    fn each_side_knows_the_other_s_hello_and_no_other_bytes() {
+        let hello = client_hello(&[0xC1; 32]);
+        assert_eq!(judge(&hello), Hello::Whole);
+        let answer = server_hello(&[0xEE; 64]);
+        assert_eq!(judge_answer(&[&answer[..], b"more"].concat()), Hello::Whole);
+        for len in 0..answer.len() {
+            assert_eq!(judge_answer(&answer[..len]), Hello::Begun, "{len} bytes");
+        }
+        for at in 0..answer.len() {
+            let mut other = answer;
+            other[at] ^= 1;
+            let free = (11..43).contains(&at) || (44..76).contains(&at);
+            assert_eq!(judge_answer(&other), if free { Hello::Whole } else { Hello::No }, "byte {at}");
+        }
+        assert_eq!(judge_answer(&hello), Hello::No);
     }
 }
