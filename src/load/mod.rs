@@ -8,6 +8,7 @@
 //! a packet was due. So a server that stalls is charged with all that had to wait, and not only with one packet.
 
 pub mod echo;
+pub mod engine;
 pub mod fault;
 pub mod measure;
 pub mod mode;
@@ -18,6 +19,7 @@ pub mod plan;
 pub mod profile;
 pub mod rig;
 
+pub use engine::Engine;
 pub use fault::Fault;
 pub use mode::run;
 pub use plan::Plan;

@@ -12,6 +12,7 @@ use std::mem::size_of;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
+use std::time::Duration;
 
 use crate::proto::types::IpHeader;
 use crate::proto::wire::Icmp;
@@ -113,6 +114,8 @@ pub(super) struct Told {
     pub(super) lost: Option<u32>,
     /// The fields of its IP header; the DF bit is not told.
     pub(super) header: IpHeader,
+    /// When the kernel took it in, as time since 1970.
+    pub(super) arrived: Option<Duration>,
 }
 
 impl Told {
@@ -145,6 +148,7 @@ impl Told {
                 (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
                     told.lost = word(data, 0).map(u32::from_ne_bytes);
                 }
+                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => told.arrived = timespec(data),
                 _ => {}
             }
             rest = next;
@@ -170,6 +174,13 @@ pub(super) fn read_icmp(control: &Control, len: usize) -> Option<Icmp> {
         rest = next;
     }
     None
+}
+
+/// A `timespec` of two words of 64 bits, which is what every system has but old ones of 32 bits.
+fn timespec(data: &[u8]) -> Option<Duration> {
+    let seconds = u64::try_from(i64::from_ne_bytes(bytes(data, 0)?)).ok()?;
+    let nanos = u32::try_from(i64::from_ne_bytes(bytes(data, 8)?)).ok()?;
+    (nanos < 1_000_000_000).then(|| Duration::new(seconds, nanos))
 }
 
 /// An `int` that holds a number of 0 to 255.

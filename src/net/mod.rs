@@ -24,6 +24,7 @@ pub mod probe;
 mod sys;
 pub mod tcp;
 pub mod tls;
+pub mod traffic;
 pub mod udp;
 
 pub use certificate::Authority;
@@ -46,6 +47,7 @@ pub use poll::Token;
 pub use tcp::StreamListener;
 pub use tls::Certificates;
 pub use tls::TlsServer;
+pub use traffic::TrafficSocket;
 pub use udp::BindCause;
 pub use udp::BindError;
 pub use udp::Listener;

@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -47,6 +48,8 @@ pub struct Meta {
     pub truncated: bool,
     /// The fields of its IP header.
     pub header: IpHeader,
+    /// When the kernel took it in, as time since 1970, where the socket asks for it.
+    pub arrived: Option<Duration>,
 }
 
 /// What one call of [`Batch::receive`] brought.
@@ -127,6 +130,7 @@ impl Batch {
                 len: received.len.min(DATAGRAM_MAX),
                 truncated: received.truncated,
                 header: received.told.header,
+                arrived: received.told.arrived,
             });
         }
         Ok(Arrived { places: first..first + count, lost })
@@ -231,7 +235,6 @@ impl Sender {
 #[cfg(test)]
 mod tests {
     use std::net::UdpSocket;
-    use std::time::Duration;
 
     use super::*;
 
@@ -269,7 +272,8 @@ mod tests {
                     destination: None,
                     len: 5,
                     truncated: false,
-                    header: IpHeader::default()
+                    header: IpHeader::default(),
+                    arrived: None,
                 }
             );
             let (slot, payload) = batch.slot_mut(2);

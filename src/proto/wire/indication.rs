@@ -119,6 +119,29 @@ pub fn write_data_header(
     peer: PeerAddr,
     len: u16,
 ) -> Result<usize, Malformed> {
+    write_header(DATA, headroom, transaction, peer, len)
+}
+
+/// The same for a Send indication, as a client writes it.
+///
+/// # Errors
+/// As [`write_data_header`].
+pub fn write_send_header(
+    headroom: &mut [u8],
+    transaction: TransactionId,
+    peer: PeerAddr,
+    len: u16,
+) -> Result<usize, Malformed> {
+    write_header(SEND, headroom, transaction, peer, len)
+}
+
+fn write_header(
+    method: u16,
+    headroom: &mut [u8],
+    transaction: TransactionId,
+    peer: PeerAddr,
+    len: u16,
+) -> Result<usize, Malformed> {
     let address = attribute::xor_address(peer.socket(), transaction);
     let address = address.as_slice();
     let attributes = ATTRIBUTE_HEADER_LEN + address.len() + ATTRIBUTE_HEADER_LEN;
@@ -130,7 +153,7 @@ pub fn write_data_header(
         return Err(Malformed::NoRoom);
     };
     let (header, rest) = headroom[start..].split_at_mut(HEADER_LEN);
-    header.copy_from_slice(&framing::header(MessageClass::Indication, DATA, transaction, length));
+    header.copy_from_slice(&framing::header(MessageClass::Indication, method, transaction, length));
     let (peer_header, rest) = rest.split_at_mut(ATTRIBUTE_HEADER_LEN);
     // 8 or 20: fits.
     peer_header.copy_from_slice(&attribute_header(attribute::XOR_PEER_ADDRESS, address.len() as u16));

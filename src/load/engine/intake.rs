@@ -1,0 +1,127 @@
+//! What comes to a thread's sockets: packets of peers, which are measured at once, and messages of the server.
+
+use rustix::io::Errno;
+
+use crate::load::measure::Meter;
+use crate::load::payload::Stamp;
+use crate::load::payload::Way;
+use crate::proto::types::StreamId;
+
+use super::call::Call;
+use super::client::Client;
+use super::client::Wire;
+use super::path;
+use super::path::Path;
+use super::thread::RECEIVED;
+use super::thread::Thread;
+
+/// The clocks of kernel and process differ by no more than this, as they are read one after the other.
+const SKEW_NS: u64 = 50_000;
+
+impl Thread {
+    /// Reads what has come to a client.
+    pub(super) fn receive_client(&mut self, id: StreamId) {
+        let wall = self.common.clock.wall();
+        let (run, reads) = (self.common.run, self.common.reads);
+        let mut is_closed = false;
+        {
+            let Self { clients, calls, batch, meter, control, dropped, .. } = self;
+            let Some(client) = clients.get_mut(id) else { return };
+            let Some(call) = calls.get_mut(client.call) else { return };
+            loop {
+                let Wire::Datagrams(socket) = &client.wire else { return };
+                batch.clear();
+                let arrived = match batch.receive(socket, reads) {
+                    Ok(arrived) => arrived,
+                    // The network's word on an earlier datagram; it is told once, and what waits is still there.
+                    Err(Errno::CONNREFUSED) if !is_closed => {
+                        is_closed = true;
+                        continue;
+                    }
+                    Err(_) => break,
+                };
+                if let Some(lost) = arrived.lost {
+                    *dropped += u64::from(lost.wrapping_sub(client.dropped));
+                    client.dropped = lost;
+                }
+                let count = arrived.places.len();
+                for place in arrived.places {
+                    let at_ns = wall.arrival_ns(batch.meta(place).arrived);
+                    let message = batch.datagram(place);
+                    if !take_in(client, call, meter, run, at_ns, message) {
+                        control.push((id, at_ns, message.into()));
+                    }
+                }
+                if count < reads {
+                    break;
+                }
+            }
+        }
+        if is_closed && let Some(client) = self.clients.get_mut(id) {
+            let news = client.on_closed_port();
+            self.spread(id, news);
+        }
+    }
+
+    /// Reads what has come to the peers of this process.
+    pub(super) fn receive_peers(&mut self) {
+        let wall = self.common.clock.wall();
+        let run = self.common.run;
+        let Self { peers, calls, by_number, batch, meter, dropped, .. } = self;
+        let Some(peers) = peers else { return };
+        loop {
+            batch.clear();
+            let Ok(arrived) = batch.receive(&peers.socket, RECEIVED) else { return };
+            if let Some(lost) = arrived.lost {
+                *dropped += u64::from(lost.wrapping_sub(peers.dropped));
+                peers.dropped = lost;
+            }
+            let count = arrived.places.len();
+            for place in arrived.places {
+                let at_ns = wall.arrival_ns(batch.meta(place).arrived);
+                let payload = batch.datagram(place);
+                let stamp = Stamp::read(payload).filter(|stamp| stamp.run == run);
+                let call = stamp.and_then(|stamp| by_number.get(&stamp.call)).and_then(|id| calls.get_mut(*id));
+                match (stamp, call) {
+                    (Some(stamp), Some(call)) => {
+                        call.hear(meter, &stamp, Way::Up, payload.len(), not_before(at_ns, stamp.due_ns));
+                    }
+                    _ => meter.stranger(),
+                }
+            }
+            if count < RECEIVED {
+                return;
+            }
+        }
+    }
+}
+
+/// Measures a packet of a client's peer. Answers whether it was one; what is none is a message of the server.
+pub(super) fn take_in(
+    client: &Client,
+    call: &mut Call,
+    meter: &mut Meter,
+    run: u32,
+    at_ns: u64,
+    message: &[u8],
+) -> bool {
+    let Some((channel, payload)) = path::read(message) else { return false };
+    let is_ours = match (client.path, channel) {
+        (Some(Path::Channel(ours)), Some(channel)) => ours == channel,
+        // A server may send an indication where there is a channel, and packets may overtake the answer to a request.
+        _ => true,
+    };
+    match Stamp::read(payload).filter(|stamp| is_ours && stamp.run == run) {
+        Some(stamp) => {
+            let at_ns = not_before(at_ns, stamp.due_ns);
+            call.hear(meter, &stamp, client.end.back(), payload.len(), at_ns);
+        }
+        None => meter.stranger(),
+    }
+    true
+}
+
+/// Nothing arrives before it was due, but two clocks may say so.
+const fn not_before(at_ns: u64, due_ns: u64) -> u64 {
+    if due_ns > at_ns && due_ns - at_ns <= SKEW_NS { due_ns } else { at_ns }
+}
