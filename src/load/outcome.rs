@@ -214,6 +214,9 @@ pub struct ServerCost {
     pub memory_per_allocation: Option<f64>,
     /// Packets that its kernel dropped at its sockets, if that can be read.
     pub dropped: Option<u64>,
+    /// CPU nanoseconds of its whole machine for each packet that it relayed, interrupts and all other processes included,
+    /// if that is this machine: what its kernel relays for it is charged to no process.
+    pub host_cpu_per_packet_ns: Option<f64>,
 }
 
 /// The largest load that holds the objective.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Fault;
 use super::Rig;
+use super::outcome::IceOutcome;
 use super::outcome::Moment;
 use super::outcome::Setup;
 use super::outcome::Step;
@@ -103,6 +104,17 @@ impl<R: Rig> Rig for Watched<R> {
     fn storm(&mut self, calls: u32, watch: &mut dyn Watcher) -> Result<Setup, Fault> {
         self.rig.storm(calls, watch)
     }
+
+    fn ice(
+        &mut self,
+        pairs: u32,
+        rate: f64,
+        relay_only: bool,
+        patience: Duration,
+        watch: &mut dyn Watcher,
+    ) -> Result<IceOutcome, Fault> {
+        self.rig.ice(pairs, rate, relay_only, patience, watch)
+    }
 }
 
 /// Reads the server each time that enough has passed, and passes on what it is told.
@@ -120,7 +132,8 @@ impl Watcher for Looking<'_> {
             && let Ok(reading) = self.reader.read()
         {
             self.readings.push((moment.at, reading));
-            moment.server_cpu = last.map(|(at, before)| reading.cores_since(&before, moment.at.saturating_sub(at)));
+            moment.server_cpu =
+                last.map(|(at, before)| reading.cores_since(&before, moment.at.saturating_sub(at)));
         }
         self.watch.moment(&moment)
     }
@@ -133,7 +146,8 @@ impl Watcher for Looking<'_> {
 /// Tells each moment what the server used between the readings around it.
 fn fill(timeline: &mut [Moment], readings: &[(Duration, Reading)]) {
     for moment in timeline {
-        let around = readings.windows(2).find(|pair| pair[1].0 >= moment.at).or_else(|| readings.windows(2).last());
+        let around =
+            readings.windows(2).find(|pair| pair[1].0 >= moment.at).or_else(|| readings.windows(2).last());
         if let Some([(from, before), (to, after)]) = around {
             moment.server_cpu = Some(after.cores_since(before, to.saturating_sub(*from)));
         }

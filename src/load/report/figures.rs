@@ -68,11 +68,11 @@ fn curves(
         .collect()
 }
 
-fn xs(curves: &[Curve]) -> impl Iterator<Item = f64> {
+fn xs(curves: &[Curve]) -> impl Iterator<Item = f64> + Clone {
     curves.iter().flat_map(|curve| curve.points.iter().map(|(x, _)| *x))
 }
 
-fn ys(curves: &[Curve]) -> impl Iterator<Item = f64> {
+fn ys(curves: &[Curve]) -> impl Iterator<Item = f64> + Clone {
     curves.iter().flat_map(|curve| curve.points.iter().map(|(_, y)| *y))
 }
 
@@ -177,7 +177,7 @@ fn over_time(report: &Report) -> Plot {
         title: "Latency over time",
         says: "One-way latency of what arrived in each interval, both directions together.",
         x_name: "since the run began",
-        x: Axis::linear(xs(&curves), time_label),
+        x: Axis::between(xs(&curves), time_label),
         y: Axis::logarithmic(ys(&curves), words::seconds),
         curves,
     }
@@ -194,8 +194,8 @@ fn loss_over_time(report: &Report) -> Plot {
         title: "Loss over time",
         says: "Packets that did not arrive, of those that left, both directions together.",
         x_name: "since the run began",
-        x: Axis::linear(xs(&curves), time_label),
-        y: Axis::linear(ys(&curves), percents).at_least(0.1).rounded(),
+        x: Axis::between(xs(&curves), time_label),
+        y: Axis::to_at_least(ys(&curves), 0.1, percents).rounded(),
         curves,
     }
 }
@@ -231,7 +231,7 @@ fn loss_over_load(report: &Report) -> Plot {
         says: "Packets that did not arrive, of those that left, at each load.",
         x_name: LOAD_NAME,
         x,
-        y: Axis::linear(ys(&curves), percents).at_least(0.1).rounded(),
+        y: Axis::to_at_least(ys(&curves), 0.1, percents).rounded(),
         curves,
     }
 }
@@ -283,7 +283,7 @@ fn cpu_over_load(report: &Report) -> Plot {
         says: CPU_SAYS,
         x_name: LOAD_NAME,
         x: Axis::linear(xs(&curves), words::number),
-        y: Axis::linear(ys(&curves), words::number).at_least(0.1).rounded(),
+        y: Axis::to_at_least(ys(&curves), 0.1, words::number).rounded(),
         curves,
     }
 }
@@ -299,8 +299,8 @@ fn cpu_over_time(report: &Report) -> Plot {
         title: "CPU over time",
         says: CPU_SAYS,
         x_name: "since the run began",
-        x: Axis::linear(xs(&curves), time_label),
-        y: Axis::linear(ys(&curves), words::number).at_least(0.1).rounded(),
+        x: Axis::between(xs(&curves), time_label),
+        y: Axis::to_at_least(ys(&curves), 0.1, words::number).rounded(),
         curves,
     }
 }

@@ -96,6 +96,10 @@ fn verdict(page: &mut String, report: &Report) {
         Verdict::GeneratorLimited(why) => list(page, std::slice::from_ref(why)),
         _ => {}
     }
+    let sentences = words::comparison(report);
+    if !sentences.is_empty() {
+        list(page, &sentences);
+    }
     if sum::limited(report).is_none() {
         for side in &report.sides {
             if let Some(capacity) = &side.capacity {

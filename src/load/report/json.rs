@@ -6,6 +6,7 @@ use serde_json::Value;
 use serde_json::json;
 
 use crate::load::outcome::Capacity;
+use crate::load::outcome::Comparison;
 use crate::load::outcome::Flow;
 use crate::load::outcome::IceOutcome;
 use crate::load::outcome::Latency;
@@ -43,6 +44,7 @@ pub fn json(report: &Report) -> String {
         "machine": { "cores": report.machine.cores, "kernel": report.machine.kernel },
         "plan": plan(&report.plan),
         "servers": report.sides.iter().map(|side| one_side(side, sum::limited(report).is_some())).collect::<Vec<_>>(),
+        "comparison": report.comparison.as_ref().map(comparison),
         "notes": report.notes,
     });
     format!("{object:#}\n")
@@ -142,6 +144,19 @@ fn peer(place: &PeerPlace) -> String {
     }
 }
 
+fn comparison(comparison: &Comparison) -> Value {
+    let ratios = comparison.ratios.iter().map(|ratio| {
+        json!({
+            "what": ratio.what,
+            "median_ratio": ratio.median,
+            "least_ratio": ratio.least,
+            "most_ratio": ratio.most,
+            "each_ratio": ratio.each,
+        })
+    });
+    json!({ "pairs": comparison.pairs, "ratios": ratios.collect::<Vec<_>>() })
+}
+
 fn one_side(side: &Side, limited: bool) -> Value {
     json!({
         "uri": side.server,
@@ -176,6 +191,7 @@ fn step(step: &Step) -> Value {
             "memory_bytes": cost.memory,
             "memory_bytes_per_allocation": cost.memory_per_allocation,
             "dropped_packets": cost.dropped,
+            "host_cpu_ns_per_packet": cost.host_cpu_per_packet_ns,
         })),
         "broken": step.broken,
         "stranger_packets": step.strangers,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::load::outcome::Capacity;
+use crate::load::outcome::Comparison;
 use crate::load::outcome::Flow;
 use crate::load::outcome::IceOutcome;
 use crate::load::outcome::Jitter;
@@ -12,6 +13,7 @@ use crate::load::outcome::Machine;
 use crate::load::outcome::Moment;
 use crate::load::outcome::Objective;
 use crate::load::outcome::Own;
+use crate::load::outcome::Ratio;
 use crate::load::outcome::Report;
 use crate::load::outcome::Rule;
 use crate::load::outcome::ServerCost;
@@ -91,6 +93,9 @@ pub(super) fn compare() -> Report {
     let mut report = report(mode, sides.into(), Verdict::Done);
     report.plan.servers.push(server("turn:other.example.net?transport=tcp", Carrier::Tcp));
     report.sides[1].server = report.plan.servers[1].uri.clone();
+    let ratio =
+        Ratio { what: "p99".to_owned(), each: vec![1.1, 1.2, 1.4], median: 1.2, least: 1.1, most: 1.4 };
+    report.comparison = Some(Comparison { pairs: 3, ratios: vec![ratio] });
     report
 }
 
@@ -156,6 +161,7 @@ fn report(mode: Mode, sides: Vec<Side>, verdict: Verdict) -> Report {
         sides,
         verdict,
         notes: vec!["generator and server share this machine's cores".to_owned()],
+        comparison: None,
     }
 }
 
@@ -203,6 +209,7 @@ fn step(calls: u32, seconds: u64, lost: u64) -> Step {
             memory: 48 << 20,
             memory_per_allocation: Some(2_345.0),
             dropped: Some(lost),
+            host_cpu_per_packet_ns: Some(9_870.0),
         }),
         ..Step::default()
     }

@@ -24,9 +24,20 @@ impl Axis {
         Self { low: 0.0, high, is_logarithmic: false, label }
     }
 
-    /// The same, with at least so much.
-    pub(super) fn at_least(self, high: f64) -> Self {
-        Self { high: self.high.max(high), ..self }
+    /// The same, to at least so much.
+    pub(super) fn to_at_least(
+        values: impl Iterator<Item = f64>,
+        high: f64,
+        label: fn(f64) -> String,
+    ) -> Self {
+        Self::linear(values.chain([high]), label)
+    }
+
+    /// From the least to the largest of `values`.
+    pub(super) fn between(values: impl Iterator<Item = f64> + Clone, label: fn(f64) -> String) -> Self {
+        let axis = Self::linear(values.clone(), label);
+        let low = values.filter(|value| value.is_finite()).fold(axis.high, f64::min);
+        if low < axis.high { Self { low, ..axis } } else { axis }
     }
 
     /// So that it ends with a tick.
@@ -81,8 +92,9 @@ impl Axis {
 
     fn steps(&self, most: usize) -> Vec<f64> {
         let step = self.step(most);
-        let count = ((self.high - self.low) / step + 1e-6).floor() as usize;
-        (0..=count.min(100)).map(|index| self.low + step * index as f64).collect()
+        let (first, last) =
+            ((self.low / step - 1e-6).ceil() as i64, (self.high / step + 1e-6).floor() as i64);
+        (first..=last.min(first.saturating_add(100))).map(|index| step * index as f64).collect()
     }
 
     /// 1, 2 or 5 times a power of ten, so that there are at most so many.
@@ -145,6 +157,9 @@ mod tests {
         let axis = Axis::linear([3.0, 87.0].into_iter(), plain).rounded();
         assert_eq!((axis.high, axis.ticks(5)), (100.0, vec![0.0, 20.0, 40.0, 60.0, 80.0, 100.0]));
         assert_eq!(Axis::linear([].into_iter(), plain).high, 1.0);
+        assert_eq!(Axis::to_at_least([0.0].into_iter(), 0.1, plain).high, 0.1);
+        let axis = Axis::between([31.0, 42.0].into_iter(), plain);
+        assert_eq!((axis.low, axis.ticks(3)), (31.0, vec![35.0, 40.0]));
         assert_eq!(Axis::linear([f64::NAN, 0.0].into_iter(), plain).ticks(1), [0.0, 1.0]);
     }
 

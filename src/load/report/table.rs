@@ -209,13 +209,15 @@ pub(super) fn own_cost(side: &Side) -> Rows {
 
 /// What each step cost the server, where it could be read.
 pub(super) fn server_cost(side: &Side) -> Rows {
-    let mut rows = Rows::new(&["calls", "cores", "ns/packet", "memory", "per allocation", "dropped"]);
+    let mut rows =
+        Rows::new(&["calls", "cores", "ns/packet", "whole host", "memory", "per allocation", "dropped"]);
     for step in &side.steps {
         let Some(cost) = &step.server else { continue };
         rows.rows.push(vec![
             words::count(step.calls.into()),
             words::number(sum::server_cores(step, cost)),
             words::number(cost.cpu_per_packet_ns),
+            cost.host_cpu_per_packet_ns.map_or_else(|| NOTHING.to_owned(), words::number),
             words::bytes(cost.memory as f64),
             cost.memory_per_allocation.map_or_else(|| NOTHING.to_owned(), words::bytes),
             cost.dropped.map_or_else(|| NOTHING.to_owned(), words::count),

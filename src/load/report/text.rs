@@ -27,6 +27,9 @@ pub fn text(report: &Report, colours: bool) -> String {
     if matches!(report.plan.mode, Mode::Compare { .. }) {
         heading(&mut out, "Both servers, both directions together");
         out.push_str(&table::compare(&report.sides).draw());
+        for sentence in words::comparison(report) {
+            line(&mut out, &format!("  {sentence}"));
+        }
     }
     for (index, side) in report.sides.iter().enumerate() {
         one_side(&mut out, report, side, index);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::load::outcome::Capacity;
 use crate::load::outcome::Flow;
 use crate::load::outcome::Objective;
+use crate::load::outcome::Report;
 use crate::load::outcome::Rule;
 use crate::load::plan::Direction;
 use crate::load::plan::Framing;
@@ -253,6 +254,24 @@ fn rule(rule: &Rule) -> String {
 /// `p99` of 0.99, `max` of 1.
 pub(super) fn quantile_word(quantile: f64) -> String {
     if quantile >= 1.0 { "max".to_owned() } else { format!("p{}", (quantile * 1e7).round() / 1e5) }
+}
+
+/// How the second server stands to the first, one sentence for each figure.
+pub(super) fn comparison(report: &Report) -> Vec<String> {
+    let Some(comparison) = &report.comparison else { return Vec::new() };
+    let ratios = comparison.ratios.iter();
+    ratios
+        .map(|ratio| {
+            format!(
+                "{}: B has {} × that of A ({} to {}, {})",
+                ratio.what,
+                number(ratio.median),
+                number(ratio.least),
+                number(ratio.most),
+                some(comparison.pairs as u64, "round")
+            )
+        })
+        .collect()
 }
 
 /// A capacity in one sentence.
