@@ -98,7 +98,12 @@ impl<R: Rig> Rig for Watched<R> {
         length: Duration,
         watch: &mut dyn Watcher,
     ) -> Result<Step, Fault> {
-        self.spending(watch, |rig, watch| rig.churn(at_once, rate, length, watch))
+        let mut step = self.spending(watch, |rig, watch| rig.churn(at_once, rate, length, watch))?;
+        if let Some(cost) = &mut step.server {
+            // Allocations come and go: what is in use is not that of so many.
+            cost.memory_per_allocation = None;
+        }
+        Ok(step)
     }
 
     fn storm(&mut self, calls: u32, watch: &mut dyn Watcher) -> Result<Setup, Fault> {

@@ -186,7 +186,7 @@ const RULES: &[Rule] = &[
     ("--precision", |args| args.amount.precision.is_some(), &[Capacity]),
     ("--all-candidates", |args| args.amount.all_candidates, &[Ice]),
     ("--patience", |args| args.amount.patience.is_some(), &[Ice]),
-    ("--warm-up", |args| args.amount.warm_up.is_some(), ALL_WITH_MEDIA),
+    ("--warm-up", |args| args.amount.warm_up.is_some(), &[Soak, Ramp, Capacity, Churn, Compare]),
     ("--profile", |args| args.traffic.profile.is_some(), ALL_WITH_MEDIA),
     ("--rate", |args| args.traffic.rate.is_some(), ALL_WITH_MEDIA),
     ("--size", |args| args.traffic.size.is_some(), ALL_WITH_MEDIA),

@@ -181,10 +181,9 @@ fn asked(page: &mut String, report: &Report) {
     }
     if let Some(traffic) = words::traffic(plan) {
         rows.push(("each call", format!("{traffic}; {}", words::peer(&plan.peer))));
-        rows.push((
-            "warm-up",
-            format!("{} before each load, not in the figures", words::chosen(plan.warm_up)),
-        ));
+    }
+    if let Some(warm_up) = words::warm_up(plan) {
+        rows.push(("warm-up", warm_up));
     }
     if let Some(objective) = words::objective(&plan.objective) {
         rows.push(("objective", objective));
@@ -238,7 +237,7 @@ fn tables(page: &mut String, report: &Report) {
     }
     for (index, side) in report.sides.iter().enumerate() {
         let of =
-            if report.sides.len() > 1 { format!(" of {}", table::side_name(index)) } else { String::new() };
+            if report.sides.len() > 1 { format!(" ({})", table::side_name(index)) } else { String::new() };
         if sum::has_media(side) {
             rows(page, &format!("Packets{of}"), &table::media(side, sum::is_judged(report)));
         }
@@ -254,7 +253,7 @@ fn tables(page: &mut String, report: &Report) {
         }
         failures(page, &setup.failures);
         let profile = words::profile_word(&report.plan.traffic.profile);
-        rows(page, &format!("What the generator used{of}, profile {profile}"), &table::own_cost(side));
+        rows(page, &format!("What the generator used, {profile}{of}"), &table::own_cost(side));
         rows(page, &format!("What the server used{of}"), &table::server_cost(side));
     }
 }

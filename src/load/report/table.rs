@@ -198,13 +198,18 @@ pub(super) fn own_cost(side: &Side) -> Rows {
         rows.rows.push(vec![
             words::count(step.calls.into()),
             words::number(sum::own_cores(step)),
-            words::number(own.cpu_per_packet_ns),
+            each_packet(own.cpu_per_packet_ns),
             words::count(own.late),
             words::count(own.unsent),
             words::count(own.dropped),
         ]);
     }
-    rows
+    rows.without_empty_columns()
+}
+
+/// A cost for each packet; nothing where there were none.
+fn each_packet(cost: f64) -> String {
+    if cost > 0.0 { words::number(cost) } else { NOTHING.to_owned() }
 }
 
 /// What each step cost the server, where it could be read.
@@ -216,7 +221,7 @@ pub(super) fn server_cost(side: &Side) -> Rows {
         rows.rows.push(vec![
             words::count(step.calls.into()),
             words::number(sum::server_cores(step, cost)),
-            words::number(cost.cpu_per_packet_ns),
+            each_packet(cost.cpu_per_packet_ns),
             cost.host_cpu_per_packet_ns.map_or_else(|| NOTHING.to_owned(), words::number),
             words::bytes(cost.memory as f64),
             cost.memory_per_allocation.map_or_else(|| NOTHING.to_owned(), words::bytes),

@@ -67,16 +67,13 @@ fn asked(out: &mut String, report: &Report) {
             words::chosen(report.took)
         ),
     );
-    if !plan.warm_up.is_zero() && words::traffic(plan).is_some() {
-        line(
-            out,
-            &format!("  {} of warm-up before each load are not in the figures", words::chosen(plan.warm_up)),
-        );
+    if let Some(warm_up) = words::warm_up(plan) {
+        line(out, &format!("  warm-up: {warm_up}"));
     }
 }
 
 fn one_side(out: &mut String, report: &Report, side: &Side, index: usize) {
-    let of = if report.sides.len() > 1 { format!(" of {}", table::side_name(index)) } else { String::new() };
+    let of = if report.sides.len() > 1 { format!(" ({})", table::side_name(index)) } else { String::new() };
     if sum::has_media(side) && !matches!(report.plan.mode, Mode::Compare { .. }) {
         heading(out, "Packets; latency is one-way, from the moment each was due");
         out.push_str(&table::media(side, sum::is_judged(report)).draw());
@@ -105,7 +102,7 @@ fn one_side(out: &mut String, report: &Report, side: &Side, index: usize) {
     failures(out, &setup.failures);
     if !side.steps.is_empty() {
         let profile = words::profile_word(&report.plan.traffic.profile);
-        heading(out, &format!("What this command itself used{of}, profile {profile}"));
+        heading(out, &format!("What this command itself used, {profile}{of}"));
         out.push_str(&table::own_cost(side).draw());
         let server = table::server_cost(side);
         if server.rows.is_empty() {
@@ -175,7 +172,7 @@ fn conclusion(out: &mut String, report: &Report, pen: Pen) {
     if sum::limited(report).is_none() {
         for (index, side) in report.sides.iter().enumerate() {
             let of = if report.sides.len() > 1 {
-                format!(" of {}", table::side_name(index))
+                format!(" ({})", table::side_name(index))
             } else {
                 String::new()
             };

@@ -181,6 +181,12 @@ pub(super) fn mode(mode: &Mode) -> String {
     }
 }
 
+/// How long each load runs before it is measured, in words; `None` where none does.
+pub(super) fn warm_up(plan: &Plan) -> Option<String> {
+    let warms_up = !matches!(plan.mode, Mode::Storm { .. } | Mode::Ice { .. }) && !plan.warm_up.is_zero();
+    warms_up.then(|| format!("{} before each load, not in the figures", chosen(plan.warm_up)))
+}
+
 /// What each call sends, in words; `None` where no media flows.
 pub(super) fn traffic(plan: &Plan) -> Option<String> {
     if matches!(plan.mode, Mode::Churn { .. } | Mode::Ice { .. }) {
