@@ -460,15 +460,27 @@ mod tests {
         let wildcard = Listener { socket: client("127.0.0.1:0"), local: literal("[::]:3478") };
         let told = |ip: &str| {
             let destination = Some((ip.parse().expect("a literal"), 4));
-            let meta =
-                Meta { from: None, destination, len: 0, truncated: false, header: IpHeader::default(), arrived: None };
+            let meta = Meta {
+                from: None,
+                destination,
+                len: 0,
+                truncated: false,
+                header: IpHeader::default(),
+                arrived: None,
+            };
             wildcard.server_of(&meta).expect("the kernel told")
         };
         assert_eq!(told("fe80::1").socket(), literal("[fe80::1%4]:3478"));
         assert_eq!(wildcard.source_for(told("fe80::1")), Some((literal("[fe80::1]:0").ip(), 4)));
         assert_eq!(told("2001:db8::1").socket(), literal("[2001:db8::1]:3478"));
-        let nothing =
-            Meta { from: None, destination: None, len: 0, truncated: false, header: IpHeader::default(), arrived: None };
+        let nothing = Meta {
+            from: None,
+            destination: None,
+            len: 0,
+            truncated: false,
+            header: IpHeader::default(),
+            arrived: None,
+        };
         assert_eq!(wildcard.server_of(&nothing), None);
     }
 

@@ -136,7 +136,9 @@ fn every_packet_that_is_due_arrives_whatever_the_peer_the_framing_and_the_way() 
 #[test]
 fn bursts_arrive_whole_with_and_without_super_packets() {
     let served = Served::start();
-    for (peer, segments) in [(PeerPlace::Local(None), true), (PeerPlace::Relay, true), (PeerPlace::Relay, false)] {
+    for (peer, segments) in
+        [(PeerPlace::Local(None), true), (PeerPlace::Relay, true), (PeerPlace::Relay, false)]
+    {
         let mut plan = plan(&served, "password");
         plan.peer = peer;
         plan.generator.segments = segments;
@@ -184,7 +186,8 @@ fn churn_releases_everything_and_counts_its_cycles() {
         let ahead = if peer == PeerPlace::Relay { 2 } else { 1 };
         let made = served.metric("swingbridge_allocations_made_total") - before;
         assert_eq!(made, (setup.cycles + ahead) as f64, "{peer:?}");
-        let step = engine.churn(8, Some(20.0), Duration::from_secs(1), &mut looker()).expect("they come and go");
+        let step =
+            engine.churn(8, Some(20.0), Duration::from_secs(1), &mut looker()).expect("they come and go");
         assert!((18..=24).contains(&step.setup.cycles), "{peer:?} {}", step.setup.cycles);
     }
 }
