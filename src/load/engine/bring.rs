@@ -104,7 +104,8 @@ impl Thread {
         let id = self.calls.insert(Call::new(number));
         self.by_number.insert(number, id);
         self.hold.coming += 1;
-        let ends: &[Way] = if self.common.peer == PeerPlace::Relay { &[Way::Up, Way::Down] } else { &[Way::Up] };
+        let ends: &[Way] =
+            if self.common.peer == PeerPlace::Relay { &[Way::Up, Way::Down] } else { &[Way::Up] };
         for end in ends {
             self.tally.setup.asked += 1;
             if let Err(error) = self.open_client(id, number, *end) {
@@ -146,7 +147,9 @@ impl Thread {
     /// A client's time has come, or had come before something else happened.
     pub(super) fn on_client_time(&mut self, id: StreamId, tick: u64) {
         let now_ns = self.common.clock.now_ns();
-        let Some(client) = self.clients.get_mut(id).filter(|client| client.wake == Some(tick)) else { return };
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.wake == Some(tick)) else {
+            return;
+        };
         client.wake = None;
         let news = client.on_time(now_ns, &mut self.tally);
         self.arm(id);

@@ -70,11 +70,7 @@ pub(super) enum Wire {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     /// A Binding request is on its way.
-    Probing {
-        id: TransactionId,
-        sent: u8,
-        next_ns: u64,
-    },
+    Probing { id: TransactionId, sent: u8, next_ns: u64 },
     /// An Allocate is on its way.
     Allocating,
     /// It has an allocation, and waits to be told its peer.
@@ -194,7 +190,13 @@ impl Client {
     }
 
     /// Asks that packets may go to `peer` and come from there: by a channel, or by indications.
-    pub(super) fn meet(&mut self, now_ns: u64, peer: SocketAddr, by_channel: bool, tally: &mut Tally) -> Vec<News> {
+    pub(super) fn meet(
+        &mut self,
+        now_ns: u64,
+        peer: SocketAddr,
+        by_channel: bool,
+        tally: &mut Tally,
+    ) -> Vec<News> {
         let peer = PeerAddr::new(peer);
         self.peer = Some(peer);
         self.by_channel = by_channel;

@@ -68,7 +68,11 @@ impl Places {
     ///
     /// # Errors
     /// As [`Self::bind`].
-    pub(super) fn bind_peer<T>(&self, ip: IpAddr, mut make: impl FnMut(SocketAddr) -> io::Result<T>) -> io::Result<T> {
+    pub(super) fn bind_peer<T>(
+        &self,
+        ip: IpAddr,
+        mut make: impl FnMut(SocketAddr) -> io::Result<T>,
+    ) -> io::Result<T> {
         self.bind(|address| make(SocketAddr::new(ip, address.port())))
     }
 

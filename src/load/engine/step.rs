@@ -188,7 +188,8 @@ impl Engine {
         loop {
             std::thread::sleep(DRAIN_LOOK);
             total.add(&self.gather(Order::Sample)?.interval);
-            let missing = (total.up.sent + total.down.sent).saturating_sub(total.up.received + total.down.received);
+            let missing =
+                (total.up.sent + total.down.sent).saturating_sub(total.up.received + total.down.received);
             if (missing == 0 && !is_remote) || Instant::now() >= until {
                 return Ok(());
             }
