@@ -3,18 +3,21 @@
 use std::fs::File;
 use std::fs::OpenOptions;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
 
 use crate::load::Engine;
 use crate::load::Fault;
 use crate::load::Watched;
+use crate::load::engine::far::FarEnd;
 use crate::load::fault::FaultKind;
 use crate::load::machine;
 use crate::load::outcome::Report;
 use crate::load::outcome::Verdict;
 use crate::load::plan::Plan;
 use crate::load::report;
+use crate::load::rig::GoOn;
 
 use self::progress::Progress;
 use self::stop::Stop;
@@ -174,6 +177,17 @@ fn carry_out(plan: Plan, progress: &mut Progress) -> Result<Report, Fault> {
     crate::load::run(plan, |plan, server| Watched::new(plan, server, Engine::new(plan, server)?), progress)
 }
 
-fn be_peer(listen: std::net::SocketAddr) -> Result<Exit, Fault> {
-    Err(Fault::new(FaultKind::Machine, format!("not yet {listen}")))
+/// Sends back what comes, until Ctrl-C.
+fn be_peer(listen: SocketAddr) -> Result<Exit, Fault> {
+    // A port that is taken is this machine's refusal, as it is of `serve`.
+    let far = FarEnd::listen(listen).map_err(|fault| Fault { kind: FaultKind::Machine, ..fault });
+    let mut far = far?;
+    let stop = Stop::listen();
+    output::complain(&format!("listening on {}; Ctrl-C ends it\n", far.local()), Exit::Done);
+    let counts = far.serve(|_| if stop.is_asked() { GoOn::No } else { GoOn::Yes });
+    let text = format!(
+        "{} packets sent back, {} that came again, {} of strangers, {} without room\n",
+        counts.returned, counts.repeated, counts.strangers, counts.refused
+    );
+    Ok(output::out(&text, Exit::Done))
 }

@@ -132,6 +132,20 @@ pub struct WhoArgs {
     /// A file that holds the second key of MRAS credentials.
     #[arg(long, value_name = "FILE", requires = "mras_key1_file")]
     pub mras_key2_file: Option<PathBuf>,
+    /// An MRAS service that hands out such credentials, https://HOST[:PORT][/PATH].
+    #[arg(
+        long,
+        value_name = "URI",
+        requires_all = ["mras_certificate", "mras_key"],
+        conflicts_with_all = ["secret", "secret_file", "user", "mras_key1_file"]
+    )]
+    pub mras: Option<String>,
+    /// The certificate in PEM that the service knows this front end by.
+    #[arg(long, value_name = "FILE", requires = "mras")]
+    pub mras_certificate: Option<PathBuf>,
+    /// Its key in PEM.
+    #[arg(long, value_name = "FILE", requires = "mras")]
+    pub mras_key: Option<PathBuf>,
     /// Users that the clients are in turn, so that a quota for each user is not in the way [default: 1].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000), conflicts_with = "user")]
     pub users: Option<u32>,

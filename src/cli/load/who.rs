@@ -20,6 +20,8 @@ use crate::load::plan::Trust;
 use crate::load::plan::Watch;
 use crate::load::plan::Who;
 use crate::load::target::Target;
+use crate::load::target::mras;
+use crate::load::target::mras::Service;
 use crate::load::target::users;
 use crate::load::target::users::Access;
 use crate::proto::auth::credential::PasswordMac;
@@ -86,28 +88,45 @@ fn server(args: &LoadArgs, uri: &str, index: usize, lifetime: Duration) -> Resul
         DialectArg::Legacy => Dialect::MsTurn,
     };
     let target = Target::parse(uri, dialect)?;
-    let access = access(&args.who, index)?;
     let family = args.machine.source.first().map(|source| Family::of(*source));
+    let way = way(&args.who, index)?;
     let address = target.resolve(family)?;
     Ok(Server {
         uri: target.uri,
         host: target.host,
         address,
         carrier: target.carrier,
-        who: who(&args.who, &access, lifetime)?,
-        trust: match &args.who.authority {
-            Some(file) => Trust::Authority(file.clone()),
-            None if args.who.insecure => Trust::Anyone,
-            None => Trust::System,
-        },
+        who: who(&args.who, &way, lifetime)?,
+        trust: trust(&args.who),
         watch: watch(args, index),
     })
 }
 
-fn who(args: &WhoArgs, access: &Access, lifetime: Duration) -> Result<Who, Fault> {
+fn trust(args: &WhoArgs) -> Trust {
+    match &args.authority {
+        Some(file) => Trust::Authority(file.clone()),
+        None if args.insecure => Trust::Anyone,
+        None => Trust::System,
+    }
+}
+
+/// How the clients get in.
+enum Way {
+    /// By what is known here.
+    Known(Access),
+    /// By what a service hands out.
+    Asked(Service),
+}
+
+fn who(args: &WhoArgs, way: &Way, lifetime: Duration) -> Result<Who, Fault> {
+    let count = args.users.unwrap_or(1);
+    let access = match way {
+        Way::Known(access) => access,
+        Way::Asked(service) => return mras::fetch(service, NAME, count, lifetime),
+    };
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.map_err(|_| Fault::new(FaultKind::Machine, "this machine's clock stands before 1970"))?;
-    users::who(access, NAME, args.users.unwrap_or(1), now.as_secs(), lifetime)
+    users::who(access, NAME, count, now.as_secs(), lifetime)
 }
 
 /// Of what is given for each server the own one; of what is given once that one. Watching is for one server each.
@@ -120,12 +139,27 @@ fn own<T>(given: &[T], index: usize) -> Option<&T> {
     given.get(index).or_else(|| given.last())
 }
 
+fn way(args: &WhoArgs, index: usize) -> Result<Way, Fault> {
+    if let (Some(uri), Some(certificate), Some(key)) = (&args.mras, &args.mras_certificate, &args.mras_key) {
+        check_dialect(args)?;
+        let (certificate, key) = (certificate.clone(), key.clone());
+        return Ok(Way::Asked(Service { uri: uri.clone(), trust: trust(args), certificate, key }));
+    }
+    access(args, index).map(Way::Known)
+}
+
+fn check_dialect(args: &WhoArgs) -> Result<(), Fault> {
+    match args.dialect {
+        DialectArg::Legacy => Ok(()),
+        DialectArg::Standard => {
+            Err(wrong("MRAS credentials are for clients of the old dialect").cure("write --dialect legacy too"))
+        }
+    }
+}
+
 fn access(args: &WhoArgs, index: usize) -> Result<Access, Fault> {
     if let (Some(key1), Some(key2)) = (&args.mras_key1_file, &args.mras_key2_file) {
-        if args.dialect == DialectArg::Standard {
-            return Err(wrong("MRAS credentials are for clients of the old dialect")
-                .cure("write --dialect legacy too"));
-        }
+        check_dialect(args)?;
         return Ok(Access::Mras { key1: file(key1)?, key2: file(key2)? });
     }
     if let Some(user) = own(&args.user, index) {
