@@ -9,7 +9,6 @@ use std::path::PathBuf;
 
 use crate::load::Engine;
 use crate::load::Fault;
-use crate::load::Watched;
 use crate::load::engine::far::FarEnd;
 use crate::load::fault::FaultKind;
 use crate::load::machine;
@@ -174,7 +173,7 @@ fn unwritable(path: &Path, error: &std::io::Error) -> Fault {
 }
 
 fn carry_out(plan: Plan, progress: &mut Progress) -> Result<Report, Fault> {
-    crate::load::run(plan, |plan, server| Watched::new(plan, server, Engine::new(plan, server)?), progress)
+    crate::load::run(plan, |plan, server| Engine::new(plan, server), progress)
 }
 
 /// Sends back what comes, until Ctrl-C.

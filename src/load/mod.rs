@@ -24,11 +24,9 @@ pub mod report;
 pub mod rig;
 pub mod target;
 pub mod watch;
-pub mod watched;
 
 pub use engine::Engine;
 pub use fault::Fault;
 pub use mode::run;
 pub use plan::Plan;
 pub use rig::Rig;
-pub use watched::Watched;

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::ops::Range;
 
+use crate::load::machine::Ports;
 use crate::load::measure::Meter;
 use crate::load::payload::Way;
 use crate::load::profile::Burst;
@@ -16,7 +17,6 @@ use crate::proto::types::IpHeader;
 use crate::proto::types::limits::DATAGRAM_MAX;
 
 use super::call::Outgoing;
-use super::places::Places;
 use super::sender::is_own_fault;
 
 /// Datagrams, or super-packets, of one system call.
@@ -56,8 +56,8 @@ struct Waiting {
 
 impl Peers {
     /// Opens the socket at `ip`.
-    pub(super) fn open(ip: IpAddr, places: &Places) -> io::Result<Self> {
-        let socket = places.bind_peer(ip, |local| TrafficSocket::open(local, None, PEER_BUFFER))?;
+    pub(super) fn open(ip: IpAddr, ports: &mut Ports) -> io::Result<Self> {
+        let socket = ports.open_from(ip, |local| TrafficSocket::open(local, None, PEER_BUFFER))?;
         let mut arena = vec![0; ARENA].into_boxed_slice();
         super::sender::fill(&mut arena);
         Ok(Self {
@@ -75,14 +75,7 @@ impl Peers {
     }
 
     /// Has a burst leave to `to`, as super-packets if `segments`; what waits leaves when there is much of it.
-    pub(super) fn push(
-        &mut self,
-        out: &Outgoing,
-        to: SocketAddr,
-        segments: bool,
-        now_ns: u64,
-        meter: &mut Meter,
-    ) {
+    pub(super) fn push(&mut self, out: &Outgoing, to: SocketAddr, segments: bool, now_ns: u64, meter: &mut Meter) {
         let (bytes, packets) = (usize::from(out.burst.bytes), out.burst.packets);
         if bytes > DATAGRAM_MAX {
             return meter.unsent(out.burst.due_ns, packets);
@@ -130,11 +123,7 @@ impl Peers {
         if self.waiting.is_empty() {
             return;
         }
-        let must_set = if self.segment == 0 {
-            self.set != 0 && self.longest > self.set
-        } else {
-            self.set != self.segment
-        };
+        let must_set = if self.segment == 0 { self.set != 0 && self.longest > self.set } else { self.set != self.segment };
         if must_set && self.socket.set_segment(self.segment).is_ok() {
             self.set = self.segment;
         }

@@ -18,6 +18,7 @@ use crate::load::rig::GoOn;
 use crate::load::rig::Watcher;
 
 use super::common::Common;
+use super::gauge::Gauge;
 use super::order::Answer;
 use super::order::Held;
 use super::order::Order;
@@ -54,6 +55,8 @@ pub struct Engine {
     /// Datagrams dropped at the generator's sockets, by thread, since it began.
     pub(super) dropped: Vec<u64>,
     pub(super) cpu: Pulse,
+    /// What the server spends, where that can be read.
+    pub(super) gauge: Option<Gauge>,
 }
 
 /// A thread and the way to it.
@@ -106,6 +109,7 @@ impl Engine {
             wanted: 0,
             dropped: vec![0; count],
             cpu: Pulse::take(),
+            gauge: Gauge::open(server.watch.as_ref())?,
         };
         for number in 0..number {
             engine.start(number, tell.clone())?;
@@ -176,12 +180,7 @@ impl Engine {
 
     /// As [`Self::hold_all`], with as many on their way as a server bears; but one call alone at first, so that what is
     /// wrong with all of them is told at once.
-    pub(super) fn bring_up(
-        &mut self,
-        calls: u32,
-        tally: &mut Tally,
-        watch: &mut dyn Watcher,
-    ) -> Result<GoOn, Fault> {
+    pub(super) fn bring_up(&mut self, calls: u32, tally: &mut Tally, watch: &mut dyn Watcher) -> Result<GoOn, Fault> {
         if !self.is_proven && calls > 0 {
             if self.hold_all(1, 1, tally, watch)? == GoOn::No {
                 return Ok(GoOn::No);
@@ -250,8 +249,7 @@ impl Engine {
     /// Has all threads say what they counted; answers the sum.
     pub(super) fn gather(&mut self, order: Order) -> Result<Sample, Fault> {
         self.tell_all(order)?;
-        let mut sum =
-            Sample { interval: Interval::default(), dropped: 0, calls: 0, failures: Default::default() };
+        let mut sum = Sample { interval: Interval::default(), dropped: 0, calls: 0, failures: Default::default() };
         let mut pending = self.threads.len();
         while pending > 0 {
             let (number, answer) = self.answers.recv_timeout(ANSWER_MAX).map_err(|_| broken())?;
@@ -280,7 +278,8 @@ impl Engine {
     pub(super) fn moment(&mut self, interval: &Interval) -> Moment {
         let at = Duration::from_nanos(self.common.clock.now_ns());
         let calls = u32::try_from(self.live.iter().sum::<usize>()).unwrap_or(u32::MAX);
-        Moment { calls, wanted: self.wanted, own_cpu: self.cpu.beat(), ..interval.moment(at) }
+        let server_cpu = self.gauge.as_mut().and_then(Gauge::beat);
+        Moment { calls, wanted: self.wanted, own_cpu: self.cpu.beat(), server_cpu, ..interval.moment(at) }
     }
 
     pub(super) fn show(&mut self, interval: &Interval, watch: &mut dyn Watcher) -> GoOn {

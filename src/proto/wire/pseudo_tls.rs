@@ -9,9 +9,6 @@ pub const SERVER_HELLO_LEN: usize = 83;
 /// Where clients write what they like: time and random bytes.
 const CLIENT_RANDOM: std::ops::Range<usize> = 11..43;
 
-/// Where servers do: time and random bytes, session id.
-const SERVER_RANDOM: [std::ops::Range<usize>; 2] = [11..43, 44..76];
-
 const CLIENT_HELLO: [u8; CLIENT_HELLO_LEN] = {
     let mut hello = [0; CLIENT_HELLO_LEN];
     // Record: handshake, TLS 1.0, 45 bytes; ClientHello of 41 bytes, TLS 1.0.
@@ -32,28 +29,6 @@ pub enum Hello {
     Begun,
     /// It is not.
     No,
-}
-
-/// The client's hello, with `random` where TLS has time and random bytes.
-#[must_use]
-pub fn client_hello(random: &[u8; 32]) -> [u8; CLIENT_HELLO_LEN] {
-    let mut hello = CLIENT_HELLO;
-    hello[CLIENT_RANDOM].copy_from_slice(random);
-    hello
-}
-
-/// Judges the first bytes that a server answers with.
-#[must_use]
-pub fn judge_answer(first: &[u8]) -> Hello {
-    let expected = server_hello(&[0; 64]);
-    let same = first.iter().zip(&expected).enumerate().all(|(at, (byte, expected))| {
-        SERVER_RANDOM.iter().any(|random| random.contains(&at)) || byte == expected
-    });
-    match (same, first.len() >= SERVER_HELLO_LEN) {
-        (true, true) => Hello::Whole,
-        (true, false) => Hello::Begun,
-        (false, _) => Hello::No,
-    }
 }
 
 /// Judges the first bytes of a connection. Real TLS is told apart by the eleventh byte at the latest: a hello of 45
