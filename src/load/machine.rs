@@ -2,12 +2,9 @@
 //! failure in the midst of a run.
 
 use std::net::IpAddr;
-use std::ops::Range;
-use std::ops::RangeInclusive;
 use std::thread;
 
 use crate::net::probe;
-use crate::net::probe::EphemeralPorts;
 use crate::proto::types::Family;
 
 use super::Fault;
@@ -17,9 +14,10 @@ use super::plan::Mode;
 use super::plan::PeerPlace;
 use super::plan::Plan;
 
-/// Local ports of a load on a server of this machine: below those that Swingbridge and others relay from by default
-/// (50000-59999, 49152-65535), and above those of the configuration for a laboratory (10000-29999).
-pub const PORTS_BESIDE_A_SERVER: Range<u16> = 30_000..49_152;
+mod ports;
+
+pub use ports::Allowed;
+pub use ports::Ports;
 
 /// Descriptors of a thread: its poll, what wakes it, its clock.
 const DESCRIPTORS_OF_A_THREAD: u64 = 4;
@@ -28,8 +26,6 @@ const DESCRIPTORS_TO_SPARE: u64 = 32;
 /// Sockets of an ICE agent that gathers every candidate, beside one for each address of this machine: one to the server,
 /// one to spare.
 const SOCKETS_OF_AN_AGENT: u64 = 2;
-/// The kernel's own default, where it does not tell which ports it gives.
-const USUAL: RangeInclusive<u16> = 32_768..=60_999;
 
 /// What a load needs at its largest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +47,8 @@ pub struct Found {
     pub needs: Needs,
     /// Descriptors that this process may hold.
     pub descriptors: u64,
-    /// Ports of one source address that the load may take.
-    pub ports: u64,
+    /// The ports that the load may take.
+    pub allowed: Allowed,
 }
 
 /// What `plan` needs at its largest, with `threads` that send and receive, beside `open` descriptors that there are.
@@ -93,12 +89,9 @@ pub fn prepare(plan: &Plan, threads: usize) -> Result<Found, Fault> {
     let descriptors = probe::raise_descriptor_limit().map_err(|error| {
         Fault::new(FaultKind::Machine, format!("the number of descriptors cannot be raised: {error}"))
     })?;
-    let given =
-        EphemeralPorts::read().unwrap_or_else(|_| EphemeralPorts { range: USUAL, reserved: Vec::new() });
-    let is_here = plan.servers.iter().any(|server| is_own(server.address.ip()));
-    let (ports, whose) = ports(is_here, &given);
-    judge(needs, descriptors, ports, &whose)?;
-    Ok(Found { needs, descriptors, ports })
+    let allowed = Allowed::beside(plan.servers.iter().map(|server| server.address.ip()));
+    judge(needs, descriptors, &allowed)?;
+    Ok(Found { needs, descriptors, allowed })
 }
 
 /// The machine that the load comes from, for the report.
@@ -126,20 +119,7 @@ fn servers_at_once(plan: &Plan) -> u64 {
     if matches!(plan.mode, Mode::Compare { .. }) { plan.servers.len().max(1) as u64 } else { 1 }
 }
 
-/// How many ports of a source address there are for a load, and which.
-fn ports(is_here: bool, given: &EphemeralPorts) -> (u64, String) {
-    if is_here {
-        let Range { start, end } = PORTS_BESIDE_A_SERVER;
-        return (
-            PORTS_BESIDE_A_SERVER.len() as u64,
-            format!("{start}-{}, beside what a server here may relay from", end - 1),
-        );
-    }
-    let (first, last) = (given.range.start(), given.range.end());
-    (given.exposed(&given.range) as u64, format!("{first}-{last}, by net.ipv4.ip_local_port_range"))
-}
-
-fn judge(needs: Needs, descriptors: u64, there: u64, whose: &str) -> Result<(), Fault> {
+fn judge(needs: Needs, descriptors: u64, allowed: &Allowed) -> Result<(), Fault> {
     let machine = |what: String| Fault::new(FaultKind::Machine, what);
     let Needs { calls, descriptors: wanted, ports, sources } = needs;
     if wanted > descriptors {
@@ -150,14 +130,15 @@ fn judge(needs: Needs, descriptors: u64, there: u64, whose: &str) -> Result<(), 
             "raise the limit: `ulimit -Hn {wanted}` as root before, or LimitNOFILE={wanted} in a unit; or ask for fewer calls"
         )));
     }
+    let there = allowed.len() as u64;
     if ports > there {
         let more = (ports * sources).div_ceil(there.max(1));
-        let what = format!(
-            "{calls} calls need {ports} ports of one source address, and each has {there} for them ({whose})"
-        );
-        return Err(machine(what).cure(format!(
-            "name {more} addresses of this machine with --source, or ask for fewer calls; where the kernel chooses, \
-             `sysctl net.ipv4.ip_local_port_range=\"10240 65535\"` gives more"
+        return Err(machine(format!(
+            "{calls} calls need {ports} ports of one source address, and each has {there} for them ({allowed})"
+        ))
+        .cure(format!(
+            "name {more} addresses of this machine with --source, or ask for fewer calls; ports that \
+             net.ipv4.ip_local_reserved_ports keeps are left alone"
         )));
     }
     Ok(())
@@ -274,34 +255,24 @@ mod tests {
 
     #[test]
     fn a_lack_is_told_with_the_figures_and_the_cure() {
-        let needs = Needs { calls: 10_000, descriptors: 20_100, ports: 20_000, sources: 1 };
-        assert_eq!(judge(needs, 20_100, 20_000, "all"), Ok(()));
-        let fault = judge(needs, 20_099, 20_000, "all").expect_err("one too few");
+        let allowed = Allowed::beside(["127.0.0.1".parse().expect("a literal")]);
+        let there = allowed.len() as u64;
+        let needs = Needs { calls: 10_000, descriptors: 20_100, ports: there, sources: 1 };
+        assert_eq!(judge(needs, 20_100, &allowed), Ok(()));
+        let fault = judge(needs, 20_099, &allowed).expect_err("one too few");
         assert_eq!(fault.kind, FaultKind::Machine);
         for part in ["10000 calls need 20100 descriptors", "20099", "ulimit -Hn 20100", "LimitNOFILE=20100"] {
             assert!(fault.to_string().contains(part), "{fault}");
         }
-        let needs = Needs { ports: 20_001, sources: 2, ..needs };
-        let fault = judge(needs, u64::MAX, 20_000, "some").expect_err("one too few");
-        assert_eq!(fault.kind, FaultKind::Machine);
+        let needs = Needs { ports: there + 1, sources: 2, ..needs };
+        let fault = judge(needs, u64::MAX, &allowed).expect_err("one too few").to_string();
         for part in [
-            "need 20001 ports",
-            "has 20000 for them (some)",
-            "name 3 addresses",
-            "--source",
-            "ip_local_port_range",
+            format!("need {} ports", there + 1),
+            format!("has {there} for them"),
+            "name 3 addresses".to_owned(),
         ] {
-            assert!(fault.to_string().contains(part), "{fault}");
+            assert!(fault.contains(&part) && fault.contains("--source"), "{fault}");
         }
-    }
-
-    #[test]
-    fn beside_a_server_of_this_machine_no_port_is_one_that_it_may_relay_from() {
-        let relays = [50_000..60_000, 49_152..65_535, 10_000..30_000];
-        assert!(PORTS_BESIDE_A_SERVER.clone().all(|port| relays.iter().all(|range| !range.contains(&port))));
-        let given = EphemeralPorts { range: 32_768..=60_999, reserved: vec![50_000..=59_999] };
-        assert_eq!(ports(true, &given).0, 19_152);
-        assert_eq!(ports(false, &given), (18_232, "32768-60999, by net.ipv4.ip_local_port_range".to_owned()));
     }
 
     #[test]

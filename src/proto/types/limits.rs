@@ -341,6 +341,8 @@ pub const LOAD_READS_MAX: usize = 16;
 pub const LOAD_CONNECT_MAX: Duration = Duration::from_secs(20);
 /// Users that the load generator makes of one secret.
 pub const LOAD_USERS_MAX: u32 = 100_000;
+/// Local ports that the load generator tries for one socket.
+pub const LOAD_PORT_TRIES: usize = 4_096;
 /// Bytes of one answer of an admin endpoint that the load generator reads.
 pub const LOAD_METRICS_MAX: usize = 4 * 1_024 * 1_024;
 /// Bytes of one answer of an MRAS service that the load generator reads.
