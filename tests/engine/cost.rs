@@ -118,7 +118,11 @@ fn the_cost_of_a_packet_beside_that_of_coturns_client() {
         println!("{clients} clients: uclient {reference:.0} ns a packet, {} packets", long.1 - short.1);
         let local = PeerPlace::Local(None);
         show("audio, local peers", &ours(&served, clients, local, Profile::Audio, true), reference);
-        show("audio, two clients a call", &ours(&served, clients / 2, PeerPlace::Relay, Profile::Audio, true), reference);
+        show(
+            "audio, two clients a call",
+            &ours(&served, clients / 2, PeerPlace::Relay, Profile::Audio, true),
+            reference,
+        );
         let video = |segments| ours(&served, clients / 5, local, Profile::Video, segments);
         show("video (a fifth), one by one", &video(false), reference);
         show("video (a fifth), super-packets", &video(true), reference);

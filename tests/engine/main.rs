@@ -101,7 +101,11 @@ fn measured(plan: &Plan) -> Step {
     let mut looker = looker();
     let step = engine.measure(LENGTH, &mut looker).expect("it goes through");
     assert_eq!((step.calls, looker.moments.len() >= 4), (CALLS, true));
-    assert!(step.server.as_ref().is_some_and(|cost| cost.memory > 0 && cost.dropped == Some(0)), "{:?}", step.server);
+    assert!(
+        step.server.as_ref().is_some_and(|cost| cost.memory > 0 && cost.dropped == Some(0)),
+        "{:?}",
+        step.server
+    );
     step
 }
 
@@ -177,9 +181,8 @@ fn a_peer_elsewhere_sends_back_what_comes_and_each_way_is_counted() {
     let at = far.local();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let counts = scope.spawn(|| {
-            far.serve(|_| if done.load(Ordering::Relaxed) { GoOn::No } else { GoOn::Yes })
-        });
+        let counts =
+            scope.spawn(|| far.serve(|_| if done.load(Ordering::Relaxed) { GoOn::No } else { GoOn::Yes }));
         let mut plan = plan(&served, "password");
         plan.peer = PeerPlace::Remote(at);
         let mut engine = engine(&plan);

@@ -104,7 +104,8 @@ impl Thread {
         let id = self.calls.insert(Call::new(number));
         self.by_number.insert(number, id);
         self.hold.coming += 1;
-        let ends: &[Way] = if self.common.peer == PeerPlace::Relay { &[Way::Up, Way::Down] } else { &[Way::Up] };
+        let ends: &[Way] =
+            if self.common.peer == PeerPlace::Relay { &[Way::Up, Way::Down] } else { &[Way::Up] };
         for end in ends {
             self.tally.setup.asked += 1;
             if let Err(error) = self.open_client(id, number, *end) {
@@ -123,9 +124,7 @@ impl Thread {
                 let open = |local| TrafficSocket::open(local, Some(server), CLIENT_BUFFER);
                 Wire::Datagrams(self.ports.open(open)?)
             }
-            Some(dialler) => {
-                Wire::Line(Box::new(self.ports.open(|local| dialler.dial(Some(local), now))?))
-            }
+            Some(dialler) => Wire::Line(Box::new(self.ports.open(|local| dialler.dial(Some(local), now))?)),
         };
         let turn = Turn::new(self.common.server.carrier, self.common.client(number, end));
         let id = self.clients.insert(Client::new(call, end, wire, turn));
@@ -151,7 +150,8 @@ impl Thread {
         let Some(client) = self.clients.get_mut(id) else { return };
         let Wire::Line(line) = &client.wire else { return };
         let interest = line.interest();
-        if interest != client.interest && self.poll.change(line.as_fd(), Token::Stream(id), interest).is_ok() {
+        if interest != client.interest && self.poll.change(line.as_fd(), Token::Stream(id), interest).is_ok()
+        {
             client.interest = interest;
         }
     }
@@ -173,7 +173,9 @@ impl Thread {
     /// A client's time has come, or had come before something else happened.
     pub(super) fn on_client_time(&mut self, id: StreamId, tick: u64) {
         let now_ns = self.common.clock.now_ns();
-        let Some(client) = self.clients.get_mut(id).filter(|client| client.wake == Some(tick)) else { return };
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.wake == Some(tick)) else {
+            return;
+        };
         client.wake = None;
         let is_line = matches!(client.wire, Wire::Line(_));
         let news = client.on_time(now_ns, &mut self.tally);

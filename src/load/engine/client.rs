@@ -83,11 +83,7 @@ pub(super) enum Stage {
     /// Its connection comes up.
     Connecting,
     /// A Binding request is on its way.
-    Probing {
-        id: TransactionId,
-        sent: u8,
-        next_ns: u64,
-    },
+    Probing { id: TransactionId, sent: u8, next_ns: u64 },
     /// An Allocate is on its way.
     Allocating,
     /// It has an allocation, and waits to be told its peer.
@@ -256,7 +252,13 @@ impl Client {
     }
 
     /// Asks that packets may go to `peer` and come from there: by a channel, or by indications.
-    pub(super) fn meet(&mut self, now_ns: u64, peer: SocketAddr, by_channel: bool, tally: &mut Tally) -> Vec<News> {
+    pub(super) fn meet(
+        &mut self,
+        now_ns: u64,
+        peer: SocketAddr,
+        by_channel: bool,
+        tally: &mut Tally,
+    ) -> Vec<News> {
         let peer = PeerAddr::new(peer);
         self.peer = Some(peer);
         self.by_channel = by_channel;
@@ -373,7 +375,9 @@ impl Client {
             Event::Bound { channel, .. } if self.stage == Stage::Permitting => {
                 self.ready(at_ns, Path::Channel(channel), tally)
             }
-            Event::Destination { .. } if self.stage == Stage::Permitting => self.ready(at_ns, Path::Bare, tally),
+            Event::Destination { .. } if self.stage == Stage::Permitting => {
+                self.ready(at_ns, Path::Bare, tally)
+            }
             Event::Permitted { .. } => match (self.stage, self.peer) {
                 // A channel brings its permission with it, and tells of it first.
                 (Stage::Permitting, Some(peer)) if !self.by_channel => {

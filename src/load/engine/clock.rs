@@ -98,8 +98,13 @@ mod tests {
     fn a_stamp_becomes_time_of_the_run_and_none_lies_ahead() {
         let wall = Wall { now_ns: 5_000_000_000, ahead: Some(Duration::from_secs(1_000)) };
         assert_eq!(wall.arrival_ns(Some(Duration::from_millis(1_004_500))), 4_500_000_000);
-        assert_eq!(wall.arrival_ns(Some(Duration::from_millis(1_005_001))), 5_001_000_000, "since the reading");
-        for odd in [None, Some(Duration::from_secs(3)), Some(Duration::from_secs(2_000)), Some(Duration::MAX)] {
+        assert_eq!(
+            wall.arrival_ns(Some(Duration::from_millis(1_005_001))),
+            5_001_000_000,
+            "since the reading"
+        );
+        for odd in [None, Some(Duration::from_secs(3)), Some(Duration::from_secs(2_000)), Some(Duration::MAX)]
+        {
             assert_eq!(wall.arrival_ns(odd), 5_000_000_000, "{odd:?}");
         }
     }

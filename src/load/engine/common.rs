@@ -81,6 +81,10 @@ impl Common {
             return Err(Fault::new(FaultKind::Request, format!("{ip} is no address of this machine"))
                 .cure("write one of this machine's for the peers, or leave it out"));
         }
+        if server.carrier == Carrier::LegacyTcp && plan.peer != PeerPlace::Relay {
+            let what = "over a connection the old dialect relays connections, and peers that speak those are only clients";
+            return Err(Fault::new(FaultKind::Request, what).cure("take --peer relay, or load it over UDP"));
+        }
         let mut name = [0; 4];
         // Packets of an earlier run may still be on their way.
         let _ = getrandom::fill(&mut name);
@@ -162,7 +166,8 @@ const fn families(peer: PeerPlace, peer_ip: Option<IpAddr>, server: SocketAddr) 
 /// The addresses to come from that have the server's family; none: as the kernel chooses.
 fn sources(plan: &Plan, server: SocketAddr) -> Result<Vec<IpAddr>, Fault> {
     let all = &plan.generator.sources;
-    let fit: Vec<IpAddr> = all.iter().copied().filter(|source| source.is_ipv4() == server.is_ipv4()).collect();
+    let fit: Vec<IpAddr> =
+        all.iter().copied().filter(|source| source.is_ipv4() == server.is_ipv4()).collect();
     if fit.is_empty() && !all.is_empty() {
         return Err(Fault::new(FaultKind::Request, format!("no source address has the family of {server}"))
             .cure("give addresses of the server's family, or load it by one of the other family"));

@@ -112,7 +112,8 @@ impl Thread {
                     continue;
                 }
                 let stamp = Stamp::read(payload).filter(|stamp| stamp.run == run);
-                let call = stamp.and_then(|stamp| by_number.get(&stamp.call)).and_then(|id| calls.get_mut(*id));
+                let call =
+                    stamp.and_then(|stamp| by_number.get(&stamp.call)).and_then(|id| calls.get_mut(*id));
                 match (stamp, call) {
                     (Some(stamp), Some(call)) => {
                         call.hear(meter, &stamp, Way::Up, payload.len(), not_before(at_ns, stamp.due_ns));

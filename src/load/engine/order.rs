@@ -11,18 +11,9 @@ use super::tally::Tally;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Order {
     /// Have so many calls, at most so many of them on their way at once. Answered by [`Answer::Held`] in the end.
-    Hold {
-        serial: u32,
-        calls: usize,
-        at_once: usize,
-    },
+    Hold { serial: u32, calls: usize, at_once: usize },
     /// Have calls come and go until then. Answered by [`Answer::Held`] in the end.
-    Churn {
-        serial: u32,
-        at_once: usize,
-        rate: Option<f64>,
-        until_ns: u64,
-    },
+    Churn { serial: u32, at_once: usize, rate: Option<f64>, until_ns: u64 },
     /// Count the packets of this window from here on. Answered by what was counted before.
     Open(Window),
     /// Say what was counted. Answered by [`Answer::Sample`].

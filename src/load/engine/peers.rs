@@ -75,7 +75,14 @@ impl Peers {
     }
 
     /// Has a burst leave to `to`, as super-packets if `segments`; what waits leaves when there is much of it.
-    pub(super) fn push(&mut self, out: &Outgoing, to: SocketAddr, segments: bool, now_ns: u64, meter: &mut Meter) {
+    pub(super) fn push(
+        &mut self,
+        out: &Outgoing,
+        to: SocketAddr,
+        segments: bool,
+        now_ns: u64,
+        meter: &mut Meter,
+    ) {
         let (bytes, packets) = (usize::from(out.burst.bytes), out.burst.packets);
         if bytes > DATAGRAM_MAX {
             return meter.unsent(out.burst.due_ns, packets);
@@ -123,7 +130,11 @@ impl Peers {
         if self.waiting.is_empty() {
             return;
         }
-        let must_set = if self.segment == 0 { self.set != 0 && self.longest > self.set } else { self.set != self.segment };
+        let must_set = if self.segment == 0 {
+            self.set != 0 && self.longest > self.set
+        } else {
+            self.set != self.segment
+        };
         if must_set && self.socket.set_segment(self.segment).is_ok() {
             self.set = self.segment;
         }

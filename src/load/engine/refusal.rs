@@ -15,12 +15,16 @@ use super::tally::Why;
 pub(super) fn fault(why: Option<&Why>, common: &Common) -> Fault {
     let address = common.server.address;
     match why {
-        None => Fault::new(FaultKind::Server, format!("no call came up at {address}, for no reason that was told")),
+        None => Fault::new(
+            FaultKind::Server,
+            format!("no call came up at {address}, for no reason that was told"),
+        ),
         Some(Why::Socket(kind, what)) => socket_fault(*kind, what, common),
-        Some(Why::Closed) => {
-            Fault::new(FaultKind::Server, format!("nobody listens for UDP at {address}: its machine says the port is closed"))
-                .cure("check the port, and whether the server is running; for a connection add ?transport=tcp")
-        }
+        Some(Why::Closed) => Fault::new(
+            FaultKind::Server,
+            format!("nobody listens for UDP at {address}: its machine says the port is closed"),
+        )
+        .cure("check the port, and whether the server is running; for a connection add ?transport=tcp"),
         Some(Why::Line(failure)) => failure.fault(&common.server),
         Some(Why::Protocol(what, failure)) => protocol_fault(what, *failure, common),
     }
@@ -29,10 +33,8 @@ pub(super) fn fault(why: Option<&Why>, common: &Common) -> Fault {
 fn socket_fault(kind: io::ErrorKind, what: &str, common: &Common) -> Fault {
     let fault = |what: String| Fault::new(FaultKind::Machine, what);
     match kind {
-        io::ErrorKind::AddrInUse => {
-            fault(format!("no port is free for a client, of {}", common.allowed))
-                .cure("give more source addresses with --source; on loopback all of 127.0.0.0/8 will do")
-        }
+        io::ErrorKind::AddrInUse => fault(format!("no port is free for a client, of {}", common.allowed))
+            .cure("give more source addresses with --source; on loopback all of 127.0.0.0/8 will do"),
         io::ErrorKind::AddrNotAvailable => fault(format!("a client cannot be where it should be: {what}"))
             .cure("give only addresses of this machine with --source"),
         _ => fault(format!("this machine has no socket for a client: {what}"))
@@ -53,8 +55,10 @@ fn protocol_fault(what: &str, failure: Failure, common: &Common) -> Fault {
         Failure::Integrity => of_server(format!("{address} signs its answers with another password"))
             .cure("check the password, or the secret and the realm"),
         Failure::Algorithm => of_server(format!("{address} offers no password algorithm that is known here")),
-        Failure::Incomplete => of_server(format!("what {address} answers to {what} is no TURN: it lacks what it is for"))
-            .cure("check the port, and that it is a TURN server and not one of STUN alone"),
+        Failure::Incomplete => {
+            of_server(format!("what {address} answers to {what} is no TURN: it lacks what it is for"))
+                .cure("check the port, and that it is a TURN server and not one of STUN alone")
+        }
         Failure::Disconnected => of_server(format!("{address} closed the connection")),
         Failure::Unsupported => of_server(format!("{what} does not exist in this dialect")),
         Failure::Full | Failure::Expired => of_server(format!("{what} came to nothing at {address}")),

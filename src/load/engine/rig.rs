@@ -180,7 +180,12 @@ impl Engine {
 
     /// As [`Self::hold_all`], with as many on their way as a server bears; but one call alone at first, so that what is
     /// wrong with all of them is told at once.
-    pub(super) fn bring_up(&mut self, calls: u32, tally: &mut Tally, watch: &mut dyn Watcher) -> Result<GoOn, Fault> {
+    pub(super) fn bring_up(
+        &mut self,
+        calls: u32,
+        tally: &mut Tally,
+        watch: &mut dyn Watcher,
+    ) -> Result<GoOn, Fault> {
         if !self.is_proven && calls > 0 {
             if self.hold_all(1, 1, tally, watch)? == GoOn::No {
                 return Ok(GoOn::No);
@@ -249,7 +254,8 @@ impl Engine {
     /// Has all threads say what they counted; answers the sum.
     pub(super) fn gather(&mut self, order: Order) -> Result<Sample, Fault> {
         self.tell_all(order)?;
-        let mut sum = Sample { interval: Interval::default(), dropped: 0, calls: 0, failures: Default::default() };
+        let mut sum =
+            Sample { interval: Interval::default(), dropped: 0, calls: 0, failures: Default::default() };
         let mut pending = self.threads.len();
         while pending > 0 {
             let (number, answer) = self.answers.recv_timeout(ANSWER_MAX).map_err(|_| broken())?;

@@ -34,7 +34,14 @@ impl Sender {
     }
 
     /// Sends a burst of `client` by `path`.
-    pub(super) fn send(&mut self, client: &mut Client, path: Path, out: &Outgoing, now_ns: u64, meter: &mut Meter) {
+    pub(super) fn send(
+        &mut self,
+        client: &mut Client,
+        path: Path,
+        out: &Outgoing,
+        now_ns: u64,
+        meter: &mut Meter,
+    ) {
         let unit = path.head_len() + usize::from(out.burst.bytes);
         let unit = unit + path.tail_len(out.burst.bytes.into());
         let most = DATAGRAM_MAX / unit;
@@ -57,7 +64,8 @@ impl Sender {
                 Ok(()) => sent += count,
                 Err(error) => {
                     // Devices that cannot cut say so when they should.
-                    self.segments &= !(count > 1 && matches!(error, Errno::INVAL | Errno::IO | Errno::OPNOTSUPP));
+                    self.segments &=
+                        !(count > 1 && matches!(error, Errno::INVAL | Errno::IO | Errno::OPNOTSUPP));
                     if is_own_fault(error) {
                         meter.unsent(out.burst.due_ns, count);
                     } else {
@@ -114,7 +122,13 @@ fn dispatch(client: &mut Client, path: Path, bytes: &[u8], count: u16, now_ns: u
 pub(super) fn is_own_fault(error: Errno) -> bool {
     matches!(
         error,
-        Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM | Errno::MSGSIZE | Errno::INVAL | Errno::IO | Errno::OPNOTSUPP
+        Errno::AGAIN
+            | Errno::NOBUFS
+            | Errno::NOMEM
+            | Errno::MSGSIZE
+            | Errno::INVAL
+            | Errno::IO
+            | Errno::OPNOTSUPP
     )
 }
 

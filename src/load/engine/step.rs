@@ -89,7 +89,8 @@ impl Rig for Engine {
         step.own.cpu_per_packet_ns = step.own.cpu.as_nanos() as f64 / packets as f64;
         step.own.dropped = last.dropped - dropped_before;
         let allocations = u64::from(step.calls) * self.ends() as u64;
-        step.server = self.gauge.as_ref().zip(spent).map(|(gauge, end)| gauge.cost(&end, received, allocations));
+        step.server =
+            self.gauge.as_ref().zip(spent).map(|(gauge, end)| gauge.cost(&end, received, allocations));
         Ok(step)
     }
 
@@ -140,7 +141,8 @@ impl Engine {
     fn offered(&self, calls: u32) -> f64 {
         let traffic = self.common.traffic;
         // A peer on another machine sends back what comes.
-        let ways = if matches!(self.common.peer, PeerPlace::Remote(_)) { 2 } else { traffic.direction.ways() };
+        let ways =
+            if matches!(self.common.peer, PeerPlace::Remote(_)) { 2 } else { traffic.direction.ways() };
         traffic.profile.packets_each_second() * f64::from(calls) * f64::from(ways)
     }
 
@@ -192,7 +194,8 @@ impl Engine {
         loop {
             std::thread::sleep(DRAIN_LOOK);
             total.add(&self.gather(Order::Sample)?.interval);
-            let missing = (total.up.sent + total.down.sent).saturating_sub(total.up.received + total.down.received);
+            let missing =
+                (total.up.sent + total.down.sent).saturating_sub(total.up.received + total.down.received);
             if (missing == 0 && !is_remote) || Instant::now() >= until {
                 return Ok(());
             }

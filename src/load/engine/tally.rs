@@ -102,7 +102,8 @@ mod tests {
         other.note(quota());
         other.setup.served = 3;
         one.add(other);
-        let counted: Vec<_> = one.setup.failures.iter().map(|(words, count)| (words.as_str(), *count)).collect();
+        let counted: Vec<_> =
+            one.setup.failures.iter().map(|(words, count)| (words.as_str(), *count)).collect();
         assert_eq!(counted, [("Allocate 486", 2), ("ChannelBind timeout", 1)]);
         assert_eq!(one.setup.served, 3);
         assert_eq!(one.first.map(|why| why.words()).as_deref(), Some("Allocate 486"));

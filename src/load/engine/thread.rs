@@ -105,7 +105,11 @@ impl Thread {
     ///
     /// # Errors
     /// What the kernel says where a descriptor or a port is lacking.
-    pub(super) fn new(common: Arc<Common>, number: u32, answers: mpsc::Sender<(u32, Answer)>) -> io::Result<Self> {
+    pub(super) fn new(
+        common: Arc<Common>,
+        number: u32,
+        answers: mpsc::Sender<(u32, Answer)>,
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut ports = common.ports(number);
         let mut peers = common.peer_ip.map(|ip| Peers::open(ip, &mut ports)).transpose()?;

@@ -5,7 +5,6 @@
 //!                                ▲ what lies more than a round ahead stays in its slot until its round comes
 //! ```
 
-
 /// Ticks of one round.
 const SLOTS: usize = 4_096;
 
