@@ -29,6 +29,7 @@ complete -c swingbridge -n "__fish_swingbridge_needs_command" -s V -l version -d
 complete -c swingbridge -n "__fish_swingbridge_needs_command" -f -a "serve" -d 'Run the relay'
 complete -c swingbridge -n "__fish_swingbridge_needs_command" -f -a "check" -d 'Look for mistakes in a configuration file'
 complete -c swingbridge -n "__fish_swingbridge_needs_command" -f -a "credential" -d 'Make a time-limited credential'
+complete -c swingbridge -n "__fish_swingbridge_needs_command" -f -a "load" -d 'Load a TURN server with calls, and tell how it fares'
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand serve" -l config -d 'The configuration file [default: embedded defaults that run anywhere]' -r -F
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand serve" -l state-dir -d 'Where is kept what outlives the process: the generated secret when there is no file, certificates of [tls.acme]' -r -F
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand serve" -l log-format -d 'How log lines are written, whatever the file says' -r -f -a "text\t'For people'
@@ -58,3 +59,49 @@ complete -c swingbridge -n "__fish_swingbridge_using_subcommand credential" -l k
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand credential" -l key2-file -d 'A file that holds the second key; without it, the environment variable SWINGBRIDGE_MRAS_KEY2' -r -F
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand credential" -l mras -d 'Make an MRAS credential, for clients of Office Communicator: of two keys instead of a secret, written in base64'
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand credential" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l secret -d 'The secret that the server knows, for time-limited credentials; visible to other users of this machine' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l secret-file -d 'A file that holds the secret; without both, the environment variable SWINGBRIDGE_SECRET' -r -F
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l user -d 'The name of a user with a password' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l password -d 'The user\'s password; visible to other users of this machine' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l password-file -d 'A file that holds the password; without both, the environment variable SWINGBRIDGE_PASSWORD' -r -F
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l mras-key1-file -d 'A file that holds the first key of MRAS credentials' -r -F
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l mras-key2-file -d 'A file that holds the second key of MRAS credentials' -r -F
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l users -d 'Users that the clients are in turn, so that a quota for each user is not in the way [default: 1]' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l dialect -d 'What the clients speak' -r -f -a "standard\t'RFC 8656'
+legacy\t'[MS-TURN], over UDP, or over TCP behind pseudo-TLS'"
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l authority -d 'A PEM file with the authorities whose certificates are believed [default: those of this machine]' -r -F
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l peer -d 'The other end of each call: relay (a second allocation at the same server), local (a socket of this machine, or local:ADDRESS), or the HOST:PORT of a `swingbridge load peer` [default: relay]' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l profile -d 'What flows [default: audio]' -r -f -a "audio\t'50 packets a second of 160 to 172 bytes'
+video\t'Frames in bursts of packets of 1,200 bytes'
+screen\t'A large burst now and then'
+mixed\t'Audio and video'"
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l rate -d 'Packets a second of each call and direction, in the place of a profile [default: 50]' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l size -d 'Bytes of payload of each packet, in the place of a profile [default: 172]' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l burst -d 'Packets that leave together, in the place of a profile [default: 1]' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l direction -d 'Which ends send: both, up (client to peer), down (peer to client) [default: both]' -r -f -a "both\t'Both'
+up\t'The client'
+down\t'The peer'"
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l calls -d 'Calls at once; for capacity the most that are tried, for churn the cycles under way, for ice the pairs' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l for -d 'How long each load is measured: 90s, 5m, 1h' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l warm-up -d 'How long each load runs before it is measured [default: 2s]' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l ramp -d 'For ramp: calls to begin with, calls more each time, calls at the most [default: 10:10:500]' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l rounds -d 'For storm and compare: how often [default: 3]' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l per-second -d 'For churn: cycles begun each second [default: as many as it takes]; for ice: pairs [default: 10]' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l precision -d 'For capacity: how near the answer shall be [default: 5%]' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l patience -d 'For ice: how long a pair may take [default: 15s]' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l objective -d 'What must hold, separated by commas: loss<0.1%, p50/p99/p99.9/max<20ms, jitter<5ms, failures<1%. [default for ramp and capacity: loss<0.1%,p99<20ms]' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l server-pid -d 'The process of the server on this machine, to tell what it uses; twice for compare' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l admin -d '[admin] listen of a Swingbridge, to tell what it uses; twice for compare' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l source -d 'An address of this machine that clients come from; may be given often' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l threads -d 'Threads that send and receive [default: one less than there are cores]' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l seed -d 'What the randomness begins with: the same seed makes the same payloads at the same times [default: random]' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l json -d 'Write the report as JSON to this file; - for standard output, in the place of the text' -r -F
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l html -d 'Write the report as a page with plots to this file' -r -F
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l insecure -d 'Believe any certificate: for a laboratory'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l indications -d 'Wrap packets in Send and Data indications, and not in channels'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l all-candidates -d 'For ice: offer all kinds of candidates, not relayed ones alone'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l no-gso -d 'Send packet by packet, without UDP_SEGMENT'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -a "peer" -d 'Be the peer of calls that another machine makes: send back what comes'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and __fish_seen_subcommand_from peer" -l listen -d 'Where to listen' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and __fish_seen_subcommand_from peer" -s h -l help -d 'Print help'

@@ -11,6 +11,16 @@ use clap::ValueEnum;
 
 use crate::config::parse_span;
 
+mod load;
+
+pub(super) use load::DialectArg;
+pub(super) use load::DirectionArg;
+pub use load::LoadArgs;
+pub(super) use load::LoadOther;
+pub(super) use load::ProfileArg;
+pub(super) use load::TrafficArgs;
+pub(super) use load::WhoArgs;
+
 // Lines of at most 78 characters, so that a terminal of 80 columns does not break an example.
 
 const ABOUT: &str = "\
@@ -23,6 +33,8 @@ Examples:
       Every mistake of the file, with its cure.
   swingbridge credential --secret-file secret --user alice
       A username and a password that are good for 8 hours.
+  swingbridge load turn:turn.example.net --secret-file secret
+      How does a server fare under 50 calls?
 
 Configuration: conf/minimal.toml is the least, conf/webrtc.toml a server for
 browsers, conf/full.toml every key with its meaning and default.
@@ -110,6 +122,13 @@ pub enum Command {
     /// Make a time-limited credential.
     #[command(after_help = CREDENTIAL)]
     Credential(CredentialArgs),
+    /// Load a TURN server with calls, and tell how it fares.
+    #[command(
+        after_help = load::LOAD,
+        override_usage = "swingbridge load [OPTIONS] [MODE] <URI> [URI]\n       swingbridge load peer --listen <IP:PORT>",
+        args_conflicts_with_subcommands = true
+    )]
+    Load(Box<LoadArgs>),
 }
 
 /// `swingbridge serve`.
@@ -307,7 +326,7 @@ Exit codes:
 
     #[test]
     fn no_line_of_the_help_is_broken_by_a_narrow_terminal() {
-        for line in [ABOUT, SERVE, CHECK, CREDENTIAL].iter().flat_map(|text| text.lines()) {
+        for line in [ABOUT, SERVE, CHECK, CREDENTIAL, load::LOAD].iter().flat_map(|text| text.lines()) {
             assert!(line.len() <= 78, "{line}");
         }
     }

@@ -28,7 +28,8 @@ use super::output;
 
 mod mras;
 
-const SECRET_VARIABLE: &str = "SWINGBRIDGE_SECRET";
+/// Where a secret may stand beside a file.
+pub(super) const SECRET_VARIABLE: &str = "SWINGBRIDGE_SECRET";
 
 /// Prints a credential.
 pub(crate) fn run(args: CredentialArgs) -> Exit {
@@ -90,7 +91,7 @@ fn check_user(user: &str, expires_unix: u64) -> Result<(), String> {
     Ok(())
 }
 
-fn find_secret(argument: Option<String>, file: Option<&Path>) -> Result<Secret, String> {
+pub(super) fn find_secret(argument: Option<String>, file: Option<&Path>) -> Result<Secret, String> {
     let bytes = if let Some(text) = argument {
         text.into_bytes()
     } else if let Some(path) = file {
@@ -110,7 +111,7 @@ fn find_secret(argument: Option<String>, file: Option<&Path>) -> Result<Secret, 
     Ok(Secret::new(bytes))
 }
 
-fn secret_of_file(path: &Path) -> Result<Vec<u8>, String> {
+pub(super) fn secret_of_file(path: &Path) -> Result<Vec<u8>, String> {
     let read = OperatingSystem::beside(Path::new("")).file(path);
     Ok(read.map_err(|error| format!("the file `{}` cannot be read: {error}", path.display()))?.trimmed())
 }

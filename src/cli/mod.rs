@@ -10,6 +10,7 @@ mod exit;
 mod fault;
 mod input;
 mod limits;
+mod load;
 mod machine;
 mod mras;
 mod notify;
@@ -25,6 +26,7 @@ pub use args::Args;
 pub use args::CheckArgs;
 pub use args::Command;
 pub use args::CredentialArgs;
+pub use args::LoadArgs;
 pub use args::ServeArgs;
 pub use exit::Exit;
 pub use machine::observe;
@@ -48,5 +50,6 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(&args).into(),
         Command::Credential(args) => credential::run(args).into(),
+        Command::Load(args) => load::run(&args).into(),
     }
 }

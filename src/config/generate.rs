@@ -115,7 +115,9 @@ mod tests {
 
     #[test]
     fn every_committed_configuration_is_sound() {
-        for name in ["minimal.toml", "webrtc.toml", "office-communicator.toml", "full.toml"] {
+        for name in
+            ["minimal.toml", "webrtc.toml", "office-communicator.toml", "full.toml", "testbed/loopback.toml"]
+        {
             let loaded = config::load(name, &read(name), &OneSecret);
             assert!(!read(name).is_empty(), "conf/{name} is missing");
             assert_eq!(loaded.report.problems(), [], "{}", loaded.report.render(false));

@@ -115,7 +115,17 @@ fn invalid(why: &'static str) -> io::Error {
 mod tests {
     use std::net::TcpListener;
 
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_answer_is_a_panic(head in "(HTTP/1\\.[01] |SIP )?[0-9 a-zA-Z:\\-\\r\\né]{0,60}", body in ".{0,20}") {
+            let _ = read(&format!("{head}\r\n\r\n{body}"));
+            let _ = read(&head);
+        }
+    }
 
     #[test]
     fn answers_are_read_whole_or_not_at_all() {

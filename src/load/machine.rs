@@ -10,7 +10,6 @@ use crate::proto::types::Family;
 use super::Fault;
 use super::fault::FaultKind;
 use super::outcome;
-use super::plan::Carrier;
 use super::plan::Mode;
 use super::plan::PeerPlace;
 use super::plan::Plan;
@@ -56,6 +55,7 @@ pub struct Found {
 #[must_use]
 pub fn needs(plan: &Plan, threads: usize, open: u64) -> Needs {
     let sources = (plan.generator.sources.len() as u64).max(1);
+    let threads = threads.max(1) as u64;
     let calls = calls(&plan.mode) * servers_at_once(plan);
     let (clients, peers) = match (&plan.mode, plan.peer) {
         (Mode::Ice { relay_only, .. }, _) => {
@@ -66,11 +66,12 @@ pub fn needs(plan: &Plan, threads: usize, open: u64) -> Needs {
         // No media flows in it, so nobody is at the other end.
         (Mode::Churn { .. }, _) | (_, PeerPlace::Remote(_)) => (calls, 0),
         (_, PeerPlace::Relay) => (calls * 2, 0),
-        (_, PeerPlace::Local(_)) => (calls, calls),
+        // The peers of a thread share one socket.
+        (_, PeerPlace::Local(_)) => (calls, threads),
     };
-    let of_threads = DESCRIPTORS_OF_A_THREAD * threads.max(1) as u64;
-    // Datagrams and connections have ports of their own each; peers speak datagrams, all from one address.
-    let beside = if plan.servers.iter().any(|server| is_datagrams(server.carrier)) { peers } else { 0 };
+    let of_threads = DESCRIPTORS_OF_A_THREAD * threads;
+    // Peers speak datagrams: what clients of connections have are other ports.
+    let beside = if plan.servers.iter().any(|server| !server.carrier.is_stream()) { peers } else { 0 };
     let ports = (clients.div_ceil(sources) + beside).max(peers);
     let descriptors = clients + peers + of_threads + DESCRIPTORS_TO_SPARE + open;
     Needs { calls, descriptors, ports, sources }
@@ -116,10 +117,6 @@ fn calls(mode: &Mode) -> u64 {
 /// Servers whose calls are in being at once: both that are compared.
 fn servers_at_once(plan: &Plan) -> u64 {
     if matches!(plan.mode, Mode::Compare { .. }) { plan.servers.len().max(1) as u64 } else { 1 }
-}
-
-const fn is_datagrams(carrier: Carrier) -> bool {
-    !carrier.is_stream()
 }
 
 fn judge(needs: Needs, descriptors: u64, allowed: &Allowed) -> Result<(), Fault> {
@@ -177,6 +174,7 @@ mod tests {
     use std::time::Duration;
 
     use crate::load::outcome::Objective;
+    use crate::load::plan::Carrier;
     use crate::load::plan::Direction;
     use crate::load::plan::Framing;
     use crate::load::plan::Generator;
@@ -237,9 +235,9 @@ mod tests {
                 2_000,
                 667,
             ),
-            (soak(1_000), local, Carrier::Udp, &[], 2_000, 2_000),
-            (soak(1_000), local, Carrier::Tls, &[], 2_000, 1_000),
-            (soak(1_000), local, Carrier::Tcp, &["127.0.0.2", "127.0.0.3"], 2_000, 1_000),
+            (soak(1_000), local, Carrier::Udp, &[], 1_002, 1_002),
+            (soak(1_000), local, Carrier::Tls, &[], 1_002, 1_000),
+            (soak(1_000), local, Carrier::Tcp, &["127.0.0.2", "127.0.0.3"], 1_002, 500),
             (soak(1_000), remote, Carrier::Udp, &[], 1_000, 1_000),
             (ramp, PeerPlace::Relay, Carrier::Udp, &[], 1_000, 1_000),
             (compare, PeerPlace::Relay, Carrier::Udp, &[], 400, 400),
@@ -258,22 +256,23 @@ mod tests {
     #[test]
     fn a_lack_is_told_with_the_figures_and_the_cure() {
         let allowed = Allowed::beside(["127.0.0.1".parse().expect("a literal")]);
-        let needs = Needs { calls: 10_000, descriptors: 20_100, ports: 20_000, sources: 1 };
+        let there = allowed.len() as u64;
+        let needs = Needs { calls: 10_000, descriptors: 20_100, ports: there, sources: 1 };
         assert_eq!(judge(needs, 20_100, &allowed), Ok(()));
         let fault = judge(needs, 20_099, &allowed).expect_err("one too few");
         assert_eq!(fault.kind, FaultKind::Machine);
         for part in ["10000 calls need 20100 descriptors", "20099", "ulimit -Hn 20100", "LimitNOFILE=20100"] {
             assert!(fault.to_string().contains(part), "{fault}");
         }
-        let needs = Needs { ports: 100_000, sources: 2, ..needs };
-        let fault = judge(needs, u64::MAX, &allowed).expect_err("too few ports").to_string();
-        assert!(fault.contains("need 100000 ports") && fault.contains("--source"), "{fault}");
-        let more: u64 = fault
-            .split("name ")
-            .nth(1)
-            .and_then(|rest| rest.split(' ').next())
-            .map_or(0, |count| count.parse().expect("a number"));
-        assert!(200_000_u64.div_ceil(more) <= allowed.len() as u64, "as many as suffice: {fault}");
+        let needs = Needs { ports: there + 1, sources: 2, ..needs };
+        let fault = judge(needs, u64::MAX, &allowed).expect_err("one too few").to_string();
+        for part in [
+            format!("need {} ports", there + 1),
+            format!("has {there} for them"),
+            "name 3 addresses".to_owned(),
+        ] {
+            assert!(fault.contains(&part) && fault.contains("--source"), "{fault}");
+        }
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub struct Report {
     pub verdict: Verdict,
     /// What a reader must know to read the figures right: one sentence each.
     pub notes: Vec<String>,
+    /// How the second server stands to the first, in [`super::plan::Mode::Compare`].
+    pub comparison: Option<Comparison>,
 }
 
 /// The machine that the load came from.
@@ -212,6 +214,9 @@ pub struct ServerCost {
     pub memory_per_allocation: Option<f64>,
     /// Packets that its kernel dropped at its sockets, if that can be read.
     pub dropped: Option<u64>,
+    /// CPU nanoseconds of its whole machine for each packet that it relayed, interrupts and all other processes included,
+    /// if that is this machine: what its kernel relays for it is charged to no process.
+    pub host_cpu_per_packet_ns: Option<f64>,
 }
 
 /// The largest load that holds the objective.
@@ -253,6 +258,30 @@ pub struct IceOutcome {
     pub by_kind: BTreeMap<String, u64>,
     /// Failures by what failed.
     pub failures: BTreeMap<String, u64>,
+}
+
+/// How a second server stands to a first one under the same load.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Comparison {
+    /// Pairs of measurements that count: in none of them the generator came to its limit.
+    pub pairs: usize,
+    /// One for each figure that is known of both.
+    pub ratios: Vec<Ratio>,
+}
+
+/// One figure of the second server divided by that of the first, pair by pair.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ratio {
+    /// Which figure.
+    pub what: String,
+    /// That of each pair, in the order in which they were measured.
+    pub each: Vec<f64>,
+    /// The middle one.
+    pub median: f64,
+    /// The least.
+    pub least: f64,
+    /// The largest.
+    pub most: f64,
 }
 
 /// What is to be said of a run.

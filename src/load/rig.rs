@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use super::Fault;
+use super::fault::FaultKind;
+use super::outcome::IceOutcome;
 use super::outcome::Moment;
 use super::outcome::Setup;
 use super::outcome::Step;
@@ -52,6 +54,23 @@ pub trait Rig {
     ///
     /// As [`Self::hold`].
     fn storm(&mut self, calls: u32, watch: &mut dyn Watcher) -> Result<Setup, Fault>;
+
+    /// Has pairs of ICE agents find each other through the server, so many begun each second, each for so long at the
+    /// most.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::hold`]; and from a rig that has no agents.
+    fn ice(
+        &mut self,
+        _pairs: u32,
+        _rate: f64,
+        _relay_only: bool,
+        _patience: Duration,
+        _watch: &mut dyn Watcher,
+    ) -> Result<IceOutcome, Fault> {
+        Err(Fault::new(FaultKind::Request, "this way of making load has no ICE agents"))
+    }
 }
 
 /// Who looks on while a rig works: the progress on a terminal.
@@ -59,6 +78,10 @@ pub trait Watcher {
     /// Told a few times each second how things stand. Says whether to go on; a run that is stopped (Ctrl-C) ends its step
     /// early, lets its allocations go and reports what it has.
     fn moment(&mut self, moment: &Moment) -> GoOn;
+
+    /// Told when another part of the run begins: in words, such as `measuring 100 calls`, and how long it will be, if that
+    /// is known beforehand.
+    fn part(&mut self, _what: &str, _length: Option<Duration>) {}
 }
 
 /// Whether to go on.

@@ -82,17 +82,32 @@ fn each_committed_configuration_passes() {
     for name in ["secret", "mras1.key", "mras2.key"] {
         fs::set_permissions(folder.0.join(name), fs::Permissions::from_mode(0o600)).expect("our own file");
     }
-    for name in ["minimal.toml", "webrtc.toml", "office-communicator.toml", "full.toml"] {
+    for name in
+        ["minimal.toml", "webrtc.toml", "office-communicator.toml", "full.toml", "testbed/loopback.toml"]
+    {
         let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("conf").join(name));
-        fs::write(folder.0.join(name), text.expect("committed")).expect("our own folder");
+        let own = name.rsplit('/').next().expect("a split has a last part");
+        fs::write(folder.0.join(own), text.expect("committed")).expect("our own folder");
         let secret = "0123456789abcdef0123456789abcdef";
-        let ran = finish(command(&folder.0).args(["check", name]).env("SWINGBRIDGE_SECRET", secret));
+        let ran = finish(command(&folder.0).args(["check", own]).env("SWINGBRIDGE_SECRET", secret));
         assert_eq!(ran.code, 0, "{name}\n{}", ran.out);
         // An example's addresses are another machine's; nothing else is wrong with it.
         let foreign =
             ran.out.matches("is not an address of this machine and was not declared external").count();
         assert_eq!(ran.out.matches("warning in ").count(), foreign, "{}", ran.out);
         assert!(!ran.out.contains(secret), "{}", ran.out);
+    }
+}
+
+#[test]
+fn the_testbed_lets_clients_reach_peers_at_loopback() {
+    let folder = Folder::new().with("secret", "0123456789abcdef0123456789abcdef\n").with(
+        "loopback.toml",
+        include_str!("../../conf/testbed/loopback.toml"),
+    );
+    for (peer, code) in [("127.0.0.1:4000", 0), ("127.0.0.9:4000", 0), ("[::1]:4000", 0), ("10.0.0.1:4000", 1)] {
+        let ran = run(&folder.0, &["check", "loopback.toml", "--peer", peer]);
+        assert_eq!(ran.code, code, "{peer}: {}", ran.out);
     }
 }
 

@@ -13,7 +13,7 @@ fn help_teaches_examples_exit_codes_and_where_configurations_are() {
     for part in ["swingbridge serve", "Exit codes:", "  3  the machine refused", "conf/minimal.toml"] {
         assert!(ran.out.contains(part), "{part:?} is missing:\n{}", ran.out);
     }
-    for subcommand in ["serve", "check", "credential"] {
+    for subcommand in ["serve", "check", "credential", "load"] {
         let ran = run(Path::new("/"), &[subcommand, "--help"]);
         assert_eq!(ran.code, 0);
         for part in ["Examples:\n", "Exit codes:\n"] {

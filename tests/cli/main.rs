@@ -6,6 +6,7 @@ mod check;
 mod credential;
 mod foreign;
 mod help;
+mod load;
 
 use std::fs;
 use std::path::Path;

@@ -25,6 +25,7 @@ use swingbridge::load::plan::Carrier;
 use swingbridge::load::plan::Server;
 use swingbridge::load::plan::Trust;
 use swingbridge::load::plan::Who;
+use swingbridge::net::Certificate;
 use swingbridge::proto::client::Credential;
 use swingbridge::proto::client::Proof;
 use swingbridge::proto::types::Secret;
@@ -263,6 +264,29 @@ fn a_certificate_that_is_not_believed_is_one_sentence_with_its_cure() {
 }
 
 #[test]
+fn a_certificate_whose_time_is_not_now_is_told() {
+    for (from, to, flaw, said) in [
+        (2_000, 2_001, CertificateFlaw::Expired, "no longer valid"),
+        (2_200, 2_201, CertificateFlaw::NotYet, "not valid yet"),
+    ] {
+        let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).expect("a sound name");
+        params.not_before = rcgen::date_time_ymd(from, 1, 1);
+        params.not_after = rcgen::date_time_ymd(to, 1, 1);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let pem = params.self_signed(&key).expect("a certificate").pem();
+        let shown = Certificate::from_pem(pem.as_bytes(), key.serialize_pem().as_bytes()).expect("sound");
+        let mut plane = Plane::start(1, &[LOOPBACK]);
+        let doors = Doors::open_on(&mut plane, Terms { certificates: vec![shown], ..Terms::default() });
+        let file = Pem::new(&format!("from-{from}"), &pem);
+        let server = server(Carrier::Tls, doors.address, file.trust());
+        let failure = dial(&server).fails();
+        assert_eq!(failure, Failure::Certificate(flaw));
+        let fault = failure.fault(&server).to_string();
+        assert!(fault.contains(said), "{fault}");
+    }
+}
+
+#[test]
 fn an_authority_that_is_none_is_told_before_anything_is_sent() {
     let empty = Pem::new("empty", "nothing of the kind");
     for (trust, said) in [
@@ -421,4 +445,44 @@ fn a_slow_reader_costs_a_bounded_queue_and_what_was_taken_arrives_whole() {
     caller.line.leave();
     assert_eq!(told.recv_timeout(PATIENCE).expect("counted"), taken);
     handle.join().expect("all as expected");
+}
+
+#[test]
+fn datagrams_in_the_clear_need_no_line() {
+    for carrier in [Carrier::Udp, Carrier::LegacyUdp] {
+        let server = server(carrier, NOWHERE.parse().expect("a literal"), Trust::System);
+        assert!(Dialler::new(&server).expect("sound").is_none(), "{carrier}");
+    }
+}
+
+#[cfg(not(feature = "dtls"))]
+#[test]
+fn without_its_feature_dtls_is_a_sentence_that_names_it() {
+    let server = server(Carrier::Dtls, NOWHERE.parse().expect("a literal"), Trust::System);
+    let fault = Dialler::new(&server).expect_err("not in this build").to_string();
+    assert!(fault.contains("feature `dtls`") && fault.contains("--features dtls"), "{fault}");
+}
+
+#[test]
+fn a_line_that_leaves_ends_in_order_and_one_that_vanishes_is_cut() {
+    for leaves in [true, false] {
+        let (address, handle) = stranger(move |mut socket| {
+            socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+            let mut heard = Vec::new();
+            match socket.read_to_end(&mut heard) {
+                Ok(_) => assert!(leaves && heard == [0x40, 1, 0, 0], "{heard:?}"),
+                Err(error) => {
+                    assert!(!leaves && error.kind() == std::io::ErrorKind::ConnectionReset, "{error}")
+                }
+            }
+        });
+        let mut caller = dial(&server(Carrier::Tcp, address, Trust::System)).up();
+        assert_eq!(caller.line.write(Parcel::Message(&[0x40, 1, 0, 0])), Taken::Taken);
+        if leaves {
+            caller.line.leave()
+        } else {
+            caller.line.vanish()
+        }
+        handle.join().expect("as expected");
+    }
 }

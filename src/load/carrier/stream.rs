@@ -38,7 +38,7 @@ pub(super) struct Stream {
     dialect: Dialect,
     inbox: Inbox,
     outbox: Outbox,
-    /// The socket was full when something had to leave.
+    /// The socket was full when a hello had to leave.
     blocked: bool,
 }
 
@@ -87,7 +87,7 @@ impl Stream {
         match self.stage {
             Stage::Dialling(_) => Interest { read: false, write: true },
             Stage::Shaking | Stage::Greeting(_) => Interest { read: true, write: self.blocked },
-            Stage::Up => Interest { read: true, write: self.blocked || self.unsent() > 0 },
+            Stage::Up => Interest { read: true, write: self.unsent() > 0 },
         }
     }
 
@@ -104,12 +104,12 @@ impl Stream {
             Stage::Shaking => {
                 let shaken = self.channel.shake().map_err(|error| Failure::of_handshake(&error))?;
                 self.blocked = shaken == Shaken::WantsWrite;
-                self.up_if(shaken == Shaken::Done)
+                Ok(self.up_if(shaken == Shaken::Done))
             }
             Stage::Greeting(hellos) => {
                 let done = hellos.exchange(self.channel.socket())?;
                 self.blocked = hellos.said < hellos.ours.len();
-                self.up_if(done)
+                Ok(self.up_if(done))
             }
             Stage::Up => Ok(true),
         }
@@ -130,11 +130,11 @@ impl Stream {
         }
     }
 
-    fn up_if(&mut self, done: bool) -> Result<bool, Failure> {
+    fn up_if(&mut self, done: bool) -> bool {
         if done {
             self.stage = Stage::Up;
         }
-        Ok(done)
+        done
     }
 
     /// What it is to be still on the way when all patience is over.
@@ -165,9 +165,7 @@ impl Stream {
                 break;
             }
         }
-        let all = self.unsent() == 0;
-        self.blocked = !all;
-        Ok(all)
+        Ok(self.unsent() == 0)
     }
 
     pub(super) fn read(&mut self, room: &mut Room, each: &mut dyn FnMut(Parcel<'_>)) -> Result<(), Failure> {

@@ -12,8 +12,9 @@ use crate::proto::types::limits;
 
 /// The ports that a load may take.
 const ALL: RangeInclusive<u16> = 10_240..=65_535;
-/// Where servers relay from: ours has 50000-59999, others all of the dynamic ports (RFC 6335 § 6).
-const RELAYS: RangeInclusive<u16> = 49_152..=65_535;
+/// The same for a load on a server of this machine: below those that Swingbridge and others relay from by default
+/// (50000-59999, 49152-65535), and above those of the configuration for a laboratory (10000-29999).
+const BESIDE_A_SERVER: RangeInclusive<u16> = 30_000..=49_151;
 
 /// The ports that a load may take: a few ranges, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,9 +30,9 @@ impl Allowed {
         Self::without(servers.into_iter().any(super::is_own), &reserved)
     }
 
-    fn without(relays: bool, reserved: &[RangeInclusive<u16>]) -> Self {
-        let mut ranges = vec![ALL];
-        for cut in reserved.iter().chain(relays.then_some(&RELAYS)) {
+    fn without(is_here: bool, reserved: &[RangeInclusive<u16>]) -> Self {
+        let mut ranges = vec![if is_here { BESIDE_A_SERVER } else { ALL }];
+        for cut in reserved {
             ranges = ranges.iter().flat_map(|range| less(range, cut)).collect();
         }
         Self { ranges }
@@ -229,8 +230,8 @@ mod tests {
     fn beside_a_server_of_this_machine_no_port_is_one_that_it_may_relay_from() {
         let ports = |relays, reserved: &[RangeInclusive<u16>]| Allowed::without(relays, reserved).to_string();
         assert_eq!(ports(false, &[]), "10240-65535");
-        assert_eq!(ports(true, &[]), "10240-49151");
-        assert_eq!(ports(true, &[50_000..=59_999]), "10240-49151");
+        assert_eq!(ports(true, &[]), "30000-49151");
+        assert_eq!(ports(true, &[50_000..=59_999]), "30000-49151");
         assert_eq!(
             ports(false, &[50_000..=59_999, 20_000..=20_000]),
             "10240-19999, 20001-49999, 60000-65535"
@@ -239,7 +240,7 @@ mod tests {
         assert!(Allowed::without(false, &[0..=65_535]).is_empty());
         let here = Allowed::beside([LOOPBACK]);
         assert!(
-            (0..here.len()).all(|index| here.at(index).is_some_and(|port| (10_240..49_152).contains(&port)))
+            (0..here.len()).all(|index| here.at(index).is_some_and(|port| (30_000..49_152).contains(&port)))
         );
         assert_eq!(
             (here.at(here.len()), Allowed::beside(["192.0.2.1".parse().expect("a literal")]).is_empty()),

@@ -1,3 +1,5 @@
+//! Servers that are computed: what is measured of them is known beforehand.
+
 use std::time::Duration;
 
 use super::*;

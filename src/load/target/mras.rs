@@ -72,13 +72,13 @@ pub fn fetch(service: &Service, name: &str, count: u32, lifetime: Duration) -> R
     let place = Place::read(&service.uri)?;
     let own = certificate(&service.certificate, &service.key)?;
     let config = Arc::new(believing(&service.trust, |believed| outward::believing_as(believed, &own))?);
-    let address = place.resolve()?;
+    let addresses = place.resolve()?;
     let mut all = Vec::new();
     let names: Vec<_> = (1..=count).map(|number| format!("sip:{name}-{number}")).collect();
     for some in names.chunks(limits::MRAS_CREDENTIALS_MAX) {
         let connection = ClientConnection::new(Arc::clone(&config), name_of(&place.host)?);
         let connection = connection.map_err(|error| place.broken(&io::Error::other(error)))?;
-        let socket = http::Timed::connect(address, PATIENCE).map_err(|error| place.broken(&error))?;
+        let socket = connect(&addresses).map_err(|error| place.broken(&error))?;
         let mut stream = StreamOwned::new(connection, socket);
         let body = request(some, lifetime);
         let head = format!(
@@ -124,14 +124,14 @@ impl Place {
         }
     }
 
-    fn resolve(&self) -> Result<SocketAddr, Fault> {
+    fn resolve(&self) -> Result<Vec<SocketAddr>, Fault> {
         let Self { host, port, .. } = self;
         let none = |why: String| {
             let what = format!("the name {host} of the MRAS service cannot be resolved: {why}");
             Fault::new(FaultKind::Request, what).cure("check its spelling and this machine's DNS")
         };
-        let mut found = (host.as_str(), *port).to_socket_addrs().map_err(|error| none(error.to_string()))?;
-        found.next().ok_or_else(|| none("it has no address".to_owned()))
+        let found = (host.as_str(), *port).to_socket_addrs().map_err(|error| none(error.to_string()))?;
+        Ok(found.collect())
     }
 
     /// What went wrong with the connection.
@@ -178,6 +178,18 @@ impl Place {
         }
         Ok(read.credentials)
     }
+}
+
+/// The first of several addresses at which somebody listens.
+fn connect(addresses: &[SocketAddr]) -> io::Result<http::Timed> {
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in addresses {
+        match http::Timed::connect(*address, PATIENCE) {
+            Ok(socket) => return Ok(socket),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 fn certificate(chain: &Path, key: &Path) -> Result<Certificate, Fault> {
@@ -246,7 +258,25 @@ impl Granted {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_answer_is_a_panic(
+            parts in prop::collection::vec(
+                prop_oneof![
+                    Just("<response reasonPhrase=\"OK\">"), Just("<credentials>"), Just("</credentials>"), Just("<username>"),
+                    Just("</username>"), Just("<password>"), Just("</password>"), Just("YWxpY2U="), Just("&lt;"), Just("<"),
+                    Just("</response>"), Just("<!DOCTYPE x>"), Just("<x/>"), Just("\u{FEFF}"),
+                ],
+                0..12,
+            ),
+        ) {
+            let _ = Granted::read(&parts.concat());
+        }
+    }
 
     #[test]
     fn addresses() {

@@ -101,6 +101,11 @@ impl Reading {
             memory_per_allocation: (allocations > 0).then(|| (more / allocations as f64).max(0.0)),
             // Sockets that were closed between took their counts with them.
             dropped: self.dropped.zip(before.dropped).map(|(now, then)| now.saturating_sub(then)),
+            host_cpu_per_packet_ns: self
+                .host
+                .zip(before.host)
+                .filter(|_| packets > 0)
+                .map(|(now, then)| now.saturating_sub(then).as_nanos() as f64 / packets as f64),
         }
     }
 

@@ -74,7 +74,8 @@ mod tests {
 
     #[test]
     fn the_kernels_words_are_understood() {
-        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n\
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode \
+             ref pointer drops\n\
             1: 0100007F:1F90 00000000:0000 07 00000000:00000000 00:00000000 00000000  1000        0 42 2 0000000000000000 17\n\
             2: 0100007F:1F91 00000000:0000 07 00000000:00000000 00:00000000 00000000  1000        0 43 2 0000000000000000 5\n\
             3: short";
