@@ -116,7 +116,10 @@ const ROOMS: &[Room] = &[
             "net::certificate",
         ],
     },
-    Room { name: "load", may_use: &["proto::types", "proto::wire", "proto::auth", "proto::client", "net"] },
+    Room {
+        name: "load",
+        may_use: &["proto::types", "proto::wire", "proto::auth", "proto::client", "ice", "net"],
+    },
     Room { name: "cli", may_use: &[EVERYTHING] },
     // For programs that use a relay.
     Room { name: "client", may_use: &["proto::types", "proto::client"] },

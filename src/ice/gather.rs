@@ -205,7 +205,12 @@ impl Agent {
             | client::Event::NotBound { .. }
             | client::Event::NotSent { .. }
             | client::Event::Moved
-            | client::Event::Broken => {}
+            | client::Event::Broken
+            // An agent asks for relayed addresses of UDP alone, and speaks the new dialect.
+            | client::Event::Connected { .. }
+            | client::Event::NotConnected { .. }
+            | client::Event::Attempted { .. }
+            | client::Event::Destination { .. } => {}
         }
     }
 

@@ -176,7 +176,7 @@ fn sources(plan: &Plan, server: SocketAddr) -> Result<Vec<IpAddr>, Fault> {
 }
 
 /// The address from which this machine speaks to `server`. Nothing is sent.
-fn route(server: SocketAddr) -> Result<IpAddr, Fault> {
+pub(super) fn route(server: SocketAddr) -> Result<IpAddr, Fault> {
     let any: SocketAddr = if server.is_ipv4() { ([0; 4], 0).into() } else { ([0_u16; 8], 0).into() };
     let local = UdpSocket::bind(any).and_then(|socket| {
         socket.connect(server)?;

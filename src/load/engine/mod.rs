@@ -18,6 +18,7 @@ mod common;
 mod dialect;
 pub mod far;
 mod gauge;
+mod ice;
 mod intake;
 mod leave;
 mod order;

@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::load::Fault;
 use crate::load::measure::Interval;
 use crate::load::measure::Window;
+use crate::load::outcome::IceOutcome;
 use crate::load::outcome::Moment;
 use crate::load::outcome::Own;
 use crate::load::outcome::Setup;
@@ -17,6 +18,7 @@ use crate::load::rig::Rig;
 use crate::load::rig::Watcher;
 
 use super::gauge::Gauge;
+use super::ice;
 use super::order::Order;
 use super::own;
 use super::rig::Engine;
@@ -133,6 +135,17 @@ impl Rig for Engine {
         }
         tally.setup.took = began.elapsed();
         Ok(tally.setup)
+    }
+
+    fn ice(
+        &mut self,
+        pairs: u32,
+        rate: f64,
+        relay_only: bool,
+        patience: Duration,
+        watch: &mut dyn Watcher,
+    ) -> Result<IceOutcome, Fault> {
+        ice::run(&self.common, ice::Wish { pairs, rate, relay_only, patience }, watch)
     }
 }
 
