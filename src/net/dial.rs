@@ -8,7 +8,6 @@ use std::os::fd::AsFd;
 
 use socket2::Domain;
 use socket2::Protocol;
-use socket2::SockRef;
 use socket2::Socket;
 use socket2::Type;
 
@@ -52,14 +51,6 @@ pub fn datagrams(to: SocketAddr, from: Option<SocketAddr>) -> io::Result<UdpSock
     }
     socket.connect(&to.into())?;
     Ok(socket.into())
-}
-
-/// Asks the kernel for so many bytes of buffers for what leaves by `socket`, and for what comes. What it does not give is
-/// left as it is.
-pub fn set_buffers(socket: &impl AsFd, bytes: usize) {
-    let socket = SockRef::from(socket);
-    let _ = socket.set_send_buffer_size(bytes);
-    let _ = socket.set_recv_buffer_size(bytes);
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn what_a_socket_of_ours_had_no_room_for_is_counted_and_no_other() {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-        crate::net::dial::set_buffers(&socket, 1);
+        socket2::SockRef::from(&socket).set_recv_buffer_size(1).expect("an option");
         let to = socket.local_addr().expect("bound");
         let sender = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         let inode = |socket: &UdpSocket| {
