@@ -86,13 +86,64 @@ pub fn believing_as(believed: Believed<'_>, own: &Certificate) -> Result<ClientC
 /// # Errors
 /// [`OutwardError`].
 pub fn verifier(believed: Believed<'_>) -> Result<Arc<dyn ServerCertVerifier>, OutwardError> {
-    let roots = match believed {
-        Believed::System => of_this_system()?,
-        Believed::Of(authority) => authority.store().ok_or(OutwardError::BadRoot)?,
-        Believed::Anyone => return Ok(Arc::new(Anyone(tls::provider()))),
-    };
+    Ok(match believed {
+        Believed::System => by(of_this_system()?)?,
+        Believed::Of(authority) => {
+            let chains = by(authority.store().ok_or(OutwardError::BadRoot)?)?;
+            Arc::new(OfThese { authority: authority.clone(), chains })
+        }
+        Believed::Anyone => Arc::new(Anyone(tls::provider())),
+    })
+}
+
+fn by(roots: RootCertStore) -> Result<Arc<WebPkiServerVerifier>, OutwardError> {
     let built = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), tls::provider()).build();
-    Ok(built.map_err(|_| OutwardError::NoTls)?)
+    built.map_err(|_| OutwardError::NoTls)
+}
+
+/// Believes whom one of these authorities vouches for, and who shows one of these certificates itself.
+#[derive(Debug)]
+struct OfThese {
+    authority: Authority,
+    chains: Arc<WebPkiServerVerifier>,
+}
+
+impl ServerCertVerifier for OfThese {
+    fn verify_server_cert(
+        &self,
+        shown: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match self.authority.judge_itself(shown, name, now.as_secs()) {
+            Some(judged) => judged.map(|()| ServerCertVerified::assertion()),
+            None => self.chains.verify_server_cert(shown, between, name, ocsp, now),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chains.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chains.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chains.supported_verify_schemes()
+    }
 }
 
 /// Believes each certificate; that the other side has its key is still proved.

@@ -239,10 +239,14 @@ fn tls_carries_a_call_to_whom_the_authority_vouches_for() {
     let mut plane = Plane::start(1, &[LOOPBACK]);
     let (shown, pem) = certificate(&["localhost"]);
     let doors = Doors::open_on(&mut plane, Terms { certificates: vec![shown], ..Terms::default() });
-    let file = Pem::new("vouches", &pem);
+    let file = Pem::new("itself", &pem);
     for trust in [file.trust(), Trust::Anyone] {
         call(&mut plane, dial(&server(Carrier::Tls, doors.address, trust)).up(), Transport::Tls);
     }
+    let ca = Ca::new();
+    doors.certificates.exchange(vec![ca.vouches("localhost", (2_000, 2_200))]);
+    let file = Pem::new("vouches", &ca.pem);
+    call(&mut plane, dial(&server(Carrier::Tls, doors.address, file.trust())).up(), Transport::Tls);
 }
 
 #[test]
@@ -250,7 +254,7 @@ fn a_certificate_that_is_not_believed_is_one_sentence_with_its_cure() {
     let mut plane = Plane::start(1, &[LOOPBACK]);
     let (shown, pem) = certificate(&["other.example"]);
     let doors = Doors::open_on(&mut plane, Terms { certificates: vec![shown], ..Terms::default() });
-    let (right, wrong) = (Pem::new("right", &pem), Pem::new("wrong", &certificate(&["localhost"]).1));
+    let (right, wrong) = (Pem::new("right", &pem), Pem::new("wrong", &Ca::new().pem));
     for (trust, flaw, said) in [
         (right.trust(), CertificateFlaw::Name, "not for the name localhost"),
         (wrong.trust(), CertificateFlaw::Authority, "--authority FILE"),
@@ -263,21 +267,75 @@ fn a_certificate_that_is_not_believed_is_one_sentence_with_its_cure() {
     }
 }
 
+/// An authority, and what it vouches for.
+struct Ca {
+    pem: String,
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+}
+
+impl Ca {
+    fn new() -> Self {
+        let mut params = rcgen::CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let pem = params.self_signed(&key).expect("a certificate").pem();
+        Self { pem, issuer: rcgen::Issuer::new(params, key) }
+    }
+
+    fn vouches(&self, name: &str, years: (i32, i32)) -> Certificate {
+        let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).expect("a sound name");
+        params.not_before = rcgen::date_time_ymd(years.0, 1, 1);
+        params.not_after = rcgen::date_time_ymd(years.1, 1, 1);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let chain = params.signed_by(&key, &self.issuer).expect("a certificate").pem();
+        Certificate::from_pem(chain.as_bytes(), key.serialize_pem().as_bytes()).expect("sound")
+    }
+}
+
+/// A certificate that signed itself and says that it is an authority's, as `openssl req -x509` makes it.
+fn of_openssl(names: &[&str], years: (i32, i32)) -> (Certificate, String) {
+    let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut params = rcgen::CertificateParams::new(names).expect("sound names");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.not_before = rcgen::date_time_ymd(years.0, 1, 1);
+    params.not_after = rcgen::date_time_ymd(years.1, 1, 1);
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let pem = params.self_signed(&key).expect("a certificate").pem();
+    (Certificate::from_pem(pem.as_bytes(), key.serialize_pem().as_bytes()).expect("sound"), pem)
+}
+
+#[test]
+fn a_certificate_that_signed_itself_is_believed_where_it_is_named_and_its_name_and_time_still_count() {
+    let call = |shown: Certificate, pem: &str, case: &str| {
+        let mut plane = Plane::start(1, &[LOOPBACK]);
+        let doors = Doors::open_on(&mut plane, Terms { certificates: vec![shown], ..Terms::default() });
+        let file = Pem::new(&format!("itself-{case}"), pem);
+        dial(&server(Carrier::Tls, doors.address, file.trust())).settle()
+    };
+    let (shown, pem) = of_openssl(&["localhost"], (2_000, 2_200));
+    let (_, other) = of_openssl(&["localhost"], (2_000, 2_200));
+    assert!(matches!(call(shown.clone(), &format!("{other}{pem}"), "named"), Standing::Up(_)));
+    let failed = |flaw| Standing::Failed(Failure::Certificate(flaw));
+    assert_eq!(call(shown, &other, "other"), failed(CertificateFlaw::Authority));
+    let (shown, pem) = of_openssl(&["other.example"], (2_000, 2_200));
+    assert_eq!(call(shown, &pem, "name"), failed(CertificateFlaw::Name));
+    let (shown, pem) = of_openssl(&["localhost"], (2_000, 2_001));
+    assert_eq!(call(shown, &pem, "ended"), failed(CertificateFlaw::Expired));
+    let (shown, pem) = of_openssl(&["localhost"], (2_200, 2_201));
+    assert_eq!(call(shown, &pem, "early"), failed(CertificateFlaw::NotYet));
+}
+
 #[test]
 fn a_certificate_whose_time_is_not_now_is_told() {
     for (from, to, flaw, said) in [
         (2_000, 2_001, CertificateFlaw::Expired, "no longer valid"),
         (2_200, 2_201, CertificateFlaw::NotYet, "not valid yet"),
     ] {
-        let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).expect("a sound name");
-        params.not_before = rcgen::date_time_ymd(from, 1, 1);
-        params.not_after = rcgen::date_time_ymd(to, 1, 1);
-        let key = rcgen::KeyPair::generate().expect("a key");
-        let pem = params.self_signed(&key).expect("a certificate").pem();
-        let shown = Certificate::from_pem(pem.as_bytes(), key.serialize_pem().as_bytes()).expect("sound");
+        let ca = Ca::new();
+        let shown = ca.vouches("localhost", (from, to));
         let mut plane = Plane::start(1, &[LOOPBACK]);
         let doors = Doors::open_on(&mut plane, Terms { certificates: vec![shown], ..Terms::default() });
-        let file = Pem::new(&format!("from-{from}"), &pem);
+        let file = Pem::new(&format!("from-{from}"), &ca.pem);
         let server = server(Carrier::Tls, doors.address, file.trust());
         let failure = dial(&server).fails();
         assert_eq!(failure, Failure::Certificate(flaw));

@@ -456,8 +456,16 @@ fn a_line_of_the_load_generator_judges_certificates_and_notices_that_nobody_is_t
     let plane = plane(1);
     let file = std::env::temp_dir().join(format!("swingbridge-dtls-{}.pem", std::process::id()));
     std::fs::write(&file, pair().0).expect("written");
-    let stranger = Line::dial(plane.server(0), Trust::Authority(file.clone())).settle();
-    assert_eq!(stranger, Standing::Failed(Failure::Certificate(CertificateFlaw::Authority)));
+    let mut stranger = Line::dial(plane.server(0), Trust::Authority(file.clone()));
+    let failure = Failure::Certificate(CertificateFlaw::Authority);
+    assert_eq!(stranger.settle(), Standing::Failed(failure.clone()));
+    // Whoever goes on all the same tells a server that is not believed nothing.
+    assert_eq!(
+        stranger.line.write(Parcel::Message(&message::channel_data(CHANNEL, b"secret"))),
+        Taken::NoRoom
+    );
+    assert_eq!(stranger.line.flush(), Err(failure.clone()));
+    assert_eq!(stranger.line.read(Instant::now(), &mut stranger.room, &mut |_| {}), Err(failure));
     std::fs::remove_file(file).expect("it was there");
 
     let closed = std::net::UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());

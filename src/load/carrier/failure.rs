@@ -163,6 +163,10 @@ impl CertificateFlaw {
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
                 Self::Purpose
             }
+            // A certificate that signed itself and says that it is an authority's; the library has no word of its own for it.
+            CertificateError::Other(why) if format!("{why:?}").contains("CaUsedAsEndEntity") => {
+                Self::Authority
+            }
             other => Self::Other(other.to_string()),
         }
     }

@@ -150,6 +150,9 @@ impl Line {
 
     /// Takes one thing to be sent. It leaves with the next [`Self::flush`], together with what else was taken.
     pub fn write(&mut self, parcel: Parcel<'_>) -> Taken {
+        if matches!(self.standing, Standing::Failed(_)) {
+            return Taken::NoRoom;
+        }
         match &mut self.way {
             Way::Stream(stream) => stream.write(parcel),
             #[cfg(feature = "dtls")]
@@ -163,8 +166,10 @@ impl Line {
     /// # Errors
     /// Why the line is over.
     pub fn flush(&mut self) -> Result<bool, Failure> {
-        if self.standing == Standing::Connecting {
-            return Ok(false);
+        match &self.standing {
+            Standing::Connecting => return Ok(false),
+            Standing::Failed(failure) => return Err(failure.clone()),
+            Standing::Up(_) => {}
         }
         let flushed = match &mut self.way {
             Way::Stream(stream) => stream.flush(),
@@ -194,8 +199,10 @@ impl Line {
         room: &mut Room,
         each: &mut dyn FnMut(Parcel<'_>),
     ) -> Result<(), Failure> {
-        if self.standing == Standing::Connecting {
-            return Ok(());
+        match &self.standing {
+            Standing::Connecting => return Ok(()),
+            Standing::Failed(failure) => return Err(failure.clone()),
+            Standing::Up(_) => {}
         }
         let read = match &mut self.way {
             Way::Stream(stream) => stream.read(room, each),

@@ -3,10 +3,14 @@
 use std::sync::Arc;
 
 use rustls::RootCertStore;
+use rustls::client::verify_server_name;
 use rustls::pki_types::CertificateDer;
+use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::server::ParsedCertificate;
 
 use super::CertificateError;
+use super::x509;
 
 /// One or more certificates of authorities, as an operator's file holds them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +52,28 @@ impl Authority {
         let mut store = RootCertStore::empty();
         self.roots.iter().try_for_each(|root| store.add(root.clone())).ok()?;
         Some(store)
+    }
+
+    /// Judges a server that shows one of these very certificates, as one does that signed its own; `None` if it shows
+    /// another. The library refuses it, because it says of itself that it is an authority's, as those of `openssl req -x509`
+    /// do. Whoever put it in the file has said that it is to be believed; name and time must still be right.
+    pub(in crate::net) fn judge_itself(
+        &self,
+        shown: &CertificateDer<'_>,
+        name: &ServerName<'_>,
+        now_unix: u64,
+    ) -> Option<Result<(), rustls::Error>> {
+        if !self.roots.contains(shown) {
+            return None;
+        }
+        let facts = x509::read(shown)?;
+        Some(if now_unix < facts.not_before {
+            Err(rustls::CertificateError::NotValidYet.into())
+        } else if now_unix > facts.not_after {
+            Err(rustls::CertificateError::Expired.into())
+        } else {
+            ParsedCertificate::try_from(shown).and_then(|parsed| verify_server_name(&parsed, name))
+        })
     }
 }
 
