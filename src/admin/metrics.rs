@@ -5,6 +5,7 @@
 //! a test keeps the two the same.
 
 use std::fmt;
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
@@ -45,6 +46,7 @@ pub(super) struct Scrape {
     pub(super) acme: AcmeSnapshot,
     open_fds: Option<u64>,
     resident_bytes: Option<u64>,
+    cpu: Duration,
 }
 
 /// One metric: its name as it stands on the page, what it counts, and its samples.
@@ -56,7 +58,14 @@ pub(super) struct Family {
 
 struct Sample {
     labels: Vec<(&'static str, String)>,
-    value: u64,
+    value: Value,
+}
+
+#[derive(Clone, Copy)]
+enum Value {
+    Count(u64),
+    /// Of a counter.
+    Seconds(f64),
 }
 
 /// The page for `sources` as they stand.
@@ -71,6 +80,7 @@ pub fn render(sources: &Sources) -> String {
         acme: (sources.acme)(),
         open_fds: process::open_fds(),
         resident_bytes: process::resident_bytes(),
+        cpu: process::cpu_time(),
     })
 }
 
@@ -132,6 +142,8 @@ impl Scrape {
         for (name, help, value) in optional {
             families.extend(value.map(|value| Family::new(name, help).with([], value)));
         }
+        let cpu = Family::new("process_cpu_seconds_total", "CPU time of all threads");
+        families.push(cpu.of_seconds(self.cpu));
         families
     }
 
@@ -330,7 +342,12 @@ impl Family {
     }
 
     pub(super) fn with<const N: usize>(mut self, labels: [(&'static str, String); N], value: u64) -> Self {
-        self.samples.push(Sample { labels: labels.into(), value });
+        self.samples.push(Sample { labels: labels.into(), value: Value::Count(value) });
+        self
+    }
+
+    fn of_seconds(mut self, time: Duration) -> Self {
+        self.samples.push(Sample { labels: Vec::new(), value: Value::Seconds(time.as_secs_f64()) });
         self
     }
 
@@ -352,10 +369,13 @@ impl Family {
     }
 }
 
-fn encode_value(metric: &mut MetricEncoder<'_>, kind: MetricType, value: u64) -> fmt::Result {
-    match kind {
-        MetricType::Counter => metric.encode_counter::<[(&str, &str); 0], _, u64>(&value, None),
-        _ => metric.encode_gauge(&value),
+fn encode_value(metric: &mut MetricEncoder<'_>, kind: MetricType, value: Value) -> fmt::Result {
+    match (kind, value) {
+        (MetricType::Counter, Value::Count(count)) => {
+            metric.encode_counter::<[(&str, &str); 0], _, u64>(&count, None)
+        }
+        (_, Value::Seconds(seconds)) => metric.encode_counter::<[(&str, &str); 0], _, u64>(&seconds, None),
+        (_, Value::Count(count)) => metric.encode_gauge(&count),
     }
 }
 
@@ -484,6 +504,8 @@ mod tests {
             "swingbridge_ring_capacity{worker=\"0\",ring=\"commands\"} 4096",
             "process_open_fds 12",
             "process_resident_memory_bytes 4096",
+            "process_cpu_seconds_total 12.25",
+            "# TYPE process_cpu_seconds counter",
         ] {
             has(&page, line);
         }
@@ -500,7 +522,7 @@ mod tests {
     #[test]
     fn what_the_kernel_does_not_tell_is_left_out() {
         let page = render_scrape(Scrape { open_fds: None, resident_bytes: None, ..fresh() });
-        assert!(!page.contains("process_"), "{page}");
+        assert!(!page.contains("process_open") && !page.contains("process_resident"), "{page}");
     }
 
     #[test]
@@ -536,6 +558,7 @@ mod tests {
             acme: AcmeSnapshot { orders: vec![("issued", 2)], seconds_left: Some(86_400) },
             open_fds: Some(12),
             resident_bytes: Some(4_096),
+            cpu: Duration::from_millis(12_250),
         }
     }
 

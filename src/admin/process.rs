@@ -1,6 +1,10 @@
-//! What the kernel says of this process. Both numbers are missing where `/proc` is.
+//! What the kernel says of this process. What `/proc` tells is missing where that is.
 
 use std::fs;
+use std::time::Duration;
+
+use rustix::time::ClockId;
+use rustix::time::clock_gettime;
 
 /// File descriptors that are open.
 pub(super) fn open_fds() -> Option<u64> {
@@ -12,6 +16,12 @@ pub(super) fn open_fds() -> Option<u64> {
 /// Memory in use (resident set), in bytes.
 pub(super) fn resident_bytes() -> Option<u64> {
     parse_resident(&fs::read_to_string("/proc/self/status").ok()?)
+}
+
+/// CPU time that all threads have used, those that ended included.
+pub(super) fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 fn parse_resident(status: &str) -> Option<u64> {
@@ -36,5 +46,6 @@ mod tests {
     fn this_process_has_memory_and_the_three_standard_descriptors() {
         assert!(resident_bytes().is_some_and(|bytes| bytes > 100_000));
         assert!(open_fds().is_some_and(|count| count >= 1));
+        assert!(cpu_time() > Duration::ZERO);
     }
 }

@@ -204,6 +204,11 @@ impl Driver {
             // As a UDP socket does, it loses what nobody takes.
             Event::Data { peer, data } => drop(self.received.try_send((peer.socket(), data))),
             Event::NotSent { .. } | Event::Moved => {}
+            // Of allocations for connections, and of the old dialect: neither is asked for here.
+            Event::Connected { .. }
+            | Event::NotConnected { .. }
+            | Event::Attempted { .. }
+            | Event::Destination { .. } => {}
             Event::Broken => self.cut = true,
             Event::Ended(end) => return Some(end),
         }

@@ -43,6 +43,9 @@ impl fmt::Display for Error {
             Self::Failed(Failure::Full) => write!(f, "there are as many as there can be"),
             Self::Failed(Failure::Expired) => write!(f, "its time ran out before it could be renewed"),
             Self::Failed(Failure::Disconnected) => write!(f, "the connection to the TURN server ended"),
+            Self::Failed(Failure::Unsupported) => {
+                write!(f, "there is nothing of the sort with this allocation")
+            }
             Self::Over(Some(End::Released)) => write!(f, "the allocation was given back"),
             Self::Over(Some(End::Unconfirmed)) => {
                 write!(f, "the allocation was to be given back, and the TURN server did not say that it was")

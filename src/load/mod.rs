@@ -7,9 +7,12 @@
 //! Packets leave when they are due, whatever the server does meanwhile (open loop), and a latency counts from the moment
 //! a packet was due. So a server that stalls is charged with all that had to wait, and not only with one packet.
 
+pub mod carrier;
 pub mod echo;
 pub mod engine;
 pub mod fault;
+mod http;
+pub mod machine;
 pub mod measure;
 pub mod mode;
 pub mod objective;
@@ -18,6 +21,8 @@ pub mod payload;
 pub mod plan;
 pub mod profile;
 pub mod rig;
+pub mod target;
+pub mod watch;
 
 pub use engine::Engine;
 pub use fault::Fault;

@@ -1,4 +1,5 @@
-//! One connection of a client, plain or under TLS, read and written without blocking and without a runtime.
+//! One connection, plain or under TLS, read and written without blocking and without a runtime: a client's, or one of ours
+//! to a server.
 //!
 //! ```text
 //!   receive: socket ──▶ [ rustls: records ] ──▶ plain bytes
@@ -13,7 +14,7 @@ use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
 
-use rustls::ServerConnection;
+use rustls::Connection;
 
 use crate::proto::types::Transport;
 
@@ -29,7 +30,7 @@ const RECORDS_MAX: usize = 64;
 #[derive(Debug)]
 pub struct Channel<S = TcpStream> {
     socket: S,
-    tls: Option<Box<ServerConnection>>,
+    tls: Option<Box<Connection>>,
     /// Plain bytes in the record that has not left whole.
     sealed: usize,
 }
@@ -83,7 +84,8 @@ impl<S: Read + Write> Channel<S> {
     }
 
     /// From here on its bytes are the records of `connection`.
-    pub fn secure(&mut self, mut connection: ServerConnection) {
+    pub fn secure(&mut self, connection: impl Into<Connection>) {
+        let mut connection = connection.into();
         // What waits is bounded by who sends: all that is encrypted at a time is less than this.
         connection.set_buffer_limit(None);
         self.tls = Some(Box::new(connection));
@@ -237,7 +239,7 @@ impl AsFd for Channel {
 }
 
 /// Whether every record has left.
-fn push_records(tls: &mut ServerConnection, socket: &mut impl Write) -> io::Result<bool> {
+fn push_records(tls: &mut Connection, socket: &mut impl Write) -> io::Result<bool> {
     while tls.wants_write() {
         match tls.write_tls(socket) {
             Ok(_) => {}
@@ -273,6 +275,7 @@ mod tests {
     use rustls::ClientConnection;
     use rustls::RootCertStore;
     use rustls::ServerConfig;
+    use rustls::ServerConnection;
     use rustls::pki_types::PrivateKeyDer;
 
     use crate::net::tls::provider;

@@ -10,10 +10,12 @@ pub mod certificate;
 pub mod challenge;
 pub mod channel;
 mod cmsg;
+pub mod dial;
 #[cfg(feature = "dtls")]
 pub mod dtls;
+#[cfg(feature = "dtls")]
+pub mod dtls_client;
 pub mod mutual;
-#[cfg(feature = "acme")]
 pub mod outward;
 pub mod packet;
 pub mod peer;

@@ -8,6 +8,7 @@ use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 use std::net::UdpSocket;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use rustix::process::Resource;
 use rustix::process::Rlimit;
@@ -66,6 +67,20 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
         setrlimit(Resource::Nofile, raised)?;
     }
     Ok(raised.current.unwrap_or(u64::MAX))
+}
+
+/// The CPU time that all threads of process `pid` have used so far, those that ended included. Any process may be asked about.
+///
+/// # Errors
+/// `NotFound` where there is no such process.
+pub fn cpu_time_of(pid: u32) -> io::Result<Duration> {
+    let none = || io::Error::from(io::ErrorKind::NotFound);
+    // 0 would be the caller.
+    let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0).ok_or_else(none)?;
+    sys::cpu_time_of(pid).map_err(|error| match error.raw_os_error() {
+        Some(libc::ESRCH | libc::EINVAL) => none(),
+        _ => error,
+    })
 }
 
 /// The ports that the kernel gives to sockets that ask for none.
@@ -152,6 +167,18 @@ mod tests {
     fn the_descriptor_limit_is_as_high_as_the_system_lets_it_be() {
         let raised = raise_descriptor_limit().expect("raising up to the ceiling is allowed");
         assert_eq!(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX), raised);
+    }
+
+    #[test]
+    fn the_cpu_time_of_a_process_grows_with_its_work_and_a_process_that_is_none_is_told() {
+        let own = std::process::id();
+        let before = cpu_time_of(own).expect("there is one");
+        while cpu_time_of(own).expect("there is one") < before + Duration::from_millis(2) {
+            std::hint::black_box(before);
+        }
+        for none in [0, u32::MAX, (1 << 22) + 1] {
+            assert_eq!(cpu_time_of(none).expect_err("no process").kind(), io::ErrorKind::NotFound, "{none}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::net::SocketAddrV6;
 use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
 use std::ptr;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -279,6 +280,23 @@ pub(super) fn set_option(socket: BorrowedFd<'_>, level: i32, name: i32, value: i
         )
     };
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The CPU time that all threads of process `pid` have used, those that ended included.
+pub(super) fn cpu_time_of(pid: libc::pid_t) -> io::Result<Duration> {
+    let mut clock: libc::clockid_t = 0;
+    // SAFETY: the clock is a live place for one.
+    let answer = unsafe { libc::clock_getcpuclockid(pid, &raw mut clock) };
+    if answer != 0 {
+        return Err(io::Error::from_raw_os_error(answer));
+    }
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the time is a live place for one.
+    let answer = unsafe { libc::clock_gettime(clock, &raw mut time) };
+    if answer != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0)))
 }
 
 /// The addresses of all interfaces that are up, in the kernel's order.

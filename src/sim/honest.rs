@@ -410,11 +410,16 @@ impl Honest {
                 calm.ready.insert(peer.socket());
             }
             Event::Moved => calm.moved = Moved::Done,
-            Event::Permitted { .. } | Event::Data { .. } => {}
+            Event::Permitted { .. }
+            | Event::Data { .. }
+            | Event::Connected { .. }
+            | Event::Attempted { .. }
+            | Event::Destination { .. } => {}
             Event::NotAllocated(_)
             | Event::NotPermitted { .. }
             | Event::NotBound { .. }
             | Event::NotSent { .. }
+            | Event::NotConnected { .. }
             | Event::Ended(_)
             | Event::Broken => {
                 let told = format!("client {} is refused service in the calm: {event:?}", self.number);

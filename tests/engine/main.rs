@@ -2,14 +2,18 @@
 
 #![cfg(feature = "server")]
 
+mod cost;
 mod served;
 
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
 use swingbridge::load::Engine;
 use swingbridge::load::Plan;
 use swingbridge::load::Rig as _;
+use swingbridge::load::engine::far::FarEnd;
 use swingbridge::load::fault::FaultKind;
 use swingbridge::load::outcome::Flow;
 use swingbridge::load::outcome::Moment;
@@ -25,6 +29,7 @@ use swingbridge::load::plan::Profile;
 use swingbridge::load::plan::Server;
 use swingbridge::load::plan::Traffic;
 use swingbridge::load::plan::Trust;
+use swingbridge::load::plan::Watch;
 use swingbridge::load::plan::Who;
 use swingbridge::load::rig::GoOn;
 use swingbridge::load::rig::Watcher;
@@ -67,7 +72,7 @@ fn plan(served: &Served, password: &str) -> Plan {
         carrier: Carrier::Udp,
         who: Who::One(credential),
         trust: Trust::System,
-        watch: None,
+        watch: Some(Watch::Process(served.pid())),
     };
     Plan {
         servers: vec![server],
@@ -96,6 +101,11 @@ fn measured(plan: &Plan) -> Step {
     let mut looker = looker();
     let step = engine.measure(LENGTH, &mut looker).expect("it goes through");
     assert_eq!((step.calls, looker.moments.len() >= 4), (CALLS, true));
+    assert!(
+        step.server.as_ref().is_some_and(|cost| cost.memory > 0 && cost.dropped == Some(0)),
+        "{:?}",
+        step.server
+    );
     step
 }
 
@@ -131,6 +141,61 @@ fn every_packet_that_is_due_arrives_whatever_the_peer_the_framing_and_the_way() 
         assert!((step.offered * LENGTH.as_secs_f64() - (step.up.sent + step.down.sent) as f64).abs() < 1.0);
         assert_eq!(served.allocations_left(), 0.0, "{what}");
     }
+}
+
+#[test]
+fn every_packet_arrives_by_every_carrier() {
+    let served = Served::start();
+    for (carrier, framing, peer) in [
+        (Carrier::Tcp, Framing::Channel, PeerPlace::Local(None)),
+        (Carrier::Tcp, Framing::Indication, PeerPlace::Relay),
+        (Carrier::Tls, Framing::Channel, PeerPlace::Relay),
+        (Carrier::LegacyUdp, Framing::Channel, PeerPlace::Local(None)),
+        (Carrier::LegacyUdp, Framing::Indication, PeerPlace::Local(None)),
+        (Carrier::LegacyUdp, Framing::Channel, PeerPlace::Relay),
+        (Carrier::LegacyTcp, Framing::Channel, PeerPlace::Relay),
+    ] {
+        let what = format!("{carrier} {framing:?} {peer:?}");
+        let mut plan = plan(&served, "password");
+        plan.servers[0].carrier = carrier;
+        plan.servers[0].trust = Trust::Anyone;
+        (plan.framing, plan.peer) = (framing, peer);
+        let mut engine = engine(&plan);
+        let setup = engine.hold(CALLS, &mut looker()).unwrap_or_else(|fault| panic!("{what}: {fault}"));
+        assert!(setup.failures.is_empty() && setup.asked == setup.served, "{what}: {setup:?}");
+        assert_eq!(setup.connect.count() > 0, carrier.is_stream(), "{what}");
+        let step = engine.measure(LENGTH, &mut looker()).expect("it goes through");
+        let each_way = u64::from(CALLS) * 50 * LENGTH.as_secs();
+        is_whole(&what, &step.up, each_way);
+        is_whole(&what, &step.down, each_way);
+        assert_eq!(step.strangers, 0, "{what}");
+        drop(engine);
+        assert_eq!(served.allocations_left(), 0.0, "{what}");
+    }
+}
+
+#[test]
+fn a_peer_elsewhere_sends_back_what_comes_and_each_way_is_counted() {
+    let served = Served::start();
+    let mut far = FarEnd::listen("127.0.0.1:0".parse().expect("an address")).expect("loopback is free");
+    let at = far.local();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let counts =
+            scope.spawn(|| far.serve(|_| if done.load(Ordering::Relaxed) { GoOn::No } else { GoOn::Yes }));
+        let mut plan = plan(&served, "password");
+        plan.peer = PeerPlace::Remote(at);
+        let mut engine = engine(&plan);
+        engine.hold(CALLS, &mut looker()).expect("they come up");
+        let step = engine.measure(LENGTH, &mut looker()).expect("it goes through");
+        done.store(true, Ordering::Relaxed);
+        let each_way = u64::from(CALLS) * 50 * LENGTH.as_secs();
+        assert_eq!((step.up.sent, step.up.received, step.up.lost), (each_way, each_way, 0));
+        assert_eq!((step.down.sent, step.down.received, step.down.lost), (each_way, each_way, 0));
+        assert_eq!(step.round_trip.count(), each_way);
+        let counts = counts.join().expect("no panic");
+        assert!(counts.returned >= each_way && counts.strangers == 0, "{counts:?}");
+    });
 }
 
 #[test]
@@ -223,6 +288,8 @@ fn a_server_that_dies_is_loss_and_no_hang() {
     assert_eq!((step.up.sent, step.up.received, step.up.lost), (1_000, 0, 1_000));
     assert_eq!((step.own.unsent, step.calls), (0, CALLS));
     let fault = {
+        let mut plan = plan.clone();
+        plan.servers[0].watch = None;
         let mut engine = Engine::new(&plan, &plan.servers[0]).expect("loopback has all that it takes");
         engine.hold(1, &mut looker()).expect_err("nobody is there")
     };

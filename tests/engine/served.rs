@@ -38,6 +38,9 @@ impl Served {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("engine-{}-{number}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder of our own");
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a sound name");
+        write(&folder.join("server.pem"), &made.cert.pem());
+        write(&folder.join("server.key"), &made.signing_key.serialize_pem());
         let file = folder.join("swingbridge.toml");
         write(&file, &configuration(address, admin, peers, limits));
         let log = fs::File::create(folder.join("log")).expect("a file of our own");
@@ -62,6 +65,11 @@ impl Served {
             assert!(Instant::now() < until, "it does not listen:\n{}", log());
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
     }
 
     /// The value of a metric, all its labels together.
@@ -115,12 +123,17 @@ fn configuration(address: SocketAddr, admin: SocketAddr, peers: &str, limits: &s
 [listen]
 udp = ["{address}"]
 stream = ["{address}"]
+[[tls.certificates]]
+chain = "server.pem"
+key = "server.key"
 [relay]
 addresses = ["127.0.0.1"]
 ports = "50000-59999"
 workers = 2
 [auth]
 users = {{ alice = "password" }}
+[ms_turn]
+enable = true
 [peers]
 default = "public"
 {peers}

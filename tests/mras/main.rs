@@ -7,6 +7,7 @@ mod admission;
 mod house;
 mod https;
 mod limits;
+mod load;
 mod pki;
 mod reload;
 mod sip;

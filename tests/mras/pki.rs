@@ -45,6 +45,10 @@ impl Ca {
         Authority::from_pem(self.pem.as_bytes()).expect("an authority")
     }
 
+    pub(crate) fn pem(&self) -> &str {
+        &self.pem
+    }
+
     pub(crate) fn identity(&self, names: &[&str]) -> Identity {
         self.with(names, |_| {})
     }

@@ -8,10 +8,23 @@ use std::time::Instant;
 use dimpl::Dtls;
 use dimpl::DtlsCertificate;
 use dimpl::Output;
+use swingbridge::load::carrier;
+use swingbridge::load::carrier::CertificateFlaw;
+use swingbridge::load::carrier::Failure;
+use swingbridge::load::carrier::Parcel;
+use swingbridge::load::carrier::Standing;
+use swingbridge::load::carrier::Taken;
+use swingbridge::load::plan::Carrier;
+use swingbridge::load::plan::Server;
+use swingbridge::load::plan::Trust;
+use swingbridge::load::plan::Who;
 use swingbridge::net::Certificate;
 use swingbridge::net::Certificates;
 use swingbridge::net::dtls::DtlsServer;
+use swingbridge::proto::client::Credential;
+use swingbridge::proto::client::Proof;
 use swingbridge::proto::media::DropReason;
+use swingbridge::proto::types::Secret;
 use swingbridge::proto::types::Transport;
 use swingbridge::proto::wire::dtls::COOKIE_LEN;
 use swingbridge::proto::wire::dtls::Hello;
@@ -361,4 +374,112 @@ fn a_hello_that_begins_nothing_ends_nothing() {
     assert_eq!((stats.dtls.begun.get(), stats.dtls.associations.get()), (1, 1));
     client.say(&message::channel_data(CHANNEL, b"as before"));
     assert_eq!(peer.receive_from(), (b"as before".to_vec(), allocation.relayed));
+}
+
+/// A line of the load generator over DTLS, and how it ended its handshake.
+struct Line {
+    line: carrier::Line,
+    room: carrier::Room,
+}
+
+impl Line {
+    fn dial(address: SocketAddr, trust: Trust) -> Self {
+        let proof = Proof::Password(Secret::new(*b"secret"));
+        let server = Server {
+            uri: "turns:localhost?transport=udp".to_owned(),
+            host: "localhost".to_owned(),
+            address,
+            carrier: Carrier::Dtls,
+            who: Who::One(Credential { username: b"alice"[..].into(), proof, token: None }),
+            trust,
+            watch: None,
+        };
+        let dialler = carrier::Dialler::new(&server).expect("sound").expect("a line");
+        let line = dialler.dial(None, Instant::now()).expect("begun");
+        Self { line, room: carrier::Room::default() }
+    }
+
+    fn settle(&mut self) -> Standing {
+        eventually("an end of the handshake", || match self.line.on_ready(Instant::now(), &mut self.room) {
+            Standing::Connecting => None,
+            other => Some(other.clone()),
+        })
+    }
+
+    fn say(&mut self, message: &[u8]) {
+        assert_eq!(self.line.write(Parcel::Message(message)), Taken::Taken);
+        assert_eq!(self.line.flush(), Ok(true));
+    }
+
+    fn receive(&mut self) -> Vec<u8> {
+        let mut heard = None;
+        eventually("a message", || {
+            let read = self.line.read(Instant::now(), &mut self.room, &mut |parcel| match parcel {
+                Parcel::Message(bytes) => heard = Some(bytes.to_vec()),
+                Parcel::Data(_) => panic!("there is none in this dialect"),
+            });
+            read.expect("it carries");
+            heard.take()
+        })
+    }
+}
+
+#[test]
+fn a_line_of_the_load_generator_carries_a_call() {
+    let mut plane = plane(1);
+    let server = plane.server(0);
+    let (mut line, peer) = (Line::dial(server, Trust::Anyone), peer(server));
+    assert!(matches!(line.settle(), Standing::Up(_)));
+    line.say(&message::stun(message::ALLOCATE, *b"who are you?", &[]));
+    let challenge = line.receive();
+    let nonce = message::attribute(&challenge, message::NONCE).expect("401 carries a nonce").to_vec();
+    line.say(&allocate(&nonce, *b"it's me, it."));
+    let (worker, request) = plane.fresh();
+    let allocation = grant(&mut plane, worker, request.from, peer.address());
+    let ready = message::stun(message::BINDING_SUCCESS, *b"it is ready.", &[]);
+    plane.push(worker, ToWorker::Reply { to: request.from, bytes: ready.clone().into() });
+    assert_eq!(line.receive(), ready);
+    for len in [0, 1, 172, 1_200, 9_000] {
+        let data = vec![len as u8; len];
+        line.say(&message::channel_data(CHANNEL, &data));
+        assert_eq!(peer.receive_from(), (data.clone(), allocation.relayed));
+        peer.send_to(&data, allocation.relayed);
+        assert_eq!(line.receive(), message::channel_data(CHANNEL, &data));
+    }
+    assert!(line.line.due().is_some(), "its clock goes on");
+    line.line.leave();
+    assert!(matches!(plane.report(worker), Report::StreamGone { .. }));
+}
+
+#[test]
+fn a_line_of_the_load_generator_judges_certificates_and_notices_that_nobody_is_there() {
+    let plane = plane(1);
+    let file = std::env::temp_dir().join(format!("swingbridge-dtls-{}.pem", std::process::id()));
+    std::fs::write(&file, pair().0).expect("written");
+    let stranger = Line::dial(plane.server(0), Trust::Authority(file.clone())).settle();
+    assert_eq!(stranger, Standing::Failed(Failure::Certificate(CertificateFlaw::Authority)));
+    std::fs::remove_file(file).expect("it was there");
+
+    let closed = std::net::UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    let nobody = Line::dial(closed.expect("a port"), Trust::Anyone).settle();
+    assert_eq!(nobody, Standing::Failed(Failure::Refused));
+
+    // Somebody who never answers: repeated, and given up in the end.
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let mut line = Line::dial(silent.local_addr().expect("bound"), Trust::Anyone);
+    let mut now = Instant::now();
+    let mut hellos = 0;
+    let standing = loop {
+        match line.line.on_ready(now, &mut line.room) {
+            Standing::Connecting => now = line.line.due().expect("it has a clock"),
+            other => break other.clone(),
+        }
+        hellos += 1;
+        assert!(hellos < 100, "it never gives up");
+    };
+    assert!(hellos > 2, "it asks again");
+    assert!(
+        matches!(standing, Standing::Failed(Failure::HandshakeStalled | Failure::Handshake(_))),
+        "{standing:?}"
+    );
 }

@@ -3,6 +3,7 @@
 #![cfg(feature = "server")]
 
 mod bandwidth;
+mod carriers;
 mod commands;
 mod discovery;
 mod doors;

@@ -7,22 +7,22 @@
 //! ```
 
 use std::io;
+use std::os::fd::AsFd as _;
 
 use crate::load::payload::Way;
 use crate::load::plan::Framing;
 use crate::load::plan::PeerPlace;
 use crate::net::Token;
 use crate::net::TrafficSocket;
-use crate::proto::client::Client as Turn;
 use crate::proto::types::StreamId;
 
 use super::call::Call;
 use super::call::Stage;
 use super::client::Client;
-use super::client::Dice;
 use super::client::News;
 use super::client::Wire;
 use super::clock::tick_at_or_after;
+use super::dialect::Turn;
 use super::order::Answer;
 use super::order::Held;
 use super::tally::Why;
@@ -117,27 +117,53 @@ impl Thread {
 
     fn open_client(&mut self, call: StreamId, number: u32, end: Way) -> io::Result<()> {
         let server = self.common.server.address;
-        let open = |local| TrafficSocket::open(local, Some(server), CLIENT_BUFFER);
-        let socket = self.common.places.bind(open)?;
-        let turn = Turn::new(self.common.client(number, end), Dice::new());
-        let id = self.clients.insert(Client::new(call, end, Wire::Datagrams(socket), turn));
         let now_ns = self.common.clock.now_ns();
+        let now = self.common.clock.instant(now_ns);
+        let wire = match &self.common.dialler {
+            None => {
+                let open = |local| TrafficSocket::open(local, Some(server), CLIENT_BUFFER);
+                Wire::Datagrams(self.ports.open(open)?)
+            }
+            Some(dialler) => Wire::Line(Box::new(self.ports.open(|local| dialler.dial(Some(local), now))?)),
+        };
+        let turn = Turn::new(self.common.server.carrier, self.common.client(number, end));
+        let id = self.clients.insert(Client::new(call, end, wire, turn));
         if let Some(call) = self.calls.get_mut(call) {
             *(if end == Way::Up { &mut call.near } else { &mut call.far }) = Some(id);
         }
         let Some(client) = self.clients.get_mut(id) else { return Ok(()) };
-        if let Wire::Datagrams(socket) = &client.wire {
-            self.poll.add(socket, Token::Stream(id))?;
+        match &client.wire {
+            Wire::Datagrams(socket) => {
+                self.poll.add(socket, Token::Stream(id))?;
+                client.begin(now_ns);
+            }
+            Wire::Line(line) => self.poll.add(line.as_fd(), Token::Stream(id))?,
+            Wire::Gone(_) => {}
         }
-        client.begin(now_ns);
+        self.watch(id);
         self.arm(id);
         Ok(())
+    }
+
+    /// Has the poll watch a client's line for what that waits for.
+    pub(super) fn watch(&mut self, id: StreamId) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let Wire::Line(line) = &client.wire else { return };
+        let interest = line.interest();
+        if interest != client.interest && self.poll.change(line.as_fd(), Token::Stream(id), interest).is_ok()
+        {
+            client.interest = interest;
+        }
     }
 
     /// Has the wheel wake a client when it has something to do.
     pub(super) fn arm(&mut self, id: StreamId) {
         let Some(client) = self.clients.get_mut(id) else { return };
-        let Some(due_ns) = client.due_ns() else { return };
+        let of_line = match &client.wire {
+            Wire::Line(line) => line.due().map(|due| self.common.clock.ns_of(due)),
+            _ => None,
+        };
+        let Some(due_ns) = client.due_ns().into_iter().chain(of_line).min() else { return };
         let tick = tick_at_or_after(due_ns);
         if client.wake.is_none_or(|wake| tick < wake) {
             client.wake = Some(self.wheel.insert(tick, Due::Control(id)));
@@ -151,9 +177,13 @@ impl Thread {
             return;
         };
         client.wake = None;
+        let is_line = matches!(client.wire, Wire::Line(_));
         let news = client.on_time(now_ns, &mut self.tally);
-        self.arm(id);
         self.spread(id, news);
+        if is_line {
+            self.receive_line(id);
+        }
+        self.arm(id);
     }
 
     /// Messages of the server that were found among packets.
@@ -163,6 +193,7 @@ impl Thread {
             let now_ns = self.common.clock.now_ns();
             let Some(client) = self.clients.get_mut(id) else { continue };
             let news = client.message(now_ns, at_ns, &message, &mut self.tally);
+            self.watch(id);
             self.arm(id);
             self.spread(id, news);
         }
@@ -272,7 +303,11 @@ impl Thread {
     }
 
     fn on_released(&mut self, id: StreamId, call: StreamId, is_confirmed: bool) {
-        let had = self.clients.remove(id).is_some_and(|client| client.path.is_some());
+        let client = self.clients.remove(id);
+        let had = client.as_ref().is_some_and(|client| client.path.is_some());
+        if let Some(Wire::Line(line)) = client.map(|client| client.wire) {
+            line.leave();
+        }
         if !is_confirmed {
             self.tally.failed("Refresh timeout");
         } else if had && self.churn.is_some() {

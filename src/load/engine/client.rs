@@ -2,12 +2,18 @@
 
 use std::net::SocketAddr;
 use std::time::Duration;
+use std::time::Instant;
 
 use rustix::io::Errno;
 
+use crate::load::carrier;
+use crate::load::carrier::Line;
+use crate::load::carrier::Parcel;
+use crate::load::carrier::Room;
+use crate::load::carrier::Standing;
 use crate::load::payload::Way;
+use crate::net::Interest;
 use crate::net::TrafficSocket;
-use crate::proto::client::Client as Turn;
 use crate::proto::client::End;
 use crate::proto::client::Event;
 use crate::proto::client::Failure;
@@ -22,6 +28,7 @@ use crate::proto::wire::rfc8656::decode::decode_response;
 use crate::proto::wire::rfc8656::encode::MessageWriter;
 
 use super::clock::protocol_time;
+use super::dialect::Turn;
 use super::path::Path;
 use super::tally::Tally;
 use super::tally::Why;
@@ -50,9 +57,11 @@ pub(super) struct Client {
     pub(super) dropped: u32,
     /// The tick that the wheel has it wake at, if it has.
     pub(super) wake: Option<u64>,
-    turn: Turn<Dice>,
+    turn: Turn,
     peer: Option<PeerAddr>,
     by_channel: bool,
+    /// What the poll watches its line for.
+    pub(super) interest: Interest,
     /// When it asked for what it waits for.
     asked_ns: u64,
 }
@@ -62,13 +71,17 @@ pub(super) struct Client {
 pub(super) enum Wire {
     /// Datagrams in the clear.
     Datagrams(TrafficSocket),
+    /// A connection, or datagrams under DTLS.
+    Line(Box<Line>),
     /// Nothing any more; it was bound to this address.
-    Gone(SocketAddr),
+    Gone(Option<SocketAddr>),
 }
 
 /// How far it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
+    /// Its connection comes up.
+    Connecting,
     /// A Binding request is on its way.
     Probing { id: TransactionId, sent: u8, next_ns: u64 },
     /// An Allocate is on its way.
@@ -126,12 +139,12 @@ impl Entropy for Dice {
 
 impl Client {
     /// A client that has asked nothing yet.
-    pub(super) const fn new(call: StreamId, end: Way, wire: Wire, turn: Turn<Dice>) -> Self {
+    pub(super) const fn new(call: StreamId, end: Way, wire: Wire, turn: Turn) -> Self {
         Self {
             call,
             end,
             wire,
-            stage: Stage::Over,
+            stage: Stage::Connecting,
             path: None,
             relayed: None,
             dropped: 0,
@@ -139,17 +152,66 @@ impl Client {
             turn,
             peer: None,
             by_channel: false,
+            interest: Interest::READ,
             asked_ns: 0,
         }
     }
 
     /// Asks for its own address first, to see how long one answer takes, and for an allocation then.
     pub(super) fn begin(&mut self, now_ns: u64) {
+        if !self.turn.has_binding() {
+            return self.allocate(now_ns);
+        }
         let mut id = [0; 12];
         Dice::new().fill_secret(&mut id);
         let id = TransactionId::with_cookie(id);
         self.asked_ns = now_ns;
         self.probe(now_ns, id, 0);
+    }
+
+    /// Goes on with what the socket is ready for, or time demands, of a line. What came by it is given to `each`.
+    pub(super) fn on_line(
+        &mut self,
+        now: Instant,
+        now_ns: u64,
+        room: &mut Room,
+        each: &mut dyn FnMut(Parcel<'_>),
+        tally: &mut Tally,
+    ) -> Vec<News> {
+        let Wire::Line(line) = &mut self.wire else { return Vec::new() };
+        let before = matches!(line.standing(), Standing::Connecting);
+        line.on_ready(now, room);
+        let took = match line.standing() {
+            Standing::Up(took) if before => Some(*took),
+            _ => None,
+        };
+        if let Some(took) = took {
+            tally.setup.connect.note(took);
+            self.begin(now_ns);
+        }
+        let Wire::Line(line) = &mut self.wire else { return Vec::new() };
+        // What came before an end is heard before it.
+        let ended = line.read(now, room, each).and_then(|()| line.flush());
+        let failure = match (ended, line.standing()) {
+            (Err(failure), _) => failure,
+            (Ok(_), Standing::Failed(failure)) => failure.clone(),
+            (Ok(_), _) => return self.drain(now_ns, tally),
+        };
+        let mut news = self.drain(now_ns, tally);
+        news.extend(self.cut(failure));
+        news
+    }
+
+    /// Its line is over.
+    fn cut(&mut self, failure: carrier::Failure) -> Option<News> {
+        let why = Why::Line(failure);
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Over => None,
+            Stage::Ready => Some(News::Lost(why)),
+            // The server ends what it had with the connection.
+            Stage::Leaving => Some(News::Released(true)),
+            _ => Some(News::Failed(why)),
+        }
     }
 
     /// Takes in a message of the server that is no peer's data, which arrived at `at_ns`.
@@ -184,7 +246,7 @@ impl Client {
     pub(super) fn due_ns(&self) -> Option<u64> {
         match self.stage {
             Stage::Probing { next_ns, .. } => Some(next_ns),
-            Stage::Over => None,
+            Stage::Over | Stage::Connecting => None,
             _ => self.turn.poll_timeout().map(|deadline| deadline.as_millis().saturating_mul(1_000_000)),
         }
     }
@@ -202,9 +264,26 @@ impl Client {
         self.by_channel = by_channel;
         self.stage = Stage::Permitting;
         self.asked_ns = now_ns;
+        if !by_channel && !self.turn.has_permissions() {
+            // In the old dialect whoever is sent to may send back: an empty packet opens the way.
+            self.turn.handle_input(protocol_time(now_ns), Input::Send { peer, data: &[] });
+            let mut news = self.drain(now_ns, tally);
+            news.extend(self.ready(now_ns, Path::Request(peer), tally));
+            return news;
+        }
         let input = if by_channel { Input::Bind(peer) } else { Input::Permit(peer.ip()) };
         self.turn.handle_input(protocol_time(now_ns), input);
         self.drain(now_ns, tally)
+    }
+
+    /// Sends a packet in a request of the old dialect, which is numbered and signed.
+    pub(super) fn request(&mut self, now_ns: u64, peer: PeerAddr, data: &[u8]) {
+        self.turn.handle_input(protocol_time(now_ns), Input::Send { peer, data });
+        while let Some(output) = self.turn.poll_output() {
+            if let Output::Transmit(message) = output {
+                self.transmit(&message);
+            }
+        }
     }
 
     /// Gives back what it has.
@@ -212,7 +291,7 @@ impl Client {
         match self.stage {
             Stage::Leaving => Vec::new(),
             Stage::Over => vec![News::Released(true)],
-            Stage::Probing { .. } => {
+            Stage::Connecting | Stage::Probing { .. } => {
                 self.stage = Stage::Over;
                 vec![News::Released(true)]
             }
@@ -230,9 +309,13 @@ impl Client {
     /// The same client without its socket: what it had at the server is still there.
     pub(super) fn vanish(self) -> Self {
         let local = match &self.wire {
-            Wire::Datagrams(socket) => socket.local(),
+            Wire::Datagrams(socket) => Some(socket.local()),
             Wire::Gone(local) => *local,
+            Wire::Line(line) => line.local().ok(),
         };
+        if let Wire::Line(line) = self.wire {
+            line.vanish();
+        }
         Self { wire: Wire::Gone(local), ..self }
     }
 
@@ -255,9 +338,11 @@ impl Client {
         if let Ok(len) = MessageWriter::request(&mut buffer, Method::Binding, id).finish() {
             self.transmit(&buffer[..len]);
         }
-        let wait = PROBE_WAIT * (1 << sent.min(PROBES_MAX));
+        // By a connection nothing is lost on the way.
+        let sent = if matches!(self.wire, Wire::Line(_)) { PROBES_MAX } else { sent + 1 };
+        let wait = PROBE_WAIT * (1 << (sent - 1));
         let next_ns = now_ns + u64::try_from(wait.as_nanos()).unwrap_or(0);
-        self.stage = Stage::Probing { id, sent: sent + 1, next_ns };
+        self.stage = Stage::Probing { id, sent, next_ns };
     }
 
     fn allocate(&mut self, now_ns: u64) {
@@ -290,6 +375,9 @@ impl Client {
             Event::Bound { channel, .. } if self.stage == Stage::Permitting => {
                 self.ready(at_ns, Path::Channel(channel), tally)
             }
+            Event::Destination { .. } if self.stage == Stage::Permitting => {
+                self.ready(at_ns, Path::Bare, tally)
+            }
             Event::Permitted { .. } => match (self.stage, self.peer) {
                 // A channel brings its permission with it, and tells of it first.
                 (Stage::Permitting, Some(peer)) if !self.by_channel => {
@@ -305,7 +393,14 @@ impl Client {
             Event::NotBound { why, .. } => self.not_permitted("ChannelBind", why),
             Event::Ended(end) => Some(self.ended(end)),
             Event::Broken => Some(News::Lost(Why::Protocol("Stream", Failure::Disconnected))),
-            Event::Bound { .. } | Event::Data { .. } | Event::NotSent { .. } | Event::Moved => None,
+            Event::Bound { .. }
+            | Event::Data { .. }
+            | Event::NotSent { .. }
+            | Event::Moved
+            | Event::Destination { .. }
+            | Event::Connected { .. }
+            | Event::NotConnected { .. }
+            | Event::Attempted { .. } => None,
         }
     }
 
@@ -346,6 +441,12 @@ impl Client {
                 // A request must not be cut as bursts are. Whatever becomes of it, it is repeated in time.
                 let _ = socket.set_segment(0);
                 let _: Result<(), Errno> = socket.send(message);
+            }
+            Wire::Line(line) => {
+                // One that takes no more is one whose server does not read; what it did not take is asked for in vain.
+                let _ = line.write(self.turn.parcel(message));
+                // What is wrong with it the next read tells.
+                let _ = line.flush();
             }
             Wire::Gone(_) => {}
         }

@@ -1,12 +1,18 @@
 //! What all threads of a run know, and none changes.
 
 use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 use std::net::SocketAddr;
+use std::net::UdpSocket;
 use std::time::Duration;
 
 use crate::load::Fault;
 use crate::load::Plan;
+use crate::load::carrier::Dialler;
 use crate::load::fault::FaultKind;
+use crate::load::machine::Allowed;
+use crate::load::machine::Ports;
 use crate::load::payload::Way;
 use crate::load::plan::Carrier;
 use crate::load::plan::Framing;
@@ -25,8 +31,6 @@ use crate::proto::client::Timing;
 use crate::proto::types::Transport;
 
 use super::clock::Clock;
-use super::places::Places;
-use super::places::route_to;
 
 /// Requests of clients over datagrams: as RFC 8489 § 6.2.1 has it, but given up after 11.5 s. Whoever sizes a server need
 /// not know which of its answers come after that.
@@ -44,7 +48,11 @@ pub(super) struct Common {
     pub(super) framing: Framing,
     pub(super) peer: PeerPlace,
     pub(super) generator: Generator,
-    pub(super) places: Places,
+    /// Addresses that clients come from, in turn.
+    pub(super) sources: Vec<IpAddr>,
+    pub(super) allowed: Allowed,
+    /// Makes connections, where datagrams in the clear will not do.
+    pub(super) dialler: Option<Dialler>,
     pub(super) clock: Clock,
     /// Names the run in its packets.
     pub(super) run: u32,
@@ -62,7 +70,8 @@ pub(super) struct Common {
 impl Common {
     /// For a run of `plan` against `server`.
     pub(super) fn new(plan: &Plan, server: &Server, threads: u32) -> Result<Self, Fault> {
-        let places = Places::new(server.address, &plan.generator.sources)?;
+        let sources = sources(plan, server.address)?;
+        let dialler = Dialler::new(server)?;
         let peer_ip = match plan.peer {
             PeerPlace::Local(Some(ip)) => Some(ip),
             PeerPlace::Local(None) => Some(route(server.address)?),
@@ -71,6 +80,10 @@ impl Common {
         if let Some(ip) = peer_ip.filter(|ip| !probe::can_be_bound(*ip)) {
             return Err(Fault::new(FaultKind::Request, format!("{ip} is no address of this machine"))
                 .cure("write one of this machine's for the peers, or leave it out"));
+        }
+        if server.carrier == Carrier::LegacyTcp && plan.peer != PeerPlace::Relay {
+            let what = "over a connection the old dialect relays connections, and peers that speak those are only clients";
+            return Err(Fault::new(FaultKind::Request, what).cure("take --peer relay, or load it over UDP"));
         }
         let mut name = [0; 4];
         // Packets of an earlier run may still be on their way.
@@ -82,7 +95,9 @@ impl Common {
             framing: plan.framing,
             peer: plan.peer,
             generator: plan.generator.clone(),
-            places,
+            sources,
+            allowed: Allowed::beside([server.address.ip()]),
+            dialler,
             clock: Clock::start(),
             run: u32::from_ne_bytes(name),
             threads,
@@ -102,17 +117,27 @@ impl Common {
             Who::Many(all) => all.get(number % all.len().max(1)).cloned().unwrap_or_else(nobody),
         };
         let transport = match self.server.carrier {
-            Carrier::Udp | Carrier::LegacyUdp => Transport::Udp,
-            Carrier::Tcp | Carrier::LegacyTcp => Transport::Tcp,
+            Carrier::Tcp => Transport::Tcp,
+            // The line frames what the old dialect's client says.
+            Carrier::Udp | Carrier::LegacyUdp | Carrier::LegacyTcp => Transport::Udp,
             Carrier::Tls => Transport::Tls,
             Carrier::Dtls => Transport::Dtls,
         };
         let mut config = Config::new(credential).over(transport);
-        if !transport.is_stream() {
-            config.timing = TIMING;
-        }
+        config.timing = if self.server.carrier.is_stream() { Timing::STREAMS } else { TIMING };
         config.families = self.families;
         config
+    }
+
+    /// The ports of one thread.
+    pub(super) fn ports(&self, thread: u32) -> Ports {
+        let any: IpAddr = if self.server.address.is_ipv4() {
+            Ipv4Addr::UNSPECIFIED.into()
+        } else {
+            Ipv6Addr::UNSPECIFIED.into()
+        };
+        let share = (thread as usize, self.threads as usize);
+        Ports::new(self.allowed.clone(), &self.sources, any, self.generator.seed, share)
     }
 
     /// A number that names the run's randomness.
@@ -138,8 +163,26 @@ const fn families(peer: PeerPlace, peer_ip: Option<IpAddr>, server: SocketAddr) 
     if is_v4 { Families::V4 } else { Families::V6 }
 }
 
+/// The addresses to come from that have the server's family; none: as the kernel chooses.
+fn sources(plan: &Plan, server: SocketAddr) -> Result<Vec<IpAddr>, Fault> {
+    let all = &plan.generator.sources;
+    let fit: Vec<IpAddr> =
+        all.iter().copied().filter(|source| source.is_ipv4() == server.is_ipv4()).collect();
+    if fit.is_empty() && !all.is_empty() {
+        return Err(Fault::new(FaultKind::Request, format!("no source address has the family of {server}"))
+            .cure("give addresses of the server's family, or load it by one of the other family"));
+    }
+    Ok(fit)
+}
+
+/// The address from which this machine speaks to `server`. Nothing is sent.
 fn route(server: SocketAddr) -> Result<IpAddr, Fault> {
-    route_to(server).map_err(|error| {
+    let any: SocketAddr = if server.is_ipv4() { ([0; 4], 0).into() } else { ([0_u16; 8], 0).into() };
+    let local = UdpSocket::bind(any).and_then(|socket| {
+        socket.connect(server)?;
+        socket.local_addr()
+    });
+    local.map(|local| local.ip()).map_err(|error| {
         Fault::new(FaultKind::Machine, format!("no way leads from this machine to {server}: {error}"))
             .cure("check the address, and this machine's routes")
     })

@@ -2,13 +2,13 @@
 
 use rustix::io::Errno;
 
+use crate::load::carrier::Parcel;
 use crate::load::measure::Meter;
 use crate::load::payload::Stamp;
 use crate::load::payload::Way;
 use crate::proto::types::StreamId;
 
 use super::call::Call;
-use super::client::Client;
 use super::client::Wire;
 use super::path;
 use super::path::Path;
@@ -19,10 +19,37 @@ use super::thread::Thread;
 const SKEW_NS: u64 = 50_000;
 
 impl Thread {
+    /// Reads what has come by a client's connection, and goes on with that as far as it goes.
+    pub(super) fn receive_line(&mut self, id: StreamId) {
+        let clock = self.common.clock;
+        let (run, now_ns) = (self.common.run, clock.now_ns());
+        let is_legacy = self.common.server.carrier.is_legacy();
+        let Self { clients, calls, meter, control, room, tally, .. } = self;
+        let Some(client) = clients.get_mut(id) else { return };
+        let (end, path) = (client.end, client.path);
+        let Some(call) = calls.get_mut(client.call) else { return };
+        let mut each = |parcel: Parcel<'_>| match parcel {
+            Parcel::Data(payload) => measure(call, end, meter, run, now_ns, Some(payload)),
+            Parcel::Message(message) => {
+                if !take_in((end, path, is_legacy), call, meter, run, now_ns, message) {
+                    control.push((id, now_ns, message.into()));
+                }
+            }
+        };
+        let news = client.on_line(clock.instant(now_ns), now_ns, room, &mut each, tally);
+        self.spread(id, news);
+        self.watch(id);
+        self.arm(id);
+    }
+
     /// Reads what has come to a client.
     pub(super) fn receive_client(&mut self, id: StreamId) {
+        if self.common.dialler.is_some() {
+            return self.receive_line(id);
+        }
         let wall = self.common.clock.wall();
         let (run, reads) = (self.common.run, self.common.reads);
+        let is_legacy = self.common.server.carrier.is_legacy();
         let mut is_closed = false;
         {
             let Self { clients, calls, batch, meter, control, dropped, .. } = self;
@@ -48,7 +75,7 @@ impl Thread {
                 for place in arrived.places {
                     let at_ns = wall.arrival_ns(batch.meta(place).arrived);
                     let message = batch.datagram(place);
-                    if !take_in(client, call, meter, run, at_ns, message) {
+                    if !take_in((client.end, client.path, is_legacy), call, meter, run, at_ns, message) {
                         control.push((id, at_ns, message.into()));
                     }
                 }
@@ -80,6 +107,10 @@ impl Thread {
             for place in arrived.places {
                 let at_ns = wall.arrival_ns(batch.meta(place).arrived);
                 let payload = batch.datagram(place);
+                if payload.is_empty() {
+                    // It opened the way in the old dialect.
+                    continue;
+                }
                 let stamp = Stamp::read(payload).filter(|stamp| stamp.run == run);
                 let call =
                     stamp.and_then(|stamp| by_number.get(&stamp.call)).and_then(|id| calls.get_mut(*id));
@@ -97,29 +128,45 @@ impl Thread {
     }
 }
 
-/// Measures a packet of a client's peer. Answers whether it was one; what is none is a message of the server.
-pub(super) fn take_in(
-    client: &Client,
+/// Measures a packet of the peer of a client, of which end, path and dialect are given. Answers whether it was one; what is
+/// none is a message of the server.
+fn take_in(
+    (end, path, is_legacy): (Way, Option<Path>, bool),
     call: &mut Call,
     meter: &mut Meter,
     run: u32,
     at_ns: u64,
     message: &[u8],
 ) -> bool {
+    if is_legacy {
+        let Some(payload) = path::read_legacy(message) else { return false };
+        measure(call, end, meter, run, at_ns, Some(payload));
+        return true;
+    }
     let Some((channel, payload)) = path::read(message) else { return false };
-    let is_ours = match (client.path, channel) {
+    let is_ours = match (path, channel) {
         (Some(Path::Channel(ours)), Some(channel)) => ours == channel,
         // A server may send an indication where there is a channel, and packets may overtake the answer to a request.
         _ => true,
     };
-    match Stamp::read(payload).filter(|stamp| is_ours && stamp.run == run) {
+    measure(call, end, meter, run, at_ns, is_ours.then_some(payload));
+    true
+}
+
+/// Measures a payload that came to an end of a call; without one it was somebody else's.
+fn measure(call: &mut Call, end: Way, meter: &mut Meter, run: u32, at_ns: u64, payload: Option<&[u8]>) {
+    if payload.is_some_and(<[u8]>::is_empty) {
+        // It opened the way in the old dialect.
+        return;
+    }
+    let payload = payload.unwrap_or_default();
+    match Stamp::read(payload).filter(|stamp| stamp.run == run) {
         Some(stamp) => {
             let at_ns = not_before(at_ns, stamp.due_ns);
-            call.hear(meter, &stamp, client.end.back(), payload.len(), at_ns);
+            call.hear(meter, &stamp, end.back(), payload.len(), at_ns);
         }
         None => meter.stranger(),
     }
-    true
 }
 
 /// Nothing arrives before it was due, but two clocks may say so.

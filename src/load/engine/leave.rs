@@ -53,7 +53,7 @@ impl Thread {
 
     /// A client that the server may still know comes back to where it was, to give back what it had.
     fn revive(&mut self, ghost: Client) {
-        let Wire::Gone(local) = ghost.wire else { return };
+        let Wire::Gone(Some(local)) = ghost.wire else { return };
         // Somebody else may have its port by now.
         let server = self.common.server.address;
         let Ok(socket) = TrafficSocket::open(local, Some(server), GHOST_BUFFER) else { return };

@@ -7,6 +7,8 @@ use crate::proto::types::PeerAddr;
 use crate::proto::wire::TransactionId;
 use crate::proto::wire::channel_data;
 use crate::proto::wire::indication;
+use crate::proto::wire::ms_turn;
+use crate::proto::wire::ms_turn::answer::is_of_server;
 
 /// A Send indication's header: STUN's, XOR-PEER-ADDRESS, that of DATA.
 const SEND_HEADER_V4: usize = 20 + 12 + 4;
@@ -21,6 +23,10 @@ pub(super) enum Path {
     Channel(ChannelNumber),
     /// Send indications.
     Indication(PeerAddr),
+    /// Nothing in front: in the old dialect, to the active destination.
+    Bare,
+    /// A Send request of the old dialect for each packet, which the client itself writes.
+    Request(PeerAddr),
 }
 
 impl Path {
@@ -32,13 +38,14 @@ impl Path {
                 SocketAddr::V4(_) => SEND_HEADER_V4,
                 SocketAddr::V6(_) => SEND_HEADER_V6,
             },
+            Self::Bare | Self::Request(_) => 0,
         }
     }
 
     /// Bytes behind a payload of so many, to the next multiple of 4 where the message must end at one.
     pub(super) const fn tail_len(self, payload: usize) -> usize {
         match self {
-            Self::Channel(_) => 0,
+            Self::Channel(_) | Self::Bare | Self::Request(_) => 0,
             Self::Indication(_) => payload.next_multiple_of(4) - payload,
         }
     }
@@ -54,6 +61,7 @@ impl Path {
                 // What is too long for the length field is too long for a datagram, as the kernel will say.
                 let _ = indication::write_send_header(head, TransactionId::with_cookie(id), peer, len);
             }
+            Self::Bare | Self::Request(_) => {}
         }
     }
 }
@@ -69,6 +77,14 @@ pub(super) fn read(message: &[u8]) -> Option<(Option<ChannelNumber>, &[u8])> {
         return Some((None, data));
     }
     None
+}
+
+/// The same in the old dialect, of a datagram: what is not the server's own word is bare data.
+pub(super) fn read_legacy(message: &[u8]) -> Option<&[u8]> {
+    if !is_of_server(message) {
+        return Some(message);
+    }
+    ms_turn::answer::decode_data(message).map(|(_, data)| data)
 }
 
 #[cfg(test)]

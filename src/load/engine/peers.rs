@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::ops::Range;
 
+use crate::load::machine::Ports;
 use crate::load::measure::Meter;
 use crate::load::payload::Way;
 use crate::load::profile::Burst;
@@ -16,7 +17,6 @@ use crate::proto::types::IpHeader;
 use crate::proto::types::limits::DATAGRAM_MAX;
 
 use super::call::Outgoing;
-use super::places::Places;
 use super::sender::is_own_fault;
 
 /// Datagrams, or super-packets, of one system call.
@@ -56,8 +56,8 @@ struct Waiting {
 
 impl Peers {
     /// Opens the socket at `ip`.
-    pub(super) fn open(ip: IpAddr, places: &Places) -> io::Result<Self> {
-        let socket = places.bind_peer(ip, |local| TrafficSocket::open(local, None, PEER_BUFFER))?;
+    pub(super) fn open(ip: IpAddr, ports: &mut Ports) -> io::Result<Self> {
+        let socket = ports.open_from(ip, |local| TrafficSocket::open(local, None, PEER_BUFFER))?;
         let mut arena = vec![0; ARENA].into_boxed_slice();
         super::sender::fill(&mut arena);
         Ok(Self {

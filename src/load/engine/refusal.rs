@@ -25,6 +25,7 @@ pub(super) fn fault(why: Option<&Why>, common: &Common) -> Fault {
             format!("nobody listens for UDP at {address}: its machine says the port is closed"),
         )
         .cure("check the port, and whether the server is running; for a connection add ?transport=tcp"),
+        Some(Why::Line(failure)) => failure.fault(&common.server),
         Some(Why::Protocol(what, failure)) => protocol_fault(what, *failure, common),
     }
 }
@@ -32,11 +33,8 @@ pub(super) fn fault(why: Option<&Why>, common: &Common) -> Fault {
 fn socket_fault(kind: io::ErrorKind, what: &str, common: &Common) -> Fault {
     let fault = |what: String| Fault::new(FaultKind::Machine, what);
     match kind {
-        io::ErrorKind::AddrInUse => {
-            let most = common.places.capacity().unwrap_or(0);
-            fault(format!("no port is free for a client: {most} can be had outside of the ports that the server relays at"))
-                .cure("give more source addresses with --source; on loopback all of 127.0.0.0/8 will do")
-        }
+        io::ErrorKind::AddrInUse => fault(format!("no port is free for a client, of {}", common.allowed))
+            .cure("give more source addresses with --source; on loopback all of 127.0.0.0/8 will do"),
         io::ErrorKind::AddrNotAvailable => fault(format!("a client cannot be where it should be: {what}"))
             .cure("give only addresses of this machine with --source"),
         _ => fault(format!("this machine has no socket for a client: {what}"))
@@ -62,6 +60,7 @@ fn protocol_fault(what: &str, failure: Failure, common: &Common) -> Fault {
                 .cure("check the port, and that it is a TURN server and not one of STUN alone")
         }
         Failure::Disconnected => of_server(format!("{address} closed the connection")),
+        Failure::Unsupported => of_server(format!("{what} does not exist in this dialect")),
         Failure::Full | Failure::Expired => of_server(format!("{what} came to nothing at {address}")),
     }
 }

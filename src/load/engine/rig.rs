@@ -18,6 +18,7 @@ use crate::load::rig::GoOn;
 use crate::load::rig::Watcher;
 
 use super::common::Common;
+use super::gauge::Gauge;
 use super::order::Answer;
 use super::order::Held;
 use super::order::Order;
@@ -54,6 +55,8 @@ pub struct Engine {
     /// Datagrams dropped at the generator's sockets, by thread, since it began.
     pub(super) dropped: Vec<u64>,
     pub(super) cpu: Pulse,
+    /// What the server spends, where that can be read.
+    pub(super) gauge: Option<Gauge>,
 }
 
 /// A thread and the way to it.
@@ -106,6 +109,7 @@ impl Engine {
             wanted: 0,
             dropped: vec![0; count],
             cpu: Pulse::take(),
+            gauge: Gauge::open(server.watch.as_ref())?,
         };
         for number in 0..number {
             engine.start(number, tell.clone())?;
@@ -280,7 +284,8 @@ impl Engine {
     pub(super) fn moment(&mut self, interval: &Interval) -> Moment {
         let at = Duration::from_nanos(self.common.clock.now_ns());
         let calls = u32::try_from(self.live.iter().sum::<usize>()).unwrap_or(u32::MAX);
-        Moment { calls, wanted: self.wanted, own_cpu: self.cpu.beat(), ..interval.moment(at) }
+        let server_cpu = self.gauge.as_mut().and_then(Gauge::beat);
+        Moment { calls, wanted: self.wanted, own_cpu: self.cpu.beat(), server_cpu, ..interval.moment(at) }
     }
 
     pub(super) fn show(&mut self, interval: &Interval, watch: &mut dyn Watcher) -> GoOn {

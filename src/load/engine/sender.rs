@@ -2,6 +2,7 @@
 
 use rustix::io::Errno;
 
+use crate::load::carrier::Parcel;
 use crate::load::measure::Meter;
 use crate::load::profile::mix;
 use crate::net::traffic::SEGMENTS_MAX;
@@ -47,7 +48,10 @@ impl Sender {
         if most == 0 {
             return meter.unsent(out.burst.due_ns, out.burst.packets);
         }
-        let is_cut = self.segments && out.burst.packets > 1;
+        let is_cut = self.segments
+            && out.burst.packets > 1
+            && matches!(client.wire, Wire::Datagrams(_))
+            && !matches!(path, Path::Request(_));
         let together = if is_cut { SEGMENTS_MAX.min(most) as u16 } else { 1 };
         let (mut index, mut sent) = (0, 0);
         while index < out.burst.packets {
@@ -56,7 +60,7 @@ impl Sender {
                 self.write(usize::from(place) * unit, path, out, index + place);
             }
             let bytes = &self.room[..unit * usize::from(count)];
-            match dispatch(client, bytes, unit, count) {
+            match dispatch(client, path, bytes, count, now_ns) {
                 Ok(()) => sent += count,
                 Err(error) => {
                     // Devices that cannot cut say so when they should.
@@ -70,6 +74,10 @@ impl Sender {
                 }
             }
             index += count;
+        }
+        if let Wire::Line(line) = &mut client.wire {
+            // What is wrong with it the next read tells; its packets are lost, and not by the generator.
+            let _ = line.flush();
         }
         if sent > 0 {
             meter.sent(out.first.way, out.burst.due_ns, sent, out.burst.bytes, now_ns);
@@ -85,15 +93,26 @@ impl Sender {
     }
 }
 
-fn dispatch(client: &mut Client, bytes: &[u8], unit: usize, count: u16) -> Result<(), Errno> {
+fn dispatch(client: &mut Client, path: Path, bytes: &[u8], count: u16, now_ns: u64) -> Result<(), Errno> {
+    if let Path::Request(peer) = path {
+        client.request(now_ns, peer, bytes);
+        return Ok(());
+    }
     match &mut client.wire {
         Wire::Datagrams(socket) => {
+            let unit = bytes.len() / usize::from(count.max(1));
             // What is shorter than the last burst's packets would not be cut, but what is longer would.
             let segment = if count > 1 { u16::try_from(unit).unwrap_or(0) } else { 0 };
             if count > 1 || socket.segment() != 0 && unit > usize::from(socket.segment()) {
                 socket.set_segment(segment).map_err(|_| Errno::OPNOTSUPP)?;
             }
             socket.send(bytes)
+        }
+        Wire::Line(line) => {
+            let parcel = if path == Path::Bare { Parcel::Data(bytes) } else { Parcel::Message(bytes) };
+            // There is no room where the server does not read: such a packet is lost by the server.
+            let _ = line.write(parcel);
+            Ok(())
         }
         Wire::Gone(_) => Ok(()),
     }

@@ -6,14 +6,17 @@ use std::time::Instant;
 use crate::load::Fault;
 use crate::load::measure::Interval;
 use crate::load::measure::Window;
+use crate::load::outcome::Moment;
 use crate::load::outcome::Own;
 use crate::load::outcome::Setup;
 use crate::load::outcome::Step;
+use crate::load::plan::PeerPlace;
 use crate::load::profile::TICK_NS;
 use crate::load::rig::GoOn;
 use crate::load::rig::Rig;
 use crate::load::rig::Watcher;
 
+use super::gauge::Gauge;
 use super::order::Order;
 use super::own;
 use super::rig::Engine;
@@ -53,23 +56,23 @@ impl Rig for Engine {
     }
 
     fn measure(&mut self, length: Duration, watch: &mut dyn Watcher) -> Result<Step, Fault> {
-        let clock = self.common.clock;
         self.windows += 1;
-        let from_ns = clock.now_ns().next_multiple_of(TICK_NS) + LEAD_NS;
+        let from_ns = self.common.clock.now_ns().next_multiple_of(TICK_NS) + LEAD_NS;
         let length_ns = u64::try_from(length.as_nanos()).unwrap_or(u64::MAX / 4);
-        let mut window = Window { number: self.windows, from_ns, to_ns: from_ns + length_ns };
+        let mut window = Window { number: self.windows, from_ns, to_ns: from_ns.saturating_add(length_ns) };
         let dropped_before = self.gather(Order::Open(window))?.dropped;
         self.sleep_until(window.from_ns);
+        self.gauge.iter_mut().for_each(Gauge::begin);
         let cpu_before = own::cpu_time();
-        let mut step = Step::default();
-        let mut total = Interval::default();
-        let stopped = self.look_on(&window, &mut total, &mut step, watch)?;
-        if stopped == GoOn::No {
-            window.to_ns = clock.now_ns();
+        let (mut step, mut total) = (Step::default(), Interval::default());
+        let go_on = self.look_on(&window, &mut total, &mut step, watch)?;
+        if go_on == GoOn::No {
+            window.to_ns = self.common.clock.now_ns();
             total.add(&self.gather(Order::Open(window))?.interval);
         }
-        let cpu = own::cpu_time().saturating_sub(cpu_before);
-        if stopped == GoOn::Yes {
+        step.own.cpu = own::cpu_time().saturating_sub(cpu_before);
+        let spent = self.gauge.as_mut().and_then(Gauge::end);
+        if go_on == GoOn::Yes {
             self.drain(&mut total)?;
         }
         let last = self.gather(Order::Close)?;
@@ -79,21 +82,15 @@ impl Rig for Engine {
         total.fill(&mut step);
         step.calls = u32::try_from(last.calls).unwrap_or(u32::MAX);
         step.length = Duration::from_nanos(window.to_ns - window.from_ns);
-        let traffic = self.common.traffic;
-        let ways = if matches!(self.common.peer, crate::load::plan::PeerPlace::Remote(_)) {
-            2
-        } else {
-            traffic.direction.ways()
-        };
-        step.offered = traffic.profile.packets_each_second() * f64::from(step.calls) * f64::from(ways);
+        step.offered = self.offered(step.calls);
         step.setup.failures = last.failures;
-        let packets = step.up.sent + step.up.received + step.down.sent + step.down.received;
-        step.own = Own {
-            cpu,
-            cpu_per_packet_ns: cpu.as_nanos() as f64 / packets.max(1) as f64,
-            dropped: last.dropped - dropped_before,
-            ..step.own
-        };
+        let received = step.up.received + step.down.received;
+        let packets = (step.up.sent + step.down.sent + received).max(1);
+        step.own.cpu_per_packet_ns = step.own.cpu.as_nanos() as f64 / packets as f64;
+        step.own.dropped = last.dropped - dropped_before;
+        let allocations = u64::from(step.calls) * self.ends() as u64;
+        step.server =
+            self.gauge.as_ref().zip(spent).map(|(gauge, end)| gauge.cost(&end, received, allocations));
         Ok(step)
     }
 
@@ -140,6 +137,15 @@ impl Rig for Engine {
 }
 
 impl Engine {
+    /// Packets that are due each second with so many calls.
+    fn offered(&self, calls: u32) -> f64 {
+        let traffic = self.common.traffic;
+        // A peer on another machine sends back what comes.
+        let ways =
+            if matches!(self.common.peer, PeerPlace::Remote(_)) { 2 } else { traffic.direction.ways() };
+        traffic.profile.packets_each_second() * f64::from(calls) * f64::from(ways)
+    }
+
     fn sleep_until(&self, ns: u64) {
         std::thread::sleep(Duration::from_nanos(ns.saturating_sub(self.common.clock.now_ns())));
     }
@@ -166,7 +172,7 @@ impl Engine {
             if look % LOOKS_PER_MOMENT == 0 {
                 let at = Duration::from_nanos(clock.now_ns());
                 let (calls, wanted) = (moment.calls, moment.wanted);
-                let moment = crate::load::outcome::Moment { calls, wanted, own_cpu, ..second.moment(at) };
+                let moment = Moment { calls, wanted, own_cpu, ..second.moment(at) };
                 step.timeline.push(moment);
                 total.add(&std::mem::take(&mut second));
                 own_cpu = 0.0;
@@ -184,7 +190,7 @@ impl Engine {
     fn drain(&mut self, total: &mut Interval) -> Result<(), Fault> {
         let until = Instant::now() + DRAIN_MAX;
         // What a peer on another machine has heard is only known at the end.
-        let is_remote = matches!(self.common.peer, crate::load::plan::PeerPlace::Remote(_));
+        let is_remote = matches!(self.common.peer, PeerPlace::Remote(_));
         loop {
             std::thread::sleep(DRAIN_LOOK);
             total.add(&self.gather(Order::Sample)?.interval);

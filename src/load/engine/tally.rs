@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::load::carrier;
 use crate::load::outcome::Setup;
 use crate::proto::client::Failure;
 
@@ -21,6 +22,8 @@ pub(super) enum Why {
     Socket(io::ErrorKind, String),
     /// Nobody listens for datagrams at that port: the network said so.
     Closed,
+    /// Its connection did not come up, or broke.
+    Line(carrier::Failure),
     /// What was asked, and what the client says became of it.
     Protocol(&'static str, Failure),
 }
@@ -36,6 +39,7 @@ impl Why {
         match self {
             Self::Socket(..) => "socket refused by this machine".to_owned(),
             Self::Closed => "Binding closed port".to_owned(),
+            Self::Line(failure) => failure.words().to_owned(),
             Self::Protocol(what, failure) => match failure {
                 Failure::Refused { code, .. } => format!("{what} {code}"),
                 Failure::Timeout => format!("{what} timeout"),
@@ -45,6 +49,7 @@ impl Why {
                 Failure::Full => format!("{what} full"),
                 Failure::Expired => format!("{what} expired"),
                 Failure::Disconnected => format!("{what} disconnected"),
+                Failure::Unsupported => format!("{what} unsupported"),
             },
         }
     }

@@ -19,6 +19,8 @@ use std::time::Duration;
 
 use rustix::thread::set_current_timer_slack;
 
+use crate::load::carrier::Room;
+use crate::load::machine::Ports;
 use crate::load::measure::Interval;
 use crate::load::measure::Meter;
 use crate::load::payload::Way;
@@ -73,6 +75,10 @@ pub(super) struct Thread {
     /// Calls that were ever begun here.
     pub(super) begun: u32,
     pub(super) peers: Option<Peers>,
+    /// Where its sockets are bound.
+    pub(super) ports: Ports,
+    /// What comes by its clients' connections is read here.
+    pub(super) room: Room,
     pub(super) wheel: Wheel<Due>,
     pub(super) poll: Poll,
     pub(super) batch: Batch,
@@ -105,7 +111,8 @@ impl Thread {
         answers: mpsc::Sender<(u32, Answer)>,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let mut peers = common.peer_ip.map(|ip| Peers::open(ip, &common.places)).transpose()?;
+        let mut ports = common.ports(number);
+        let mut peers = common.peer_ip.map(|ip| Peers::open(ip, &mut ports)).transpose()?;
         if let Some(peers) = &mut peers {
             poll.add(&peers.socket, Token::Listener(0))?;
         }
@@ -118,6 +125,8 @@ impl Thread {
             by_number: HashMap::with_hasher(hasher()),
             begun: 0,
             peers,
+            ports,
+            room: Room::default(),
             wheel: Wheel::new(tick_of(now_ns)),
             poll,
             batch: Batch::new(RECEIVED),

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use crate::proto::types::ConnectionId;
 use crate::proto::types::Entropy;
 use crate::proto::types::Lifetime;
+use crate::proto::types::PeerAddr;
 use crate::proto::types::Tick;
 use crate::proto::types::limits::ALLOCATION_LIFETIME_DEFAULT;
 use crate::proto::types::limits::CLIENT_CHALLENGES_MAX;
+use crate::proto::wire::connection::decode_attempt;
 use crate::proto::wire::rfc8656::decode::Answer;
 use crate::proto::wire::rfc8656::decode::decode_response;
 
@@ -15,11 +18,10 @@ use super::Client;
 use super::End;
 use super::Event;
 use super::Failure;
-use super::challenge::STALE_NONCE;
-use super::challenge::UNAUTHENTICATED;
+use super::challenge::Heard;
 use super::challenge::Unmet;
 use super::challenge::challenge;
-use super::challenge::is_bid_down;
+use super::challenge::hear;
 use super::client::Live;
 use super::client::State;
 use super::peers::renewal_of;
@@ -36,6 +38,9 @@ impl<E: Entropy> Client<E> {
         if let Some((peer, data)) = self.read(bytes) {
             return self.event(Event::Data { peer, data: data.into() });
         }
+        if let Some((peer, connection)) = decode_attempt(bytes) {
+            return self.attempted(peer, connection);
+        }
         let Ok(answer) = decode_response(bytes) else { return };
         let of_answer =
             |each: &Transaction| each.id == answer.transaction && each.ask.method() == answer.method;
@@ -47,23 +52,13 @@ impl<E: Entropy> Client<E> {
     fn answered(&mut self, tick: Tick, at: usize, answer: &Answer<'_>) {
         let Some(transaction) = self.transactions.get_mut(at) else { return };
         let code = if answer.success { None } else { answer.error_code };
-        let signed = transaction.signed.as_ref();
-        // Whoever signs must sign right, and with the attribute that was asked for.
-        let is_signed = answer.integrity.algorithm().is_some();
-        let is_right = signed.is_some_and(|(key, algorithm)| {
-            answer.integrity.algorithm() == Some(*algorithm) && answer.integrity.verify(key)
-        });
-        if let Some(code @ (UNAUTHENTICATED | STALE_NONCE)) = code {
-            // Where no key is known there is nothing to check a signature with.
-            if is_signed && signed.is_some() && !is_right {
+        match hear(transaction.signed.as_ref(), answer) {
+            Heard::Trusted => {}
+            Heard::Challenged(code) => return self.challenged(tick, at, code, answer),
+            Heard::Distrusted => {
                 transaction.violated = true;
                 return;
             }
-            return self.challenged(tick, at, code, answer);
-        }
-        if !is_right || is_bid_down(answer) {
-            transaction.violated = true;
-            return;
         }
         let transaction = self.transactions.remove(at);
         if !answer.unknown.is_empty() {
@@ -114,6 +109,7 @@ impl<E: Entropy> Client<E> {
                 self.event(Event::Moved);
             }
             Ask::Release => self.over(End::Released),
+            Ask::Connect(peer) => self.connected(*peer, answer),
             Ask::Permit(peers) => {
                 for peer in peers {
                     if self.peers.permitted(began, *peer, self.config.permission_lifetime) {
@@ -132,6 +128,20 @@ impl<E: Entropy> Client<E> {
                 }
             }
         }
+    }
+
+    /// A peer is said to have connected.
+    fn attempted(&mut self, peer: PeerAddr, connection: ConnectionId) {
+        if self.is_live() && self.relays_connections() && self.peers.expects(peer) {
+            self.event(Event::Attempted { peer, connection });
+        }
+    }
+
+    fn connected(&mut self, peer: PeerAddr, answer: &Answer<'_>) {
+        self.event(match answer.connection_id {
+            Some(connection) => Event::Connected { peer, connection },
+            None => Event::NotConnected { peer, why: Failure::Incomplete },
+        });
     }
 
     fn allocated(&mut self, tick: Tick, began: Tick, answer: &Answer<'_>) {
@@ -181,12 +191,13 @@ impl<E: Entropy> Client<E> {
                 self.over(if is_gone { End::Released } else { End::Unconfirmed });
             }
             Ask::Refresh | Ask::Move => self.not_refreshed(tick, ask, why, refusal),
-            Ask::Permit(_) | Ask::Bind(..) if is_gone => self.over(End::Lost(why)),
+            Ask::Permit(_) | Ask::Bind(..) | Ask::Connect(_) if is_gone => self.over(End::Lost(why)),
             Ask::Permit(peers) => {
                 for peer in self.peers.not_permitted(&peers, refusal.is_some()) {
                     self.event(Event::NotPermitted { peer, why });
                 }
             }
+            Ask::Connect(peer) => self.event(Event::NotConnected { peer, why }),
             Ask::Bind(channel, _) => {
                 if let Some(peer) = self.peers.not_bound(channel, refusal.is_some()) {
                     self.event(Event::NotBound { peer, why });

@@ -24,6 +24,32 @@ pub(super) struct Challenge {
     pub(super) key: MacKey,
 }
 
+/// What an answer is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// As if it had never come.
+    Distrusted,
+    /// A 401 or 438, which nobody need have signed.
+    Challenged(u16),
+    /// It is signed with the key of the request.
+    Trusted,
+}
+
+/// Judges an answer to a request that was `signed` so (RFC 8489 §§ 9.2.4 and 9.2.5).
+pub(super) fn hear(signed: Option<&(MacKey, Algorithm)>, answer: &Answer<'_>) -> Heard {
+    // Whoever signs must sign right, and with the attribute that was asked for.
+    let is_signed = answer.integrity.algorithm().is_some();
+    let is_right = signed.is_some_and(|(key, algorithm)| {
+        answer.integrity.algorithm() == Some(*algorithm) && answer.integrity.verify(key)
+    });
+    if let Some(code @ (UNAUTHENTICATED | STALE_NONCE)) = answer.error_code.filter(|_| !answer.success) {
+        // Where no key is known there is nothing to check a signature with.
+        let is_wrong = is_signed && signed.is_some() && !is_right;
+        return if is_wrong { Heard::Distrusted } else { Heard::Challenged(code) };
+    }
+    if is_right && !is_bid_down(answer) { Heard::Trusted } else { Heard::Distrusted }
+}
+
 impl Challenge {
     /// The attribute that signs: SHA-256 where the server offered password algorithms, and then nothing else.
     pub(super) const fn signing(&self) -> Algorithm {

@@ -3,17 +3,21 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
+use crate::proto::types::ConnectionId;
 use crate::proto::types::Deadline;
 use crate::proto::types::Entropy;
 use crate::proto::types::Now;
 use crate::proto::types::PeerAddr;
+use crate::proto::types::RelayProtocol;
 use crate::proto::types::Tick;
+use crate::proto::types::limits::CLIENT_CHALLENGES_MAX;
 use crate::proto::types::limits::CLIENT_TRANSACTIONS_MAX;
 use crate::proto::wire::TransactionId;
 use crate::proto::wire::channel_data;
 use crate::proto::wire::indication;
 
 use super::Config;
+use super::ConnectionBind;
 use super::End;
 use super::Event;
 use super::Failure;
@@ -56,6 +60,9 @@ pub enum Input<'a> {
     /// The connection to the server ended, at whichever end. An allocation that was made to move outlives it: connect
     /// anew, and say [`Input::Moved`]. Any other one is over, because the server ends it too.
     Disconnected,
+    /// Have the relayed address of a TCP allocation connect to this peer (RFC 6062 § 4.3). The server answers when it is
+    /// there, or will not be, by [`Event::Connected`] or [`Event::NotConnected`].
+    Connect(PeerAddr),
 }
 
 /// A TURN client. After each call of [`Self::handle_input`] or [`Self::handle_timeout`] take every output, then give the
@@ -135,6 +142,7 @@ impl<E: Entropy> Client<E> {
             Input::Release => self.release(tick),
             Input::Bytes(bytes) => self.bytes(tick, bytes),
             Input::Disconnected => self.disconnected(),
+            Input::Connect(peer) => self.connect(tick, peer),
         }
         self.pump(tick);
     }
@@ -184,7 +192,7 @@ impl<E: Entropy> Client<E> {
     /// [`Event::Data`].
     #[must_use]
     pub fn read<'a>(&self, message: &'a [u8]) -> Option<(PeerAddr, &'a [u8])> {
-        if !matches!(self.state, State::Live(_)) {
+        if !matches!(self.state, State::Live(_)) || self.relays_connections() {
             return None;
         }
         if let Ok((channel, data)) = channel_data::decode(message) {
@@ -213,7 +221,7 @@ impl<E: Entropy> Client<E> {
         let by_channel =
             self.peers.channel_to(tick, peer).map(|channel| message::channel_data(channel, data, transport));
         let message = match by_channel {
-            _ if !self.is_live() || self.cut => None,
+            _ if !self.is_live() || self.cut || self.relays_connections() => None,
             Some(message) => message.ok(),
             None if self.peers.may_send_to(tick, peer.ip()) => {
                 message::send(id, peer, data, self.config.dont_fragment).ok()
@@ -224,6 +232,30 @@ impl<E: Entropy> Client<E> {
             Some(message) => self.outputs.push_back(Output::Transmit(message)),
             None => self.event(Event::NotSent { peer }),
         }
+    }
+
+    /// Whether it is for connections, not for datagrams.
+    pub(super) const fn relays_connections(&self) -> bool {
+        matches!(self.config.relays, RelayProtocol::Tcp)
+    }
+
+    fn connect(&mut self, tick: Tick, peer: PeerAddr) {
+        let why = match &self.state {
+            _ if !self.relays_connections() => Failure::Unsupported,
+            State::Live(_) if self.may_ask() => return self.start(tick, Ask::Connect(peer), 0),
+            State::Live(_) => Failure::Full,
+            State::Idle | State::Allocating | State::Releasing(_) => Failure::Unsupported,
+        };
+        self.event(Event::NotConnected { peer, why });
+    }
+
+    /// The second half of [`Event::Connected`] or [`Event::Attempted`]: what a fresh connection to the server has to say to
+    /// become that to the peer. `None` without an allocation for connections.
+    pub fn bind_connection(&mut self, now: Now, connection: ConnectionId) -> Option<ConnectionBind> {
+        let challenge = self.challenge.clone().filter(|_| self.is_live() && self.relays_connections())?;
+        let ids = [(); 1 + CLIENT_CHALLENGES_MAX as usize].map(|()| self.draw());
+        let Config { credential, timing, .. } = &self.config;
+        Some(ConnectionBind::new(now.tick(), connection, credential.clone(), *timing, challenge, ids))
     }
 
     fn moved(&mut self, tick: Tick) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::proto::types::Lifetime;
+use crate::proto::types::RelayProtocol;
 use crate::proto::types::Secret;
 use crate::proto::types::Transport;
 use crate::proto::types::limits;
@@ -34,6 +35,9 @@ pub struct Config {
     pub timing: Timing,
     /// What carries its messages to the server. [`Self::over`] sets it together with the timing that it asks for.
     pub transport: Transport,
+    /// What shall run over the relayed address. With [`RelayProtocol::Tcp`] (RFC 6062) the transport must be a stream, and
+    /// [`Self::port`], [`Self::mobility`] and [`Self::dont_fragment`] are left out: they are for datagrams alone.
+    pub relays: RelayProtocol,
 }
 
 impl Config {
@@ -51,6 +55,7 @@ impl Config {
             channel_lifetime: limits::CHANNEL_LIFETIME_DEFAULT,
             timing: Timing::DATAGRAMS,
             transport: Transport::Udp,
+            relays: RelayProtocol::Udp,
         }
     }
 

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 
 use crate::proto::types::ChannelNumber;
+use crate::proto::types::ConnectionId;
 use crate::proto::types::Family;
 use crate::proto::types::Lifetime;
 use crate::proto::types::PeerAddr;
@@ -70,6 +71,34 @@ pub enum Event {
     /// What came over the stream is no frame, so nothing behind it can be found: the connection is of no use any more,
     /// and the client goes on as if it had ended.
     Broken,
+    /// There is a connection to this peer, as asked for (RFC 6062 § 4.3): [`super::Client::bind_connection`] within 30 s.
+    Connected {
+        /// The peer.
+        peer: PeerAddr,
+        /// CONNECTION-ID.
+        connection: ConnectionId,
+    },
+    /// There is no connection to this peer. Among what the server answers are 446, there is one already, and 447, the
+    /// peer refused or was silent.
+    NotConnected {
+        /// The peer.
+        peer: PeerAddr,
+        /// Why.
+        why: Failure,
+    },
+    /// A permitted peer has connected to the relayed address (RFC 6062 § 4.4): [`super::Client::bind_connection`] within
+    /// 30 s if it is welcome. The server never signs this; the bind shows whether it is true.
+    Attempted {
+        /// The peer.
+        peer: PeerAddr,
+        /// CONNECTION-ID.
+        connection: ConnectionId,
+    },
+    /// This peer is the active destination of a [`super::LegacyClient`]: data to it goes bare from here on.
+    Destination {
+        /// The peer.
+        peer: PeerAddr,
+    },
 }
 
 /// What an Allocate was granted.
@@ -113,6 +142,8 @@ pub enum Failure {
     Expired,
     /// The connection to the server ended.
     Disconnected,
+    /// There is nothing of the sort in this dialect, with this kind of allocation, or without one.
+    Unsupported,
 }
 
 /// How an allocation came to its end.

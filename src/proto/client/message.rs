@@ -6,6 +6,7 @@ use crate::proto::types::ChannelNumber;
 use crate::proto::types::Family;
 use crate::proto::types::Lifetime;
 use crate::proto::types::PeerAddr;
+use crate::proto::types::RelayProtocol;
 use crate::proto::types::Transport;
 use crate::proto::types::limits::DATAGRAM_MAX;
 use crate::proto::types::limits::REQUEST_MAX;
@@ -20,6 +21,7 @@ use crate::proto::wire::rfc8656::framing::MessageClass;
 use crate::proto::wire::rfc8656::integrity::Signature;
 
 use super::Config;
+use super::Credential;
 use super::Families;
 use super::PortWish;
 use super::challenge::Challenge;
@@ -27,6 +29,8 @@ use super::transaction::Ask;
 
 /// Protocol number of UDP.
 const UDP: u8 = 17;
+/// Protocol number of TCP.
+const TCP: u8 = 6;
 /// STUN header, XOR-PEER-ADDRESS with IPv6, DONT-FRAGMENT, the header of DATA.
 const SEND_OVERHEAD_MAX: usize = 20 + 24 + 4 + 4;
 
@@ -43,7 +47,7 @@ pub(super) fn request(
     let mut writer = MessageWriter::request(&mut buffer, ask.method(), id);
     write_ask(&mut writer, config, ask, ticket);
     if let Some(challenge) = challenge {
-        write_proof(&mut writer, config, challenge);
+        write_proof(&mut writer, &config.credential, challenge);
     }
     let len = writer.finish()?;
     Ok(buffer[..len].into())
@@ -70,17 +74,23 @@ fn write_ask(writer: &mut MessageWriter<'_>, config: &Config, ask: &Ask, ticket:
             let [high, low] = channel.get().to_be_bytes();
             writer.attribute(attribute::CHANNEL_NUMBER, &[high, low, 0, 0]).peer(*peer);
         }
+        Ask::Connect(peer) => {
+            writer.peer(*peer);
+        }
     }
 }
 
 fn write_allocate(writer: &mut MessageWriter<'_>, config: &Config) {
-    writer.attribute(attribute::REQUESTED_TRANSPORT, &[UDP, 0, 0, 0]);
+    let is_tcp = config.relays == RelayProtocol::Tcp;
+    let protocol = if is_tcp { TCP } else { UDP };
+    writer.attribute(attribute::REQUESTED_TRANSPORT, &[protocol, 0, 0, 0]);
     write_lifetime(writer, config.lifetime);
-    if config.dont_fragment {
+    if config.dont_fragment && !is_tcp {
         writer.attribute(attribute::DONT_FRAGMENT, &[]);
     }
     let v6 = [Family::V6.code(), 0, 0, 0];
-    match (config.port, config.families) {
+    let port = if is_tcp { PortWish::Any } else { config.port };
+    match (port, config.families) {
         // A kept port brings its own family.
         (PortWish::Reserved(_), _) | (_, Families::V4) => {}
         (_, Families::V6) => {
@@ -90,7 +100,7 @@ fn write_allocate(writer: &mut MessageWriter<'_>, config: &Config) {
             writer.attribute(attribute::ADDITIONAL_ADDRESS_FAMILY, &v6);
         }
     }
-    match config.port {
+    match port {
         PortWish::Any => {}
         PortWish::Even => {
             writer.attribute(attribute::EVEN_PORT, &[0]);
@@ -102,7 +112,7 @@ fn write_allocate(writer: &mut MessageWriter<'_>, config: &Config) {
             writer.attribute(attribute::RESERVATION_TOKEN, &token);
         }
     }
-    if config.mobility {
+    if config.mobility && !is_tcp {
         writer.attribute(attribute::MOBILITY_TICKET, &[]);
     }
 }
@@ -113,8 +123,7 @@ fn write_lifetime(writer: &mut MessageWriter<'_>, lifetime: Option<Lifetime>) {
     }
 }
 
-fn write_proof(writer: &mut MessageWriter<'_>, config: &Config, challenge: &Challenge) {
-    let credential = &config.credential;
+pub(super) fn write_proof(writer: &mut MessageWriter<'_>, credential: &Credential, challenge: &Challenge) {
     if challenge.anonymous {
         let hash = userhash(&credential.username, &challenge.realm);
         writer.attribute(attribute::USERHASH, &hash);

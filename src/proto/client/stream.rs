@@ -1,10 +1,11 @@
 //! The server at the other end of a stream: its frames out of bytes that were split anyhow, and the end of the
 //! connection (RFC 8489 § 6.2.2, RFC 8656 § 12.5).
 
+use crate::proto::types::Dialect;
 use crate::proto::types::Entropy;
 use crate::proto::types::Tick;
 use crate::proto::wire::stream::Next;
-use crate::proto::wire::stream::next_frame;
+use crate::proto::wire::stream::next_frame_in;
 
 use super::Client;
 use super::End;
@@ -12,30 +13,49 @@ use super::Event;
 use super::Failure;
 use super::client::State;
 
+/// What the bytes of a stream come to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Came {
+    /// All are taken, and no frame is whole.
+    Nothing,
+    /// A whole frame.
+    Frame(Vec<u8>),
+    /// No frame, so nothing behind it can be found.
+    Broken,
+}
+
+/// Takes from the front of `bytes` what makes one frame whole. What is kept of them in `inbox` is the beginning of one
+/// frame, so at most [`crate::proto::types::limits::STREAM_FRAME_MAX`] of them, and only what has come.
+pub(super) fn next_whole(dialect: Dialect, inbox: &mut Vec<u8>, bytes: &mut &[u8]) -> Came {
+    loop {
+        match next_frame_in(dialect, inbox) {
+            Next::More { at_least } => {
+                let wanted = (at_least - inbox.len()).min(bytes.len());
+                let (head, rest) = bytes.split_at(wanted);
+                if head.is_empty() {
+                    return Came::Nothing;
+                }
+                inbox.extend_from_slice(head);
+                *bytes = rest;
+            }
+            // No more was taken than makes it whole.
+            Next::Frame { .. } => return Came::Frame(std::mem::take(inbox)),
+            Next::Broken => return Came::Broken,
+        }
+    }
+}
+
 impl<E: Entropy> Client<E> {
-    /// Bytes of the stream. What is kept of them is the beginning of one frame, so at most
-    /// [`crate::proto::types::limits::STREAM_FRAME_MAX`] of them, and only what has come.
+    /// Bytes of the stream.
     pub(super) fn bytes(&mut self, tick: Tick, mut bytes: &[u8]) {
         if !self.config.transport.is_stream() {
             return self.message(tick, bytes);
         }
         while !self.cut {
-            match next_frame(&self.inbox) {
-                Next::More { at_least } => {
-                    let wanted = (at_least - self.inbox.len()).min(bytes.len());
-                    let (head, rest) = bytes.split_at(wanted);
-                    if head.is_empty() {
-                        return;
-                    }
-                    self.inbox.extend_from_slice(head);
-                    bytes = rest;
-                }
-                // No more was taken than makes it whole.
-                Next::Frame { .. } => {
-                    let frame = std::mem::take(&mut self.inbox);
-                    self.message(tick, &frame);
-                }
-                Next::Broken => {
+            match next_whole(Dialect::Rfc8656, &mut self.inbox, &mut bytes) {
+                Came::Nothing => return,
+                Came::Frame(frame) => self.message(tick, &frame),
+                Came::Broken => {
                     self.event(Event::Broken);
                     self.disconnected();
                 }

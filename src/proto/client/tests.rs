@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+mod connections;
+mod legacy;
+mod real;
 mod stream;
 
 use super::*;
@@ -45,7 +48,7 @@ struct Count(u8);
 
 impl Entropy for Count {
     fn fill_secret(&mut self, out: &mut [u8]) {
-        self.0 += 1;
+        self.0 = self.0.wrapping_add(1);
         out.fill(self.0);
     }
 }

@@ -59,6 +59,8 @@ pub(super) enum Ask {
     /// Those of one request are granted or refused together.
     Permit(Vec<IpAddr>),
     Bind(ChannelNumber, PeerAddr),
+    /// A connection from the relayed port to this peer (RFC 6062 § 4.3).
+    Connect(PeerAddr),
 }
 
 impl Ask {
@@ -68,14 +70,15 @@ impl Ask {
             Self::Refresh | Self::Release | Self::Move => Method::Refresh,
             Self::Permit(_) => Method::CreatePermission,
             Self::Bind(..) => Method::ChannelBind,
+            Self::Connect(_) => Method::Connect,
         }
     }
 }
 
-/// A request on its way.
+/// A request on its way. What it can ask is its dialect's.
 #[derive(Debug)]
-pub(super) struct Transaction {
-    pub(super) ask: Ask,
+pub(super) struct Transaction<A = Ask> {
+    pub(super) ask: A,
     pub(super) id: TransactionId,
     pub(super) bytes: Box<[u8]>,
     /// What an answer must be signed with; `None` where the request was not signed.
@@ -98,11 +101,11 @@ pub(super) enum Due {
     GiveUp,
 }
 
-impl Transaction {
+impl<A> Transaction<A> {
     pub(super) fn new(
         now: Tick,
         timing: &Timing,
-        ask: Ask,
+        ask: A,
         id: TransactionId,
         bytes: Box<[u8]>,
         signed: Option<(MacKey, Algorithm)>,

@@ -331,6 +331,23 @@ pub const ACME_LOOK: Duration = Duration::from_secs(3_600);
 /// Streams that the far end of a load on another machine remembers at once; each takes about half a kilobyte.
 pub const LOAD_ECHO_FLOWS_MAX: usize = 65_536;
 
+/// Bytes that one connection of the load generator holds for a server that takes no more; what is due then is not sent.
+pub const LOAD_QUEUE_MAX: usize = 128 * 1_024;
+/// Bytes that the load generator reads of one connection at a time.
+pub const LOAD_READ_MAX: usize = 64 * 1_024;
+/// Reads of one connection of the load generator before the others have their turn.
+pub const LOAD_READS_MAX: usize = 16;
+/// How long a connection of the load generator may take to come up, handshake included.
+pub const LOAD_CONNECT_MAX: Duration = Duration::from_secs(20);
+/// Users that the load generator makes of one secret.
+pub const LOAD_USERS_MAX: u32 = 100_000;
+/// Local ports that the load generator tries for one socket.
+pub const LOAD_PORT_TRIES: usize = 4_096;
+/// Bytes of one answer of an admin endpoint that the load generator reads.
+pub const LOAD_METRICS_MAX: usize = 4 * 1_024 * 1_024;
+/// Bytes of one answer of an MRAS service that the load generator reads.
+pub const LOAD_MRAS_MAX: usize = 1_024 * 1_024;
+
 const _: () = assert!(OUTPUTS_PER_INPUT_MAX * 2 <= WORKER_COMMANDS_MAX);
 // What a client that reads nothing can cost, beside its place.
 const _: () = assert!(STREAM_QUEUE_MAX + STREAM_ANSWERS_MAX + 2 * STREAM_SEND_BUFFER <= 64 * 1_024);

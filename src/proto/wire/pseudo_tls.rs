@@ -47,6 +47,30 @@ pub fn judge(first: &[u8]) -> Hello {
     }
 }
 
+/// The hello of a client, with `random` where TLS has time and random bytes; servers do not look at it. The client says
+/// nothing more until the server's answer is there.
+#[must_use]
+pub fn client_hello(random: &[u8; 32]) -> [u8; CLIENT_HELLO_LEN] {
+    let mut hello = CLIENT_HELLO;
+    hello[CLIENT_RANDOM].copy_from_slice(random);
+    hello
+}
+
+/// Judges the first bytes that a client gets, seen as the server's answer. Behind [`SERVER_HELLO_LEN`] of them the
+/// dialect begins.
+#[must_use]
+pub fn judge_answer(first: &[u8]) -> Hello {
+    let expected = server_hello(&[0; 64]);
+    let is_free = |at: usize| (11..43).contains(&at) || (44..76).contains(&at);
+    let same =
+        first.iter().zip(&expected).enumerate().all(|(at, (byte, wanted))| is_free(at) || byte == wanted);
+    match (same, first.len() >= SERVER_HELLO_LEN) {
+        (true, true) => Hello::Whole,
+        (true, false) => Hello::Begun,
+        (false, _) => Hello::No,
+    }
+}
+
 /// The server's answer, with `random` where TLS has time, random bytes and session id; clients do not look at it.
 #[must_use]
 pub fn server_hello(random: &[u8; 64]) -> [u8; SERVER_HELLO_LEN] {
@@ -93,6 +117,25 @@ mod tests {
     }
 
     #[test]
+    fn what_one_side_says_the_other_knows() {
+        assert_eq!(judge(&client_hello(&[0xC1; 32])), Hello::Whole);
+        assert_eq!(client_hello(&[0xC1; 32])[..], hello());
+        let answer = server_hello(&[0x5A; 64]);
+        for len in 0..SERVER_HELLO_LEN {
+            assert_eq!(judge_answer(&answer[..len]), Hello::Begun, "{len} bytes");
+        }
+        assert_eq!(judge_answer(&answer), Hello::Whole);
+        for at in 0..SERVER_HELLO_LEN {
+            let mut other = answer;
+            other[at] ^= 1;
+            let is_random = (11..43).contains(&at) || (44..76).contains(&at);
+            let expected = if is_random { Hello::Whole } else { Hello::No };
+            assert_eq!(judge_answer(&other), expected, "byte {at}");
+        }
+        assert_eq!(judge_answer(b"HTTP/1.1 400 Bad"), Hello::No);
+    }
+
+    #[test]
     fn a_hello_of_real_tls_is_another() {
         assert_eq!(judge(&[0x16, 3, 1, 2, 0, 1, 0, 1, 0xFC, 3, 3]), Hello::No);
         assert_eq!(judge(b"GET "), Hello::No);
@@ -111,5 +154,23 @@ mod tests {
         ];
         assert_eq!(answer[..], expected.concat());
         assert_eq!(usize::from(u16::from_be_bytes([answer[3], answer[4]])), answer.len() - 5);
+    }
+
+    #[test]
+    fn each_side_knows_the_other_s_hello_and_no_other_bytes() {
+        let hello = client_hello(&[0xC1; 32]);
+        assert_eq!(judge(&hello), Hello::Whole);
+        let answer = server_hello(&[0xEE; 64]);
+        assert_eq!(judge_answer(&[&answer[..], b"more"].concat()), Hello::Whole);
+        for len in 0..answer.len() {
+            assert_eq!(judge_answer(&answer[..len]), Hello::Begun, "{len} bytes");
+        }
+        for at in 0..answer.len() {
+            let mut other = answer;
+            other[at] ^= 1;
+            let free = (11..43).contains(&at) || (44..76).contains(&at);
+            assert_eq!(judge_answer(&other), if free { Hello::Whole } else { Hello::No }, "byte {at}");
+        }
+        assert_eq!(judge_answer(&hello), Hello::No);
     }
 }

@@ -260,7 +260,7 @@ pub(super) fn read_password_algorithm(value: &[u8]) -> Option<(u16, &[u8])> {
 }
 
 /// ERROR-CODE: the number, 300–699. The reason phrase is not looked at.
-pub(super) fn read_error_code(value: &[u8]) -> Option<u16> {
+pub(in crate::proto::wire) fn read_error_code(value: &[u8]) -> Option<u16> {
     let [_, _, class, number] = *value.first_chunk::<4>()?;
     // The bits in front of the three of the class are reserved.
     let class = class & 0b111;
