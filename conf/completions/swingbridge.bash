@@ -124,7 +124,7 @@ _swingbridge() {
             return 0
             ;;
         swingbridge__subcmd__load)
-            opts="-h --secret --secret-file --user --password --password-file --mras-key1-file --mras-key2-file --users --dialect --authority --insecure --peer --profile --rate --size --burst --direction --indications --calls --for --warm-up --ramp --rounds --per-second --precision --all-candidates --patience --objective --server-pid --admin --source --threads --no-gso --seed --json --html --help peer"
+            opts="-h --secret --secret-file --user --password --password-file --mras-key1-file --mras-key2-file --mras --mras-certificate --mras-key --users --dialect --authority --insecure --peer --profile --rate --size --burst --direction --indications --calls --for --warm-up --ramp --rounds --per-second --precision --all-candidates --patience --objective --server-pid --admin --source --threads --no-gso --seed --json --html --help peer"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -155,6 +155,18 @@ _swingbridge() {
                     return 0
                     ;;
                 --mras-key2-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mras)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mras-certificate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mras-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

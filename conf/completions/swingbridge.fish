@@ -66,6 +66,9 @@ complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l password-file -d 'A file that holds the password; without both, the environment variable SWINGBRIDGE_PASSWORD' -r -F
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l mras-key1-file -d 'A file that holds the first key of MRAS credentials' -r -F
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l mras-key2-file -d 'A file that holds the second key of MRAS credentials' -r -F
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l mras -d 'An MRAS service that hands out such credentials, https://HOST[:PORT][/PATH]' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l mras-certificate -d 'The certificate in PEM that the service knows this front end by' -r -F
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l mras-key -d 'Its key in PEM' -r -F
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l users -d 'Users that the clients are in turn, so that a quota for each user is not in the way [default: 1]' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l dialect -d 'What the clients speak' -r -f -a "standard\t'RFC 8656'
 legacy\t'[MS-TURN], over UDP, or over TCP behind pseudo-TLS'"

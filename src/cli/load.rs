@@ -182,7 +182,7 @@ fn be_peer(listen: SocketAddr) -> Result<Exit, Fault> {
     let far = FarEnd::listen(listen).map_err(|fault| Fault { kind: FaultKind::Machine, ..fault });
     let mut far = far?;
     let stop = Stop::listen();
-    output::complain(&format!("listening on {}; Ctrl-C ends it\n", far.local()), Exit::Done);
+    let _ = output::complain(&format!("listening on {}; Ctrl-C ends it\n", far.local()), Exit::Done);
     let counts = far.serve(|_| if stop.is_asked() { GoOn::No } else { GoOn::Yes });
     let text = format!(
         "{} packets sent back, {} that came again, {} of strangers, {} without room\n",

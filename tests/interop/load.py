@@ -25,11 +25,25 @@ TESTBED = harness.ROOT / "conf/testbed/loopback.toml"
 JUDGED = {"done": 0, "met": 0, "broken": 1, "generator-limited": 1, "stopped": 1}
 
 
+def make_certificate(folder):
+    """A certificate that is its own authority and, unlike those of the other tests, a server's."""
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-keyout", f"{folder}/server.key", "-out", f"{folder}/server.pem", "-days", "30"]
+    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1"]
+    command += ["-addext", "basicConstraints=critical,CA:FALSE"]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
+
+
 class Testbed(harness.Server):
     """Our server by the shipped file, on ports of this test and with a certificate."""
 
     def __init__(self):
         super().__init__(streams=True, admin=True)
+
+    def command(self):
+        command = super().command()
+        make_certificate(self.folder)
+        return command
 
     def config(self):
         secret = pathlib.Path(self.folder, "secret")
@@ -335,7 +349,9 @@ class Coturn(harness.Server):
     """Debian's coturn, whatever the environment says."""
 
     def command(self):
-        return self.coturn_command()
+        command = self.coturn_command()
+        make_certificate(self.folder)
+        return command
 
     def __exit__(self, failure, *more):
         # It has no handler for SIGTERM.

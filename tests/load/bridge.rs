@@ -48,10 +48,34 @@ pub(crate) struct Seen {
     pub(crate) media: u64,
     /// Packets that were dropped.
     pub(crate) dropped: u64,
-    /// The longest time beyond what the rule says that a packet was kept.
-    pub(crate) slow: Duration,
-    /// When the first was due and came, and the last.
-    pub(crate) ends: Option<[(u64, Instant); 2]>,
+    /// When each packet was due on the load's clock, and when it came and went on the stub's, in nanoseconds.
+    pub(crate) passed: Vec<[u64; 3]>,
+}
+
+impl Seen {
+    /// How long packets were under way until the stub let them go, from when they were due: the time that this part of
+    /// them did not exceed. Of those due in the last so many seconds, but for the very last, which were due when nothing
+    /// was measured any more.
+    pub(crate) fn quantile(&self, part: f64, length: Duration) -> Duration {
+        // The two clocks differ by no more than what the fastest of all packets took.
+        let differs = self.passed.iter().map(|[due, came, _]| *came as i64 - *due as i64).min();
+        let differs = differs.expect("media came");
+        let last = self.passed.iter().map(|[due, ..]| *due).max().expect("media came");
+        let to = last.saturating_sub(250_000_000);
+        let from = to.saturating_sub(length.as_nanos() as u64);
+        let within = self.passed.iter().filter(|[due, ..]| (from..to).contains(due));
+        let mut took: Vec<_> = within.map(|[due, _, went]| *went as i64 - *due as i64 - differs).collect();
+        took.sort_unstable();
+        let index = ((took.len() - 1) as f64 * part) as usize;
+        Duration::from_nanos(took[index] as u64)
+    }
+
+    /// How long the load went on by its own clock, and by that of the world.
+    pub(crate) fn lengths(&self) -> [f64; 2] {
+        let (first, last) =
+            (self.passed.first().expect("media came"), self.passed.last().expect("media came"));
+        [last[0] as f64 - first[0] as f64, last[1] as f64 - first[1] as f64].map(|ns| ns / 1e9)
+    }
 }
 
 /// Packets that leave together after a freeze; the next as many a millisecond later, so that no buffer overflows.
@@ -82,10 +106,10 @@ impl Bridge {
             held: VecDeque::new(),
             swaps: HashMap::new(),
             tenths: HashMap::new(),
-            seen: Seen::default(),
+            seen: Arc::clone(&seen),
         };
-        let (may_end, tells) = (Arc::clone(&ends), Arc::clone(&seen));
-        let thread = std::thread::spawn(move || work.run(&may_end, &tells));
+        let may_end = Arc::clone(&ends);
+        let thread = std::thread::spawn(move || work.run(&may_end));
         Self { address, ends, seen, thread: Some(thread) }
     }
 
@@ -110,6 +134,8 @@ impl Drop for Bridge {
 struct Packet {
     back: usize,
     bytes: Vec<u8>,
+    /// When it was due and when it came, if it is of media.
+    times: [u64; 2],
 }
 
 struct Work {
@@ -125,12 +151,11 @@ struct Work {
     /// The packet of a stream that waits for the next one.
     swaps: HashMap<usize, Packet>,
     tenths: HashMap<u64, u64>,
-    seen: Seen,
+    seen: Arc<Mutex<Seen>>,
 }
 
 impl Work {
-    fn run(mut self, ends: &AtomicBool, tells: &Mutex<Seen>) {
-        let mut told = Instant::now();
+    fn run(mut self, ends: &AtomicBool) {
         while !ends.load(Ordering::Relaxed) {
             let ready = self.wait();
             if ready[0] {
@@ -140,10 +165,6 @@ impl Work {
                 self.backward(index - 1);
             }
             self.release();
-            if told.elapsed() > Duration::from_millis(50) {
-                told = Instant::now();
-                *tells.lock().expect("nobody panicked") = self.seen.clone();
-            }
         }
     }
 
@@ -165,10 +186,13 @@ impl Work {
                 self.backs.push((socket, from));
                 self.backs.len() - 1
             });
-            let packet = Packet { back, bytes: buffer[..length].to_vec() };
+            let mut packet = Packet { back, bytes: buffer[..length].to_vec(), times: [0; 2] };
             let media = packet.bytes.get(4..).filter(|_| (0x40..0x50).contains(&packet.bytes[0]));
             match media.and_then(Stamp::read) {
-                Some(stamp) => self.media(packet, &stamp),
+                Some(stamp) => {
+                    packet.times = [stamp.due_ns, self.now_ns()];
+                    self.media(packet);
+                }
                 None => self.pass(&packet),
             }
         }
@@ -183,38 +207,34 @@ impl Work {
         }
     }
 
-    fn media(&mut self, packet: Packet, stamp: &Stamp) {
+    fn media(&mut self, packet: Packet) {
+        let number = {
+            let mut seen = self.seen.lock().expect("nobody panicked");
+            seen.media += 1;
+            seen.media
+        };
         let now = Instant::now();
-        self.seen.media += 1;
-        let first = self.seen.ends.map_or((stamp.due_ns, now), |[first, _]| first);
-        self.seen.ends = Some([first, (stamp.due_ns, now)]);
-        let is_nth = |every: u64| self.seen.media.is_multiple_of(every);
         match self.rule {
-            Rule::Drop(every) if is_nth(every) => self.seen.dropped += 1,
-            Rule::Twice(every) if is_nth(every) => {
+            Rule::Drop(every) if number.is_multiple_of(every) => self.drop_one(),
+            Rule::Twice(every) if number.is_multiple_of(every) => {
                 self.pass(&packet);
                 self.pass(&packet);
             }
-            Rule::Swap(every) if is_nth(every) => {
+            Rule::Swap(every) if number.is_multiple_of(every) => {
                 if let Some(before) = self.swaps.insert(packet.back, packet) {
                     self.pass(&before);
                 }
             }
             Rule::Delay(time) => self.held.push_back((now + time, packet)),
             Rule::EachTenth(most) => {
-                let passed = self.tenths.entry(stamp.due_ns / 100_000_000).or_default();
+                let passed = self.tenths.entry(packet.times[0] / 100_000_000).or_default();
                 *passed += 1;
-                if *passed > most { self.seen.dropped += 1 } else { self.pass(&packet) }
+                if *passed > most { self.drop_one() } else { self.pass(&packet) }
             }
             Rule::Freeze(period, length) => {
-                let within =
-                    Duration::from_nanos((now - self.began).as_nanos() as u64 % period.as_nanos() as u64);
+                let within = Duration::from_nanos(self.now_ns() % period.as_nanos() as u64);
                 let thaws = if within >= period - length { now + (period - within) } else { now };
-                if thaws > now || !self.held.is_empty() {
-                    self.held.push_back((thaws, packet))
-                } else {
-                    self.pass(&packet)
-                }
+                self.held.push_back((thaws, packet));
             }
             Rule::Drop(_) | Rule::Twice(_) | Rule::Swap(_) => {
                 self.pass(&packet);
@@ -228,15 +248,26 @@ impl Work {
     fn release(&mut self) {
         for _ in 0..FLUSH {
             let now = Instant::now();
-            let Some((until, packet)) = self.held.pop_front_if(|(until, _)| *until <= now) else { break };
-            self.seen.slow = self.seen.slow.max(now - until);
+            let Some((_, packet)) = self.held.pop_front_if(|(until, _)| *until <= now) else { break };
             self.pass(&packet);
         }
+    }
+
+    fn drop_one(&self) {
+        self.seen.lock().expect("nobody panicked").dropped += 1;
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.began.elapsed().as_nanos() as u64
     }
 
     fn pass(&self, packet: &Packet) {
         // What the server's side refuses is missed, and shows as loss.
         let _ = self.backs[packet.back].0.send(&packet.bytes);
+        let [due, came] = packet.times;
+        if due > 0 {
+            self.seen.lock().expect("nobody panicked").passed.push([due, came, self.now_ns()]);
+        }
     }
 }
 

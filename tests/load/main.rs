@@ -3,8 +3,9 @@
 //!
 //! `cargo test --test load -- --test-threads 1`, or `tests/run load`. Two minutes, for rates and freezes take time.
 //!
-//! A busy machine decides nothing here: where the generator came to its own limit, the kernel dropped packets or the
-//! stub itself was slow, the same is tried again with half the load, a few times; and then the test fails, and says so.
+//! A busy machine decides nothing here. What left late still left, and the stub counts by when packets were due; times
+//! are held against what the stub's own clock says of the same packets. Where packets could not leave, or the kernel
+//! dropped some on loopback, the same is tried again with half the load, a few times; then the test fails, and says so.
 
 #![cfg(feature = "server")]
 
@@ -20,12 +21,15 @@ use std::time::Duration;
 
 use swingbridge::load;
 use swingbridge::load::Engine;
+use swingbridge::load::Fault;
 use swingbridge::load::Plan;
+use swingbridge::load::Rig;
 use swingbridge::load::outcome::Capacity;
 use swingbridge::load::outcome::Flow;
 use swingbridge::load::outcome::Moment;
 use swingbridge::load::outcome::Objective;
 use swingbridge::load::outcome::Report;
+use swingbridge::load::outcome::Setup;
 use swingbridge::load::outcome::Step;
 use swingbridge::load::outcome::Verdict;
 use swingbridge::load::plan::Carrier;
@@ -54,7 +58,7 @@ use served::Served;
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// How often a load is halved where the machine is too busy for it.
-const TRIES: u32 = 4;
+const TRIES: u32 = 3;
 
 /// Packets of one voice each second, both ways.
 const EACH_CALL: u64 = 100;
@@ -102,30 +106,33 @@ fn what_comes_twice_or_late_is_no_loss() {
 fn a_delay_of_100_ms_is_that_delay() {
     let _alone = alone();
     let delay = Duration::from_millis(100);
-    let (report, _) = tried(10, |calls| (Rule::Delay(delay), soak(calls, 5), ""));
+    let (report, seen) = tried(10, |calls| (Rule::Delay(delay), soak(calls, 5), ""));
     let step = only(&report);
+    let middle = seen.quantile(0.5, Duration::from_secs(5));
     for flow in [&step.up, &step.down] {
-        assert!(flow.lost == 0 && flow.latency.quantile(0.0) >= delay, "{flow:?}");
-        near(flow.latency.quantile(0.5).as_secs_f64(), 0.100);
+        assert_eq!(flow.lost, 0);
+        assert!(flow.latency.quantile(0.0) >= delay.mul_f64(0.999), "{:?}", flow.latency.quantile(0.0));
+        near(flow.latency.quantile(0.5).as_secs_f64(), middle.as_secs_f64());
     }
-    near(step.round_trip.quantile(0.5).as_secs_f64(), 0.200);
+    assert!(step.round_trip.count() > 0 && step.round_trip.quantile(0.0) >= delay.mul_f64(1.999));
+    near(step.round_trip.quantile(0.5).as_secs_f64(), 2.0 * middle.as_secs_f64());
 }
 
 /// One packet in twenty waits up to 500 ms: the slowest in a hundred are those that wait for more than 400.
 #[test]
 fn a_freeze_of_500_ms_is_charged_to_all_that_waited() {
     let _alone = alone();
-    let rule = Rule::Freeze(Duration::from_secs(10), Duration::from_millis(500));
-    let (report, _) = tried(10, |calls| (rule, soak(calls, 20), ""));
+    let (period, length) = (Duration::from_secs(10), Duration::from_secs(20));
+    let rule = Rule::Freeze(period, Duration::from_millis(500));
+    let (report, seen) = tried(10, |calls| (rule, soak(calls, length.as_secs()), ""));
     let step = only(&report);
     for flow in [&step.up, &step.down] {
-        let [p90, p99] = [0.90, 0.99].map(|part| flow.latency.quantile(part));
-        let max = flow.latency.max();
+        let [p90, p99, max] = [0.90, 0.99, 1.0].map(|part| flow.latency.quantile(part));
         assert_eq!(flow.lost, 0);
         assert!(max >= Duration::from_millis(450) && p99 >= Duration::from_millis(300), "{p99:?} {max:?}");
-        near(max.as_secs_f64(), 0.5);
-        near(p99.as_secs_f64(), 0.4);
-        assert!(p90 < Duration::from_millis(50), "all else is as it was: {p90:?}");
+        near(max.as_secs_f64(), seen.quantile(1.0, length).as_secs_f64());
+        near(p99.as_secs_f64(), seen.quantile(0.99, length).as_secs_f64());
+        assert!(p90 < p99 / 2, "all else is as it was: {p90:?}");
     }
 }
 
@@ -150,12 +157,27 @@ fn a_ramp_ends_at_what_passes() {
     found(&report);
 }
 
+/// A million packets a second are more than one thread can send: it must not be taken for the server's loss.
+#[test]
+fn a_generator_at_its_limit_says_so() {
+    let _alone = alone();
+    let (served, mut looker) = (serve(), Looker { drops: 0, most: 0 });
+    let bridge = Bridge::start(served.address, Rule::Delay(Duration::ZERO));
+    let mode = Mode::Soak { calls: 1, length: Duration::from_millis(250) };
+    let mut plan = plan(&bridge, 1, mode, "loss<1%");
+    plan.traffic =
+        Traffic { profile: Profile::Even { rate: 1e6, size: 100, burst: 1 }, direction: Direction::Up };
+    let report = load::run(plan, Engine::new, &mut looker).expect("it goes through");
+    assert!(matches!(report.verdict, Verdict::GeneratorLimited(_)), "{:?}", report.verdict);
+    assert_eq!(report.sides[0].capacity, None);
+}
+
 /// As many packets as so many calls send.
 fn passes(calls: u32) -> Rule {
     Rule::EachTenth(u64::from(calls) * EACH_CALL / 10)
 }
 
-/// The capacity is what passed when the run was tried for the last time: the rule is in the seen loss.
+/// The capacity is what passed when the run was tried for the last time.
 fn found(report: &Report) {
     let Some(Capacity::Found { calls, packets, .. }) = &report.sides[0].capacity else {
         panic!("{:?}", report.sides[0].capacity);
@@ -163,6 +185,10 @@ fn found(report: &Report) {
     let rate: f64 = report.plan.servers[0].host.parse().expect("the tried rate stands there");
     near(*packets, rate);
     near(f64::from(*calls), rate / EACH_CALL as f64);
+}
+
+fn serve() -> Served {
+    Served::start_with("", "allocations_per_user = 0\nunproven_exempt = [\"127.0.0.0/8\"]")
 }
 
 const fn soak(calls: u32, seconds: u64) -> Mode {
@@ -191,34 +217,59 @@ fn tried(calls: u32, asked: impl Fn(u32) -> (Rule, Mode, &'static str)) -> (Repo
     for halved in 0..TRIES {
         let calls = (calls >> halved).max(2);
         let (rule, mode, objective) = asked(calls);
-        let served = Served::start_with("", "allocations_per_user = 0\nunproven_exempt = [\"127.0.0.0/8\"]");
+        let served = serve();
         let bridge = Bridge::start(served.address, rule);
         let mut looker = Looker { drops: drops(), most: 0 };
         let plan = plan(&bridge, calls, mode, objective);
-        let report = load::run(plan, Engine::new, &mut looker).expect("it goes through");
+        let make = |plan: &Plan, server: &Server| Engine::new(plan, server).map(Forgiving);
+        let report = load::run(plan, make, &mut looker).expect("it goes through");
         let seen = bridge.seen();
-        if let Some(busy) = busy(&report, &seen, &looker) {
+        if let Some(busy) = busy(&report, &looker) {
+            eprintln!("{calls} calls: {busy}");
             why.push(format!("{calls} calls: {busy}"));
             continue;
         }
-        // The clock of the load is the clock of the world: what was due in ten seconds came in ten.
-        let [first, last] = seen.ends.expect("media came");
-        near((last.1 - first.1).as_secs_f64(), Duration::from_nanos(last.0 - first.0).as_secs_f64());
+        // The clock of the load is that of the world: what was due within ten seconds came within ten.
+        let [by_due, by_stub] = seen.lengths();
+        near(by_due, by_stub);
         return (report, seen);
     }
     panic!("this machine is too busy for any load:\n{}", why.join("\n"));
 }
 
 /// Why what was measured is the machine's fault and not the stub's doing.
-fn busy(report: &Report, seen: &Seen, looker: &Looker) -> Option<String> {
+fn busy(report: &Report, looker: &Looker) -> Option<String> {
     if let Verdict::GeneratorLimited(why) = &report.verdict {
         return Some(why.clone());
     }
-    if looker.most > 0 {
-        return Some(format!("the kernel dropped {} datagrams on loopback", looker.most));
+    (looker.most > 0).then(|| format!("the kernel dropped {} datagrams on loopback", looker.most))
+}
+
+/// The engine, without its complaint that packets left late: with this stub that makes no figure wrong.
+struct Forgiving(Engine);
+
+impl Rig for Forgiving {
+    fn hold(&mut self, calls: u32, watch: &mut dyn Watcher) -> Result<Setup, Fault> {
+        self.0.hold(calls, watch)
     }
-    let is_slow = seen.slow > Duration::from_millis(45);
-    is_slow.then(|| format!("the stub was late by {:?}", seen.slow))
+
+    fn idle(&mut self, length: Duration, watch: &mut dyn Watcher) -> Result<(), Fault> {
+        self.0.idle(length, watch)
+    }
+
+    fn measure(&mut self, length: Duration, watch: &mut dyn Watcher) -> Result<Step, Fault> {
+        let mut step = self.0.measure(length, watch)?;
+        step.own.late = 0;
+        Ok(step)
+    }
+
+    fn churn(&mut self, _: u32, _: Option<f64>, _: Duration, _: &mut dyn Watcher) -> Result<Step, Fault> {
+        unreachable!("no test asks for it")
+    }
+
+    fn storm(&mut self, _: u32, _: &mut dyn Watcher) -> Result<Setup, Fault> {
+        unreachable!("no test asks for it")
+    }
 }
 
 /// Looks whether the kernel drops what nobody in the test dropped.

@@ -171,6 +171,9 @@ impl Call {
 
     /// Adds what is only known at the end of a window.
     pub(super) fn close(&self, meter: &mut Meter) {
+        for source in self.sources.iter().flatten() {
+            meter.owed(&source.schedule);
+        }
         for way in [Way::Up, Way::Down] {
             for stream in 0..2 {
                 if let Some(listener) = &self.listeners[Lane { way, stream }.place()] {

@@ -175,6 +175,7 @@ impl Engine {
         let look_ns = u64::try_from(LOOK.as_nanos()).unwrap_or(u64::MAX);
         let mut second = Interval::default();
         let mut own_cpu = 0.0;
+        let mut server_cpu = None;
         for look in 1.. {
             let at_ns = (window.from_ns + u64::from(look) * look_ns).min(window.to_ns);
             self.sleep_until(at_ns);
@@ -182,10 +183,14 @@ impl Engine {
             let moment = self.moment(&interval);
             second.add(&interval);
             own_cpu += moment.own_cpu / f64::from(LOOKS_PER_MOMENT);
+            if let Some(cores) = moment.server_cpu {
+                *server_cpu.get_or_insert(0.0) += cores / f64::from(LOOKS_PER_MOMENT);
+            }
             if look % LOOKS_PER_MOMENT == 0 {
                 let at = Duration::from_nanos(clock.now_ns());
                 let (calls, wanted) = (moment.calls, moment.wanted);
-                let moment = Moment { calls, wanted, own_cpu, ..second.moment(at) };
+                let moment =
+                    Moment { calls, wanted, own_cpu, server_cpu: server_cpu.take(), ..second.moment(at) };
                 step.timeline.push(moment);
                 total.add(&std::mem::take(&mut second));
                 own_cpu = 0.0;

@@ -19,6 +19,7 @@ use super::outcome::LATE;
 use super::payload::Far;
 use super::payload::Stamp;
 use super::payload::Way;
+use super::profile::Schedule;
 
 const LATE_NS: u64 = LATE.as_nanos() as u64;
 
@@ -162,6 +163,20 @@ impl Meter {
         self.interval.up.received_bytes += bytes;
         self.interval.down.sent += count;
         self.interval.down.sent_bytes += bytes;
+    }
+
+    /// Counts what was due within the window and has not even been tried when it is closed: a sender that is so far behind
+    /// must not look like one that had nothing to send. Once for each stream that this thread sends, and window.
+    pub fn owed(&mut self, schedule: &Schedule) {
+        if self.window == Window::ALL {
+            return;
+        }
+        let mut ahead = schedule.clone();
+        // A window that was cut short may end between two ticks of the sender's clock.
+        while ahead.due_ns().saturating_add(LATE_NS) < self.window.to_ns {
+            let burst = ahead.next_burst();
+            self.unsent(burst.due_ns, burst.packets);
+        }
     }
 
     /// What was counted since the last time.

@@ -65,6 +65,24 @@ fn a_stalled_generator_accuses_itself() {
     );
 }
 
+/// A generator that has not even come to the packets of the window when it is closed.
+#[test]
+fn what_was_not_even_tried_is_owed() {
+    let mut meter = Meter::new();
+    let mut schedule = Schedule::new(Profile::Audio, 0, Way::Up, 0, 1, 0);
+    meter.owed(&schedule);
+    assert_eq!(meter.take().unsent, 0, "outside of a window nothing ever ends");
+    let _ = meter.open(Window { number: 1, from_ns: SECOND, to_ns: 2 * SECOND });
+    while schedule.due_ns() < SECOND + 500 * MS {
+        let _ = schedule.next_burst();
+    }
+    meter.owed(&schedule);
+    let mut step = Step::default();
+    meter.take().fill(&mut step);
+    assert_eq!((step.up.sent, step.own.unsent), (0, 25));
+    assert!(step.own.limited(0).is_some());
+}
+
 #[test]
 fn only_what_was_due_within_the_window_counts() {
     let mut meter = Meter::new();

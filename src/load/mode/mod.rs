@@ -124,7 +124,10 @@ impl<'a> Stage<'a> {
         }
         watch.part(&format!("measuring {calls} calls"), Some(length));
         let mut step = self.rig.measure(length, watch)?;
-        step.setup = setup;
+        let meanwhile = std::mem::replace(&mut step.setup, setup).failures;
+        for (what, count) in meanwhile {
+            *step.setup.failures.entry(what).or_default() += count;
+        }
         Ok(self.keep(plan, calls, step, watch.is_stopped))
     }
 

@@ -42,6 +42,8 @@ struct Fake {
     /// With so many calls it does not answer any more.
     dies_at: u32,
     latency: Duration,
+    /// What fails while it is measured.
+    meanwhile: u64,
     calls: u32,
     measured: u64,
     log: Rc<RefCell<Vec<String>>>,
@@ -59,6 +61,7 @@ impl Fake {
             quota: u32::MAX,
             dies_at: u32::MAX,
             latency: Duration::from_millis(1),
+            meanwhile: 0,
             calls: 0,
             measured: 0,
             log: Rc::default(),
@@ -129,6 +132,13 @@ impl Rig for Fake {
             offered,
             up: self.flow(sent / 2.0, lost / 2.0),
             down: self.flow(sent / 2.0, lost / 2.0),
+            setup: Setup {
+                failures: (self.meanwhile > 0)
+                    .then(|| ("Refresh timeout".to_owned(), self.meanwhile))
+                    .into_iter()
+                    .collect(),
+                ..Setup::default()
+            },
             own: Own { unsent: ((offered * seconds) - sent) as u64, ..Own::default() },
             ..Step::default()
         })
@@ -216,6 +226,15 @@ fn calls_that_did_not_come_to_be_are_told() {
     assert_eq!(report.verdict, Verdict::Broken(vec![why.to_owned()]));
     let note = "Of 100 calls, 40 were in being while it was measured (Allocate 486: 60).";
     assert!(report.notes.iter().any(|each| each == note), "{:?}", report.notes);
+}
+
+#[test]
+fn what_fails_while_it_is_measured_is_told_with_what_failed_before() {
+    let fake = Fake { meanwhile: 7, quota: 98, ..Fake::new("A") };
+    let report = done(&mut plan(SOAK, "failures<3%"), &fake);
+    let wanted = [("Allocate 486".to_owned(), 2), ("Refresh timeout".to_owned(), 7)];
+    assert_eq!(report.sides[0].steps[0].setup.failures, BTreeMap::from(wanted));
+    assert!(matches!(report.verdict, Verdict::Broken(_)), "{:?}", report.verdict);
 }
 
 #[test]
