@@ -3,6 +3,7 @@
 #![cfg(feature = "server")]
 
 mod cost;
+mod pairs;
 mod served;
 
 use std::sync::atomic::AtomicBool;

@@ -209,7 +209,8 @@ impl<'a> Pairs<'a> {
         server.families = client.families;
         config.servers = vec![server];
         config.policy = if self.wish.relay_only { Policy::RelayOnly } else { Policy::All };
-        config.gather_within = self.wish.patience;
+        // Longer than anybody waits, so that a server that is silent is called so.
+        config.gather_within = self.wish.patience * 2;
         config.connect_within = self.wish.patience;
         let by_datagrams = !self.wish.relay_only || self.common.server.carrier == Carrier::Udp;
         Side::open(config, self.clock, self.local, by_datagrams, &mut self.ports)

@@ -13,6 +13,7 @@ use crate::load::engine::common::Common;
 use crate::load::engine::tally::Why;
 use crate::load::machine::Ports;
 use crate::net::Poll;
+use crate::proto::client::Failure;
 use crate::proto::types::Transport;
 
 use super::Cause;
@@ -158,7 +159,9 @@ impl Pair {
             return;
         }
         if now_ns.saturating_sub(self.began_ns) >= patience.as_nanos() as u64 {
-            return self.fail(Cause::Ice("timeout"));
+            let is_silent = self.gathered_ns.contains(&None);
+            let why = Why::Protocol("Allocate", Failure::Timeout);
+            return self.fail(if is_silent { Cause::Of(why) } else { Cause::Ice("timeout") });
         }
         if now_ns < self.knock_ns || self.paths.iter().all(Option::is_none) {
             return;
