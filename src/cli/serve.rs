@@ -319,6 +319,7 @@ fn rooms(settings: &Settings, clock: Clock, entropy: &mut SystemEntropy) -> (tur
         external: ExternalAddresses::new(settings.relays.iter().map(|relay| (relay.bind, relay.external))),
         #[cfg(feature = "dtls")]
         dtls: None,
+        path: relay::Wish::default(),
     };
     (turn, relay)
 }

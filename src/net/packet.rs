@@ -47,6 +47,9 @@ pub struct Meta {
     pub truncated: bool,
     /// The fields of its IP header.
     pub header: IpHeader,
+    /// The relayed address that it was sent to, where it came to a socket that receives for many
+    /// ([`super::SharedSocket`]).
+    pub meant_for: Option<SocketAddr>,
 }
 
 /// What one call of [`Batch::receive`] brought.
@@ -127,6 +130,7 @@ impl Batch {
                 len: received.len.min(DATAGRAM_MAX),
                 truncated: received.truncated,
                 header: received.told.header,
+                meant_for: received.told.meant_for,
             });
         }
         Ok(Arrived { places: first..first + count, lost })
@@ -269,7 +273,8 @@ mod tests {
                     destination: None,
                     len: 5,
                     truncated: false,
-                    header: IpHeader::default()
+                    header: IpHeader::default(),
+                    meant_for: None
                 }
             );
             let (slot, payload) = batch.slot_mut(2);

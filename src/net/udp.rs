@@ -28,7 +28,7 @@ use super::packet::Meta;
 use super::sys;
 
 /// Receive and send buffer of a listener in bytes, as wanted: all clients of a worker share it.
-const LISTENER_BUFFER: usize = 8 << 20;
+pub(super) const LISTENER_BUFFER: usize = 8 << 20;
 /// Receive buffer of a relay socket in bytes, as wanted: it must hold a burst while the worker is elsewhere, and
 /// costs nothing while it is empty.
 const RELAY_BUFFER: usize = 1 << 20;
@@ -289,7 +289,7 @@ fn listener_socket(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn udp_socket(address: SocketAddr) -> io::Result<Socket> {
+pub(super) fn udp_socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -298,28 +298,28 @@ fn udp_socket(address: SocketAddr) -> io::Result<Socket> {
 }
 
 /// Takes what the kernel gives: past the system's ceiling where the privilege is there, else up to it.
-fn want_receive_buffer(socket: &Socket, bytes: usize) {
+pub(super) fn want_receive_buffer(socket: &Socket, bytes: usize) {
     if sockopt::set_socket_recv_buffer_size_force(socket, bytes).is_err() {
         // Less than wanted is no reason to stop, and the kernel clamps without an error.
         let _ = socket.set_recv_buffer_size(bytes);
     }
 }
 
-fn want_send_buffer(socket: &Socket, bytes: usize) {
+pub(super) fn want_send_buffer(socket: &Socket, bytes: usize) {
     if sockopt::set_socket_send_buffer_size_force(socket, bytes).is_err() {
         let _ = socket.set_send_buffer_size(bytes);
     }
 }
 
 /// Asks the kernel to count aloud what it drops. A kernel that does not know how leaves the count at 0.
-fn tell_losses(socket: &Socket) {
+pub(super) fn tell_losses(socket: &Socket) {
     let _ = sys::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1);
 }
 
 /// Asks for the IP header's fields of what comes, and lets IPv4 fragment what leaves (DF 0), at the link's MTU and not
 /// at what the network says of the path. IPv6 stays as the system has it. What a kernel does not know is left as it is,
 /// which RFC 8656 allows for each field.
-fn tell_headers(socket: &Socket, address: SocketAddr) {
+pub(super) fn tell_headers(socket: &Socket, address: SocketAddr) {
     let options = if address.is_ipv6() {
         [(libc::IPV6_RECVHOPLIMIT, 1), (libc::IPV6_RECVTCLASS, 1)].as_slice()
     } else {
@@ -460,15 +460,27 @@ mod tests {
         let wildcard = Listener { socket: client("127.0.0.1:0"), local: literal("[::]:3478") };
         let told = |ip: &str| {
             let destination = Some((ip.parse().expect("a literal"), 4));
-            let meta =
-                Meta { from: None, destination, len: 0, truncated: false, header: IpHeader::default() };
+            let meta = Meta {
+                from: None,
+                destination,
+                len: 0,
+                truncated: false,
+                header: IpHeader::default(),
+                meant_for: None,
+            };
             wildcard.server_of(&meta).expect("the kernel told")
         };
         assert_eq!(told("fe80::1").socket(), literal("[fe80::1%4]:3478"));
         assert_eq!(wildcard.source_for(told("fe80::1")), Some((literal("[fe80::1]:0").ip(), 4)));
         assert_eq!(told("2001:db8::1").socket(), literal("[2001:db8::1]:3478"));
-        let nothing =
-            Meta { from: None, destination: None, len: 0, truncated: false, header: IpHeader::default() };
+        let nothing = Meta {
+            from: None,
+            destination: None,
+            len: 0,
+            truncated: false,
+            header: IpHeader::default(),
+            meant_for: None,
+        };
         assert_eq!(wildcard.server_of(&nothing), None);
     }
 
