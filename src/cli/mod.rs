@@ -6,10 +6,12 @@ mod args;
 mod check;
 mod credential;
 mod exit;
+mod explain;
 #[cfg(feature = "fault-injection")]
 mod fault;
 mod input;
 mod limits;
+mod losses;
 mod machine;
 mod mras;
 mod notify;
@@ -20,6 +22,7 @@ mod snapshots;
 mod state;
 mod streams;
 mod summary;
+mod workers;
 
 pub use args::Args;
 pub use args::CheckArgs;

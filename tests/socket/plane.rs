@@ -67,6 +67,8 @@ impl Plane {
         let wake = Arc::new(Wake::new().expect("an eventfd"));
         let handles = relay::start(config, &wake).expect("loopback can be listened on");
         assert_eq!(handles.len(), usize::from(config.workers));
+        let named = config.path.tier;
+        assert!(handles.iter().all(|handle| Some(handle.tier) == named), "another tier than {named:?}");
         Self { handles, next: 0 }
     }
 

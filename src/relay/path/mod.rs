@@ -183,3 +183,6 @@ impl Path {
         self.steered.as_ref()?.returned(v6)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -151,6 +151,14 @@ impl Steered {
     }
 }
 
+#[cfg(test)]
+impl Steered {
+    /// Ports that are steered at this moment, to whichever worker.
+    pub(super) fn steered_ports(&self) -> usize {
+        self.steering.open_ports()
+    }
+}
+
 impl Drop for Steered {
     /// Whatever of this worker is still steered is let go before its sockets are.
     fn drop(&mut self) {
