@@ -333,10 +333,15 @@ fn wish() -> Wish {
     let named = std::env::var(PATH_VARIABLE).ok();
     let tier = named.as_deref().and_then(|word| Tier::ALL.into_iter().find(|tier| tier.word() == word));
     assert_eq!(named.is_some(), tier.is_some(), "{named:?} is no tier");
+    wish_for(tier.unwrap_or(Tier::Sockets))
+}
+
+/// What relay ports on loopback need to stand on `tier`.
+pub(crate) fn wish_for(tier: Tier) -> Wish {
     match tier {
-        None | Some(Tier::Sockets) => Wish::default(),
+        Tier::Sockets => Wish::default(),
         tier => Wish {
-            tier,
+            tier: Some(tier),
             addresses: ["127.0.0.1", "::1", "127.0.0.2"].map(|ip| ip.parse().expect("a literal")).into(),
             ..Wish::default()
         },
