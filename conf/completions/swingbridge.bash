@@ -296,7 +296,7 @@ _swingbridge() {
             return 0
             ;;
         swingbridge__subcmd__serve)
-            opts="-h --config --state-dir --dev-tls --log-format --log-level --help"
+            opts="-h --config --state-dir --dev-tls --log-format --log-level --explain-path --format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -316,6 +316,10 @@ _swingbridge() {
                     ;;
                 --log-level)
                     COMPREPLY=($(compgen -W "error warn info debug trace" -- "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
                     return 0
                     ;;
                 *)

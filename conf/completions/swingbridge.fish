@@ -39,7 +39,10 @@ warn\t'What may need one'
 info\t'What happened'
 debug\t'How it happened, with client addresses'
 trace\t'Everything'"
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand serve" -l format -d 'For people or for programs; of what --explain-path prints' -r -f -a "text\t'For people'
+json\t'For programs'"
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand serve" -l dev-tls -d 'Make a self-signed certificate, so that TLS can be tried'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand serve" -l explain-path -d 'Print which paths packets could take on this machine, and what is in the way of the others, without serving'
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand check" -l peer -d 'A peer to judge by the file\'s rules' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand check" -l format -d 'For people or for programs' -r -f -a "text\t'For people'

@@ -149,6 +149,12 @@ pub struct ServeArgs {
     /// The least important log lines written, whatever the file says.
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<LogLevelArg>,
+    /// Print which paths packets could take on this machine, and what is in the way of the others, without serving.
+    #[arg(long)]
+    pub explain_path: bool,
+    /// For people or for programs; of what --explain-path prints.
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text, requires = "explain_path")]
+    pub format: ReportFormat,
 }
 
 /// `swingbridge check`.

@@ -6,11 +6,13 @@ mod args;
 mod check;
 mod credential;
 mod exit;
+mod explain;
 #[cfg(feature = "fault-injection")]
 mod fault;
 mod input;
 mod limits;
 mod load;
+mod losses;
 mod machine;
 mod mras;
 mod notify;
@@ -21,6 +23,7 @@ mod snapshots;
 mod state;
 mod streams;
 mod summary;
+mod workers;
 
 pub use args::Args;
 pub use args::CheckArgs;

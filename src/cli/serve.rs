@@ -40,16 +40,16 @@ use crate::proto::types::Entropy as _;
 use crate::proto::types::Secret;
 use crate::proto::types::limits;
 use crate::relay;
-use crate::relay::StartError;
-use crate::ring::Wake;
 
 use super::Exit;
 use super::ServeArgs;
 #[cfg(feature = "acme")]
 use super::acme;
+use super::explain;
 #[cfg(feature = "fault-injection")]
 use super::fault;
 use super::input;
+use super::losses;
 use super::machine;
 use super::mras;
 use super::notify;
@@ -60,6 +60,8 @@ use super::snapshots;
 use super::state;
 use super::streams;
 use super::summary::Summary;
+use super::workers;
+use super::workers::Workers;
 
 /// What `--dev-tls` is no good for.
 const DEV_TLS: &str = "--dev-tls: a new self-signed certificate at each start, for trials alone; browsers take turns: only \
@@ -68,6 +70,11 @@ const DEV_TLS: &str = "--dev-tls: a new self-signed certificate at each start, f
 /// Serves until SIGTERM or Ctrl-C; reads its file again on SIGHUP.
 #[must_use]
 pub fn run(args: ServeArgs) -> ExitCode {
+    if args.explain_path {
+        let format = args.format;
+        let explained = prepare(args).map(|plan| explain::path(&plan.settings, format));
+        return explained.unwrap_or_else(|exit| exit).into();
+    }
     let exit = prepare(args).and_then(start).and_then(Running::wait);
     exit.unwrap_or_else(|exit| exit).into()
 }
@@ -178,6 +185,7 @@ struct Running {
     reloader: Option<Reloader>,
     listening: Listening,
     doors: Option<mras::Doors>,
+    watched: losses::Watched,
     #[cfg(feature = "acme")]
     acme: Option<crate::acme::Acme>,
     #[cfg(feature = "fault-injection")]
@@ -201,9 +209,8 @@ fn start(plan: Plan) -> Result<Running, Exit> {
     let acme = acme::prepare(&settings, state, &certificates)?;
     #[cfg(feature = "dtls")]
     streams::answer_dtls(&mut relay_config, &certificates, &mut warnings)?;
-    let wake = Wake::new().map(Arc::new);
-    let wake = wake.map_err(|error| refused(&format!("no event descriptor: {error}")))?;
-    let mut handles = start_workers(&mut relay_config, &wake, trial.is_some(), &mut warnings)?;
+    let workers = workers::start(&settings, &mut relay_config, trial.is_some(), &mut warnings)?;
+    let Workers { mut handles, wake, tier, watched } = workers;
     settings.listen_udp.retain(|listener| relay_config.listen_udp.contains(&listener.bind));
     let listeners = streams::bind(&mut settings, &mut warnings)?;
     let listening = streams::open(&settings, &certificates, listeners, &mut handles)?;
@@ -222,7 +229,7 @@ fn start(plan: Plan) -> Result<Running, Exit> {
     };
     let admin = settings.admin.map(|listen| open_admin(listen, sources)).transpose()?;
     let (trial, unix) = (trial.as_ref(), clock.now().unix);
-    let summary = Summary { settings: &settings, warnings: &warnings, trial, unix };
+    let summary = Summary { settings: &settings, warnings: &warnings, trial, unix, tier };
     let _ = output::out(&summary.to_string(), Exit::Done);
 
     let mut events = admin::EventLog::new();
@@ -248,6 +255,7 @@ fn start(plan: Plan) -> Result<Running, Exit> {
         reloader,
         listening,
         doors,
+        watched,
         #[cfg(feature = "acme")]
         acme: acme::start(acme)?,
         #[cfg(feature = "fault-injection")]
@@ -319,35 +327,9 @@ fn rooms(settings: &Settings, clock: Clock, entropy: &mut SystemEntropy) -> (tur
         external: ExternalAddresses::new(settings.relays.iter().map(|relay| (relay.bind, relay.external))),
         #[cfg(feature = "dtls")]
         dtls: None,
+        path: explain::wish(settings),
     };
     (turn, relay)
-}
-
-/// Starts the workers. With the embedded defaults an address that this machine does not grant is left out and said
-/// aloud; an address that the operator named is an error.
-fn start_workers(
-    config: &mut relay::Config,
-    wake: &Arc<Wake>,
-    may_leave_out: bool,
-    warnings: &mut Vec<String>,
-) -> Result<Vec<relay::Handle>, Exit> {
-    loop {
-        match relay::start(config, wake) {
-            Ok(handles) => return Ok(handles),
-            Err(StartError::Listen(refusal))
-                if may_leave_out && config.listen_udp.len() > 1 && refusal.is_of_this_machine() =>
-            {
-                warnings.push(format!("left out: {refusal}"));
-                config.listen_udp.retain(|address| *address != refusal.address);
-            }
-            Err(error) => return Err(refused(&format!("{error}{}", cure(&error)))),
-        }
-    }
-}
-
-fn cure(error: &StartError) -> &'static str {
-    let StartError::Listen(refusal) = error else { return "" };
-    bind_cure(refusal)
 }
 
 /// What can be done about an address that cannot be had.
@@ -393,11 +375,12 @@ pub(super) fn refused(message: &str) -> Exit {
 impl Running {
     /// Waits until the control task has left, or ended by itself, which it never should.
     fn wait(self) -> Result<Exit, Exit> {
-        let Self { control, leave, gone, admin, drain_deadline, reloader, listening, doors, .. } = self;
+        let Self { control, leave, gone, admin, drain_deadline, reloader, listening, doors, watched, .. } =
+            self;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime =
             runtime.map_err(|error| refused(&format!("no runtime to wait for signals: {error}")))?;
-        let until_gone = wait_for_signals(gone, &leave, drain_deadline, reloader);
+        let until_gone = watched.beside(wait_for_signals(gone, &leave, drain_deadline, reloader));
         #[cfg(feature = "fault-injection")]
         let until_gone = self.faults.beside(until_gone);
         runtime.block_on(until_gone).map_err(|error| refused(&format!("no signals: {error}")))?;

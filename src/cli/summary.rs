@@ -17,6 +17,7 @@ use crate::proto::peers::Unlisted;
 use crate::proto::types::Rate;
 use crate::proto::types::Secret;
 use crate::proto::types::limits;
+use crate::relay::Tier;
 
 use super::credential::ice_servers;
 
@@ -30,6 +31,8 @@ pub(crate) struct Summary<'a> {
     /// The secret to mint with, in a start without a file.
     pub(crate) trial: Option<&'a Secret>,
     pub(crate) unix: u64,
+    /// What the relay ports stand on.
+    pub(crate) tier: Tier,
 }
 
 impl fmt::Display for Summary<'_> {
@@ -38,7 +41,8 @@ impl fmt::Display for Summary<'_> {
         writeln!(f, "swingbridge {}", env!("CARGO_PKG_VERSION"))?;
         self.listeners(f)?;
         self.relays(f)?;
-        row(f, "path", &format!("sockets (one per allocation), {} workers", settings.workers))?;
+        let (path, meaning) = (self.tier.word(), self.tier.meaning());
+        row(f, "path", &format!("{path} ({meaning}), {} workers", settings.workers))?;
         row(f, "realm", &settings.realm)?;
         if settings.ms_turn {
             row(f, "legacy", &legacy(settings.credentials.mras.len()))?;
@@ -307,7 +311,14 @@ mod tests {
         let checked = loaded.checked.unwrap_or_else(|| panic!("{}", loaded.report.render(false)));
         let mut settings = checked.build(&Machine::default());
         settings.certificates.extend(certificates);
-        Summary { settings: &settings, warnings: &[], trial: Some(&secret), unix: 1_800_000_000 }.to_string()
+        Summary {
+            settings: &settings,
+            warnings: &[],
+            trial: Some(&secret),
+            unix: 1_800_000_000,
+            tier: Tier::Sockets,
+        }
+        .to_string()
     }
 
     // proves rfc8656:4.1-2

@@ -179,6 +179,8 @@ pub struct Settings {
     pub web: WebSettings,
     /// What certificates are ordered with, if any are.
     pub acme: Option<AcmeSettings>,
+    /// The network interfaces that a program of the path may be attached to.
+    pub kernel_interfaces: Vec<String>,
 }
 
 impl Checked {
@@ -242,6 +244,7 @@ impl Checked {
             proxy_from: self.proxy_from,
             web: self.web.build(self.streams_total.value),
             acme: self.acme.build(),
+            kernel_interfaces: self.kernel_interfaces.into_iter().map(|name| name.value).collect(),
         }
     }
 

@@ -132,14 +132,6 @@ impl<'a> Document<'a> {
             _ => {}
         }
         let entry = Entry { key, value: value.get_ref().clone(), span: Some(value.span()) };
-        if let Some(what) = key.missing.filter(|_| !self.broken && !is_empty(value.get_ref())) {
-            self.problems.push(Problem::warning(
-                key.path,
-                Some(value.span()),
-                format!("{what} not part of this version: entry ignored"),
-                "remove it, or leave it for a later version",
-            ));
-        }
         self.entries.insert(key.path, entry);
     }
 
@@ -291,14 +283,6 @@ fn syntax_fix(message: &str) -> &'static str {
     cure.map_or("write one key = value on a line, texts in double quotes, sections as [name]", |(_, cure)| {
         cure
     })
-}
-
-fn is_empty(value: &DeValue<'_>) -> bool {
-    match value {
-        DeValue::Array(array) => array.is_empty(),
-        DeValue::Table(table) => table.is_empty(),
-        _ => false,
-    }
 }
 
 /// The kind of `value`, as people say it.

@@ -41,9 +41,6 @@ fn one(key: &Key, out: &mut String) {
     if key.takes == Takes::Live {
         out.push_str("# A reload brings it in.\n");
     }
-    if key.missing.is_some() {
-        out.push_str("# Not part of this version: the key is known and ignored.\n");
-    }
     match (key.unset, key.kind) {
         (Unset::Value(default), _) => {
             let _ = writeln!(out, "{} = {default}", key.name());

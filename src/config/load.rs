@@ -103,6 +103,7 @@ pub struct Checked {
     pub(crate) web: CheckedWeb,
     listed: Vec<Listed>,
     pub(crate) acme: CheckedAcme,
+    pub(crate) kernel_interfaces: Vec<Located<String>>,
 }
 
 impl Checked {
@@ -132,13 +133,12 @@ pub(crate) fn load(name: &str, text: &str, source: &dyn Source, secret: Option<S
 }
 
 fn read(reader: &mut Reader<'_, '_>, text: &str) -> Checked {
-    reader.ignored("relay.kernel_interfaces");
     Checked {
         realm: reader.realm(),
         udp: reader.endpoints("listen.udp"),
         relays: reader.addresses("relay.addresses"),
         ports: reader.ports("relay.ports"),
-        path: reader.word("relay.path", &[("auto", PathTier::Auto), ("sockets", PathTier::Sockets)]),
+        path: reader.word("relay.path", &PathTier::ALL.map(|path| (path.word(), path))),
         workers: reader.count("relay.workers"),
         secrets: reader.secrets("auth.secrets"),
         users: reader.users("auth.users"),
@@ -193,6 +193,7 @@ fn read(reader: &mut Reader<'_, '_>, text: &str) -> Checked {
         web: reader.web(),
         acme: reader.acme(),
         listed: KEYS.iter().map(|key| listed(key, reader.document, text)).collect(),
+        kernel_interfaces: reader.interfaces("relay.kernel_interfaces"),
     }
 }
 

@@ -17,6 +17,7 @@ mod check;
 mod file;
 mod foreign;
 pub mod generate;
+mod interfaces;
 mod load;
 mod mras;
 mod oauth;

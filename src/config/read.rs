@@ -177,12 +177,6 @@ impl<'d> Reader<'d, '_> {
             if let Some((_, meaning)) = meanings.iter().find(|(word, _)| *word == text) {
                 return Ok(*meaning);
             }
-            if words.contains(&text) {
-                return Err(Complaint::new(
-                    format!("this version has the sockets tier only, not `{text}`"),
-                    format!("write {} = \"auto\" or \"sockets\"", key.name()),
-                ));
-            }
             let all: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
             let longer = words.iter().copied().find(|word| text.starts_with(word));
             let fix = match longer.or_else(|| suggest::nearest(text, words.iter().copied())) {
@@ -315,11 +309,6 @@ impl<'d> Reader<'d, '_> {
             read.map_err(|complaint| reader.error(key, span, complaint)).ok()
         });
         networks.into_iter().map(|network| network.value).collect()
-    }
-
-    /// Looks at a key of a later version: an array, whatever it holds.
-    pub(crate) fn ignored(&mut self, path: &str) {
-        let _: Vec<Located<()>> = self.array(path, |_, _, _, _| None);
     }
 
     /// The readable elements of an array; none if the key is not named.

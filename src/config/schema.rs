@@ -108,8 +108,6 @@ pub struct Key {
     pub doc: &'static str,
     /// Whether a changed value reaches a running server.
     pub takes: Takes,
-    /// Set for a key of the contract whose feature this version does not have; says what is missing.
-    pub missing: Option<&'static str>,
     /// What other servers call the same thing, so that an operator who comes from there is told the name here.
     pub also_called: &'static [&'static str],
 }
@@ -148,15 +146,7 @@ pub fn is_section(name: &str) -> bool {
 
 /// A key with a default that needs a restart and is part of this version: what most keys are.
 const fn key(path: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
-    Key {
-        path,
-        kind,
-        unset: Unset::Value(default),
-        doc,
-        takes: Takes::Restart,
-        missing: None,
-        also_called: &[],
-    }
+    Key { path, kind, unset: Unset::Value(default), doc, takes: Takes::Restart, also_called: &[] }
 }
 
 /// `key` with a value that a reload brings in.

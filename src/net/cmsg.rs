@@ -12,13 +12,14 @@ use std::mem::size_of;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::proto::types::IpHeader;
 use crate::proto::wire::Icmp;
 
-/// Room for all that the sockets ask for at once: pktinfo, hop limit, traffic class, SO_RXQ_OVFL; or on the error
-/// queue hop limit, traffic class and the error with an address.
+/// Room for all that the sockets ask for at once: pktinfo or the address that was meant, hop limit, traffic class,
+/// SO_RXQ_OVFL; or on the error queue hop limit, traffic class and the error with an address.
 pub(super) const CONTROL_LEN: usize = 128;
 
 #[cfg(target_env = "musl")]
@@ -29,9 +30,11 @@ const LEN_SIZE: usize = size_of::<usize>();
 const HEADER_LEN: usize = align(size_of::<libc::cmsghdr>());
 const PKTINFO_V4_LEN: usize = size_of::<libc::in_pktinfo>();
 const PKTINFO_V6_LEN: usize = size_of::<libc::in6_pktinfo>();
+const NAME_V6_LEN: usize = size_of::<libc::sockaddr_in6>();
 
 const _: () = assert!(PKTINFO_V4_LEN == 12 && PKTINFO_V6_LEN == 20);
 const _: () = assert!(HEADER_LEN + align(PKTINFO_V6_LEN) + 3 * (HEADER_LEN + align(4)) <= CONTROL_LEN);
+const _: () = assert!(HEADER_LEN + align(NAME_V6_LEN) + 3 * (HEADER_LEN + align(4)) <= CONTROL_LEN);
 const _: () = assert!(2 * (HEADER_LEN + align(4)) + HEADER_LEN + align(ERROR_LEN + 28) <= CONTROL_LEN);
 
 /// `sock_extended_err`: number 4, origin 1, type 1, code 1, padding 1, information 4, data 4.
@@ -116,6 +119,8 @@ pub(super) struct Told {
     pub(super) header: IpHeader,
     /// When the kernel took it in, as time since 1970.
     pub(super) arrived: Option<Duration>,
+    /// The address and port that it was sent to.
+    pub(super) meant_for: Option<SocketAddr>,
 }
 
 impl Told {
@@ -144,6 +149,17 @@ impl Told {
                 }
                 (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
                     told.header.traffic_class = small(data).unwrap_or(0);
+                }
+                // Socket addresses: family, port, and for IPv6 the flow before the address.
+                (libc::IPPROTO_IP, libc::IP_ORIGDSTADDR) => {
+                    if let (Some(port), Some(ip)) = (bytes(data, 2), bytes::<4>(data, 4)) {
+                        told.meant_for = Some((Ipv4Addr::from(ip), u16::from_be_bytes(port)).into());
+                    }
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_ORIGDSTADDR) => {
+                    if let (Some(port), Some(ip)) = (bytes(data, 2), bytes::<16>(data, 8)) {
+                        told.meant_for = Some((Ipv6Addr::from(ip), u16::from_be_bytes(port)).into());
+                    }
                 }
                 (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
                     told.lost = word(data, 0).map(u32::from_ne_bytes);
@@ -250,6 +266,26 @@ mod tests {
         assert_eq!(told.lost, Some(9));
         assert_eq!(Told::read(&control, first).lost, None);
         assert_eq!(Told::read(&control, 0), Told::default());
+    }
+
+    #[test]
+    fn the_address_that_was_meant_is_read_in_both_families() {
+        let v6: [u8; 16] = "2001:db8::7".parse::<Ipv6Addr>().expect("a literal").octets();
+        let mut name_v6 = [0; NAME_V6_LEN];
+        name_v6[2..4].copy_from_slice(&50_001_u16.to_be_bytes());
+        name_v6[8..24].copy_from_slice(&v6);
+        let name_v4 = [2, 0, 0xC3, 0x50, 192, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+        let cases: [(_, _, &[u8], &str); 2] = [
+            (libc::IPPROTO_IP, libc::IP_ORIGDSTADDR, &name_v4, "192.0.2.1:50000"),
+            (libc::IPPROTO_IPV6, libc::IPV6_ORIGDSTADDR, &name_v6, "[2001:db8::7]:50001"),
+        ];
+        for (level, kind, name, expected) in cases {
+            let mut control = Control::EMPTY;
+            let len = control.write(0, level, kind, name);
+            assert_eq!(Told::read(&control, len).meant_for, Some(expected.parse().expect("a literal")));
+            let len = control.write(0, level, kind, &name[..7]);
+            assert_eq!(Told::read(&control, len).meant_for, None, "a name that is cut");
+        }
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Everything that touches a socket: listeners and relay sockets, batches of datagrams, readiness, and what the
-//! machine says of its own addresses and ports. `unsafe` lives in `sys` alone.
+//! machine says of its own addresses and ports. `unsafe` lives in `sys` and `bpf` alone.
 //!
 //! ```text
 //!   udp ── sockets ──▶ packet::Batch ◀── sys::{receive, send} ◀── cmsg (control messages)
 //!   poll ── which socket has something        probe ── the machine's addresses and port ranges
 //! ```
 
+#[allow(unsafe_code)]
+mod bpf;
 pub mod certificate;
 pub mod challenge;
 pub mod channel;
@@ -21,7 +23,12 @@ pub mod packet;
 pub mod peer;
 pub mod places;
 pub mod poll;
+pub mod privilege;
 pub mod probe;
+pub mod raw;
+pub mod returned;
+mod shared;
+pub mod sk_lookup;
 #[allow(unsafe_code)]
 mod sys;
 pub mod tcp;
@@ -46,6 +53,13 @@ pub use poll::Events;
 pub use poll::Interest;
 pub use poll::Poll;
 pub use poll::Token;
+pub use raw::DepartingPacket;
+pub use raw::RawSender;
+pub use raw::RawSocket;
+pub use returned::Returned;
+pub use shared::SharedSocket;
+pub use sk_lookup::Receiving;
+pub use sk_lookup::Steering;
 pub use tcp::StreamListener;
 pub use tls::Certificates;
 pub use tls::TlsServer;

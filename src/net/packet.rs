@@ -50,6 +50,9 @@ pub struct Meta {
     pub header: IpHeader,
     /// When the kernel took it in, as time since 1970, where the socket asks for it.
     pub arrived: Option<Duration>,
+    /// The relayed address that it was sent to, where it came to a socket that receives for many
+    /// ([`super::SharedSocket`]).
+    pub meant_for: Option<SocketAddr>,
 }
 
 /// What one call of [`Batch::receive`] brought.
@@ -131,6 +134,7 @@ impl Batch {
                 truncated: received.truncated,
                 header: received.told.header,
                 arrived: received.told.arrived,
+                meant_for: received.told.meant_for,
             });
         }
         Ok(Arrived { places: first..first + count, lost })
@@ -274,6 +278,7 @@ mod tests {
                     truncated: false,
                     header: IpHeader::default(),
                     arrived: None,
+                    meant_for: None
                 }
             );
             let (slot, payload) = batch.slot_mut(2);

@@ -32,6 +32,16 @@ pub enum Token {
     Peer(PeerId),
     /// The connection of a client that is joined to a peer's.
     Joined(PeerId),
+    /// Where what is steered to the worker comes, in one family.
+    Steered {
+        /// Whether it is IPv6.
+        v6: bool,
+    },
+    /// Where ICMP errors are heard, in one family.
+    Returned {
+        /// Whether it is IPv6.
+        v6: bool,
+    },
 }
 
 const KIND_SHIFT: u32 = 56;
@@ -44,6 +54,8 @@ const STREAM: u64 = 3;
 const PORT: u64 = 4;
 const PEER: u64 = 5;
 const JOINED: u64 = 6;
+const STEERED: u64 = 7;
+const RETURNED: u64 = 8;
 
 const _: () = assert!((limits::ALLOCATIONS_MAX as u64) <= INDEX_MASK);
 const _: () = assert!((limits::STREAMS_MAX as u64) <= INDEX_MASK);
@@ -60,6 +72,8 @@ impl Token {
             Self::Port(relay) => (PORT, relay.index, relay.generation),
             Self::Peer(peer) => (PEER, peer.index, peer.generation),
             Self::Joined(peer) => (JOINED, peer.index, peer.generation),
+            Self::Steered { v6 } => (STEERED, v6 as u32, 0),
+            Self::Returned { v6 } => (RETURNED, v6 as u32, 0),
         };
         kind << KIND_SHIFT | ((index as u64) & INDEX_MASK) << INDEX_SHIFT | generation as u64
     }
@@ -74,6 +88,8 @@ impl Token {
             PORT => Self::Port(RelayId { index, generation }),
             PEER => Self::Peer(PeerId { index, generation }),
             JOINED => Self::Joined(PeerId { index, generation }),
+            STEERED => Self::Steered { v6: index != 0 },
+            RETURNED => Self::Returned { v6: index != 0 },
             _ => Self::Wake,
         }
     }
@@ -224,6 +240,10 @@ mod tests {
             Token::Port(last),
             Token::Peer(PeerId { index: limits::PEER_CONNECTIONS_MAX - 1, generation: u32::MAX }),
             Token::Joined(PeerId { index: 0, generation: 1 }),
+            Token::Steered { v6: false },
+            Token::Steered { v6: true },
+            Token::Returned { v6: false },
+            Token::Returned { v6: true },
         ] {
             assert_eq!(Token::unpack(token.pack()), token);
         }

@@ -105,7 +105,8 @@ pub(super) struct Received {
 /// and mean nothing between calls.
 pub(super) struct Headers {
     messages: Box<[libc::mmsghdr]>,
-    vectors: Box<[libc::iovec]>,
+    /// What stands before the bytes is in the first of two, where there is something.
+    vectors: Box<[[libc::iovec; 2]]>,
     names: Box<[Name]>,
     controls: Box<[Control]>,
 }
@@ -120,7 +121,7 @@ impl Headers {
         let (message, vector): (libc::mmsghdr, libc::iovec) = unsafe { (mem::zeroed(), mem::zeroed()) };
         Self {
             messages: vec![message; count].into(),
-            vectors: vec![vector; count].into(),
+            vectors: vec![[vector; 2]; count].into(),
             names: vec![Name::EMPTY; count].into(),
             controls: vec![Control::EMPTY; count].into(),
         }
@@ -139,8 +140,9 @@ impl Headers {
     ) -> Result<usize, Errno> {
         let mut count = 0;
         for (index, buffer) in buffers.take(self.len()).enumerate() {
-            self.vectors[index] = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-            self.aim(index, NAME_LEN, CONTROL_LEN);
+            self.vectors[index][0] =
+                libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+            self.aim(index, 1, NAME_LEN, CONTROL_LEN);
             count = index + 1;
         }
         let wanted = libc::c_uint::try_from(count).unwrap_or(libc::c_uint::MAX);
@@ -182,13 +184,46 @@ impl Headers {
     ) {
         let mut count = 0;
         for (index, (bytes, to, source, header)) in datagrams.take(self.len()).enumerate() {
-            self.vectors[index] =
-                libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+            self.vectors[index][0] = to_read(bytes);
             let name_len = self.names[index].write(to);
             let control_len = self.controls[index].write_departure(to.is_ipv6(), source, header);
-            self.aim(index, name_len, control_len);
+            self.aim(index, 1, name_len, control_len);
             count = index + 1;
         }
+        self.send_all(socket, count, SEND_RETRIES, &mut failed);
+    }
+
+    /// Sends whole IP packets: for each item the head that `write_head` makes of it, then the bytes, to the address of the
+    /// destination. `failed` as in [`Self::send`].
+    pub(super) fn send_packets<'a, T, const N: usize>(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        heads: &mut [[u8; N]],
+        packets: impl Iterator<Item = (&'a [u8], IpAddr, T)>,
+        mut write_head: impl FnMut(&mut [u8; N], &'a [u8], T) -> usize,
+        mut failed: impl FnMut(usize, Errno),
+    ) {
+        let mut count = 0;
+        let most = self.len().min(heads.len());
+        for (index, ((bytes, to, item), head)) in packets.take(most).zip(heads.iter_mut()).enumerate() {
+            let head_len = write_head(head, bytes, item).min(N);
+            self.vectors[index] = [to_read(&head[..head_len]), to_read(bytes)];
+            // A port would be taken for a protocol.
+            let name_len = self.names[index].write(SocketAddr::new(to, 0));
+            self.aim(index, 2, name_len, 0);
+            count = index + 1;
+        }
+        self.send_all(socket, count, 0, &mut failed);
+    }
+
+    /// Sends the first `count` headers, however often one of them is refused.
+    fn send_all(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        count: usize,
+        retries: u32,
+        failed: &mut impl FnMut(usize, Errno),
+    ) {
         let mut done = 0;
         let mut tries = 0;
         while done < count {
@@ -204,7 +239,7 @@ impl Headers {
                     return;
                 }
                 // It may be the error of an earlier datagram, which is told once, to whoever comes next.
-                Err(error) if tries < SEND_RETRIES && may_be_of_the_past(error) => tries += 1,
+                Err(error) if tries < retries && may_be_of_the_past(error) => tries += 1,
                 Err(error) => {
                     failed(done, error);
                     done += 1;
@@ -218,8 +253,9 @@ impl Headers {
     fn send_from(&mut self, socket: BorrowedFd<'_>, from: usize, to: usize) -> Result<usize, Errno> {
         let headers = &mut self.messages[from..to];
         let wanted = libc::c_uint::try_from(headers.len()).unwrap_or(libc::c_uint::MAX);
-        // SAFETY: `send`, the only caller, aimed these headers at bytes borrowed for 'a and at the name and control
-        // of the same index, all of which outlive the call; the kernel reads the bytes and writes only `msg_len`.
+        // SAFETY: `send` and `send_packets`, which alone lead here, aimed these headers at bytes borrowed for 'a, at heads
+        // that they hold, and at the name and control of the same index, all of which outlive the call; the kernel reads
+        // the bytes and writes only `msg_len`.
         let answer =
             unsafe { libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), wanted, libc::MSG_DONTWAIT) };
         match usize::try_from(answer) {
@@ -229,12 +265,12 @@ impl Headers {
         }
     }
 
-    /// Points header `index` at the vector, name and control of the same index.
+    /// Points header `index` at the vectors, of which there are `vectors`, the name and the control of the same index.
     #[allow(clippy::unnecessary_cast, reason = "the C libraries disagree about the types of these fields")]
-    fn aim(&mut self, index: usize, name_len: usize, control_len: usize) {
+    fn aim(&mut self, index: usize, vectors: usize, name_len: usize, control_len: usize) {
         let header = &mut self.messages[index].msg_hdr;
-        header.msg_iov = &raw mut self.vectors[index];
-        header.msg_iovlen = 1;
+        header.msg_iov = (&raw mut self.vectors[index]).cast();
+        header.msg_iovlen = vectors as _;
         header.msg_name = (&raw mut self.names[index].0).cast();
         header.msg_namelen = name_len as libc::socklen_t;
         header.msg_control =
@@ -242,6 +278,11 @@ impl Headers {
         header.msg_controllen = control_len as _;
         header.msg_flags = 0;
     }
+}
+
+/// A vector that the kernel only reads.
+fn to_read(bytes: &[u8]) -> libc::iovec {
+    libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() }
 }
 
 /// Takes one error off the error queue of `socket`, without blocking: where the datagram went that it is about, and
@@ -269,16 +310,19 @@ pub(super) fn receive_icmp(socket: BorrowedFd<'_>) -> Result<Option<(SocketAddr,
 
 /// Sets a socket option whose value is an `int`.
 pub(super) fn set_option(socket: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {
-    // SAFETY: the value is a live `int`, and its size is told with it.
-    let answer = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            name,
-            (&raw const value).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
+    set_option_bytes(socket, level, name, &value.to_ne_bytes())
+}
+
+/// Sets a socket option whose value is a structure without pointers.
+pub(super) fn set_option_bytes(
+    socket: BorrowedFd<'_>,
+    level: i32,
+    name: i32,
+    value: &[u8],
+) -> io::Result<()> {
+    let len = value.len() as libc::socklen_t;
+    // SAFETY: the value is live memory that the kernel reads, and its size is told with it.
+    let answer = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, value.as_ptr().cast(), len) };
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

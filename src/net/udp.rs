@@ -28,7 +28,7 @@ use super::packet::Meta;
 use super::sys;
 
 /// Receive and send buffer of a listener in bytes, as wanted: all clients of a worker share it.
-const LISTENER_BUFFER: usize = 8 << 20;
+pub(super) const LISTENER_BUFFER: usize = 8 << 20;
 /// Receive buffer of a relay socket in bytes, as wanted: it must hold a burst while the worker is elsewhere, and
 /// costs nothing while it is empty.
 const RELAY_BUFFER: usize = 1 << 20;
@@ -319,7 +319,7 @@ pub(super) fn tell_losses(socket: &Socket) {
 /// Asks for the IP header's fields of what comes, and lets IPv4 fragment what leaves (DF 0), at the link's MTU and not
 /// at what the network says of the path. IPv6 stays as the system has it. What a kernel does not know is left as it is,
 /// which RFC 8656 allows for each field.
-fn tell_headers(socket: &Socket, address: SocketAddr) {
+pub(super) fn tell_headers(socket: &Socket, address: SocketAddr) {
     let options = if address.is_ipv6() {
         [(libc::IPV6_RECVHOPLIMIT, 1), (libc::IPV6_RECVTCLASS, 1)].as_slice()
     } else {
@@ -467,6 +467,7 @@ mod tests {
                 truncated: false,
                 header: IpHeader::default(),
                 arrived: None,
+                meant_for: None,
             };
             wildcard.server_of(&meta).expect("the kernel told")
         };
@@ -480,6 +481,7 @@ mod tests {
             truncated: false,
             header: IpHeader::default(),
             arrived: None,
+            meant_for: None,
         };
         assert_eq!(wildcard.server_of(&nothing), None);
     }

@@ -11,6 +11,8 @@ use crate::proto::auth::challenge::Challenger;
 use crate::proto::media::ExternalAddresses;
 use crate::proto::peers::PeerPolicy;
 
+use super::Wish;
+
 /// What the data plane is made with. Whoever builds it has checked it.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -35,4 +37,6 @@ pub struct Config {
     /// What clients over DTLS are met with, if they are.
     #[cfg(feature = "dtls")]
     pub dtls: Option<DtlsServer>,
+    /// What the relay ports shall stand on.
+    pub path: Wish,
 }

@@ -14,6 +14,8 @@ pub(super) enum Way {
     Relay(RelayId),
     /// The listener at this place.
     Listener(u16),
+    /// The raw socket at this place.
+    Raw(u16),
 }
 
 /// Where the bytes of a datagram stand.
@@ -64,12 +66,19 @@ pub(super) struct Departure {
     pub(super) data_len: usize,
     /// The IP header's fields.
     pub(super) header: IpHeader,
+    /// The relay socket that it leaves from, and its port, where it leaves by a raw socket.
+    pub(super) relay: Option<(RelayId, u16)>,
 }
 
 impl Departure {
     /// Whether it must leave unfragmented.
     pub(super) fn is_whole(&self) -> bool {
         self.header.dont_fragment
+    }
+
+    /// Whether the socket, the same for both, need not be told anything in between.
+    fn says_the_same(&self, next: &Self) -> bool {
+        matches!(self.way, Way::Raw(_)) || self.is_whole() == next.is_whole()
     }
 }
 
@@ -94,12 +103,12 @@ impl Egress {
     }
 
     /// Runs of departures that share a socket, each in the order of [`Self::push`], and that all may or all must not
-    /// be fragmented, which is the socket's to say. Between sockets there is no order to keep; within one it is kept
-    /// even where it takes more runs.
+    /// be fragmented, which is the socket's to say, but for a raw one's. Between sockets there is no order to keep; within
+    /// one it is kept even where it takes more runs.
     pub(super) fn groups(&mut self) -> impl Iterator<Item = (Way, &[(usize, Departure)])> {
         self.list.sort_unstable_by_key(|(order, departure)| (departure.way, *order));
         self.list
-            .chunk_by(|(_, one), (_, next)| one.way == next.way && one.is_whole() == next.is_whole())
+            .chunk_by(|(_, one), (_, next)| one.way == next.way && one.says_the_same(next))
             .map(|group| (group[0].1.way, group))
     }
 }
@@ -119,6 +128,7 @@ mod tests {
             kind: Kind::Answer,
             data_len: 0,
             header: IpHeader::default(),
+            relay: None,
         }
     }
 

@@ -12,6 +12,7 @@ use super::Arriving;
 use super::Report;
 use super::RequestUp;
 use super::Stats;
+use super::Tier;
 use super::ToWorker;
 
 /// The far ends of a worker's rings, and its thread. Dropping it ends the thread, as [`ToWorker::Stop`] does.
@@ -31,6 +32,8 @@ pub struct Handle {
     pub(super) thread: JoinHandle<()>,
     /// Down: connections of clients, from the listening task, which takes this end. Without it no connection comes.
     pub streams: Option<Sender<Box<Arriving>>>,
+    /// What its relay ports stand on; the same for every worker.
+    pub tier: Tier,
 }
 
 /// The fill levels of a worker's rings.
@@ -73,7 +76,7 @@ impl Handle {
 
     /// Ends the worker and waits until it is gone. What it still reports is lost.
     pub fn join(self) {
-        let Self { listen_udp: _, commands, live, fresh, reports, stats: _, thread, streams } = self;
+        let Self { listen_udp: _, commands, live, fresh, reports, stats: _, thread, streams, tier: _ } = self;
         // A worker that sees nobody at the far ends works off its commands and leaves.
         drop((commands, live, fresh, reports, streams));
         // An error would say that it panicked, which it has logged itself.

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::net::BindError;
 use crate::net::Listener;
+use crate::net::privilege;
 use crate::net::probe;
 use crate::net::udp;
 use crate::proto::media::TableConfig;
@@ -18,6 +19,11 @@ use crate::ring::Wake;
 use super::Config;
 use super::Handle;
 use super::Stats;
+use super::path;
+use super::path::Choice;
+use super::path::Refusal;
+use super::path::Steered;
+use super::path::Tier;
 use super::worker;
 use super::worker::Slot;
 use super::worker::SlotParts;
@@ -38,6 +44,9 @@ pub enum StartError {
         /// What the kernel said.
         error: io::Error,
     },
+    /// The path that was named cannot be had.
+    #[error(transparent)]
+    Path(Refusal),
 }
 
 /// Binds every listen address for every worker, then starts the workers. Their requests and reports wake
@@ -58,20 +67,44 @@ pub fn start(config: &Config, control_wake: &Arc<Wake>) -> Result<Vec<Handle>, S
         }
     }
     let listeners = udp::listen(&config.listen_udp, usize::from(config.workers))?;
+    let (choice, shares) = path::choose(&config.path, config.workers).map_err(StartError::Path)?;
+    tell(&choice);
+    if config.path.drop_privileges {
+        give_back(choice.tier);
+    }
     let mut handles = Vec::with_capacity(listeners.len());
-    for (worker, listeners) in (0..config.workers).zip(listeners) {
+    for (worker, (listeners, steered)) in (0..config.workers).zip(listeners.into_iter().zip(shares)) {
         // Those that run already end when their handles are dropped.
-        let handle = start_one(config, worker, listeners, control_wake)
+        let handle = start_one(config, worker, (listeners, steered, choice.tier), control_wake)
             .map_err(|error| StartError::Worker { worker, error })?;
         handles.push(handle);
     }
     Ok(handles)
 }
 
+/// One line for each tier that is better and cannot be had.
+fn tell(choice: &Choice) {
+    for Refusal { tier, reason, cure } in &choice.refused {
+        tracing::info!(path = tier.word(), %reason, %cure, "a path that cannot be had");
+    }
+    tracing::info!(path = choice.tier.word(), "the path of packets");
+}
+
+/// On sockets the privilege to have large buffers stays: each allocation asks for some.
+fn give_back(tier: Tier) {
+    if tier == Tier::Sockets {
+        return;
+    }
+    match privilege::give_back() {
+        Ok(given) => tracing::debug!(given, "privileges that the path needed at its start"),
+        Err(error) => tracing::warn!(%error, "the privileges that the path needed cannot be given back"),
+    }
+}
+
 fn start_one(
     config: &Config,
     worker: u16,
-    listeners: Vec<Listener>,
+    (listeners, steered, tier): (Vec<Listener>, Option<Steered>, Tier),
     control_wake: &Arc<Wake>,
 ) -> io::Result<Handle> {
     let wake = Arc::new(Wake::new()?);
@@ -102,6 +135,7 @@ fn start_one(
         arriving,
         #[cfg(feature = "dtls")]
         dtls: config.dtls.clone(),
+        steered,
     })?;
     let thread = thread::Builder::new()
         .name(format!("worker-{worker}"))
@@ -115,5 +149,6 @@ fn start_one(
         stats,
         thread,
         streams: Some(to_streams),
+        tier,
     })
 }

@@ -148,4 +148,5 @@ def test():
     proved("one line of the log for each dual allocation, with both addresses")
 
 
-harness.main(test)
+if __name__ == "__main__":
+    harness.main(test)

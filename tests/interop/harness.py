@@ -27,6 +27,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 USER, PASSWORD, REALM = "alice", "correct-horse-battery", "interop.example"
 PORTS = range(50_000, 60_000)
 SKIPPED = 77
+# Names the path of packets that our server shall take; without it the server chooses.
+PATH_VARIABLE = "SWINGBRIDGE_INTEROP_PATH"
 
 
 class Skip(Exception):
@@ -161,6 +163,7 @@ class Server:
             f"addresses = [{relays}]",
             f'ports = "{PORTS[0]}-{PORTS[-1]}"',
             "workers = 2",
+            *([f'path = "{path}"'] if (path := os.environ.get(PATH_VARIABLE)) else []),
             "[auth]",
             f'secrets = ["{self.secret}"{handed}]',
             f'users = {{ {USER} = "{PASSWORD}" }}',

@@ -153,4 +153,5 @@ def test():
         proved("the secret is kept, readable by its owner alone, and used again by the next start")
 
 
-harness.main(test)
+if __name__ == "__main__":
+    harness.main(test)

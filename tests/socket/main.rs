@@ -24,5 +24,6 @@ mod relay_tcp;
 mod strangers;
 mod streams;
 mod threads;
+mod tiers;
 mod tls;
 mod web;

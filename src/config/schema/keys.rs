@@ -136,7 +136,10 @@ pub const KEYS: &[Key] = &[
         "relay.path",
         Kind::Word(&["auto", "sockets", "sk_lookup", "tc", "xdp"]),
         r#""auto""#,
-        "How packets travel. This version has \"sockets\", and \"auto\" chooses it.",
+        "How packets travel: \"sockets\" (a socket for each allocation, no privilege), \"sk_lookup\" (the ports of a worker\n\
+         on one socket; CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW), \"tc\" or \"xdp\" (at the network interface; not in this\n\
+         version). \"auto\" takes the best that it can have; one that is named and cannot be had is an error.\n\
+         `swingbridge serve --explain-path` tells what this machine has, and what is in the way of the rest.",
     ),
     Key {
         also_called: &["relay-threads", "threads"],
@@ -147,15 +150,13 @@ pub const KEYS: &[Key] = &[
             "Threads that carry packets; 0 for one per core.",
         )
     },
-    Key {
-        missing: Some("kernel tiers are"),
-        ..key(
-            "relay.kernel_interfaces",
-            Kind::Names,
-            "[]",
-            "Network interfaces that the kernel tiers may attach to.",
-        )
-    },
+    key(
+        "relay.kernel_interfaces",
+        Kind::Names,
+        "[]",
+        "Network interfaces that the tiers \"tc\" and \"xdp\" may be attached to, such as [\"eth0\"]. Nothing is attached to\n\
+         one that is not named here.",
+    ),
     Key {
         takes: Takes::Live,
         also_called: &[

@@ -136,6 +136,8 @@ pub const STRANGER_DEBT_MAX: u32 = 131_072;
 
 /// Worker threads.
 pub const WORKERS_MAX: u16 = 256;
+/// Network interfaces that a program of the path may be attached to.
+pub const KERNEL_INTERFACES_MAX: usize = 16;
 /// Relay addresses.
 pub const RELAY_ADDRESSES_MAX: usize = 64;
 /// Listen addresses of one kind.

@@ -1,6 +1,188 @@
-//! How packets reach relay ports and leave from them.
+//! How packets reach relay ports and leave from them: one interface, and the tiers behind it.
+//!
+//! ```text
+//!   open close detach attach ─▶ Path ─▶ sockets: each port is a bound, watched socket, on every tier
+//!                                  └──▶ sk_lookup: what comes for it is steered to one socket of the worker,
+//!                                       what leaves goes by raw sockets, many allocations to a call
+//! ```
+//!
+//! Assumption: the bound socket owns the port. Nobody else can have it while an allocation does, and nothing is taken from
+//! whoever has it before. So a tier that fails in part falls back to the socket under it, packet by packet: what is not
+//! steered comes to it, and what no raw socket takes leaves by it.
 
+mod choose;
+mod prove;
 mod sockets;
+mod steered;
 
+use std::io;
+use std::net::SocketAddr;
+
+use rustix::io::Errno;
+
+use crate::net::Batch;
+use crate::net::Poll;
+use crate::net::RawSocket;
+use crate::net::RelaySocket;
+use crate::net::Returned;
+use crate::net::packet::Arrived;
+use crate::proto::types::RelayAddr;
+use crate::proto::types::RelayId;
+
+use sockets::Sockets;
+
+pub use choose::Choice;
+pub use choose::Refusal;
+pub use choose::Tier;
+pub use choose::Verdict;
+pub use choose::Wish;
+pub(super) use choose::choose;
+pub use choose::explain;
 pub(super) use sockets::Moving;
-pub(super) use sockets::Sockets;
+pub(super) use steered::Steered;
+
+/// The relay ports of one worker.
+#[derive(Debug)]
+pub(super) struct Path {
+    sockets: Sockets,
+    steered: Option<Steered>,
+}
+
+/// How a datagram leaves a relay port as a packet: the place of the raw socket, and the port it leaves from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Raw {
+    pub(super) place: u16,
+    pub(super) from: u16,
+}
+
+impl Path {
+    /// With `steered`, on the tier sk_lookup; its sockets are watched from here on.
+    pub(super) fn new(poll: &Poll, steered: Option<Steered>) -> io::Result<Self> {
+        if let Some(steered) = &steered {
+            steered.watch(poll)?;
+        }
+        Ok(Self { sockets: Sockets::default(), steered })
+    }
+
+    /// Opens a port for `relay` on `bind`. Answers the address it is bound to. One that a restart left there is taken up
+    /// as it is.
+    pub(super) fn open(&mut self, poll: &Poll, relay: RelayId, bind: RelayAddr) -> io::Result<RelayAddr> {
+        let bound = self.sockets.open(poll, relay, bind)?;
+        self.steer(relay, bound)?;
+        Ok(bound)
+    }
+
+    fn steer(&mut self, relay: RelayId, bound: RelayAddr) -> io::Result<()> {
+        let Some(steered) = &mut self.steered else { return Ok(()) };
+        steered.open(relay, bound).inspect_err(|_| self.sockets.close(relay))
+    }
+
+    /// Closes the port of `relay`, if it is open; it is free afterwards.
+    pub(super) fn close(&mut self, relay: RelayId) {
+        // The port first: between the two the datagrams for it are nobody's else's.
+        if let (Some(steered), Some(bound)) = (&mut self.steered, self.sockets.bound(relay)) {
+            steered.close(relay, bound);
+        }
+        self.sockets.close(relay);
+    }
+
+    /// What comes for `relay` from here on waits in its own socket, for whoever takes it over. Answers whether some of it
+    /// may already wait where all do ([`Self::receive_steered`]): that is to be read before [`Self::detach`].
+    pub(super) fn hold(&mut self, relay: RelayId) -> bool {
+        match (&mut self.steered, self.sockets.bound(relay)) {
+            (Some(steered), Some(bound)) => steered.hold(bound),
+            _ => false,
+        }
+    }
+
+    /// Gives the port of `relay` away. With `keep` it can still send from here, if a descriptor can be had; answers
+    /// whether it can.
+    pub(super) fn detach(&mut self, poll: &Poll, relay: RelayId, keep: bool) -> io::Result<(Moving, bool)> {
+        let bound = self.sockets.bound(relay);
+        let answer = self.sockets.detach(poll, relay, keep);
+        if let (Some(steered), Some(bound)) = (&mut self.steered, bound) {
+            match &answer {
+                Ok(_) => steered.close(relay, bound),
+                // It stays here.
+                Err(_) => drop(steered.open(relay, bound)),
+            }
+        }
+        answer
+    }
+
+    /// Takes over what another worker gave away. What was kept of it here goes.
+    pub(super) fn attach(&mut self, poll: &Poll, relay: RelayId, moving: Moving) -> io::Result<RelayAddr> {
+        let bound = self.sockets.attach(poll, relay, moving)?;
+        self.steer(relay, bound)?;
+        Ok(bound)
+    }
+
+    /// The loop that worked with them is gone: which of them are still wanted will be told.
+    pub(super) fn restart(&mut self) {
+        self.sockets.restart();
+    }
+
+    /// Closes what nobody asked for since the last restart, and that is not `known` either.
+    pub(super) fn sweep(&mut self, known: impl Fn(RelayId) -> bool) {
+        for relay in self.sockets.unclaimed(known) {
+            self.close(relay);
+        }
+    }
+
+    /// How many are open.
+    pub(super) fn len(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// The socket of `relay`, if it is open.
+    pub(super) fn find(&self, relay: RelayId) -> Option<&RelaySocket> {
+        self.sockets.find(relay)
+    }
+
+    /// Adds to `batch` what waits at the own socket of `relay`. On every tier: what was not steered comes there.
+    pub(super) fn receive(
+        &mut self,
+        relay: RelayId,
+        batch: &mut Batch,
+        max: usize,
+    ) -> Result<(Arrived, u32), Errno> {
+        self.sockets.receive(relay, batch, max)
+    }
+
+    /// Adds to `batch` what waits where all that is steered to this worker comes, in one family; [`Self::owner`] tells
+    /// whose each is. Answers with it how many datagrams were lost there since this was last asked.
+    pub(super) fn receive_steered(
+        &mut self,
+        v6: bool,
+        batch: &mut Batch,
+        max: usize,
+    ) -> Result<(Arrived, u32), Errno> {
+        self.steered.as_mut().ok_or(Errno::AGAIN)?.receive(v6, batch, max)
+    }
+
+    /// The allocation that the relayed address `at` is steered for.
+    pub(super) fn owner(&self, at: SocketAddr) -> Option<RelayId> {
+        let index = self.steered.as_ref()?.owner(at)?;
+        self.sockets.name(index)
+    }
+
+    /// How `data_len` bytes that `relay` sends `to` a peer leave: by this raw socket, or where there is none by
+    /// [`Self::find`].
+    pub(super) fn raw_for(&self, relay: RelayId, to: SocketAddr, data_len: usize) -> Option<Raw> {
+        let steered = self.steered.as_ref()?;
+        steered.raw_for(self.sockets.bound(relay)?, to, data_len)
+    }
+
+    /// The raw socket at this place.
+    pub(super) fn raw(&self, place: u16) -> Option<&RawSocket> {
+        self.steered.as_ref()?.raw(place)
+    }
+
+    /// Where ICMP errors about what left by raw sockets are heard.
+    pub(super) fn returned(&self, v6: bool) -> Option<&Returned> {
+        self.steered.as_ref()?.returned(v6)
+    }
+}
+
+#[cfg(test)]
+mod tests;

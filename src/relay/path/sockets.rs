@@ -124,15 +124,24 @@ impl Sockets {
         self.places.iter_mut().flatten().for_each(|open| open.claimed = false);
     }
 
-    /// Closes what nobody asked for since the last restart, and that is not `known` either.
-    pub(in crate::relay) fn sweep(&mut self, known: impl Fn(RelayId) -> bool) {
-        for (index, place) in (0_u32..).zip(&mut self.places) {
-            let is_left =
-                |open: &mut Open| !open.claimed && !known(RelayId { index, generation: open.generation });
-            if place.take_if(is_left).is_some() {
-                self.open -= 1;
-            }
-        }
+    /// What nobody asked for since the last restart, and that is not `known` either.
+    pub(in crate::relay) fn unclaimed(&self, known: impl Fn(RelayId) -> bool) -> Vec<RelayId> {
+        let open = (0_u32..).zip(&self.places).filter_map(|(index, place)| Some((index, place.as_ref()?)));
+        open.filter(|(_, open)| !open.claimed)
+            .map(|(index, open)| RelayId { index, generation: open.generation })
+            .filter(|relay| !known(*relay))
+            .collect()
+    }
+
+    /// The address of `relay`, if it is open.
+    pub(in crate::relay) fn bound(&self, relay: RelayId) -> Option<RelayAddr> {
+        self.find(relay).map(RelaySocket::bound)
+    }
+
+    /// The name of what is open at `index` and was not given away.
+    pub(in crate::relay) fn name(&self, index: u32) -> Option<RelayId> {
+        let open = self.places.get(index as usize)?.as_ref()?;
+        (!open.lent).then_some(RelayId { index, generation: open.generation })
     }
 
     /// Closes the socket of `relay`, if it is open; its port is free afterwards.

@@ -77,6 +77,7 @@ impl Worker<'_> {
             kind: Kind::Answer,
             data_len: 0,
             header: IpHeader::default(),
+            relay: None,
         });
     }
 
@@ -101,15 +102,7 @@ impl Worker<'_> {
                 let len = data.len();
                 // What waits to leave refers to the batch; this must not wait for what comes into its place.
                 self.inbound[..len].copy_from_slice(data);
-                self.egress.push(Departure {
-                    way: Way::Relay(relay),
-                    bytes: Bytes::Inbound { range: 0..len },
-                    to: peer.socket(),
-                    source: None,
-                    kind: Kind::ToPeer,
-                    data_len: len,
-                    header,
-                });
+                self.egress.push(slot.to_peer(relay, peer, Bytes::Inbound { range: 0..len }, len, header));
                 self.flush();
             }
             FromClient::LiveRequest => {

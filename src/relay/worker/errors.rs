@@ -32,7 +32,7 @@ impl Worker<'_> {
         let mut out = [0; icmp::INDICATION_MAX];
         for _ in 0..ERRORS_BUDGET {
             let slot = &*self.slot;
-            let Some(Ok(told)) = slot.sockets.find(relay).map(|socket| socket.receive_icmp()) else {
+            let Some(Ok(told)) = slot.path.find(relay).map(|socket| socket.receive_icmp()) else {
                 return;
             };
             let Some((peer, icmp)) = told else { continue };
@@ -44,7 +44,7 @@ impl Worker<'_> {
     }
 
     /// Sends one message of the server's own.
-    fn tell_client(&mut self, to: FiveTuple, bytes: &[u8]) {
+    pub(super) fn tell_client(&mut self, to: FiveTuple, bytes: &[u8]) {
         if to.transport.is_stream() {
             return self.slot.send_on_stream(to, bytes, 0);
         }

@@ -3,21 +3,48 @@
 use rustix::io::Errno;
 
 use crate::net::Departing;
+use crate::net::DepartingPacket;
+use crate::net::RawSender;
+use crate::net::RawSocket;
 use crate::net::RelaySocket;
 use crate::net::Sender;
 use crate::proto::media::DropReason;
+use crate::proto::types::IpHeader;
+use crate::proto::types::PeerAddr;
+use crate::proto::types::RelayId;
 use crate::proto::types::limits;
 use crate::relay::egress::Bytes;
 use crate::relay::egress::Departure;
 use crate::relay::egress::Kind;
 use crate::relay::egress::Way;
+use crate::relay::path::Path;
 
+use super::Slot;
 use super::Worker;
+
+impl Slot {
+    /// Application data of `relay` on its way to a peer, by a raw socket where there is one.
+    pub(super) fn to_peer(
+        &self,
+        relay: RelayId,
+        peer: PeerAddr,
+        bytes: Bytes,
+        data_len: usize,
+        header: IpHeader,
+    ) -> Departure {
+        let to = peer.socket();
+        let (way, relay) = match self.path.raw_for(relay, to, data_len) {
+            Some(raw) => (Way::Raw(raw.place), Some((relay, raw.from))),
+            None => (Way::Relay(relay), None),
+        };
+        Departure { way, bytes, to, source: None, kind: Kind::ToPeer, data_len, header, relay }
+    }
+}
 
 impl Worker<'_> {
     /// Sends what the batch makes leave, with one call for each run of [`super::Egress::groups`].
     pub(super) fn flush(&mut self) {
-        let Self { slot, batch, answers, inbound, egress, sender, .. } = self;
+        let Self { slot, batch, answers, inbound, egress, sender, packets, .. } = self;
         let stats = &slot.stats;
         stats.batches.add(1);
         for (way, group) in egress.groups() {
@@ -32,7 +59,7 @@ impl Worker<'_> {
                 header: departure.header,
             });
             let mut left = Left::of(group);
-            let failed = |index: usize, error: Errno| {
+            let mut failed = |index: usize, error: Errno| {
                 let (_, departure) = &group[index];
                 left.take_back(departure);
                 stats.count_drop(match error {
@@ -44,13 +71,17 @@ impl Worker<'_> {
                 Way::Listener(door) => {
                     sender.send(&slot.doors[usize::from(door)].listener, departing, failed);
                 }
-                Way::Relay(relay) => match slot.sockets.find(relay) {
+                Way::Relay(relay) => match slot.path.find(relay) {
                     Some(socket) if group[0].1.is_whole() => send_whole(sender, socket, departing, failed),
                     Some(socket) => sender.send(socket, departing, failed),
                     None => {
                         group.iter().for_each(|_| stats.count_drop(DropReason::StaleRelay));
                         left = Left::default();
                     }
+                },
+                Way::Raw(place) => match slot.path.raw(place) {
+                    Some(raw) => send_raw(&slot.path, packets, sender, (raw, group), departing, failed),
+                    None => (0..group.len()).for_each(|index| failed(index, Errno::BADF)),
                 },
             }
             stats.to_peers.add(left.to_peer.0, left.to_peer.1);
@@ -74,6 +105,35 @@ fn send_whole<'a>(
     sender.send(socket, departing, failed);
     // An option that could be set can be set back.
     let _ = socket.set_whole(false);
+}
+
+/// Sends packets by a raw socket. One that is too long for the link, and may be fragmented, leaves by its relay's own
+/// socket, which can do that.
+fn send_raw<'a>(
+    path: &Path,
+    packets: &mut RawSender,
+    sender: &mut Sender,
+    (raw, group): (&RawSocket, &[(usize, Departure)]),
+    departing: impl Iterator<Item = Departing<'a>> + Clone,
+    mut failed: impl FnMut(usize, Errno),
+) {
+    let again = departing.clone();
+    let departing = departing.zip(group).map(|(one, (_, departure))| DepartingPacket {
+        bytes: one.bytes,
+        from: departure.relay.map_or(0, |(_, port)| port),
+        to: one.to,
+        header: one.header,
+    });
+    packets.send(raw, departing, |index, error| {
+        let (_, departure) = &group[index];
+        let socket = departure.relay.and_then(|(relay, _)| path.find(relay));
+        match (socket, again.clone().nth(index)) {
+            (Some(socket), Some(one)) if error == Errno::MSGSIZE && !departure.is_whole() => {
+                sender.send(socket, std::iter::once(one), |_, error| failed(index, error));
+            }
+            _ => failed(index, error),
+        }
+    });
 }
 
 /// Packets and application data that left.

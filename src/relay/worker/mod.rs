@@ -12,6 +12,7 @@ mod obey;
 mod peers;
 mod restart;
 mod slot;
+mod steered;
 mod streams;
 mod talks;
 
@@ -23,6 +24,7 @@ use rustix::io::Errno;
 
 use crate::net::Batch;
 use crate::net::Events;
+use crate::net::RawSender;
 use crate::net::Sender;
 use crate::net::Token;
 use crate::proto::auth::challenge::Greeting;
@@ -98,6 +100,7 @@ pub(super) fn run(slot: &mut Slot) -> io::Result<()> {
         worker.serve_peers(&events);
         worker.hear_errors(&events);
         worker.hear_peers(&events);
+        worker.hear_steered(&events);
         worker.flush_streams();
         worker.tell_gone();
         worker.tell_peers();
@@ -115,6 +118,7 @@ struct Worker<'s> {
     inbound: Box<[u8]>,
     egress: Egress,
     sender: Sender,
+    packets: RawSender,
     leaving: bool,
 }
 
@@ -127,6 +131,7 @@ impl<'s> Worker<'s> {
             inbound: vec![0; streams::INBOUND].into(),
             egress: Egress::new(BATCH),
             sender: Sender::new(BATCH),
+            packets: RawSender::new(BATCH),
             leaving: false,
         }
     }
@@ -203,15 +208,10 @@ impl<'s> Worker<'s> {
             return self.hear_record(tick, door, place, from);
         }
         match forward::from_client(&slot.table, tick, &from, meta.header, datagram) {
-            FromClient::ToPeer { relay, peer, data, header } => self.egress.push(Departure {
-                way: Way::Relay(relay),
-                bytes: Bytes::Slot { place, range: self.batch.range_of(place, data) },
-                to: peer.socket(),
-                source: None,
-                kind: Kind::ToPeer,
-                data_len: data.len(),
-                header,
-            }),
+            FromClient::ToPeer { relay, peer, data, header } => {
+                let bytes = Bytes::Slot { place, range: self.batch.range_of(place, data) };
+                self.egress.push(slot.to_peer(relay, peer, bytes, data.len(), header));
+            }
             FromClient::LiveRequest => hand_up(&mut slot.live, &slot.stats, from, datagram),
             FromClient::StrangerRequest => self.greet(tick, door, place, from),
             FromClient::Drop(reason) => slot.stats.count_drop(reason),
@@ -247,6 +247,7 @@ impl<'s> Worker<'s> {
                     kind: Kind::Answer,
                     data_len: 0,
                     header: IpHeader::default(),
+                    relay: None,
                 });
             }
             Greeting::ToControl => {
@@ -278,7 +279,7 @@ impl<'s> Worker<'s> {
 
     fn hear_relay(&mut self, tick: Tick, relay: RelayId) {
         let slot = &mut *self.slot;
-        match slot.sockets.receive(relay, &mut self.batch, RELAY_BUDGET) {
+        match slot.path.receive(relay, &mut self.batch, RELAY_BUDGET) {
             Ok((arrived, lost)) => {
                 slot.stats.relay_losses.add(lost.into());
                 for place in arrived.places {
@@ -323,6 +324,7 @@ impl<'s> Worker<'s> {
                     kind: Kind::ToClient,
                     data_len: meta.len,
                     header,
+                    relay: None,
                 });
             }
             FromPeer::Drop(reason) => slot.stats.count_drop(reason),

@@ -13,8 +13,11 @@ use super::Worker;
 
 impl Worker<'_> {
     pub(super) fn detach(&mut self, relay: RelayId, keep: bool) {
+        if self.slot.path.hold(relay) {
+            self.read_out_steered();
+        }
         let parcel = self.pack(relay, keep).map(Box::new);
-        self.slot.stats.relay_sockets.set(self.slot.sockets.len() as u64);
+        self.slot.stats.relay_sockets.set(self.slot.path.len() as u64);
         self.report(Report::Detached { relay, parcel });
     }
 
@@ -24,7 +27,7 @@ impl Worker<'_> {
         if slot.table.five_tuple(relay).is_none() {
             return Err(io::ErrorKind::NotFound.into());
         }
-        let (moving, kept) = slot.sockets.detach(&slot.poll, relay, keep)?;
+        let (moving, kept) = slot.path.detach(&slot.poll, relay, keep)?;
         let carried = slot.table.export(relay, kept).expect("its five-tuple was found");
         Ok(Parcel { relay, moving, carried, kept })
     }
@@ -41,11 +44,11 @@ impl Worker<'_> {
     pub(super) fn unpack(&mut self, parcel: Parcel, next: FiveTuple) -> io::Result<RelayAddr> {
         let Parcel { relay, moving, carried, kept: _ } = parcel;
         let slot = &mut *self.slot;
-        let bound = slot.sockets.attach(&slot.poll, relay, moving);
+        let bound = slot.path.attach(&slot.poll, relay, moving);
         if bound.is_ok() {
             slot.table.import(carried, next);
         }
-        slot.stats.relay_sockets.set(slot.sockets.len() as u64);
+        slot.stats.relay_sockets.set(slot.path.len() as u64);
         bound
     }
 

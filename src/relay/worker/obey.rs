@@ -48,19 +48,19 @@ impl Worker<'_> {
         }
         match command {
             ToWorker::Open { relay, bind } => {
-                let report = match slot.sockets.open(&slot.poll, relay, bind) {
+                let report = match slot.path.open(&slot.poll, relay, bind) {
                     Ok(bound) => Report::Opened { relay, bound },
                     Err(error) => Report::Failed { relay, error },
                 };
-                slot.stats.relay_sockets.set(slot.sockets.len() as u64);
+                slot.stats.relay_sockets.set(slot.path.len() as u64);
                 self.report(report);
             }
             ToWorker::Close { relay } => {
-                slot.sockets.close(relay);
+                slot.path.close(relay);
                 slot.peers.close(relay);
                 slot.talks.close(relay);
                 slot.show_peers();
-                slot.stats.relay_sockets.set(slot.sockets.len() as u64);
+                slot.stats.relay_sockets.set(slot.path.len() as u64);
                 let counters = slot.table.forget(relay);
                 self.report(Report::Closed { relay, counters });
             }
@@ -112,7 +112,7 @@ impl Worker<'_> {
             }
             return;
         }
-        let Some(socket) = slot.sockets.find(relay) else {
+        let Some(socket) = slot.path.find(relay) else {
             return slot.stats.count_drop(DropReason::StaleRelay);
         };
         let departing = Departing { bytes: data, to, source: None, header: IpHeader::default() };

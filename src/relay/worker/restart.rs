@@ -45,7 +45,7 @@ impl Slot {
         self.carried.extend(fallen.salvage());
         self.strangers = self.seed.strangers(self.epoch);
         self.held = None;
-        self.sockets.restart();
+        self.path.restart();
         if let Some(name) = self.peers.restart().and_then(|ended| ended.name) {
             self.peer_reports.push_back(PeerReport::Ended { connection: name });
         }
@@ -65,7 +65,7 @@ impl Slot {
             self.stats.dtls.associations.set(self.dtls.len() as u64);
         }
         self.stats.streams.set(self.streams.len() as u64);
-        self.stats.relay_sockets.set(self.sockets.len() as u64);
+        self.stats.relay_sockets.set(self.path.len() as u64);
     }
 
     /// Whether commands are of an epoch that is over.
@@ -153,8 +153,8 @@ impl Worker<'_> {
             return;
         }
         let table = &slot.table;
-        slot.sockets.sweep(|relay| table.counters(relay).is_some());
-        slot.stats.relay_sockets.set(slot.sockets.len() as u64);
+        slot.path.sweep(|relay| table.counters(relay).is_some());
+        slot.stats.relay_sockets.set(slot.path.len() as u64);
         slot.peers.sweep();
         let peers = &slot.peers;
         slot.talks.restart(|id| peers.of(id).is_some());

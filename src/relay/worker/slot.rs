@@ -35,7 +35,8 @@ use crate::relay::Stats;
 use crate::relay::ToWorker;
 #[cfg(feature = "dtls")]
 use crate::relay::dtls::Associations;
-use crate::relay::path::Sockets;
+use crate::relay::path::Path;
+use crate::relay::path::Steered;
 use crate::relay::streams::Streams;
 use crate::relay::streams::Weight;
 use crate::relay::streams::idle_until;
@@ -55,7 +56,7 @@ pub(in crate::relay) struct Slot {
     pub(super) poll: Poll,
     pub(super) wake: Arc<Wake>,
     pub(super) doors: Vec<Door>,
-    pub(super) sockets: Sockets,
+    pub(super) path: Path,
     pub(super) table: Table,
     pub(super) challenger: Challenger,
     pub(super) strangers: StrangerBudget,
@@ -138,6 +139,8 @@ pub(in crate::relay) struct SlotParts {
     pub(in crate::relay) arriving: Receiver<Box<Arriving>>,
     #[cfg(feature = "dtls")]
     pub(in crate::relay) dtls: Option<DtlsServer>,
+    /// Its share of the tier that its relay ports stand on.
+    pub(in crate::relay) steered: Option<Steered>,
 }
 
 /// A listener, and how many datagrams it has lost so far.
@@ -155,13 +158,14 @@ impl Slot {
         for (index, listener) in (0_u16..).zip(&parts.listeners) {
             poll.add(listener, Token::Listener(index))?;
         }
+        let path = Path::new(&poll, parts.steered)?;
         let hash_seeds = parts.table.hash_seeds;
         let seed = Seed { table: parts.table, unproven_exempt: parts.unproven_exempt };
         Ok(Self {
             poll,
             wake,
             doors: parts.listeners.into_iter().map(|listener| Door { listener, lost: 0 }).collect(),
-            sockets: Sockets::default(),
+            path,
             streams: Streams::new(hash_seeds),
             #[cfg(feature = "dtls")]
             dtls: Associations::new(parts.dtls, hash_seeds),

@@ -21,9 +21,6 @@ use crate::proto::wire::stream::fits_a_request;
 use crate::proto::wire::stream::next_frame_in;
 use crate::relay::Report;
 use crate::relay::egress::Bytes;
-use crate::relay::egress::Departure;
-use crate::relay::egress::Kind;
-use crate::relay::egress::Way;
 use crate::relay::stats::StreamEnd;
 use crate::relay::streams::idle_until;
 
@@ -253,15 +250,8 @@ impl Worker<'_> {
                         return false;
                     }
                 } else {
-                    self.egress.push(Departure {
-                        way: Way::Relay(relay),
-                        bytes: Bytes::Inbound { range },
-                        to: peer.socket(),
-                        source: None,
-                        kind: Kind::ToPeer,
-                        data_len: data.len(),
-                        header,
-                    });
+                    let bytes = Bytes::Inbound { range };
+                    self.egress.push(slot.to_peer(relay, peer, bytes, data.len(), header));
                 }
             }
             FromClient::LiveRequest => {

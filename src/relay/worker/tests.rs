@@ -125,6 +125,7 @@ fn slot(reports: usize) -> (Slot, Far) {
         reports,
         stats: Arc::clone(&stats),
         arriving,
+        steered: None,
     };
     let far =
         Far { commands: to_worker, reports: reports_far, live: live_far, _fresh: fresh_far, stats, server };
@@ -181,7 +182,7 @@ fn without_a_control_task_what_was_commanded_is_done_before_the_worker_leaves() 
     worker.wait(&mut events).expect("waits");
     worker.obey();
     assert!(worker.leaving);
-    assert_eq!(worker.slot.sockets.len(), 1);
+    assert_eq!(worker.slot.path.len(), 1);
 }
 
 #[test]
@@ -217,7 +218,7 @@ fn a_relay_socket_with_many_errors_tells_no_more_than_its_share_in_a_round() {
     far.opened();
     let gone = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
     let relay = RelayId { index: 1, generation: 0 };
-    let socket = worker.slot.sockets.find(relay).expect("open");
+    let socket = worker.slot.path.find(relay).expect("open");
     let errors = 2 * ERRORS_BUDGET + 3;
     for _ in 0..errors {
         let departing = Departing { bytes: b"x", to: gone, source: None, header: IpHeader::default() };

@@ -76,7 +76,7 @@ fn sockets_survive_and_the_table_does_not() {
     UdpSocket::bind("127.0.0.1:0").and_then(|peer| peer.send_to(b"early", bound[0])).expect("sent");
 
     slot.restart();
-    assert_eq!((slot.table.len(), slot.sockets.len(), far.stats.panics.get()), (0, 3, 1));
+    assert_eq!((slot.table.len(), slot.path.len(), far.stats.panics.get()), (0, 3, 1));
     let mut worker = Worker::new(&mut slot);
     hear_control(&mut worker);
     assert_eq!(far.restarted(), (1, 0));
@@ -86,7 +86,7 @@ fn sockets_survive_and_the_table_does_not() {
     far.push(ToWorker::Open { relay: relay(2), bind: RelayAddr::new(bound[1]) });
     far.push(ToWorker::Rebuilt);
     worker.await_rebuild().expect("waits");
-    assert_eq!((far.opened(), worker.slot.sockets.len(), worker.slot.table.len()), (bound[1], 2, 1));
+    assert_eq!((far.opened(), worker.slot.path.len(), worker.slot.table.len()), (bound[1], 2, 1));
     UdpSocket::bind(bound[2]).expect("its port is free");
     assert_eq!(far.stats.relay_sockets.get(), 2);
 
@@ -114,13 +114,13 @@ fn commands_from_before_it_was_heard_of_are_void_and_owe_no_report() {
     far.push(ToWorker::Rebuilt);
     hear_control(&mut worker);
     assert_eq!((far.restarted(), far.reports.len()), ((2, 0), 0));
-    assert_eq!((worker.slot.sockets.len(), worker.slot.standing), (0, Standing::Void));
+    assert_eq!((worker.slot.path.len(), worker.slot.standing), (0, Standing::Void));
     far.rebuild(2);
     far.open(1);
     far.push(ToWorker::Rebuilt);
     worker.await_rebuild().expect("waits");
     far.opened();
-    assert_eq!((worker.slot.sockets.len(), worker.slot.table.len()), (1, 0));
+    assert_eq!((worker.slot.path.len(), worker.slot.table.len()), (1, 0));
 }
 
 #[test]
