@@ -1,7 +1,9 @@
-//! What the generator itself costs, beside coturn's client program on the same server in the same run. Not a test of every
-//! day: `cargo test --release --test engine -- --ignored --nocapture cost`, with turnutils_uclient installed.
+//! What the generator itself costs, beside coturn's client program on the same server in the same run: coturn's, because that
+//! program draws its channel numbers, not always those of RFC 8656. Not a test of every day, and it wants coturn installed:
+//! `cargo test --release --test engine -- --ignored --nocapture cost`.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::process::Child;
 use std::process::Command;
 use std::process::Stdio;
@@ -14,9 +16,11 @@ use swingbridge::load::plan::PeerPlace;
 use swingbridge::load::plan::Profile;
 
 use super::looker;
-use super::plan;
-use super::served::Served;
+use super::plan_at;
 
+/// Ports of coturn's server and of its peer.
+const SERVER: u16 = 28_998;
+const PEER: u16 = 28_999;
 const LENGTH: Duration = Duration::from_secs(8);
 /// Messages of each client in a short and in a long run: what differs is free of what it takes to come up.
 const SHORT: u64 = 100;
@@ -33,6 +37,16 @@ impl Drop for Ends {
     }
 }
 
+fn start(program: &str, arguments: &str) -> Ends {
+    let mut command = Command::new(program);
+    command
+        .args(arguments.split_ascii_whitespace())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    Ends(command.spawn().expect("coturn is installed"))
+}
+
 /// CPU time of a process that has ended and was not waited for, or is at work; and whether it has ended.
 fn cpu_of(pid: u32) -> (Duration, bool) {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it was not waited for");
@@ -42,10 +56,9 @@ fn cpu_of(pid: u32) -> (Duration, bool) {
 }
 
 /// CPU time and packets of a run of coturn's client.
-fn uclient(served: &Served, peer: u16, clients: u32, messages: u64) -> (Duration, u64) {
+fn uclient(clients: u32, messages: u64) -> (Duration, u64) {
     let arguments = format!(
-        "-u alice -w password -p {} -m {clients} -n {messages} -l 172 -z 20 -c -e 127.0.0.1 -r {peer} 127.0.0.1",
-        served.address.port()
+        "-u alice -w password -p {SERVER} -m {clients} -n {messages} -l 172 -z 20 -c -e 127.0.0.1 -r {PEER} 127.0.0.1"
     );
     let log = std::env::temp_dir().join(format!("uclient-{}", std::process::id()));
     let file = fs::File::create(&log).expect("a file of our own");
@@ -73,8 +86,9 @@ fn uclient(served: &Served, peer: u16, clients: u32, messages: u64) -> (Duration
     (cpu, number("tot_send_msgs=") + number("tot_recv_msgs="))
 }
 
-fn ours(served: &Served, calls: u32, peer: PeerPlace, profile: Profile, segments: bool) -> Step {
-    let mut plan = plan(served, "password");
+fn ours(server: &Ends, calls: u32, peer: PeerPlace, profile: Profile, segments: bool) -> Step {
+    let address = SocketAddr::from(([127, 0, 0, 1], SERVER));
+    let mut plan = plan_at(address, server.0.id(), "password");
     plan.peer = peer;
     plan.traffic.profile = profile;
     plan.generator.threads = 1;
@@ -104,26 +118,26 @@ fn show(what: &str, step: &Step, reference: f64) {
 #[test]
 #[ignore = "measures, and wants the machine for itself"]
 fn the_cost_of_a_packet_beside_that_of_coturns_client() {
-    let limits = "allocations_per_user = 0\nunproven_exempt = [\"127.0.0.0/8\"]";
-    let served = Served::start_with("allow = [\"127.0.0.1/32\"]", limits);
-    let peer = 28_999_u16;
-    let listening = ["-L", "127.0.0.1", "-p", "28999"];
-    let silent = Stdio::null;
-    let peers = Command::new("turnutils_peer").args(listening).stdout(silent()).stderr(silent()).spawn();
-    let _peers = Ends(peers.expect("coturn is installed"));
+    let server = format!(
+        "-n --no-cli --no-tls --no-dtls -a -u alice:password -r cost.example -L 127.0.0.1 -E 127.0.0.1 -p {SERVER} -m 1 \
+         --allow-loopback-peers --min-port 50000 --max-port 59999 --log-file stdout"
+    );
+    let server = start("turnserver", &server);
+    let _peers = start("turnutils_peer", &format!("-L 127.0.0.1 -p {PEER}"));
+    std::thread::sleep(Duration::from_secs(1));
     for clients in [200, 1_000] {
-        let (short, long) = (uclient(&served, peer, clients, SHORT), uclient(&served, peer, clients, LONG));
+        let (short, long) = (uclient(clients, SHORT), uclient(clients, LONG));
         let nanos = long.0.saturating_sub(short.0).as_nanos() as f64;
         let reference = nanos / (long.1 - short.1).max(1) as f64;
         println!("{clients} clients: uclient {reference:.0} ns a packet, {} packets", long.1 - short.1);
         let local = PeerPlace::Local(None);
-        show("audio, local peers", &ours(&served, clients, local, Profile::Audio, true), reference);
+        show("audio, local peers", &ours(&server, clients, local, Profile::Audio, true), reference);
         show(
             "audio, two clients a call",
-            &ours(&served, clients / 2, PeerPlace::Relay, Profile::Audio, true),
+            &ours(&server, clients / 2, PeerPlace::Relay, Profile::Audio, true),
             reference,
         );
-        let video = |segments| ours(&served, clients / 5, local, Profile::Video, segments);
+        let video = |segments| ours(&server, clients / 5, local, Profile::Video, segments);
         show("video (a fifth), one by one", &video(false), reference);
         show("video (a fifth), super-packets", &video(true), reference);
     }

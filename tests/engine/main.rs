@@ -6,6 +6,7 @@ mod cost;
 mod pairs;
 mod served;
 
+use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -61,19 +62,23 @@ fn looker() -> Looker {
 }
 
 fn plan(served: &Served, password: &str) -> Plan {
+    plan_at(served.address, served.pid(), password)
+}
+
+fn plan_at(address: SocketAddr, pid: u32, password: &str) -> Plan {
     let credential = Credential {
         username: (*b"alice").into(),
         proof: Proof::Password(Secret::new(password.as_bytes())),
         token: None,
     };
     let server = Server {
-        uri: format!("turn:{}", served.address),
+        uri: format!("turn:{address}"),
         host: "127.0.0.1".to_owned(),
-        address: served.address,
+        address,
         carrier: Carrier::Udp,
         who: Who::One(credential),
         trust: Trust::System,
-        watch: Some(Watch::Process(served.pid())),
+        watch: Some(Watch::Process(pid)),
     };
     Plan {
         servers: vec![server],

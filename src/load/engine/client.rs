@@ -202,9 +202,10 @@ impl Client {
         news
     }
 
-    /// Its line is over.
+    /// Its line is over. What is sent from here on is lost, and the poll hears no more of it.
     fn cut(&mut self, failure: carrier::Failure) -> Option<News> {
         let why = Why::Line(failure);
+        self.wire = Wire::Gone(None);
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Over => None,
             Stage::Ready => Some(News::Lost(why)),

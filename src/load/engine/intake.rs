@@ -10,6 +10,7 @@ use crate::proto::types::StreamId;
 
 use super::call::Call;
 use super::client::Wire;
+use super::clock::Wall;
 use super::path;
 use super::path::Path;
 use super::thread::RECEIVED;
@@ -43,11 +44,10 @@ impl Thread {
     }
 
     /// Reads what has come to a client.
-    pub(super) fn receive_client(&mut self, id: StreamId) {
+    pub(super) fn receive_client(&mut self, id: StreamId, wall: &Wall) {
         if self.common.dialler.is_some() {
             return self.receive_line(id);
         }
-        let wall = self.common.clock.wall();
         let (run, reads) = (self.common.run, self.common.reads);
         let is_legacy = self.common.server.carrier.is_legacy();
         let mut is_closed = false;
@@ -91,8 +91,7 @@ impl Thread {
     }
 
     /// Reads what has come to the peers of this process.
-    pub(super) fn receive_peers(&mut self) {
-        let wall = self.common.clock.wall();
+    pub(super) fn receive_peers(&mut self, wall: &Wall) {
         let run = self.common.run;
         let Self { peers, calls, by_number, batch, meter, dropped, .. } = self;
         let Some(peers) = peers else { return };

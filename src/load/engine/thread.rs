@@ -230,10 +230,12 @@ impl Thread {
     }
 
     fn receive(&mut self) {
+        // What arrives while this goes on has a stamp that lies a little ahead, as it should.
+        let wall = self.common.clock.wall();
         for index in 0..self.events.len() {
             match self.events.token(index) {
-                Some(Token::Listener(_)) => self.receive_peers(),
-                Some(Token::Stream(id)) => self.receive_client(id),
+                Some(Token::Listener(_)) => self.receive_peers(&wall),
+                Some(Token::Stream(id)) => self.receive_client(id, &wall),
                 _ => {}
             }
         }
