@@ -157,6 +157,27 @@ fn a_ramp_ends_at_what_passes() {
     found(&report);
 }
 
+/// Two servers that differ in nothing but what stands before them.
+#[test]
+fn a_comparison_tells_how_much_slower_one_is() {
+    let _alone = alone();
+    let (served, mut looker) = (serve(), Looker { drops: 0, most: 0 });
+    let bridges = [20, 100].map(|ms| Bridge::start(served.address, Rule::Delay(Duration::from_millis(ms))));
+    let hold = Duration::from_secs(2);
+    let [mut plan, other] =
+        [0, 1].map(|index| plan(&bridges[index], 5, Mode::Compare { calls: 5, hold, rounds: 2 }, ""));
+    plan.servers.extend(other.servers);
+    let make = |plan: &Plan, server: &Server| Engine::new(plan, server).map(Forgiving);
+    let report = load::run(plan, make, &mut looker).expect("it goes through");
+    let comparison = report.comparison.expect("two were compared");
+    assert_eq!(comparison.pairs, 2);
+    assert!(report.sides.iter().all(|side| side.steps.len() == 2));
+    let ratio = comparison.ratios.iter().find(|ratio| ratio.what == "latency p50").expect("media came");
+    let [one, two] = bridges.each_ref().map(|bridge| bridge.seen().quantile(0.5, 60 * hold).as_secs_f64());
+    assert!(ratio.each.len() == 2 && ratio.least <= ratio.median && ratio.median <= ratio.most);
+    near(ratio.median, two / one);
+}
+
 /// A million packets a second are more than one thread can send: it must not be taken for the server's loss.
 #[test]
 fn a_generator_at_its_limit_says_so() {
@@ -199,6 +220,7 @@ fn only(report: &Report) -> &Step {
     assert_eq!(report.sides[0].steps.len(), 1);
     let step = &report.sides[0].steps[0];
     assert_eq!(step.strangers, 0);
+    near((step.up.sent + step.down.sent) as f64 / step.length.as_secs_f64(), step.offered);
     step
 }
 

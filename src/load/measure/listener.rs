@@ -248,6 +248,16 @@ mod tests {
         }
     }
 
+    /// RFC 3550 § 6.4.1: the gain is 1/16, so that one packet 16 ms late is a jitter of 1 ms.
+    #[test]
+    fn one_late_packet_counts_for_a_sixteenth() {
+        let mut listener = Listener::new(50.0);
+        let _ = (listener.hear(0, 5_000_000), listener.hear(1, 21_000_000));
+        listener.note_jitter(1);
+        assert_eq!(listener.mean_jitter(1), Some(0.001));
+        assert_eq!(listener.mean_jitter(2), None, "of another window nothing is known");
+    }
+
     #[test]
     fn a_bent_number_does_not_spoil_the_stream() {
         let mut listener = Listener::new(50.0);
