@@ -101,11 +101,12 @@ fn each_committed_configuration_passes() {
 
 #[test]
 fn the_testbed_lets_clients_reach_peers_at_loopback() {
-    let folder = Folder::new().with("secret", "0123456789abcdef0123456789abcdef\n").with(
-        "loopback.toml",
-        include_str!("../../conf/testbed/loopback.toml"),
-    );
-    for (peer, code) in [("127.0.0.1:4000", 0), ("127.0.0.9:4000", 0), ("[::1]:4000", 0), ("10.0.0.1:4000", 1)] {
+    let folder = Folder::new()
+        .with("secret", "0123456789abcdef0123456789abcdef\n")
+        .with("loopback.toml", include_str!("../../conf/testbed/loopback.toml"));
+    for (peer, code) in
+        [("127.0.0.1:4000", 0), ("127.0.0.9:4000", 0), ("[::1]:4000", 0), ("10.0.0.1:4000", 1)]
+    {
         let ran = run(&folder.0, &["check", "loopback.toml", "--peer", peer]);
         assert_eq!(ran.code, code, "{peer}: {}", ran.out);
     }

@@ -152,7 +152,8 @@ fn check_dialect(args: &WhoArgs) -> Result<(), Fault> {
     match args.dialect {
         DialectArg::Legacy => Ok(()),
         DialectArg::Standard => {
-            Err(wrong("MRAS credentials are for clients of the old dialect").cure("write --dialect legacy too"))
+            Err(wrong("MRAS credentials are for clients of the old dialect")
+                .cure("write --dialect legacy too"))
         }
     }
 }
