@@ -340,9 +340,9 @@ def ours():
         long_run(testbed, access)
         one_leg(testbed, access)
         old_dialect(testbed)
-        pairs(access, testbed.port)
         stopped(testbed, access)
         failures(testbed, access)
+        pairs(access, testbed.port)
 
 
 class Coturn(harness.Server):
@@ -365,7 +365,6 @@ def coturn():
         access = ["--secret", server.secret]
         media(access, server.port, server.port, certificate=f"{server.folder}/server.pem", who="coturn")
         modes(access, server.port, ["--server-pid", str(server.process.pid)], who="coturn")
-        pairs(access, server.port, who="coturn")
         with Testbed() as testbed:
             both = ["--secret", testbed.secret, "--secret", server.secret]
             report = Ran(["compare", uri(testbed.port), uri(server.port), *both, *brief(), "--rounds", "2"]).report()
@@ -374,6 +373,7 @@ def coturn():
             if report["verdict"] != "generator-limited":
                 check(report["comparison"]["ratios"], "and how they stand to each other is told")
             proved("ours and coturn compared, round by round")
+        pairs(access, server.port, who="coturn")
 
 
 def test():
