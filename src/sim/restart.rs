@@ -140,6 +140,7 @@ impl Worker {
         self.carried.extend(fallen.salvage());
         self.strangers = StrangerBudget::new(hash_seeds, Vec::new());
         self.sockets.restart();
+        self.restart_ports(sh);
         self.restart_streams(sh);
         self.tell_of_panic(sh);
     }
@@ -185,6 +186,7 @@ impl Worker {
             sh.tally("sockets swept");
             sh.close_descriptor(bound);
         }
+        self.sweep_ports(sh);
         self.panics_in_a_row = 0;
         self.standing = Standing::Whole;
     }
