@@ -403,6 +403,10 @@ impl Honest {
                     .for_each(|address| sh.directory.announce(address.socket()));
             }
             Event::Data { peer, data } => self.heard(sh, *peer, data),
+            // On a stream what such a client had may go on without it; it comes anew.
+            Event::Ended(_) | Event::NotAllocated(_) if self.nature.is_old => {
+                self.line.iter_mut().for_each(|line| line.hang_up(sh));
+            }
             Event::Broken => {
                 let number = self.number;
                 sh.violated(|| format!("what client {number} got over a stream is no frame"));

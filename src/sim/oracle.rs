@@ -108,6 +108,8 @@ pub(super) struct Oracle {
     first_old: Option<(Tuple, Old)>,
     first_username: Option<(Tuple, Vec<u8>)>,
     ties: Ties,
+    /// Relayed addresses that somebody ever had in the old dialect.
+    bare: BTreeSet<SocketAddr>,
 }
 
 /// What a request asked for.
@@ -183,6 +185,7 @@ impl Oracle {
             first_old: None,
             first_username: None,
             ties: Ties::default(),
+            bare: BTreeSet::new(),
         }
     }
 
@@ -505,6 +508,9 @@ impl Oracle {
                 other.legs.retain(|(leg, _)| leg != address);
             }
             self.owners.entry(*address).or_default().insert(at.0);
+            if old.is_some() {
+                self.bare.insert(*address);
+            }
         }
         let legs = addresses.into_iter().map(|address| (address, until)).collect();
         let allocation = Allocation {

@@ -2,6 +2,7 @@
 //! numbers by itself; it knows every password of this world.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::proto::auth::credential::mint;
@@ -160,6 +161,10 @@ impl Oracle {
         }
         let serial = self.by_tuple.get(&at).copied();
         let lifetime = answer.lifetime.unwrap_or(Lifetime::ZERO);
+        // The end of an allocation is told by an event.
+        if asked.method == Method::Allocate && lifetime == Lifetime::ZERO {
+            return Ok(());
+        }
         let live = serial.filter(|serial| self.allocations.get(serial).is_some_and(|it| it.old.is_some()));
         match (asked.method, live) {
             (Method::Allocate, Some(serial)) => {
@@ -185,6 +190,14 @@ impl Oracle {
             (_, None) => return Err(format!("{to:?} has a destination and no allocation")),
         }
         Ok(())
+    }
+
+    /// Whether anything may leave `relayed`: it is, or was, of a client of the old dialect at a place that others had too,
+    /// behind one NAT. Whatever those say there is bare data.
+    pub(in crate::sim) fn passes_anything(&self, relayed: SocketAddr) -> bool {
+        let is_shared = |place: &SocketAddr| self.sources.get(place).is_some_and(|of| of.len() > 1);
+        let places = self.owners.get(&relayed).filter(|_| self.bare.contains(&relayed));
+        places.is_some_and(|places| places.iter().any(is_shared))
     }
 
     /// Whether somebody at `at` speaks the old dialect to an allocation.
