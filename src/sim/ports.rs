@@ -263,10 +263,7 @@ impl Worker {
         };
         let Some(from) = self.table.five_tuple(relay) else { return sh.dropped(DropReason::StaleRelay) };
         if self.ports.has_port(relay) {
-            let worker = (self.number, self.obeyed);
-            let verdict = sh.oracle.may_reach_peer(tick, worker, relay, from, to);
-            sh.judged(verdict);
-            if self.say_to_peer(sh, relay, to, data) != Some(true) {
+            if self.say_to_peer(sh, relay, from, to, data) != Some(true) {
                 sh.dropped(DropReason::SendFailed);
             }
             return;
@@ -280,6 +277,7 @@ impl Worker {
         &mut self,
         sh: &mut Shared,
         relay: RelayId,
+        from: FiveTuple,
         peer: PeerAddr,
         data: &[u8],
     ) -> Option<bool> {
@@ -294,6 +292,9 @@ impl Worker {
             return Some(false);
         }
         conn.out.extend_from_slice(data);
+        let worker = (self.number, self.obeyed);
+        let verdict = sh.oracle.may_reach_peer(tick, worker, relay, from, peer);
+        sh.judged(verdict);
         sh.flows.sent_to_peer(conn.number, data);
         self.table.carried(tick, relay, data.len(), 0);
         sh.oracle.count_to_peer(relay, data.len());

@@ -272,10 +272,7 @@ impl Worker {
         };
         match judged {
             FromClient::ToPeer { relay, peer, data, .. } if self.ports.has_port(relay) => {
-                let worker = (self.number, self.obeyed);
-                let verdict = sh.oracle.may_reach_peer(tick, worker, relay, from, peer);
-                sh.judged(verdict);
-                match self.say_to_peer(sh, relay, peer, data) {
+                match self.say_to_peer(sh, relay, from, peer, data) {
                     Some(true) => {}
                     Some(false) => return false,
                     None => sh.dropped(DropReason::SendFailed),
