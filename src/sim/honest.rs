@@ -275,6 +275,10 @@ impl Honest {
             return;
         }
         if !calm.wanted.iter().all(|number| self.echoed.contains(number)) {
+            // A Send that found no room with the control task nobody repeats.
+            if self.nature.is_old && sh.dice.chance(100) {
+                calm.wanted.clear();
+            }
             return;
         }
         if self.nature.mobility && calm.moved == Moved::Not {

@@ -8,6 +8,8 @@ const REST: Micros = 400 * SECOND;
 
 /// Time for a request or for data in the calm.
 const MEETING: Micros = 3 * SECOND;
+/// Time between two who meet: a Send of the old dialect that finds no room is not repeated.
+const APART: Micros = 20 * MILLISECOND;
 
 impl World {
     pub(super) fn play(&mut self, plan: Plan) -> Result<(), String> {
@@ -124,15 +126,17 @@ impl World {
         for (at, _) in &placed {
             self.honest[*at].expect_clients(&mut self.sh);
             self.arm(*at);
+            self.settle();
+            self.pass(APART)?;
         }
-        self.settle();
         self.pass(MEETING)?;
         let next = placed.iter().cycle().skip(1);
         for ((at, _), (_, other)) in placed.iter().zip(next.clone()) {
             self.honest[*at].call(&mut self.sh, *other);
             self.arm(*at);
+            self.settle();
+            self.pass(APART)?;
         }
-        self.settle();
         self.pass(MEETING)?;
         for ((_, caller), (called, place)) in placed.iter().zip(next) {
             if !self.honest[*called].met.contains(caller) {
