@@ -145,11 +145,11 @@ impl Insider {
             41 => self.ask(sh, spoilt, Method::Unknown(0x00C), |_, _, _| {}),
             42 => self.ask(sh, Spoilt::NoIntegrity, Method::Binding, |_, _, _| {}),
             43 | 44 => self.move_on(sh),
-            50..54 => self.connect(sh, spoilt),
             45..48 => self.send_oddly(sh),
             48 => self.burst(sh),
             49 => self.flood(sh),
-            50..75 => self.send_by_channel(sh),
+            50..54 => self.connect(sh, spoilt),
+            54..75 => self.send_by_channel(sh),
             _ => self.send(sh),
         }
     }

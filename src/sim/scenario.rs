@@ -227,7 +227,7 @@ pub(super) fn as_it_was(config: &Config) -> Reconfiguration {
         allocations_per_user: config.allocations_per_user,
         allocations_per_address: config.allocations_per_address,
         mobility: config.mobility,
-        legacy: config.legacy.clone(),
+        legacy: config.legacy,
     }
 }
 
