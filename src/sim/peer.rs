@@ -32,11 +32,13 @@ pub(super) struct Peer {
     sent: u32,
     /// Its connections with relayed ports.
     lines: BTreeSet<Number>,
+    /// It reads none of them for a while.
+    sulks: bool,
 }
 
 impl Peer {
     pub(super) const fn new(number: u16, at: SocketAddr, manner: Manner) -> Self {
-        Self { number, at, manner, sent: 0, lines: BTreeSet::new() }
+        Self { number, at, manner, sent: 0, lines: BTreeSet::new(), sulks: false }
     }
 
     /// A datagram reached it.

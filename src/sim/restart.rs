@@ -20,7 +20,7 @@ use super::worker::Report;
 use super::worker::Worker;
 
 /// By how much likelier a panic is over what moves a socket, and over how many commands before it.
-const HARD_TIMES: u32 = 60;
+const HARD_TIMES: u32 = 150;
 const HARD_NEAR: usize = 4;
 
 /// How far a worker is after a panic.

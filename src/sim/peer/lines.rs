@@ -60,8 +60,7 @@ impl Peer {
 
     /// Something came over a connection, or the end of it.
     pub(in crate::sim) fn hear_line(&mut self, sh: &mut Shared, number: Number) {
-        let is_slow = !sh.calm && sh.dice.chance(300);
-        if is_slow || !self.lines.contains(&number) {
+        if self.sulks && !sh.calm || !self.lines.contains(&number) {
             return;
         }
         let (pieces, ended) = sh.tcp.client_read(number);
@@ -93,6 +92,9 @@ impl Peer {
         }
         if sh.calm {
             return;
+        }
+        if sh.dice.chance(if self.sulks { 60 } else { 30 }) {
+            self.sulks = !self.sulks;
         }
         let lines: Vec<_> = self.lines.iter().copied().collect();
         if !lines.is_empty() {
