@@ -149,7 +149,7 @@ const FACTS: &[&str] = &[
     "data of a send",
     "bytes of a talk",
     "bytes of a pair",
-    "client held up by a slow peer",
+    "client held up",
     "peer held back",
     "peer lets in",
     "peer refuses",

@@ -283,12 +283,14 @@ impl Worker {
     ) -> Option<bool> {
         let tick = sh.clock.tick();
         if !self.table.may_carry(tick, relay) {
+            sh.coverage.fact("client held up");
             return Some(false);
         }
         let id = self.ports.talk(relay, peer)?;
         let conn = self.ports.conns.get_mut(&id)?;
         if !conn.out.is_empty() && conn.out.len() + data.len() > limits::PIPE_BUFFER {
-            sh.coverage.fact("client held up by a slow peer");
+            sh.coverage.fact("client held up");
+            sh.tally("frames held up by a slow peer");
             return Some(false);
         }
         conn.out.extend_from_slice(data);
