@@ -167,13 +167,13 @@ impl World {
             _ => (inside(number), Some(self.sh.dice.index(2))),
         };
         let server = if ip.is_ipv4() { scenario::LISTEN_V4 } else { scenario::LISTEN_V6 };
-        let is_old = self.scenario.config.challenger.legacy && self.sh.dice.chance(350);
+        let is_old = self.scenario.config.challenger.legacy && self.sh.dice.chance(250);
         let families = self.sh.dice.pick(&[Families::V4, Families::V4, Families::V6, Families::Both]);
         let families = if is_old { Families::V4 } else { families };
         let config = &self.scenario.config;
         let nature = Nature {
             families,
-            mobility: !is_old && config.mobility && self.sh.dice.chance(600),
+            mobility: !is_old && config.mobility && self.sh.dice.chance(900),
             dont_fragment: self.sh.dice.chance(300),
             minted: !config.credentials.resolves_userhash() && self.sh.dice.chance(400),
             permission_lifetime: config.permission_lifetime,
