@@ -12,6 +12,7 @@ use crate::proto::turn::Reconfiguration;
 use crate::proto::turn::Server;
 use crate::proto::types::Dialect;
 use crate::proto::types::FiveTuple;
+use crate::proto::types::PeerReport;
 use crate::proto::types::RelayId;
 use crate::proto::types::WorkerId;
 use crate::proto::types::limits;
@@ -49,8 +50,15 @@ pub(super) struct Control {
     /// Relay sockets on the way from one worker to another, and whose report is awaited next.
     moving: BTreeMap<RelayId, WorkerId>,
     pub(super) orders: VecDeque<Order>,
-    /// Clients whose connection ended, and the worker that says so.
-    gone: VecDeque<(WorkerId, FiveTuple)>,
+    /// Clients whose connection ended, what became of peers' connections, and the worker that says so.
+    gone: VecDeque<(WorkerId, Unowed)>,
+}
+
+/// What a worker told without having been asked.
+#[derive(Debug)]
+enum Unowed {
+    ClientGone(FiveTuple),
+    Peer(PeerReport),
 }
 
 /// What a round came to.
@@ -156,7 +164,11 @@ impl Control {
     fn take_report(&mut self, sh: &mut Shared, workers: &mut [Worker], at: usize) -> bool {
         let Some(report) = workers[at].reports.pop_front() else { return false };
         if let Report::StreamGone { from } = report {
-            self.gone.push_back((id(at), from));
+            self.gone.push_back((id(at), Unowed::ClientGone(from)));
+            return true;
+        }
+        if let Report::Peer(report) = report {
+            self.gone.push_back((id(at), Unowed::Peer(report)));
             return true;
         }
         self.owed[at] = self.owed[at].saturating_sub(1);
@@ -168,7 +180,7 @@ impl Control {
                 self.worker_restarted(sh, workers, at, report);
                 return true;
             }
-            Report::StreamGone { .. } => unreachable!("taken above"),
+            Report::StreamGone { .. } | Report::Peer(_) => unreachable!("taken above"),
         };
         let input = match report {
             Report::Opened { relay, bound } => Input::RelayOpened { relay, bound },
@@ -179,7 +191,9 @@ impl Control {
                 self.held = parcel;
                 Input::RelayDetached { relay, given }
             }
-            Report::Restarted { .. } | Report::StreamGone { .. } => unreachable!("taken above"),
+            Report::Restarted { .. } | Report::StreamGone { .. } | Report::Peer(_) => {
+                unreachable!("taken above")
+            }
         };
         self.input(sh, workers, input);
         if let Some(dropped) = self.held.take() {
@@ -196,9 +210,13 @@ impl Control {
     fn take_gone(&mut self, sh: &mut Shared, workers: &mut [Worker]) -> bool {
         let mut worked = false;
         while self.room(workers) == Room::All
-            && let Some((worker, from)) = self.gone.pop_front()
+            && let Some((worker, report)) = self.gone.pop_front()
         {
-            self.input(sh, workers, Input::ClientGone { worker, from });
+            let input = match report {
+                Unowed::ClientGone(from) => Input::ClientGone { worker, from },
+                Unowed::Peer(report) => Input::Peer { worker, report },
+            };
+            self.input(sh, workers, input);
             worked = true;
         }
         worked
@@ -283,10 +301,14 @@ impl Control {
                 self.owe(worker);
                 self.push(sh, workers, worker, Command::Detach { relay, keep });
             }
-            Output::SendToPeer { .. } => sh.violated(|| "no client here speaks the old dialect".to_owned()),
-            Output::OpenPort { .. } | Output::Peer { .. } => {
-                sh.violated(|| "no client here comes over a connection".to_owned());
+            Output::SendToPeer { worker, relay, peer, data } => {
+                self.push(sh, workers, worker, Command::SendToPeer { relay, peer, data });
             }
+            Output::OpenPort { worker, relay, bind } => {
+                self.owe(worker);
+                self.push(sh, workers, worker, Command::OpenPort { relay, bind });
+            }
+            Output::Peer { worker, order } => self.push(sh, workers, worker, Command::Peer(order)),
             Output::RebuildWorker { worker, epoch, username_anonymity } => {
                 self.push(sh, workers, worker, Command::Rebuild { epoch, username_anonymity });
             }
@@ -356,6 +378,11 @@ impl Control {
         for (at, ports) in occupancy.ports.iter().enumerate() {
             if ports.free + ports.used + ports.reserved + ports.quarantined != range {
                 return Err(format!("relay address {at}: {ports:?} of {range} ports"));
+            }
+        }
+        for (at, ports) in occupancy.ports_tcp.iter().enumerate() {
+            if ports.free + ports.used + ports.reserved + ports.quarantined != range {
+                return Err(format!("relay address {at}: {ports:?} of {range} ports of TCP"));
             }
         }
         let used: usize = occupancy.ports.iter().map(|ports| ports.used).sum();

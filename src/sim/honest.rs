@@ -10,10 +10,12 @@ use crate::proto::client::Credential;
 use crate::proto::client::Event;
 use crate::proto::client::Families;
 use crate::proto::client::Input;
+use crate::proto::client::LegacyClient;
 use crate::proto::client::Output;
 use crate::proto::client::PortWish;
 use crate::proto::client::Proof;
 use crate::proto::types::Deadline;
+use crate::proto::types::Now;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::Secret;
 use crate::proto::types::Transport;
@@ -35,6 +37,8 @@ use super::tcp::Number;
 const CALM_MAX: Micros = 20 * SECOND;
 /// Datagrams that it wants to see echoed.
 const CALM_ECHOES: usize = 3;
+/// Their length, which wants padding in a stream.
+const CALM_LEN: usize = 61;
 
 /// What a client is like for as long as it lives.
 #[derive(Clone, Debug)]
@@ -48,6 +52,10 @@ pub(super) struct Nature {
     pub(super) channel_lifetime: std::time::Duration,
     /// What carries its messages to the server.
     pub(super) transport: Transport,
+    /// It speaks the old dialect.
+    pub(super) is_old: bool,
+    /// What it is relayed are connections.
+    pub(super) relays_connections: bool,
 }
 
 #[derive(Debug)]
@@ -56,7 +64,7 @@ pub(super) struct Honest {
     pub(super) inner: SocketAddr,
     server: SocketAddr,
     nature: Nature,
-    client: Client<Dice>,
+    client: Speaker,
     /// The moment for which a timer stands in the queue.
     pub(super) armed: Option<Deadline>,
     targets: Vec<SocketAddr>,
@@ -70,6 +78,8 @@ pub(super) struct Honest {
     tainted: bool,
     /// Its connection, if it comes over one.
     line: Option<Line>,
+    /// What came back over connections, as far as it is no whole mark yet.
+    echo: Vec<u8>,
 }
 
 /// A client that must be served.
@@ -121,6 +131,7 @@ impl Honest {
             met: BTreeSet::new(),
             tainted,
             line,
+            echo: Vec::new(),
         }
     }
 
@@ -192,6 +203,8 @@ impl Honest {
         let relayed = sh.directory.relayed.clone();
         let other = if relayed.is_empty() { target } else { sh.dice.pick(&relayed) };
         match sh.dice.number(100) {
+            // One that has no such wish binds, or sends.
+            0..6 | 12..16 if self.nature.is_old => self.send(sh, target),
             0..6 => self.input(sh, Input::Permit(target.ip())),
             6..12 => self.input(sh, Input::Bind(PeerAddr::new(target))),
             12..16 => self.input(sh, Input::Permit(other.ip())),
@@ -262,6 +275,10 @@ impl Honest {
             return;
         }
         if !calm.wanted.iter().all(|number| self.echoed.contains(number)) {
+            // A Send that found no room with the control task nobody repeats.
+            if self.nature.is_old && sh.dice.chance(100) {
+                calm.wanted.clear();
+            }
             return;
         }
         if self.nature.mobility && calm.moved == Moved::Not {
@@ -279,6 +296,11 @@ impl Honest {
         if self.line.is_some() {
             sh.coverage.fact("calm over a stream");
         }
+        match (self.nature.is_old, self.nature.relays_connections && self.line.is_some()) {
+            (true, false) => sh.coverage.fact("calm in the old dialect"),
+            (true, true) => sh.coverage.fact("calm in the old dialect over a stream"),
+            (false, _) => {}
+        }
         sh.coverage.fact("calm served");
     }
 
@@ -290,8 +312,7 @@ impl Honest {
     fn send(&mut self, sh: &mut Shared, to: SocketAddr) {
         self.sent += 1;
         let len = match self.calm {
-            // One that wants padding in a stream.
-            Some(_) => 61,
+            Some(_) => CALM_LEN,
             None => sh.dice.pick(&[0, 30, 200, 1_200, 2_000]),
         };
         let mark = Mark { sender: Sender::Client(self.number), number: self.sent, answers: (u16::MAX, 0) };
@@ -323,7 +344,11 @@ impl Honest {
     /// Lets other clients of this server reach it.
     pub(super) fn expect_clients(&mut self, sh: &mut Shared) {
         self.met.clear();
-        self.input(sh, Input::Permit(RELAY_V4));
+        match self.place {
+            // What was sent to may send back.
+            Some(place) if self.nature.is_old => self.send(sh, place),
+            _ => self.input(sh, Input::Permit(RELAY_V4)),
+        }
     }
 
     /// Sends something to another client's relayed address.
@@ -332,7 +357,11 @@ impl Honest {
     }
 
     /// It says nothing more.
-    pub(super) fn fall_silent(&mut self) {
+    pub(super) fn fall_silent(&mut self, sh: &mut Shared) {
+        // What such a client has on a stream lasts as long as that.
+        if self.nature.is_old {
+            self.begin_anew(sh);
+        }
         self.armed = Some(Deadline::PAST);
         self.calm = None;
         self.place = None;
@@ -344,6 +373,7 @@ impl Honest {
             line.hang_up(sh);
         }
         self.client = client(sh, self.number, &self.nature);
+        self.echo.clear();
         self.armed = None;
     }
 
@@ -363,23 +393,36 @@ impl Honest {
         sh.note(|| format!("client {}: {event:?}", self.number).chars().take(160).collect());
         match &event {
             Event::Allocated(made) => {
+                sh.tally("allocations of honest clients");
+                if self.nature.relays_connections && self.line.is_some() {
+                    sh.directory.announce_port(made.relayed.socket());
+                    self.place = None;
+                    return self.note_in_calm(sh, &event);
+                }
                 let places = [Some(made.relayed), made.additional].into_iter().flatten();
                 self.place = places.map(|place| place.socket()).find(SocketAddr::is_ipv4);
                 [Some(made.relayed), made.additional]
                     .into_iter()
                     .flatten()
                     .for_each(|address| sh.directory.announce(address.socket()));
-                sh.tally("allocations of honest clients");
             }
             Event::Data { peer, data } => self.heard(sh, *peer, data),
+            // On a stream what such a client had may go on without it; it comes anew.
+            Event::Ended(_) | Event::NotAllocated(_) if self.nature.is_old => {
+                self.line.iter_mut().for_each(|line| line.hang_up(sh));
+            }
             Event::Broken => {
                 let number = self.number;
                 sh.violated(|| format!("what client {number} got over a stream is no frame"));
             }
             _ => {}
         }
+        self.note_in_calm(sh, &event);
+    }
+
+    fn note_in_calm(&mut self, sh: &mut Shared, event: &Event) {
         if self.calm.is_some() {
-            self.note_calmly(sh, &event);
+            self.note_calmly(sh, event);
         }
     }
 
@@ -394,6 +437,11 @@ impl Honest {
                     return sh.violated(|| told);
                 }
                 let by_channel = calm.by_channel;
+                // There is one destination; whoever is sent to is permitted by that.
+                if self.nature.is_old && !by_channel {
+                    calm.ready.extend(targets);
+                    return;
+                }
                 for target in targets {
                     let wish = if by_channel {
                         Input::Bind(PeerAddr::new(target))
@@ -410,11 +458,13 @@ impl Honest {
                 calm.ready.insert(peer.socket());
             }
             Event::Moved => calm.moved = Moved::Done,
+            Event::Destination { peer } => {
+                calm.ready.insert(peer.socket());
+            }
             Event::Permitted { .. }
             | Event::Data { .. }
             | Event::Connected { .. }
-            | Event::Attempted { .. }
-            | Event::Destination { .. } => {}
+            | Event::Attempted { .. } => {}
             Event::NotAllocated(_)
             | Event::NotPermitted { .. }
             | Event::NotBound { .. }
@@ -428,14 +478,43 @@ impl Honest {
         }
     }
 
+    /// Bytes of a connection came, as from `peer`.
+    fn heard_bytes(&mut self, sh: &mut Shared, peer: PeerAddr, bytes: &[u8]) {
+        let number = self.line.as_ref().and_then(|line| line.number);
+        let Some(seen) = number.and_then(|number| sh.tcp.get(number)).map(|it| it.from.client.socket())
+        else {
+            return;
+        };
+        let verdict = sh.flows.framed_heard(seen, peer.socket(), bytes);
+        sh.judged(verdict);
+        if self.calm.is_none() {
+            return;
+        }
+        self.echo.extend_from_slice(bytes);
+        while let Some((mark, _)) = self.echo.split_at_checked(CALM_LEN) {
+            if let Some(Mark { number, .. }) = Mark::read(mark) {
+                self.echoed.insert(number);
+            }
+            self.echo.drain(..CALM_LEN);
+        }
+    }
+
     /// Data came, as from `peer`.
     fn heard(&mut self, sh: &mut Shared, peer: PeerAddr, data: &[u8]) {
         sh.tally("data to honest clients");
         if self.tainted {
             return;
         }
+        if self.nature.relays_connections && self.line.is_some() {
+            return self.heard_bytes(sh, peer, data);
+        }
+        // Bare data has no sender: it is taken for that of the last destination.
+        let was_sent = |other: &SocketAddr| sh.oracle.was_sent(self.number, *other, data);
+        let is_bare = self.nature.is_old
+            && (sh.directory.peers.iter().any(was_sent) || sh.oracle.relayed().any(was_sent));
         let by_another = |other: &SocketAddr| sh.oracle.was_sent_to_place(self.number, *other, data);
-        if !sh.oracle.was_sent(self.number, peer.socket(), data)
+        if !is_bare
+            && !sh.oracle.was_sent(self.number, peer.socket(), data)
             && !sh.directory.peers.iter().any(by_another)
             && !sh.oracle.relayed().any(by_another)
         {
@@ -453,7 +532,51 @@ impl Honest {
     }
 }
 
-fn client(sh: &mut Shared, number: u16, nature: &Nature) -> Client<Dice> {
+/// What speaks for it.
+#[derive(Debug)]
+enum Speaker {
+    New(Box<Client<Dice>>),
+    Old(Box<LegacyClient<Dice>>),
+}
+
+impl Speaker {
+    fn handle_input(&mut self, now: Now, input: Input<'_>) {
+        match self {
+            Self::New(client) => client.handle_input(now, input),
+            Self::Old(client) => client.handle_input(now, input),
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        match self {
+            Self::New(client) => client.handle_timeout(now),
+            Self::Old(client) => client.handle_timeout(now),
+        }
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        match self {
+            Self::New(client) => client.poll_output(),
+            Self::Old(client) => client.poll_output(),
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Deadline> {
+        match self {
+            Self::New(client) => client.poll_timeout(),
+            Self::Old(client) => client.poll_timeout(),
+        }
+    }
+
+    const fn is_live(&self) -> bool {
+        match self {
+            Self::New(client) => client.is_live(),
+            Self::Old(client) => client.is_live(),
+        }
+    }
+}
+
+fn client(sh: &mut Shared, number: u16, nature: &Nature) -> Speaker {
     let name = format!("honest{number}");
     let credential = if nature.minted {
         let (name, password) = mint(&Secret::new(SECRET), &name, sh.clock.now().unix + 3_600);
@@ -476,5 +599,9 @@ fn client(sh: &mut Shared, number: u16, nature: &Nature) -> Client<Dice> {
     config.permission_lifetime = nature.permission_lifetime;
     config.channel_lifetime = nature.channel_lifetime;
     config.port = if nature.families == Families::Both { PortWish::Any } else { PortWish::Even };
-    Client::new(config.over(nature.transport), sh.dice.fork())
+    let config = config.over(nature.transport);
+    if nature.is_old {
+        return Speaker::Old(Box::new(LegacyClient::new(config, sh.dice.fork())));
+    }
+    Speaker::New(Box::new(Client::new(config, sh.dice.fork())))
 }

@@ -6,6 +6,7 @@ use crate::proto::auth::integrity_key::OFFERED;
 use crate::proto::auth::integrity_key::PasswordAlgorithm;
 use crate::proto::auth::integrity_key::integrity_key;
 use crate::proto::auth::integrity_key::userhash;
+use crate::proto::types::ConnectionId;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::Transport;
 use crate::proto::wire::Method;
@@ -147,14 +148,15 @@ impl Insider {
             45..48 => self.send_oddly(sh),
             48 => self.burst(sh),
             49 => self.flood(sh),
-            50..75 => self.send_by_channel(sh),
+            50..54 => self.connect(sh, spoilt),
+            54..75 => self.send_by_channel(sh),
             _ => self.send(sh),
         }
     }
 
     fn allocate(&mut self, sh: &mut Shared, spoilt: Spoilt) {
         self.ask(sh, spoilt, Method::Allocate, |insider, dice, writer| {
-            let transport = if dice.chance(50) { 33 } else { 17 };
+            let transport = dice.pick(&[17, 17, 17, 17, 17, 17, 6, 6, 33]);
             if !dice.chance(30) {
                 writer.attribute(attribute::REQUESTED_TRANSPORT, &[transport, 0, 0, 0]);
             }
@@ -230,6 +232,22 @@ impl Insider {
             if !dice.chance(30) {
                 writer.peer(PeerAddr::new(insider.some_peer(dice)));
             }
+        });
+    }
+
+    /// A connection to some peer, or the joining of one that is another's, or nobody's.
+    fn connect(&mut self, sh: &mut Shared, spoilt: Spoilt) {
+        if sh.dice.chance(800) {
+            return self.ask(sh, spoilt, Method::Connect, |insider, dice, writer| {
+                for _ in 0..dice.pick(&[0, 1, 1, 1, 1, 1, 1, 2]) {
+                    writer.peer(PeerAddr::new(insider.some_peer(dice)));
+                }
+            });
+        }
+        let known = sh.directory.connection.map(ConnectionId::to_wire);
+        self.ask(sh, spoilt, Method::ConnectionBind, |_, dice, writer| {
+            let value = known.filter(|_| dice.chance(700)).unwrap_or(0x0102_0300);
+            writer.attribute(attribute::CONNECTION_ID, &value.to_be_bytes());
         });
     }
 

@@ -18,10 +18,12 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod caller;
 mod clock;
 mod control;
 mod coverage;
 mod dice;
+mod flows;
 mod honest;
 mod insider;
 mod line;
@@ -31,8 +33,10 @@ mod oracle;
 mod packet;
 mod pcap;
 mod peer;
+mod ports;
 mod report;
 mod restart;
+mod rogue;
 mod scenario;
 mod shared;
 mod sockets;

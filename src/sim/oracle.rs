@@ -26,6 +26,8 @@ use crate::proto::types::Tick;
 use crate::proto::types::WorkerId;
 use crate::proto::wire::ErrorCode;
 use crate::proto::wire::Method;
+use crate::proto::wire::connection::decode_attempt;
+use crate::proto::wire::ms_turn::framing::is_control;
 use crate::proto::wire::rfc8656::decode::decode_request;
 use crate::proto::wire::rfc8656::decode::decode_response;
 
@@ -33,13 +35,19 @@ use super::coverage::Coverage;
 use super::packet::digest;
 
 use counts::Counts;
+use old::Old;
+use old::SESSION;
+use old::Sending;
 use promises::Promises;
 use streams::Ended;
+use ties::Ties;
 
 mod counts;
 mod judge;
+mod old;
 mod promises;
 mod streams;
+mod ties;
 
 /// Client and server address.
 type Tuple = (SocketAddr, SocketAddr);
@@ -92,6 +100,16 @@ pub(super) struct Oracle {
     promises: Promises,
     counts: Counts,
     ended: Ended,
+    /// Relayed addresses of TCP.
+    tcp: BTreeSet<RelayId>,
+    /// What the last input may make leave.
+    sending: Option<Sending>,
+    /// Of an allocation that is yet to be told of.
+    first_old: Option<(Tuple, Old)>,
+    first_username: Option<(Tuple, Vec<u8>)>,
+    ties: Ties,
+    /// Relayed addresses that somebody ever had in the old dialect.
+    bare: BTreeSet<SocketAddr>,
 }
 
 /// What a request asked for.
@@ -105,6 +123,8 @@ struct Asked {
     by_ticket: Option<u64>,
     /// When it first came.
     at: Tick,
+    /// USERNAME; empty where there is none.
+    username: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -117,6 +137,13 @@ struct Allocation {
     moving: BTreeMap<SocketAddr, Deadline>,
     /// Until when it would have lived had it not been shortened, and how many commands tell each worker so.
     shortened: Option<(Deadline, Vec<u64>)>,
+    /// Of the old dialect.
+    old: Option<Old>,
+    /// It lives as long as its connection.
+    endless: bool,
+    /// It relays connections.
+    tcp: bool,
+    username: Option<Vec<u8>>,
 }
 
 /// Own relayed addresses as if each lived: whether one does is not the policy's word.
@@ -153,6 +180,12 @@ impl Oracle {
             promises: Promises::default(),
             counts: Counts::default(),
             ended: Ended::default(),
+            tcp: BTreeSet::new(),
+            sending: None,
+            first_old: None,
+            first_username: None,
+            ties: Ties::default(),
+            bare: BTreeSet::new(),
         }
     }
 
@@ -213,7 +246,9 @@ impl Oracle {
 
     pub(super) fn input(&mut self, tick: Tick, input: &Input<'_>) {
         self.take_back(input);
+        self.sending = None;
         match input {
+            Input::Peer { worker, report } => self.peer_report(*worker, *report),
             Input::Message { from, bytes, .. } => self.request(tick, from, bytes),
             Input::Reconfigure(to) => {
                 self.policy = None;
@@ -228,6 +263,9 @@ impl Oracle {
     }
 
     fn request(&mut self, tick: Tick, from: &FiveTuple, bytes: &[u8]) {
+        if is_control(bytes) {
+            return self.old_request(tick, from, bytes);
+        }
         let Ok(request) = decode_request(bytes) else { return };
         let key = (tuple(from), request.transaction.0);
         self.take_back_by(key.0, &request);
@@ -252,8 +290,12 @@ impl Oracle {
                 family: request.requested_family.and_then(Family::from_code),
                 by_ticket,
                 at,
+                username: request.auth.username.unwrap_or_default().to_vec(),
             },
         );
+        if let (Method::Connect, Some(serial)) = (request.method, self.by_tuple.get(&key.0)) {
+            request.peers.iter().for_each(|peer| self.ties.wish(*serial, peer));
+        }
     }
 
     /// The client of the allocation of this number is heard from `at` too.
@@ -281,11 +323,24 @@ impl Oracle {
                 self.named.insert(*relay, self.external(bind.socket()));
                 Ok(())
             }
+            Output::OpenPort { relay, bind, .. } => {
+                self.tcp.insert(*relay);
+                self.named.insert(*relay, port_key(self.external(bind.socket())));
+                Ok(())
+            }
+            Output::SendToPeer { relay, peer, data, .. } => self.old_data_leaves(*relay, *peer, data),
+            Output::Peer { worker, order } => self.peer_order(tick, *worker, order),
             Output::Event(event) => self.event(tick, event, pushed, coverage),
             Output::Table { change: TableChange::Extend { relay, until }, .. } => {
                 self.extended.insert(*relay, *until);
+                let serial = self.serial_of(*relay);
+                let endless = serial.and_then(|it| self.allocations.get(&it)).is_some_and(|it| it.endless);
                 let most = tick.after(self.rules.lifetime_max);
-                if *until > most { Err(format!("{relay:?} may live until {until:?}")) } else { Ok(()) }
+                if *until > most && !endless {
+                    Err(format!("{relay:?} may live until {until:?}"))
+                } else {
+                    Ok(())
+                }
             }
             Output::DetachRelay { relay, .. } => {
                 self.moves(*relay);
@@ -314,6 +369,17 @@ impl Oracle {
         bytes: &[u8],
         coverage: &mut Coverage,
     ) -> Result<(), String> {
+        if is_control(bytes) {
+            return self.old_reply(tick, (worker, pushed), to, bytes, coverage);
+        }
+        if let Some((peer, _)) = decode_attempt(bytes) {
+            coverage.fact("connection attempt told");
+            let serial = self.by_tuple.get(&tuple(to)).copied();
+            let allocation = serial.and_then(|serial| self.allocations.get(&serial));
+            let is_expected = allocation.is_some_and(|it| it.tcp && it.permissions.contains_key(&peer.ip()));
+            let told = || format!("{to:?} is told of an attempt of {peer}");
+            return if is_expected { Ok(()) } else { Err(told()) };
+        }
         let Ok(answer) = decode_response(bytes) else {
             return Err(format!("an answer that is none: {bytes:02x?}"));
         };
@@ -328,7 +394,11 @@ impl Oracle {
         self.answered.insert(key);
         if asked.method == Method::Allocate {
             self.first_ticket = answer.mobility_ticket.map(|ticket| (key.0, ticket.to_vec()));
+            self.first_username = Some((key.0, asked.username));
             return Ok(());
+        }
+        if asked.method == Method::ConnectionBind {
+            return self.bind_granted(key.0, answer.connection_id, &asked.username);
         }
         // Whoever was awaited there before has gone elsewhere.
         if let Some(serial) = asked.by_ticket {
@@ -348,7 +418,10 @@ impl Oracle {
                 let until = tick.after(self.rules.permission_lifetime);
                 allocation.permissions.extend(asked.peers.iter().map(|peer| (peer.ip(), until)));
                 let promise = Self::promise(worker, pushed, until);
-                asked.peers.iter().for_each(|peer| self.promises.permit(key.0, peer.ip(), promise));
+                // What is promised of connections is not judged as datagrams are.
+                let tcp = allocation.tcp;
+                let peers = asked.peers.iter().filter(|_| !tcp);
+                peers.for_each(|peer| self.promises.permit(key.0, peer.ip(), promise));
             }
             Method::ChannelBind => {
                 if let (Some(channel), Some(peer)) = (asked.channel, asked.peers.first()) {
@@ -383,8 +456,10 @@ impl Oracle {
             Event::AllocationMade { relay, five_tuple, relayed, additional, lifetime, .. } => {
                 self.by_name.insert(*relay, self.made + 1);
                 let addresses = [Some(*relayed), *additional];
-                let addresses = addresses.into_iter().flatten().map(|address| address.socket());
-                self.allocation_made(tick, tuple(five_tuple), addresses.collect(), *lifetime)
+                let tcp = self.tcp.contains(relay);
+                let named = |address: SocketAddr| if tcp { port_key(address) } else { address };
+                let addresses = addresses.into_iter().flatten().map(|address| named(address.socket()));
+                self.allocation_made(tick, five_tuple, addresses.collect(), *lifetime, tcp)
             }
             Event::AllocationEnded { relay, reason, counters, .. } => {
                 coverage.ended(*reason);
@@ -409,12 +484,17 @@ impl Oracle {
     fn allocation_made(
         &mut self,
         tick: Tick,
-        at: Tuple,
+        five_tuple: &FiveTuple,
         addresses: Vec<SocketAddr>,
         lifetime: Lifetime,
+        tcp: bool,
     ) -> Result<(), String> {
+        let at = tuple(five_tuple);
         self.made += 1;
-        let until = tick.after(lifetime.as_duration());
+        let old = self.first_old.take().filter(|(of, _)| *of == at).map(|(_, old)| old);
+        let endless = old.is_some() && five_tuple.transport.is_stream();
+        let until = tick.after(if endless { SESSION } else { lifetime.as_duration() });
+        let username = self.first_username.take().filter(|(of, _)| *of == at).map(|(_, name)| name);
         for address in &addresses {
             let other = self.by_relayed.insert(*address, self.made);
             // One half of a dual allocation may have ended without the other.
@@ -428,6 +508,9 @@ impl Oracle {
                 other.legs.retain(|(leg, _)| leg != address);
             }
             self.owners.entry(*address).or_default().insert(at.0);
+            if old.is_some() {
+                self.bare.insert(*address);
+            }
         }
         let legs = addresses.into_iter().map(|address| (address, until)).collect();
         let allocation = Allocation {
@@ -437,6 +520,10 @@ impl Oracle {
             channels: BTreeMap::new(),
             moving: BTreeMap::new(),
             shortened: None,
+            old,
+            endless,
+            tcp,
+            username,
         };
         self.allocations.insert(self.made, allocation);
         self.by_tuple.insert(at, self.made);
@@ -455,6 +542,7 @@ impl Oracle {
     ) -> Result<(), String> {
         let serial = self.by_name.remove(&relay);
         serial.into_iter().for_each(|serial| self.promise_nothing(serial));
+        serial.into_iter().for_each(|serial| self.ties.forget(serial));
         let gone = serial.and_then(|serial| self.allocations.remove(&serial));
         let Some((serial, gone)) = serial.zip(gone) else {
             return Err(format!("{relay:?} ended twice"));
@@ -465,7 +553,7 @@ impl Oracle {
         self.by_tuple.retain(|_, each| *each != serial);
         self.tickets.retain(|_, each| *each != serial);
         match reason {
-            EndReason::Expired if gone.is_live(tick) => {
+            EndReason::Expired if gone.is_live(tick) && !gone.endless => {
                 Err(format!("{relay:?} ended before its time: {:?}", gone.legs))
             }
             EndReason::Disconnected if !is_cut_off => {
@@ -520,6 +608,16 @@ impl Allocation {
             leg.1 = until;
         }
     }
+}
+
+/// A relayed address of TCP, told apart from that of UDP with the same number: by a family's own bits that no address of
+/// this world has.
+pub(super) fn port_key(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) => IpAddr::V4((u32::from(ip) ^ 0x8000_0000).into()),
+        IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) ^ 1 << 120).into()),
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 fn tuple(five_tuple: &FiveTuple) -> Tuple {

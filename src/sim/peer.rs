@@ -1,5 +1,6 @@
 //! Those whom clients reach through the relay.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use super::packet::Mark;
@@ -8,6 +9,9 @@ use super::packet::Sender;
 use super::scenario::RELAY_V4;
 use super::scenario::RELAY_V6;
 use super::shared::Shared;
+use super::tcp::Number;
+
+mod lines;
 
 /// How a peer behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,11 +30,15 @@ pub(super) struct Peer {
     pub(super) at: SocketAddr,
     pub(super) manner: Manner,
     sent: u32,
+    /// Its connections with relayed ports.
+    lines: BTreeSet<Number>,
+    /// It reads none of them for a while.
+    sulks: bool,
 }
 
 impl Peer {
     pub(super) const fn new(number: u16, at: SocketAddr, manner: Manner) -> Self {
-        Self { number, at, manner, sent: 0 }
+        Self { number, at, manner, sent: 0, lines: BTreeSet::new(), sulks: false }
     }
 
     /// A datagram reached it.
@@ -43,6 +51,7 @@ impl Peer {
         if !packet.tainted && !packet.payload.is_empty() {
             match mark.map(|mark| mark.sender) {
                 Some(Sender::Client(client)) if sh.oracle.owned(client, packet.from) => {}
+                _ if sh.oracle.passes_anything(packet.from) => {}
                 other => {
                     sh.violated(|| format!("peer {} got what {other:?} sent by {}", self.at, packet.from))
                 }
@@ -61,6 +70,7 @@ impl Peer {
 
     /// Does something unasked.
     pub(super) fn act(&mut self, sh: &mut Shared) {
+        self.act_on_lines(sh);
         if self.manner != Manner::Echoes && !sh.directory.relayed.is_empty() {
             let relayed: Vec<_> = sh.directory.relayed.clone();
             let to = sh.dice.pick(&relayed);

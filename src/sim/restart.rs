@@ -20,7 +20,7 @@ use super::worker::Report;
 use super::worker::Worker;
 
 /// By how much likelier a panic is over what moves a socket, and over how many commands before it.
-const HARD_TIMES: u32 = 60;
+const HARD_TIMES: u32 = 150;
 const HARD_NEAR: usize = 4;
 
 /// How far a worker is after a panic.
@@ -140,6 +140,7 @@ impl Worker {
         self.carried.extend(fallen.salvage());
         self.strangers = StrangerBudget::new(hash_seeds, Vec::new());
         self.sockets.restart();
+        self.restart_ports(sh);
         self.restart_streams(sh);
         self.tell_of_panic(sh);
     }
@@ -185,6 +186,7 @@ impl Worker {
             sh.tally("sockets swept");
             sh.close_descriptor(bound);
         }
+        self.sweep_ports(sh);
         self.panics_in_a_row = 0;
         self.standing = Standing::Whole;
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::proto::auth::challenge::Challenger;
 use crate::proto::auth::credential::CredentialConfig;
 use crate::proto::auth::credential::Credentials;
+use crate::proto::auth::legacy::WrongMac;
 use crate::proto::auth::nonce::NonceKey;
 use crate::proto::auth::token::TokenConfig;
 use crate::proto::binding::Discovery;
@@ -56,6 +57,7 @@ pub(super) const DENIABLE: SocketAddr = v4([198, 51, 100, 5], 7_000);
 
 /// The users whose clients keep to the rules, and the others.
 pub(super) const HONEST_MAX: u16 = 6;
+pub(super) const CALLERS_MAX: u16 = 2;
 pub(super) const INSIDERS: [&str; 2] = ["insider", "crowd"];
 
 /// A server that goes on, leaves in peace, or leaves at once.
@@ -96,6 +98,10 @@ pub(super) struct Scenario {
     pub(super) mtu: usize,
     pub(super) honest: u16,
     pub(super) insiders: u16,
+    /// Clients that ask for connections.
+    pub(super) callers: u16,
+    /// People who mean harm, in the old dialect.
+    pub(super) rogues: u16,
     pub(super) ending: Ending,
     pub(super) faults: Faults,
     /// Links are clean throughout.
@@ -133,6 +139,8 @@ impl Scenario {
             mtu: dice.pick(&[1_280, 1_500]),
             honest: u16::try_from(dice.range(2, HONEST_MAX.into())).unwrap_or(2),
             insiders: u16::try_from(dice.range(1, 3)).unwrap_or(1),
+            callers: u16::try_from(dice.range(0, 2)).unwrap_or(0),
+            rogues: u16::try_from(dice.range(1, 2)).unwrap_or(1),
             ending,
             faults,
             clean,
@@ -157,7 +165,7 @@ fn config(dice: &mut Dice) -> Config {
             nonce_lifetime,
             discovery,
             third_party: None,
-            legacy: false,
+            legacy: dice.chance(700),
         },
         credentials: credentials(dice.chance(500)),
         policy: policy(bind_v4, false),
@@ -181,9 +189,12 @@ fn config(dice: &mut Dice) -> Config {
         channels_per_allocation: dice.pick(&[4, limits::CHANNELS_PER_ALLOCATION_MAX]),
         alternate_servers: if dice.chance(500) { vec![v4([192, 0, 2, 77], 3_478)] } else { Vec::new() },
         mobility: dice.chance(700),
-        legacy: LegacyConfig::default(),
-        connections_per_allocation: 1,
-        connects_per_allocation: 1,
+        legacy: LegacyConfig {
+            strict_sequence_numbers: dice.chance(500),
+            wrong_mac: dice.pick(&[WrongMac::Unauthenticated, WrongMac::IntegrityCheckFailure]),
+        },
+        connections_per_allocation: dice.pick(&[0, 3, 3, 8]),
+        connects_per_allocation: dice.pick(&[2, 4]),
     };
     let anonymous = config.credentials.resolves_userhash();
     config.challenger.nonce_key = config.challenger.nonce_key.with_username_anonymity(anonymous);
@@ -216,14 +227,15 @@ pub(super) fn as_it_was(config: &Config) -> Reconfiguration {
         allocations_per_user: config.allocations_per_user,
         allocations_per_address: config.allocations_per_address,
         mobility: config.mobility,
-        legacy: LegacyConfig::default(),
+        legacy: config.legacy,
     }
 }
 
 /// With a secret names can be minted, and then no USERHASH is taken.
 fn credentials(with_secret: bool) -> Arc<Credentials> {
     let honest = (0..HONEST_MAX).map(|number| format!("honest{number}"));
-    let names = honest.chain(INSIDERS.iter().map(|name| (*name).to_owned()));
+    let callers = (0..CALLERS_MAX).map(|number| format!("caller{number}"));
+    let names = honest.chain(callers).chain(INSIDERS.iter().map(|name| (*name).to_owned()));
     Arc::new(Credentials::new(CredentialConfig {
         realm: REALM.into(),
         users: names.map(|name| (Username::new(name.as_bytes()), Secret::new(PASSWORD))).collect(),

@@ -5,11 +5,13 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use crate::proto::media::DropReason;
+use crate::proto::types::ConnectionId;
 use crate::proto::types::RelayId;
 
 use super::clock::Clock;
 use super::coverage::Coverage;
 use super::dice::Dice;
+use super::flows::Flows;
 use super::oracle::Oracle;
 use super::packet::Packet;
 use super::packet::digest;
@@ -36,6 +38,10 @@ pub(super) struct Directory {
     pub(super) peers: Vec<SocketAddr>,
     /// Relayed addresses that were granted, newest last.
     pub(super) relayed: Vec<SocketAddr>,
+    /// The same of TCP.
+    pub(super) ports: Vec<SocketAddr>,
+    /// The last peer's connection that some client was told of.
+    pub(super) connection: Option<ConnectionId>,
     /// Packets that somebody listened in on.
     pub(super) overheard: VecDeque<Packet>,
 }
@@ -54,12 +60,21 @@ impl Directory {
     }
 
     pub(super) fn announce(&mut self, relayed: SocketAddr) {
-        self.relayed.retain(|each| *each != relayed);
-        if self.relayed.len() >= RELAYED_MAX {
-            self.relayed.remove(0);
-        }
-        self.relayed.push(relayed);
+        remember(&mut self.relayed, relayed);
     }
+
+    /// Tells of a port that connections reach.
+    pub(super) fn announce_port(&mut self, relayed: SocketAddr) {
+        remember(&mut self.ports, relayed);
+    }
+}
+
+fn remember(all: &mut Vec<SocketAddr>, one: SocketAddr) {
+    all.retain(|each| *each != one);
+    if all.len() >= RELAYED_MAX {
+        all.remove(0);
+    }
+    all.push(one);
 }
 
 #[derive(Debug)]
@@ -83,6 +98,11 @@ pub(super) struct Shared {
     pub(super) violation: Option<String>,
     pub(super) panics: Panics,
     pub(super) tcp: Tcp,
+    /// Relayed ports of TCP by where they are bound, and the worker that has each.
+    pub(super) ports: BTreeMap<SocketAddr, (RelayId, usize)>,
+    pub(super) flows: Flows,
+    /// Nobody fails any more.
+    pub(super) calm: bool,
     trace: Option<VecDeque<String>>,
     tallies: BTreeMap<&'static str, u64>,
 }
@@ -113,6 +133,9 @@ impl Shared {
             violation: None,
             panics: Panics::default(),
             tcp: Tcp::new(window),
+            ports: BTreeMap::new(),
+            flows: Flows::default(),
+            calm: false,
             trace: traced.then(VecDeque::new),
             tallies: BTreeMap::new(),
         }

@@ -10,13 +10,18 @@ use crate::proto::media::FromClient;
 use crate::proto::media::Outbox;
 use crate::proto::media::Weight;
 use crate::proto::media::forward;
+use crate::proto::media::from_stream;
+use crate::proto::types::Dialect;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::IpHeader;
 use crate::proto::types::Tick;
 use crate::proto::types::limits;
+use crate::proto::wire::connection;
+use crate::proto::wire::ms_turn::framing::FRAME_HEADER_LEN;
+use crate::proto::wire::ms_turn::framing::StreamFrame;
 use crate::proto::wire::stream::Next;
 use crate::proto::wire::stream::fits_a_request;
-use crate::proto::wire::stream::next_frame;
+use crate::proto::wire::stream::next_frame_in;
 
 use super::clock::MILLISECOND;
 use super::clock::Micros;
@@ -35,6 +40,7 @@ const READS: usize = 4;
 #[derive(Debug)]
 pub(super) struct Stream {
     from: FiveTuple,
+    dialect: Dialect,
     inbox: Vec<u8>,
     outbox: Outbox,
     /// Bytes that were put into the outbox so far.
@@ -43,12 +49,14 @@ pub(super) struct Stream {
     asked: bool,
     until_ms: u64,
     tainted: bool,
+    /// It asks to be joined to a peer's, and is not read meanwhile.
+    held: bool,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     open: BTreeMap<Number, Stream>,
-    pub(super) arriving: VecDeque<(Number, FiveTuple)>,
+    pub(super) arriving: VecDeque<(Number, FiveTuple, Dialect)>,
     /// Five-tuples that the control task must hear the end of.
     pub(super) gone: VecDeque<FiveTuple>,
     at_work: Option<Number>,
@@ -80,8 +88,8 @@ impl Worker {
     /// One round of everything that connections ask for. Answers when the next is due.
     pub(super) fn serve_streams(&mut self, sh: &mut Shared) -> Option<Micros> {
         let epoch = self.epoch;
-        while let Some((number, from)) = self.streams.arriving.pop_front() {
-            self.take_in(sh, number, from);
+        while let Some((number, from, dialect)) = self.streams.arriving.pop_front() {
+            self.take_in(sh, number, from, dialect);
         }
         let numbers: Vec<_> = self.streams.open.keys().copied().collect();
         let mut again = false;
@@ -94,6 +102,10 @@ impl Worker {
         }
         self.streams.at_work = None;
         self.tell_arrivals(sh);
+        let ports = self.serve_ports(sh);
+        if self.epoch != epoch {
+            return Some(MILLISECOND);
+        }
         self.flush_streams(sh);
         self.sweep(sh);
         self.tell_gone(sh);
@@ -101,10 +113,13 @@ impl Worker {
         if again || streams.open.values().any(|stream| stream.parked) || !streams.gone.is_empty() {
             return Some(MILLISECOND);
         }
+        if ports {
+            return Some(20 * MILLISECOND);
+        }
         (streams.load() > 0).then_some(SECOND)
     }
 
-    fn take_in(&mut self, sh: &mut Shared, number: Number, from: FiveTuple) {
+    fn take_in(&mut self, sh: &mut Shared, number: Number, from: FiveTuple, dialect: Dialect) {
         if self.streams.find(&from).is_some() {
             return sh.violated(|| format!("two connections are {from:?}"));
         }
@@ -112,6 +127,7 @@ impl Worker {
         sh.oracle.connection_taken_in(&from);
         let stream = Stream {
             from,
+            dialect,
             inbox: Vec::new(),
             outbox: Outbox::default(),
             pushed: 0,
@@ -119,6 +135,7 @@ impl Worker {
             asked: false,
             until_ms: idle_until(sh.clock.tick()),
             tainted: false,
+            held: false,
         };
         self.streams.open.insert(number, stream);
     }
@@ -127,6 +144,9 @@ impl Worker {
     fn work_off(&mut self, sh: &mut Shared, number: Number) -> bool {
         let Some(stream) = self.streams.open.get_mut(&number) else { return false };
         stream.tainted |= sh.tcp.get(number).is_none_or(|connection| connection.tainted);
+        if stream.held {
+            return false;
+        }
         if stream.parked {
             stream.parked = false;
             let bytes = std::mem::take(&mut stream.inbox);
@@ -185,6 +205,7 @@ impl Worker {
         };
         stream.inbox = bytes[at..].to_vec();
         stream.parked = parked;
+        let held = stream.held;
         if parked {
             sh.coverage.fact("connection parked");
             sh.tally("connections parked");
@@ -192,7 +213,7 @@ impl Worker {
         if stream.inbox.len() > limits::STREAM_FRAME_MAX + limits::STREAM_READ_MAX {
             sh.violated(|| "more of a stream is kept than a frame and a read".to_owned());
         }
-        !parked
+        !parked && !held
     }
 
     fn judge_frames(&mut self, sh: &mut Shared, number: Number, bytes: &[u8]) -> Judged {
@@ -200,8 +221,11 @@ impl Worker {
         let mut frames = 0;
         loop {
             let Some(stream) = self.streams.open.get(&number) else { return Judged::UpTo(at) };
-            let (from, tainted) = (stream.from, stream.tainted);
-            let next = next_frame(&bytes[at..]);
+            let (from, tainted, dialect) = (stream.from, stream.tainted, stream.dialect);
+            if stream.held {
+                return Judged::UpTo(at);
+            }
+            let next = next_frame_in(dialect, &bytes[at..]);
             let wanted = match next {
                 Next::Broken => {
                     if !tainted {
@@ -216,7 +240,7 @@ impl Worker {
                 return Judged::Broken;
             }
             let Next::Frame { len } = next else { return Judged::UpTo(at) };
-            if !self.judge_frame(sh, number, from, &bytes[at..at + len], tainted) {
+            if !self.judge_frame(sh, number, (from, dialect), &bytes[at..at + len], tainted) {
                 return Judged::NoRoom(at);
             }
             at += len;
@@ -232,30 +256,49 @@ impl Worker {
         &mut self,
         sh: &mut Shared,
         number: Number,
-        from: FiveTuple,
+        (from, dialect): (FiveTuple, Dialect),
         frame: &[u8],
         tainted: bool,
     ) -> bool {
         let tick = sh.clock.tick();
         sh.tally("frames of connections");
-        match forward::from_client(&self.table, tick, &from, IpHeader::default(), frame) {
+        let (judged, message) = match dialect {
+            Dialect::Rfc8656 => {
+                (forward::from_client(&self.table, tick, &from, IpHeader::default(), frame), frame)
+            }
+            Dialect::MsTurn => {
+                (from_stream(&self.table, tick, &from, frame), &frame[FRAME_HEADER_LEN.min(frame.len())..])
+            }
+        };
+        match judged {
+            FromClient::ToPeer { relay, peer, data, .. } if self.ports.has_port(relay) => {
+                match self.say_to_peer(sh, relay, from, peer, data) {
+                    Some(true) => {}
+                    Some(false) => return false,
+                    None => sh.dropped(DropReason::SendFailed),
+                }
+            }
             FromClient::ToPeer { relay, peer, data, header } => {
-                let is_channel = frame[0] & 0x40 != 0;
-                sh.coverage.fact(if is_channel { "channel data" } else { "data indication" });
+                let is_channel = dialect == Dialect::Rfc8656 && frame[0] & 0x40 != 0;
+                sh.coverage.fact(match (dialect, is_channel) {
+                    (Dialect::MsTurn, _) => "bare data",
+                    (_, true) => "channel data",
+                    (_, false) => "data indication",
+                });
                 self.send_to_peer(sh, relay, from, peer, data, header, tainted);
             }
             FromClient::LiveRequest => {
                 if self.live.len() >= self.request_ring {
                     return false;
                 }
-                hand_up(sh, &mut self.live, self.request_ring, from, frame);
+                hand_up(sh, &mut self.live, self.request_ring, from, message);
                 self.note_request(tick, number, true);
             }
             FromClient::StrangerRequest => {
                 if self.fresh.len() >= self.request_ring {
                     return false;
                 }
-                self.greet_on_stream(sh, number, from, frame);
+                self.greet_on_stream(sh, number, from, message);
             }
             FromClient::Drop(reason) => {
                 if !tainted {
@@ -285,6 +328,11 @@ impl Worker {
             Greeting::ToControl => {
                 hand_up(sh, &mut self.fresh, self.request_ring, from, frame);
                 self.note_request(tick, number, true);
+                if connection::is_bind(frame)
+                    && let Some(stream) = self.streams.open.get_mut(&number)
+                {
+                    stream.held = true;
+                }
             }
             Greeting::Malformed => sh.dropped(DropReason::StrangerMalformed),
         }
@@ -308,6 +356,12 @@ impl Worker {
     ) {
         let Some(number) = self.streams.find(&to) else { return sh.dropped(DropReason::SendFailed) };
         if self.push(sh, number, frame, weight, tainted) {
+            if connection::is_bind_refused(frame)
+                && let Some(stream) = self.streams.open.get_mut(&number)
+                && std::mem::replace(&mut stream.held, false)
+            {
+                stream.parked = true;
+            }
             return;
         }
         match weight {
@@ -317,10 +371,17 @@ impl Worker {
     }
 
     fn push(&mut self, sh: &mut Shared, number: Number, frame: &[u8], weight: Weight, tainted: bool) -> bool {
-        if next_frame(frame) != (Next::Frame { len: frame.len() }) {
+        let Some(stream) = self.streams.open.get_mut(&number) else { return true };
+        let mut framed = Vec::new();
+        if stream.dialect == Dialect::MsTurn && weight == Weight::Answer {
+            let len = u16::try_from(frame.len()).unwrap_or(u16::MAX);
+            framed.extend_from_slice(&StreamFrame::Control.header(len));
+        }
+        framed.extend_from_slice(frame);
+        let frame = &framed[..];
+        if next_frame_in(stream.dialect, frame) != (Next::Frame { len: frame.len() }) {
             sh.violated(|| format!("what leaves by a stream is no frame: {frame:02x?}"));
         }
-        let Some(stream) = self.streams.open.get_mut(&number) else { return true };
         if !stream.outbox.push(frame, weight, 0) {
             return false;
         }
@@ -330,6 +391,19 @@ impl Worker {
             sh.tcp.taint(number, start..stream.pushed);
         }
         true
+    }
+
+    /// Takes out a client's connection that is joined to a peer's: what was read of it, and what it must hear first.
+    pub(super) fn take_out_stream(&mut self, of: &FiveTuple) -> Option<(Number, Vec<u8>, Vec<u8>)> {
+        let number = self.streams.find(of)?;
+        let stream = self.streams.open.remove(&number)?;
+        Some((number, stream.inbox, stream.outbox.rest().to_vec()))
+    }
+
+    /// Whether the connection of `to` has room for media of `len` bytes.
+    pub(super) fn has_stream_room(&self, to: &FiveTuple, len: usize) -> bool {
+        let stream = self.streams.find(to).and_then(|number| self.streams.open.get(&number));
+        stream.is_some_and(|stream| stream.outbox.has_room(len, 0))
     }
 
     /// What waits leaves, as far as it can.

@@ -67,6 +67,8 @@ pub(super) enum At {
     /// Before its first message.
     Door,
     Worker(usize),
+    /// At a relayed port of this worker: the other end is a peer.
+    Port(usize),
     Closed,
 }
 
@@ -94,6 +96,8 @@ pub(super) struct Connection {
     pub(super) tainted: bool,
     /// The client's machine is gone.
     pub(super) dead: bool,
+    /// The server began it, and whether it is there.
+    outgoing: Option<bool>,
     client_open: bool,
     pending: VecDeque<u8>,
     up: Pipe,
@@ -113,6 +117,8 @@ pub(super) struct Tcp {
     pub(super) leaving: Vec<Segment>,
     /// Of these the server can write again.
     pub(super) writable: BTreeSet<Number>,
+    /// Machines of these clients are gone, and keep-alives will find it out.
+    pub(super) dying: Vec<Number>,
 }
 
 impl Tcp {
@@ -124,6 +130,7 @@ impl Tcp {
             dialing: Vec::new(),
             leaving: Vec::new(),
             writable: BTreeSet::new(),
+            dying: Vec::new(),
         }
     }
 
@@ -151,6 +158,7 @@ impl Tcp {
             at: At::Dialing,
             tainted: false,
             dead: false,
+            outgoing: None,
             client_open: true,
             pending: VecDeque::new(),
             up: Pipe::default(),
@@ -228,6 +236,7 @@ impl Tcp {
         let what = match how {
             Farewell::None => {
                 connection.dead = true;
+                self.dying.push(number);
                 None
             }
             // A system that has something left to send when it goes says so by a reset.
@@ -280,6 +289,60 @@ impl Tcp {
         }
     }
 
+    /// Begins a connection from the port of a worker, bound to `port`, to the peer `to`.
+    pub(super) fn dial_out(&mut self, port: SocketAddr, to: SocketAddr, worker: usize) -> Number {
+        self.made += 1;
+        let number = self.made;
+        let transport = Transport::Tcp;
+        let from = FiveTuple { client: ClientAddr::new(to), server: ServerAddr::new(port), transport };
+        let connection = Connection {
+            from,
+            inner: to,
+            at: At::Port(worker),
+            tainted: false,
+            dead: false,
+            outgoing: Some(false),
+            client_open: true,
+            pending: VecDeque::new(),
+            up: Pipe::default(),
+            down: Pipe::default(),
+        };
+        self.connections.insert(number, connection);
+        self.leaving.push(Segment { number, up: false, what: What::Syn });
+        number
+    }
+
+    /// Whether a connection that the server began is there, or will never be.
+    pub(super) fn progress(&self, number: Number) -> Option<bool> {
+        let Some(connection) = self.connections.get(&number) else { return Some(false) };
+        if connection.up.end == Some(true) {
+            return Some(false);
+        }
+        connection.outgoing.filter(|there| *there)
+    }
+
+    /// Whether the other end broke it.
+    pub(super) fn has_failed(&self, number: Number) -> bool {
+        self.connections.get(&number).is_none_or(|it| it.up.end == Some(true))
+    }
+
+    /// The peer lets the server's connection in, or does not.
+    pub(super) fn peer_meets(&mut self, number: Number, lets_in: bool) {
+        let Some(connection) = self.connections.get_mut(&number) else { return };
+        connection.client_open = lets_in;
+        let what = if lets_in { What::Syn } else { What::Reset };
+        self.leaving.push(Segment { number, up: true, what });
+        self.bury(number);
+    }
+
+    /// Ends it at once: nothing that is under way to the server counts.
+    pub(super) fn server_reset(&mut self, number: Number) {
+        let Some(connection) = self.connections.get_mut(&number) else { return };
+        connection.at = At::Closed;
+        self.leaving.push(Segment { number, up: false, what: What::Reset });
+        self.bury(number);
+    }
+
     pub(super) fn server_close(&mut self, number: Number) {
         let Some(connection) = self.connections.get_mut(&number) else { return };
         connection.at = At::Closed;
@@ -303,6 +366,8 @@ impl Tcp {
         let Some(connection) = self.connections.get_mut(&number) else { return };
         let pipe = if up { &mut connection.up } else { &mut connection.down };
         match what {
+            What::Syn if !up => {}
+            What::Syn if connection.outgoing.is_some() => connection.outgoing = Some(true),
             What::Syn => connection.at = At::Door,
             What::Bytes(bytes) => pipe.received.extend(bytes),
             What::Fin => pipe.end = pipe.end.or(Some(false)),

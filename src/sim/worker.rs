@@ -23,19 +23,22 @@ use crate::proto::types::ClientAddr;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::IpHeader;
 use crate::proto::types::PeerAddr;
+use crate::proto::types::PeerOrder;
+use crate::proto::types::PeerReport;
 use crate::proto::types::RelayAddr;
 use crate::proto::types::RelayId;
 use crate::proto::types::ServerAddr;
 use crate::proto::types::Transport;
 use crate::proto::types::limits;
+use crate::proto::wire::DATA_HEADER_MAX;
 use crate::proto::wire::Icmp;
 use crate::proto::wire::icmp;
-use crate::proto::wire::indication::DATA_HEADER_MAX;
 use crate::proto::wire::indication::DATA_PADDING_MAX;
 
 use super::clock::Micros;
 use super::packet::HOPS;
 use super::packet::Packet;
+use super::ports::Ports;
 use super::restart::Fate;
 use super::restart::Standing;
 use super::shared::Bound;
@@ -56,6 +59,9 @@ pub(super) enum Command {
     Attach { parcel: Parcel, next: FiveTuple },
     Rebuild { epoch: u32, username_anonymity: bool },
     Rebuilt,
+    SendToPeer { relay: RelayId, peer: PeerAddr, data: Box<[u8]> },
+    OpenPort { relay: RelayId, bind: RelayAddr },
+    Peer(PeerOrder),
 }
 
 /// Up: what became of a command.
@@ -67,6 +73,7 @@ pub(super) enum Report {
     Detached { relay: RelayId, parcel: Option<Parcel> },
     Restarted { epoch: u32, carried: Box<[(RelayId, Counters)]> },
     StreamGone { from: FiveTuple },
+    Peer(PeerReport),
 }
 
 /// Up: a request, or, without a byte, the word that a client has arrived.
@@ -115,6 +122,7 @@ pub(super) struct Worker {
     /// It falls before it says what it did.
     mute: bool,
     pub(super) streams: Streams,
+    pub(super) ports: Ports,
 }
 
 impl Worker {
@@ -147,6 +155,7 @@ impl Worker {
             carried: Vec::new(),
             mute: false,
             streams: Streams::default(),
+            ports: Ports::default(),
         }
     }
 
@@ -174,8 +183,13 @@ impl Worker {
         let tick = sh.clock.tick();
         match forward::from_client(&self.table, tick, &from, packet.header, &packet.payload) {
             FromClient::ToPeer { relay, peer, data, header } => {
-                let kind = if packet.payload[0] & 0x40 != 0 { "channel data" } else { "data indication" };
-                sh.coverage.fact(kind);
+                let is_bare = data.len() == packet.payload.len();
+                let is_channel = !is_bare && packet.payload[0] & 0x40 != 0;
+                sh.coverage.fact(match (is_bare, is_channel) {
+                    (true, _) => "bare data",
+                    (_, true) => "channel data",
+                    (_, false) => "data indication",
+                });
                 self.send_to_peer(sh, relay, from, peer, data, header, packet.tainted);
             }
             FromClient::LiveRequest => {
@@ -339,6 +353,7 @@ impl Worker {
                 if let Some(bound) = self.sockets.close(relay) {
                     sh.close_descriptor(bound);
                 }
+                self.close_port(sh, relay);
                 let counters = self.table.forget(relay);
                 self.report(sh, Report::Closed { relay, counters });
             }
@@ -363,6 +378,9 @@ impl Worker {
             // For an epoch that is over.
             Command::Rebuild { .. } => {}
             Command::Rebuilt => self.rebuilt(sh),
+            Command::SendToPeer { relay, peer, data } => self.send_asked(sh, relay, peer, &data),
+            Command::OpenPort { relay, bind } => self.open_port(sh, relay, bind),
+            Command::Peer(order) => self.order_peer(sh, order),
         }
     }
 
@@ -438,7 +456,9 @@ impl Worker {
     }
 
     pub(super) fn report(&mut self, sh: &mut Shared, report: Report) {
-        if self.mute && !matches!(report, Report::Restarted { .. } | Report::StreamGone { .. }) {
+        let is_asked_for =
+            !matches!(report, Report::Restarted { .. } | Report::StreamGone { .. } | Report::Peer(_));
+        if self.mute && is_asked_for {
             return match report {
                 Report::Detached { parcel: Some(parcel), .. } => self.lose(sh, &parcel),
                 Report::Closed { relay, .. } => sh.oracle.lose_counts(relay),

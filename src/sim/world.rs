@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 
+use super::caller::Caller;
 use super::clock::MILLISECOND;
 use super::clock::Micros;
 use super::clock::SECOND;
@@ -21,6 +22,7 @@ use super::peer::Peer;
 use super::report::Plan;
 use super::report::Report;
 use super::report::Violation;
+use super::rogue::Rogue;
 use super::scenario;
 use super::scenario::Ending;
 use super::scenario::Scenario;
@@ -69,6 +71,8 @@ enum Actor {
     Honest(usize),
     Insider(usize),
     Peer(usize),
+    Caller(usize),
+    Rogue(usize),
     Stranger(usize),
     Operator,
 }
@@ -101,6 +105,8 @@ struct World {
     honest: Vec<Honest>,
     insiders: Vec<Insider>,
     peers: Vec<Peer>,
+    callers: Vec<Caller>,
+    rogues: Vec<Rogue>,
     strangers: Vec<Stranger>,
     queue: BTreeMap<(Micros, u64), Next>,
     number: u64,
@@ -239,7 +245,7 @@ impl World {
         let budget = self.sh.dice.pick(&[1, 3, 64]);
         self.workers[worker].obey(&mut self.sh, budget);
         self.workers[worker].flush_streams(&mut self.sh);
-        if !self.workers[worker].streams.is_at_rest() {
+        if !self.workers[worker].streams.is_at_rest() || !self.workers[worker].ports.is_at_rest() {
             self.wake_streams_after(worker, MILLISECOND);
         }
         if !self.workers[worker].commands.is_empty() {

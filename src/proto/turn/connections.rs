@@ -380,6 +380,17 @@ pub(super) fn orders_again<'a>(
     })
 }
 
+/// Whether `output` is about a connection that there is no more.
+pub(super) fn is_over(all: &Connections, output: &Output) -> bool {
+    let Output::Peer { order, .. } = output else { return false };
+    match order {
+        PeerOrder::Connect { connection, .. }
+        | PeerOrder::Keep { connection }
+        | PeerOrder::Join { connection, .. } => all.get(*connection).is_none(),
+        PeerOrder::Admit { .. } | PeerOrder::Refuse { .. } | PeerOrder::Close { .. } => false,
+    }
+}
+
 /// Where `peer` is reached: the relayed address of a live allocation of this server as it is bound.
 pub(super) fn way_to(relays: &[RelayAddress], live: &LiveRelays, peer: PeerAddr) -> PeerAddr {
     let own =

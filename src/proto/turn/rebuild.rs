@@ -33,6 +33,7 @@ use super::allocation::Allocation;
 use super::allocation::Live;
 use super::allocation::State;
 use super::connections::Connections;
+use super::connections::is_over;
 use super::connections::is_tcp;
 use super::connections::orders_again;
 use super::legs::Leg;
@@ -49,7 +50,8 @@ struct Rebuild {
     worker: WorkerId,
     /// The next slot to look at.
     slot: usize,
-    /// What is still to be told of the last one: all of it is harmless if that has ended meanwhile.
+    /// What is still to be told of the last one: all of it is harmless if that has ended meanwhile, but what is about a
+    /// connection that has is left out.
     queue: VecDeque<Output>,
     relays: usize,
 }
@@ -99,7 +101,9 @@ impl<E: Entropy> Server<E> {
         for _ in 0..limits::REBUILD_LOOKS_PER_CALL_MAX {
             let room = limits::REBUILD_OUTPUTS_PER_CALL_MAX.saturating_sub(self.outputs.len());
             let told = walk.queue.len().min(room);
-            self.outputs.extend(walk.queue.drain(..told));
+            // A connection that ended since it was written down would be made anew, and be nobody's.
+            let connections = &self.connections;
+            self.outputs.extend(walk.queue.drain(..told).filter(|output| !is_over(connections, output)));
             if told == room {
                 break;
             }

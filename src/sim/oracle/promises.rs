@@ -19,6 +19,7 @@ use crate::proto::types::Tick;
 use crate::proto::types::WorkerId;
 use crate::proto::wire::Request;
 use crate::proto::wire::indication::decode_send;
+use crate::proto::wire::ms_turn::framing::is_request;
 
 use super::Oracle;
 use super::Tuple;
@@ -29,6 +30,8 @@ use super::tuple;
 pub(super) struct Promises {
     peers: BTreeMap<(Tuple, IpAddr), Promise>,
     channels: BTreeMap<(Tuple, u16), (PeerAddr, Promise)>,
+    /// The active destinations of the old dialect.
+    aims: BTreeMap<Tuple, (PeerAddr, Promise)>,
 }
 
 /// In force at one worker, once it has carried out so many commands: the last of them sends the answer.
@@ -54,9 +57,14 @@ impl Promises {
         self.channels.insert((at, channel), (peer, promise));
     }
 
+    pub(super) fn aim(&mut self, at: Tuple, peer: PeerAddr, promise: Promise) {
+        self.aims.insert(at, (peer, promise));
+    }
+
     fn forget(&mut self, is_over: impl Fn(&Tuple) -> bool) {
         self.peers.retain(|(at, _), _| !is_over(at));
         self.channels.retain(|(at, _), _| !is_over(at));
+        self.aims.retain(|at, _| !is_over(at));
     }
 }
 
@@ -130,6 +138,7 @@ impl Oracle {
             | DropReason::AllocationExpired
             | DropReason::NoChannel
             | DropReason::ChannelExpired
+            | DropReason::NoDestination
             | DropReason::NoPermission
             | DropReason::PermissionExpired => true,
             // Whether a relayed address of the server's own is live is not the policy's word.
@@ -182,6 +191,10 @@ impl Oracle {
 
     /// For whom a datagram is, if its channel is granted or it needs none.
     fn granted_peer(&self, tick: Tick, worker: (u16, u64), at: Tuple, datagram: &[u8]) -> Option<PeerAddr> {
+        if self.is_old(at) {
+            let (peer, promise) = self.promises.aims.get(&at).filter(|_| !is_request(datagram))?;
+            return promise.holds(tick, worker).then_some(*peer);
+        }
         let (&[first, second], _) = datagram.split_first_chunk::<2>()?;
         if first & 0xC0 == 0 {
             return decode_send(datagram).ok().map(|send| send.peer);

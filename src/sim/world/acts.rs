@@ -8,6 +8,8 @@ const REST: Micros = 400 * SECOND;
 
 /// Time for a request or for data in the calm.
 const MEETING: Micros = 3 * SECOND;
+/// Time between two who meet: a Send of the old dialect that finds no room is not repeated.
+const APART: Micros = 20 * MILLISECOND;
 
 impl World {
     pub(super) fn play(&mut self, plan: Plan) -> Result<(), String> {
@@ -61,7 +63,11 @@ impl World {
         self.workers.iter_mut().for_each(|worker| worker.stalled_until = 0);
         // Clients that still think they have something would renew it for ever.
         self.queue.retain(|_, next| !matches!(next, Next::Timer(_) | Next::Act(_)));
-        self.honest.iter_mut().for_each(|honest| honest.fall_silent());
+        self.honest.iter_mut().for_each(|honest| honest.fall_silent(&mut self.sh));
+        self.callers.iter_mut().for_each(|caller| caller.fall_silent(&mut self.sh));
+        self.rogues.iter_mut().for_each(|rogue| rogue.fall_silent(&mut self.sh));
+        self.peers.iter_mut().for_each(|peer| peer.fall_silent(&mut self.sh));
+        self.sh.calm = false;
         let as_it_was = scenario::as_it_was(&self.scenario.config);
         self.order(Order::Reconfigure(Box::new(as_it_was)));
         self.settle();
@@ -86,6 +92,7 @@ impl World {
     /// No faults, honest clients and a few strangers: every client is served.
     fn calm(&mut self) -> Result<(), String> {
         self.act = Act::Calm;
+        self.sh.calm = true;
         for nat in &mut self.nats {
             nat.forget();
             nat.timeout = nat.timeout.max(120 * SECOND);
@@ -97,7 +104,14 @@ impl World {
         for at in 0..self.strangers.len() {
             self.schedule(MILLISECOND, Next::Act(Actor::Stranger(at)));
         }
-        while !self.honest.iter().all(Honest::is_served) {
+        for at in 0..self.callers.len() {
+            self.callers[at].calm_down(&mut self.sh);
+            self.schedule(MILLISECOND, Next::Act(Actor::Caller(at)));
+        }
+        let is_served = |world: &Self| {
+            world.honest.iter().all(Honest::is_served) && world.callers.iter().all(Caller::is_served)
+        };
+        while !is_served(self) {
             if !self.step()? {
                 return Err("the world stands still in the calm".to_owned());
             }
@@ -112,15 +126,17 @@ impl World {
         for (at, _) in &placed {
             self.honest[*at].expect_clients(&mut self.sh);
             self.arm(*at);
+            self.settle();
+            self.pass(APART)?;
         }
-        self.settle();
         self.pass(MEETING)?;
         let next = placed.iter().cycle().skip(1);
         for ((at, _), (_, other)) in placed.iter().zip(next.clone()) {
             self.honest[*at].call(&mut self.sh, *other);
             self.arm(*at);
+            self.settle();
+            self.pass(APART)?;
         }
-        self.settle();
         self.pass(MEETING)?;
         for ((_, caller), (called, place)) in placed.iter().zip(next) {
             if !self.honest[*called].met.contains(caller) {
@@ -166,7 +182,10 @@ impl World {
         if occupancy.allocations != 0 || occupancy.live != 0 || occupancy.answers != 0 {
             return Err(format!("the server still holds {occupancy:?}"));
         }
-        if occupancy.ports.iter().any(|ports| ports.used != 0) {
+        if occupancy.connections != 0 || !self.sh.ports.is_empty() {
+            return Err(format!("connections of peers are left: {occupancy:?}, {:?}", self.sh.ports));
+        }
+        if occupancy.ports.iter().chain(&occupancy.ports_tcp).any(|ports| ports.used != 0) {
             return Err(format!("ports are still in use: {:?}", occupancy.ports));
         }
         if self.sh.oracle.allocations() != 0 || !self.sh.bound.is_empty() {
@@ -179,6 +198,9 @@ impl World {
         for worker in &self.workers {
             if !worker.streams.is_at_rest() {
                 return Err(format!("worker {} still has connections: {:?}", worker.number, worker.streams));
+            }
+            if !worker.ports.is_at_rest() {
+                return Err(format!("worker {} still has ports: {:?}", worker.number, worker.ports));
             }
             let (table, left) = (&worker.table, worker.table.iter().count());
             if !table.is_empty() || left != 0 || !worker.sockets.is_empty() {

@@ -32,7 +32,8 @@ impl World {
         let client = match host.actor {
             Actor::Honest(at) => Some(self.honest[at].number),
             Actor::Insider(at) => Some(self.insiders[at].number),
-            Actor::Peer(_) | Actor::Stranger(_) | Actor::Operator => None,
+            Actor::Rogue(at) => Some(self.rogues[at].number),
+            Actor::Caller(_) | Actor::Peer(_) | Actor::Stranger(_) | Actor::Operator => None,
         };
         if let (Some(client), false) = (client, packet.tainted) {
             self.sh.oracle.seen_at(packet.from, client);
@@ -197,7 +198,8 @@ impl World {
                     self.peers[at].hear(&mut self.sh, packet);
                 }
             }
-            Actor::Stranger(_) | Actor::Operator => {}
+            Actor::Rogue(at) => self.rogues[at].hear(packet),
+            Actor::Caller(_) | Actor::Stranger(_) | Actor::Operator => {}
         }
     }
 
@@ -217,7 +219,7 @@ impl World {
         }
     }
 
-    fn is_relay(&self, address: SocketAddr) -> bool {
+    pub(super) fn is_relay(&self, address: SocketAddr) -> bool {
         [scenario::RELAY_V4, scenario::RELAY_V6].contains(&address.ip())
     }
 }

@@ -90,6 +90,8 @@ impl World {
             honest: Vec::new(),
             insiders: Vec::new(),
             peers: Vec::new(),
+            callers: Vec::new(),
+            rogues: Vec::new(),
             strangers: Vec::new(),
             queue: BTreeMap::new(),
             number: 0,
@@ -116,6 +118,12 @@ impl World {
         }
         for at in 0..self.scenario.insiders {
             self.settle_insider(at);
+        }
+        for at in 0..self.scenario.callers.min(scenario::CALLERS_MAX) {
+            self.settle_caller(at);
+        }
+        for at in 0..self.scenario.rogues {
+            self.settle_rogue(at);
         }
         for (number, ip) in [(0, outside(90)), (1, outside_v6(90))] {
             let at = SocketAddr::new(ip, 9_999);
@@ -159,16 +167,20 @@ impl World {
             _ => (inside(number), Some(self.sh.dice.index(2))),
         };
         let server = if ip.is_ipv4() { scenario::LISTEN_V4 } else { scenario::LISTEN_V6 };
+        let is_old = self.scenario.config.challenger.legacy && self.sh.dice.chance(250);
         let families = self.sh.dice.pick(&[Families::V4, Families::V4, Families::V6, Families::Both]);
+        let families = if is_old { Families::V4 } else { families };
         let config = &self.scenario.config;
         let nature = Nature {
             families,
-            mobility: config.mobility && self.sh.dice.chance(600),
+            mobility: !is_old && config.mobility && self.sh.dice.chance(900),
             dont_fragment: self.sh.dice.chance(300),
             minted: !config.credentials.resolves_userhash() && self.sh.dice.chance(400),
             permission_lifetime: config.permission_lifetime,
             channel_lifetime: config.channel_lifetime,
             transport: self.sh.dice.pick(&TRANSPORTS),
+            is_old,
+            relays_connections: is_old && config.connections_per_allocation > 0,
         };
         let server = door(server, nature.transport);
         let wanted = |peer: &&SocketAddr| match families {
@@ -181,6 +193,34 @@ impl World {
         let honest = Honest::new(&mut self.sh, number, inner, server, nature, targets);
         self.honest.push(honest);
         self.live_at(ip, nat, Actor::Honest(at));
+    }
+
+    fn settle_caller(&mut self, at: u16) {
+        if self.scenario.config.connections_per_allocation == 0 {
+            return;
+        }
+        let place = SocketAddr::new(outside(30 + at), 8_000);
+        let transport = self.sh.dice.pick(&[Transport::Tcp, Transport::Tls]);
+        let server = door(scenario::LISTEN_V4, transport);
+        let mut targets = self.sh.directory.peers.clone();
+        targets.retain(SocketAddr::is_ipv4);
+        let caller = Caller::new(&mut self.sh, at, place, server, transport, targets);
+        let index = self.callers.len();
+        self.callers.push(caller);
+        self.live_at(place.ip(), None, Actor::Caller(index));
+    }
+
+    fn settle_rogue(&mut self, at: u16) {
+        let place = SocketAddr::new(outside(40 + at), 9_000);
+        let transport = self.sh.dice.pick(&TRANSPORTS);
+        let server = door(scenario::LISTEN_V4, transport);
+        let user = scenario::INSIDERS[usize::from(at) % scenario::INSIDERS.len()];
+        let mut targets = self.sh.directory.peers.clone();
+        targets.retain(SocketAddr::is_ipv4);
+        let rogue = Rogue::new(at, place, server, user, targets, transport);
+        let index = self.rogues.len();
+        self.rogues.push(rogue);
+        self.live_at(place.ip(), None, Actor::Rogue(index));
     }
 
     fn settle_insider(&mut self, at: u16) {
@@ -220,6 +260,20 @@ impl World {
                     return;
                 }
                 self.insiders[at].act(&mut self.sh);
+                (10, 300)
+            }
+            Actor::Caller(at) => {
+                self.callers[at].act(&mut self.sh);
+                if let Some(port) = self.callers[at].invited.take() {
+                    self.peers[0].visit(&mut self.sh, port);
+                }
+                if calm { (100, 100) } else { (10, 400) }
+            }
+            Actor::Rogue(at) => {
+                if calm {
+                    return;
+                }
+                self.rogues[at].act(&mut self.sh);
                 (10, 300)
             }
             Actor::Peer(at) => {

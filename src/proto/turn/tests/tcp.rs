@@ -564,6 +564,29 @@ fn after_a_panic_each_connection_is_asked_for_again() {
 }
 
 #[test]
+fn a_connection_that_ends_while_a_worker_is_told_anew_is_not_begun_again() {
+    let mut world = World::new();
+    let mut alice = alice_with_port(&mut world);
+    // So many that they are told in several steps, and connections behind them.
+    let many: Vec<String> = (0..=255).map(|last| format!("9.9.9.{last}:1")).collect();
+    for some in many.chunks(64) {
+        let some: Vec<&str> = some.iter().map(String::as_str).collect();
+        assert_eq!(alice.permit(&mut world, &some).code, 0);
+    }
+    connect(&mut world, &mut alice, PEER);
+    let (begun, _) = world.begun();
+    world.orders.clear();
+    world.input(Input::WorkerRestarted { worker: W0, epoch: 1, carried: Box::default() });
+    world.server.handle_timeout(world.now());
+    world.drain();
+    assert!(world.server.is_rebuilding(W0) && world.orders.is_empty(), "in the middle of it");
+    world.report(PeerReport::Ended { connection: begun });
+    world.pass(1);
+    assert!(!world.server.is_rebuilding(W0));
+    assert_eq!(world.orders, []);
+}
+
+#[test]
 fn a_peer_that_the_operator_denies_is_cut_off() {
     let mut world = World::new();
     let mut alice = alice_with_port(&mut world);
