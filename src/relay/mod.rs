@@ -34,6 +34,8 @@ pub use command::ToWorker;
 pub use config::Config;
 pub use handle::Gauges;
 pub use handle::Handle;
+#[cfg(feature = "kernel")]
+pub use path::kernel;
 pub use start::StartError;
 pub use start::start;
 pub use stats::Stats;
