@@ -10,6 +10,10 @@ missing_packages() {
     have nft || echo nftables
     have ip || echo iproute2
     have valgrind || echo valgrind
+    have ethtool || echo ethtool
+    have clang-14 || echo clang-14
+    have llvm-objcopy-14 || echo llvm-14
+    [ -e /usr/include/bpf/bpf_helpers.h ] || echo libbpf-dev
     pkg-config --exists nice 2>/dev/null || echo libnice-dev gcc pkg-config
     have node || echo nodejs
     have npm || echo npm

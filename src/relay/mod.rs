@@ -39,6 +39,8 @@ pub use path::Tier;
 pub use path::Verdict;
 pub use path::Wish;
 pub use path::explain;
+#[cfg(feature = "kernel")]
+pub use path::kernel;
 pub use start::StartError;
 pub use start::start;
 pub use stats::Stats;

@@ -13,12 +13,14 @@ use crate::proto::types::Dialect;
 use crate::proto::types::Family;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::PeerAddr;
+use crate::proto::types::RelayAddr;
 use crate::proto::types::RelayId;
 use crate::proto::types::RelayProtocol;
 use crate::proto::types::Tick;
 use crate::proto::types::limits::CHANNELS_PER_ALLOCATION_MAX;
 use crate::proto::types::limits::PERMISSIONS_PER_ALLOCATION_MAX;
 
+use super::Bandwidth;
 use super::Counters;
 use super::DropReason;
 use super::NewAllocation;
@@ -169,6 +171,30 @@ impl Allocation {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The relayed address as others see it.
+    pub(super) fn relayed(&self) -> RelayAddr {
+        self.new.relayed
+    }
+
+    /// When it ends.
+    pub(super) fn until(&self) -> Deadline {
+        self.new.until
+    }
+
+    /// What it draws from.
+    pub(super) fn bandwidth(&self) -> &Bandwidth {
+        self.buckets.bandwidth()
+    }
+
+    /// Each channel, its time over or not, with when it or the permission for its peer ends.
+    pub(super) fn channels(&self) -> impl Iterator<Item = (ChannelNumber, &Channel, Deadline)> {
+        self.channels.iter().map(|(number, channel)| {
+            let permitted = self.permitted.get(&channel.peer.ip());
+            let until = permitted.map_or(Deadline::PAST, |permitted| permitted.until.min(channel.until));
+            (*number, channel, until)
+        })
     }
 }
 

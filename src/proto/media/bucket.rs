@@ -57,14 +57,62 @@ pub struct Bucket(Arc<Word>);
 struct Word {
     rate: Rate,
     meter: Meter,
-    spoken_for: AtomicU64,
+    spoken_for: Place,
+}
+
+/// Where the number stands.
+#[derive(Debug)]
+enum Place {
+    /// Here.
+    Own(AtomicU64),
+    /// In memory that others draw from too, who know it by this number.
+    Lent(&'static AtomicU64, u32),
+}
+
+impl Place {
+    fn word(&self) -> &AtomicU64 {
+        match self {
+            Self::Own(word) => word,
+            Self::Lent(word, _) => word,
+        }
+    }
 }
 
 impl Bucket {
     /// A full bucket.
     #[must_use]
     pub fn new(rate: Rate) -> Self {
-        Self(Arc::new(Word { rate, meter: Meter::new(rate), spoken_for: AtomicU64::new(0) }))
+        let spoken_for = Place::Own(AtomicU64::new(0));
+        Self(Arc::new(Word { rate, meter: Meter::new(rate), spoken_for }))
+    }
+
+    /// A bucket whose number is `word`, for a rate that others keep too: a program in the kernel, who knows it as `place`.
+    #[must_use]
+    pub fn lent(rate: Rate, word: &'static AtomicU64, place: u32) -> Self {
+        Self(Arc::new(Word { rate, meter: Meter::new(rate), spoken_for: Place::Lent(word, place) }))
+    }
+
+    /// By which number others who draw from it know it; `None` if only this process does.
+    #[must_use]
+    pub fn place(&self) -> Option<u32> {
+        match self.0.spoken_for {
+            Place::Own(_) => None,
+            Place::Lent(_, place) => Some(place),
+        }
+    }
+
+    /// Whether this is the only clone that is left.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
+    /// What the arithmetic of a rate is done with: the cost of a byte in 2^-16 of a sixteenth of a nanosecond, and the burst
+    /// in sixteenths of a nanosecond.
+    #[must_use]
+    pub fn arithmetic(rate: Rate) -> (u64, u64) {
+        let Meter { per_byte, burst } = Meter::new(rate);
+        (per_byte, burst)
     }
 
     /// Its rate.
@@ -76,7 +124,7 @@ impl Bucket {
     /// When it is full again if nothing more is taken: from then on a new one is as good.
     #[must_use]
     pub fn full_at(&self) -> Deadline {
-        Deadline::from_millis(self.0.spoken_for.load(Ordering::Relaxed).div_ceil(UNITS_PER_MS))
+        Deadline::from_millis(self.0.spoken_for.word().load(Ordering::Relaxed).div_ceil(UNITS_PER_MS))
     }
 
     /// Takes all that may be used at once.
@@ -90,17 +138,17 @@ impl Bucket {
     fn take(&self, tick: Tick, bytes: u64) -> bool {
         let Word { meter, spoken_for, .. } = &*self.0;
         let taken = |before| meter.take(before, tick, bytes);
-        spoken_for.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_ok()
+        spoken_for.word().fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_ok()
     }
 
     /// What the word would be once `bytes` are taken; `None` if they may not pass. With [`Self::set`] this is
     /// [`Self::take`] for a bucket that one worker alone draws from: no packet pays for a locked instruction.
     fn after(&self, tick: Tick, bytes: u64) -> Option<u64> {
-        self.0.meter.take(self.0.spoken_for.load(Ordering::Relaxed), tick, bytes)
+        self.0.meter.take(self.0.spoken_for.word().load(Ordering::Relaxed), tick, bytes)
     }
 
     fn set(&self, spoken_for: u64) {
-        self.0.spoken_for.store(spoken_for, Ordering::Relaxed);
+        self.0.spoken_for.word().store(spoken_for, Ordering::Relaxed);
     }
 }
 
@@ -129,6 +177,11 @@ impl Buckets {
             Family::V6 => 40 + 8,
         };
         Self { from, header_len }
+    }
+
+    /// Them.
+    pub(super) const fn bandwidth(&self) -> &Bandwidth {
+        &self.from
     }
 
     /// Takes a datagram with `data_len` bytes from each bucket, or from none.

@@ -402,7 +402,7 @@ impl Table {
 
     /// What the policy says of `peer` for as long as a channel may last. A live own relay can only open a
     /// way, so where none and all of them living makes no difference, none ever does.
-    fn reach(&self, peer: PeerAddr) -> Reach {
+    pub(super) fn reach(&self, peer: PeerAddr) -> Reach {
         let if_none_lived = self.policy.allows(peer.socket(), &Supposed { live: false });
         let if_all_lived = self.policy.allows(peer.socket(), &Supposed { live: true });
         match (if_none_lived, if_all_lived) {

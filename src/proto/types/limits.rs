@@ -367,6 +367,26 @@ pub const ICE_CONNECT_DEFAULT: Duration = Duration::from_secs(45);
 /// Bytes of a description of an ICE agent.
 pub const ICE_DESCRIPTION_MAX: usize = 64 * 1_024;
 
+/// Mappings of one modelled NAT, all hosts behind it together.
+pub const NAT_MAPPINGS_MAX: usize = 65_536;
+/// Remote endpoints that one mapping of a modelled NAT remembers; the one that would end first makes room.
+pub const NAT_SESSIONS_PER_MAPPING_MAX: usize = 1_024;
+/// Datagrams of which a modelled NAT remembers what became of their first part.
+pub const NAT_FRAGMENTS_MAX: usize = 256;
+/// The lowest external port that a modelled NAT gives out by itself.
+pub const NAT_PORT_MIN: u16 = 1_024;
+
+/// Relay ports, over all relay addresses, that the program in the kernel keeps a place for: 216 bytes each.
+pub const KERNEL_PLACES_MAX: u64 = 1 << 17;
+/// Channels that the program in the kernel relays; those beyond are relayed by the workers.
+pub const KERNEL_CHANNELS_MAX: u32 = 1 << 18;
+/// Next hops that the channels of one worker can go by in the kernel.
+pub const KERNEL_HOPS_PER_WORKER: u32 = 256;
+/// How long a next hop goes at most without a packet through the sockets: shorter than neighbours are remembered unconfirmed.
+pub const KERNEL_LEND: Duration = Duration::from_secs(10);
+/// Buckets that the program in the kernel draws from, those of allocations and of users together: 32 bytes each.
+pub const KERNEL_BUCKETS: u32 = 1 << 17;
+
 const _: () = assert!(OUTPUTS_PER_INPUT_MAX * 2 <= WORKER_COMMANDS_MAX);
 // What a client that reads nothing can cost, beside its place.
 const _: () = assert!(STREAM_QUEUE_MAX + STREAM_ANSWERS_MAX + 2 * STREAM_SEND_BUFFER <= 64 * 1_024);
@@ -388,12 +408,5 @@ const _: () = assert!(PEERS_PER_REQUEST_MAX <= PERMISSIONS_PER_ALLOCATION_MAX);
 const _: () = assert!(REBUILD_OUTPUTS_PER_CALL_MAX + 2 * 4 + 2 <= OUTPUTS_PER_INPUT_MAX);
 const _: () = assert!(CREDENTIAL_CLOCK_LEEWAY.as_secs() < CREDENTIAL_LIFETIME_MAX.as_secs());
 const _: () = assert!(ALLOCATION_LIFETIME_DEFAULT.as_secs() <= ALLOCATION_LIFETIME_MAX_DEFAULT.as_secs());
-
-/// Mappings of one modelled NAT, all hosts behind it together.
-pub const NAT_MAPPINGS_MAX: usize = 65_536;
-/// Remote endpoints that one mapping of a modelled NAT remembers; the one that would end first makes room.
-pub const NAT_SESSIONS_PER_MAPPING_MAX: usize = 1_024;
-/// Datagrams of which a modelled NAT remembers what became of their first part.
-pub const NAT_FRAGMENTS_MAX: usize = 256;
-/// The lowest external port that a modelled NAT gives out by itself.
-pub const NAT_PORT_MIN: u16 = 1_024;
+// A place of theirs is a number of 16 bits.
+const _: () = assert!(KERNEL_HOPS_PER_WORKER * WORKERS_MAX as u32 <= 1 << 16);

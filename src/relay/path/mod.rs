@@ -11,6 +11,8 @@
 //! steered comes to it, and what no raw socket takes leaves by it.
 
 mod choose;
+#[cfg(feature = "kernel")]
+pub mod kernel;
 mod prove;
 mod sockets;
 mod steered;
