@@ -173,7 +173,7 @@ fn unwritable(path: &Path, error: &std::io::Error) -> Fault {
 }
 
 fn carry_out(plan: Plan, progress: &mut Progress) -> Result<Report, Fault> {
-    crate::load::run(plan, |plan, server| Engine::new(plan, server), progress)
+    crate::load::run(plan, Engine::new, progress)
 }
 
 /// Sends back what comes, until Ctrl-C.

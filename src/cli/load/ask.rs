@@ -321,7 +321,7 @@ fn peer(text: Option<&str>) -> Result<PeerPlace, Fault> {
     if let Ok(address) = text.parse::<SocketAddr>() {
         return Ok(PeerPlace::Remote(address));
     }
-    if !text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+    if text.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
         return Err(wrong(format!("--peer {text} is no place")).cure(FORMS));
     }
     let found = text.to_socket_addrs().map(|mut addresses| addresses.next());
