@@ -219,8 +219,8 @@ pub struct AmountArgs {
     /// For ice: how long a pair may take [default: 15s].
     #[arg(long, value_name = "TIME", value_parser = parse_span)]
     pub patience: Option<Duration>,
-    /// What must hold, separated by commas: loss<0.1%, p50/p99/p99.9/max<20ms, jitter<5ms, failures<1%.
-    /// [default for ramp and capacity: loss<0.1%,p99<20ms].
+    /// What must hold, separated by commas: loss<0.1%, p50/p99/p99.9/max<20ms, jitter<5ms, failures<1%
+    /// [default for ramp and capacity: loss<0.1%,p99<20ms,failures<1%].
     #[arg(long, value_name = "RULES")]
     pub objective: Option<String>,
     /// The process of the server on this machine, to tell what it uses; twice for compare.

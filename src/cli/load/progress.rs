@@ -52,13 +52,13 @@ impl Progress {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(Some(STEPS), ProgressDrawTarget::stderr_with_hz(5));
             let template = if output::stderr_has_colours() {
-                "{prefix:.bold} {bar:24.cyan} {msg}"
+                "{prefix:.bold} {bar:24.cyan} {wide_msg}"
             } else {
-                "{prefix} {bar:24} {msg}"
+                "{prefix} {bar:24} {wide_msg}"
             };
             let style =
                 ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-            bar.set_style(style.progress_chars("━╸─"));
+            bar.set_style(style.progress_chars("=>-"));
             bar
         });
         let part = Part::new("starting", None);

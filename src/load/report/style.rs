@@ -78,7 +78,8 @@ among them; it is counted as <em>unsent</em>.</dd>
 <dt>up, down</dt><dd>Client to peer, and peer to client. Where the peer is a second allocation, a packet crosses the server
 twice each way.</dd>
 <dt>offered</dt><dd>Packets that were due each second, both directions together.</dd>
-<dt>cores, ns/packet</dt><dd>CPU in use, and CPU time for each packet: of the generator for each that it sent or received, of the server for
+<dt>cores, ns/packet</dt><dd>CPU in use, and CPU time for each packet: of the generator for each that it sent or
+received, of the server for
 each that it relayed.</dd>
 <dt>late, unsent, dropped</dt><dd>What the generator did wrong: packets that left more than 2 ms after they were due, that
 found no room in its own queues, that the kernel dropped at its own sockets. More than 0.1 % of any, and the report is
