@@ -273,8 +273,8 @@ impl Insider {
             3..12 => self.slow = true,
             12..15 => self.slow = false,
             // So many answers that nobody reads find no room in the end, nor does what peers send back.
-            15..60 if self.slow => self.flood(sh),
-            60..100 if self.slow => self.burst(sh),
+            15..100 if self.slow => self.flood(sh),
+            100..140 if self.slow => self.burst(sh),
             _ => self.hear_line(sh),
         }
     }

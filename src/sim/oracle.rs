@@ -400,11 +400,13 @@ impl Oracle {
         if asked.method == Method::ConnectionBind {
             return self.bind_granted(key.0, answer.connection_id, &asked.username);
         }
-        // Whoever was awaited there before has gone elsewhere.
-        if let Some(serial) = asked.by_ticket {
+        let there = self.by_tuple.get(&key.0).copied();
+        // Whoever was awaited there before has gone elsewhere; but one that was released there is answered late, and its
+        // client may have a younger allocation by then.
+        if let Some(serial) = asked.by_ticket.filter(|serial| there.is_none_or(|there| there <= *serial)) {
             self.adopt(serial, key.0);
         }
-        let Some(serial) = self.by_tuple.get(&key.0).copied() else { return Ok(()) };
+        let Some(serial) = asked.by_ticket.or(there) else { return Ok(()) };
         if let Some(ticket) = answer.mobility_ticket {
             self.tickets.insert(ticket.to_vec(), serial);
         }

@@ -21,6 +21,8 @@ use super::worker::Worker;
 
 /// By how much likelier a panic is over what moves a socket, and over how many commands before it.
 const HARD_TIMES: u32 = 150;
+/// Odds of 1,000 that a worker that panics at all does so over a socket that it is handed.
+const ATTACH: u32 = 300;
 const HARD_NEAR: usize = 4;
 
 /// How far a worker is after a panic.
@@ -103,7 +105,12 @@ impl Worker {
     /// What becomes of the worker over `command`. Those few that have to do with a socket on its way from one worker to
     /// another are the hardest to get right, and so is what comes close before them.
     pub(super) fn fate_over(&self, sh: &mut Shared, command: &Command) -> Fate {
-        let odds = if is_hard(command) { sh.faults.panic * HARD_TIMES } else { self.odds(sh) };
+        let odds = match command {
+            // A socket in the worker's own hands, which so few moves come to that each must count.
+            Command::Attach { .. } if sh.faults.panic > 0 => ATTACH,
+            _ if is_hard(command) => sh.faults.panic * HARD_TIMES,
+            _ => self.odds(sh),
+        };
         self.draw_fate(sh, odds)
     }
 

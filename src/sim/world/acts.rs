@@ -94,8 +94,7 @@ impl World {
         self.act = Act::Calm;
         self.sh.calm = true;
         for nat in &mut self.nats {
-            nat.forget();
-            nat.timeout = nat.timeout.max(120 * SECOND);
+            nat.calm_down();
         }
         for at in 0..self.honest.len() {
             self.honest[at].calm_down(&mut self.sh);

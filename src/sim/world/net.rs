@@ -20,12 +20,12 @@ impl World {
         };
         if let Some(nat) = host.nat {
             let now = self.sh.clock.micros();
-            packet.from = self.nats[nat].outbound(now, inner, packet.to);
-            let mine = self.nats.get(nat).is_some_and(|nat| nat.external == packet.to.ip());
-            if mine {
-                if !self.nats[nat].hairpins {
-                    return self.lose("nat refused");
-                }
+            let is_hairpin = self.nats[nat].external == packet.to.ip();
+            match self.nats[nat].outbound(now, inner, packet.to) {
+                Some((from, to)) => (packet.from, packet.to) = (from, to),
+                None => return self.lose("nat refused"),
+            }
+            if is_hairpin {
                 self.sh.coverage.fact("nat hairpin");
             }
         }

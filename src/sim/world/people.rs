@@ -304,7 +304,7 @@ impl World {
         let at = self.peers[peer].at;
         let nat = self.hosts.get(&at.ip()).and_then(|host| host.nat);
         if let Some(nat) = nat.filter(|_| self.sh.dice.chance(20)) {
-            let to = SocketAddr::new(self.nats[nat].external, 20_001);
+            let Some(to) = self.nats[nat].given else { return };
             let packet = Packet::new(at, to, b"is this me?".to_vec());
             self.sh.from_hosts.push(Packet { tainted: true, ..packet });
         }
