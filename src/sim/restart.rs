@@ -22,7 +22,7 @@ use super::worker::Worker;
 /// By how much likelier a panic is over what moves a socket, and over how many commands before it.
 const HARD_TIMES: u32 = 150;
 /// Odds of 1,000 that a worker that panics at all does so over a socket that it is handed.
-const ATTACH: u32 = 300;
+const ATTACH: u32 = 750;
 const HARD_NEAR: usize = 4;
 
 /// How far a worker is after a panic.
