@@ -30,12 +30,13 @@ fn a_seed_is_the_same_run_twice_captured_or_not() {
 
 #[test]
 fn a_capture_is_read_by_whoever_knows_the_format() {
-    let mut seen = BTreeSet::new();
-    for seed in [3, 5] {
+    let (mut seen, mut count) = (BTreeSet::new(), 0);
+    // Not every world has both families, or much to say.
+    for seed in 3..9 {
         let report = run(Plan { capture: true, ..plan(seed, 2_000) }).expect("a clean run");
         let capture = report.capture.expect("one was asked for");
         let datagrams = read_capture(&capture);
-        assert!(datagrams.len() > 500, "{}", datagrams.len());
+        count += datagrams.len();
         for Datagram { from, to, .. } in datagrams {
             for (ip, port) in [from, to] {
                 seen.insert(match (ip, port) {
@@ -48,6 +49,7 @@ fn a_capture_is_read_by_whoever_knows_the_format() {
             }
         }
     }
+    assert!(count > 3_000, "{count}");
     assert_eq!(seen.len(), 5, "both legs in both families: {seen:?}");
 }
 
