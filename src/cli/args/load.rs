@@ -68,6 +68,7 @@ Exit codes:
 
 /// `swingbridge load`.
 #[derive(Clone, Debug, ArgGroup)]
+#[allow(rustdoc::broken_intra_doc_links, reason = "the brackets of a help text are those of a command line")]
 pub struct LoadArgs {
     /// Something else than load.
     #[command(subcommand)]
