@@ -42,6 +42,9 @@ pub mod config;
 pub mod load;
 
 #[cfg(feature = "server")]
+pub mod testbed;
+
+#[cfg(feature = "server")]
 pub mod cli;
 
 #[cfg(feature = "client")]

@@ -1,0 +1,21 @@
+//! A laboratory for ICE: any client, behind any NAT, against a server that misbehaves on request.
+//!
+//! ```text
+//!   left client ── place ──┐                          two laboratories, one model of NAT (`crate::nat`):
+//!                          ├── internet ── edge       `virtual_lab`: in virtual time, from a seed, our own agents
+//!  right client ── place ──┘        │               `real_lab`: network namespaces, any two programs
+//!                                 record ── verdict
+//! ```
+//!
+//! [`Place`] is where a client stands, [`Verdict`] how its call ended, [`expected`] how it has to end and why. `scenario` is
+//! what an operator writes down: places, links and faults. `edge` is the server that carries the faults out: the pure core
+//! (`proto::turn`, `proto::media`) behind a saboteur; the virtual laboratory drives it in virtual time, `serve` with sockets.
+//! `record` keeps and explains what was seen; `report` shows many runs as a matrix.
+
+mod place;
+mod verdict;
+
+pub use place::Place;
+pub use verdict::Relay;
+pub use verdict::Verdict;
+pub use verdict::expected;
