@@ -9,7 +9,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::proto::types::Entropy;
+use crate::proto::types::Dice;
 use crate::proto::types::Tick;
 use crate::proto::types::limits::NAT_PORT_MIN;
 use crate::proto::types::limits::NAT_SESSIONS_PER_MAPPING_MAX;
@@ -19,21 +19,8 @@ const OUTER: &str = "203.0.113.1";
 const REMOTES: [&str; 3] = ["192.0.2.1:1", "192.0.2.1:2", "192.0.2.2:1"];
 const TCP: Protocol = Protocol::Tcp(TcpFlags::SYN);
 
-/// A seeded source (an odd multiplier and its high bits).
-#[derive(Clone, Debug)]
-struct Dice(u64);
-
-impl Entropy for Dice {
-    fn fill_secret(&mut self, out: &mut [u8]) {
-        for byte in out {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            *byte = (self.0 >> 56) as u8;
-        }
-    }
-}
-
 fn nat(behaviour: Behaviour) -> Nat<Dice> {
-    Nat::new(behaviour, vec![OUTER.parse().unwrap()], Dice(1))
+    Nat::new(behaviour, vec![OUTER.parse().unwrap()], Dice::new(1))
 }
 
 fn at(text: &str) -> SocketAddr {
@@ -184,7 +171,7 @@ fn a_host_stays_at_one_external_address_where_addresses_are_paired() {
     let externals: Vec<IpAddr> = (1..=8).map(|host| format!("203.0.113.{host}").parse().unwrap()).collect();
     for (pooling, most) in [(Pooling::Paired, 1), (Pooling::Arbitrary, 8)] {
         let behaviour = Behaviour { pooling, ..Behaviour::SYMMETRIC };
-        let mut nat = Nat::new(behaviour, externals.clone(), Dice(1));
+        let mut nat = Nat::new(behaviour, externals.clone(), Dice::new(1));
         let seen: BTreeSet<_> = (1..100)
             .map(|port| out(&mut nat, seconds(0), INNER, &format!("192.0.2.1:{port}")).ip())
             .collect();
@@ -363,9 +350,9 @@ fn behind_a_carrier_a_packet_is_mapped_twice_and_neighbours_meet_at_the_carrier(
     let carrier: IpAddr = "203.0.113.1".parse().unwrap();
     let home = |number: u8| {
         let external = format!("100.64.0.{number}").parse().unwrap();
-        Nat::new(Behaviour::PORT_RESTRICTED, vec![external], Dice(number.into()))
+        Nat::new(Behaviour::PORT_RESTRICTED, vec![external], Dice::new(number.into()))
     };
-    let mut chain = Chain(vec![home(1), Nat::new(Behaviour::CARRIER, vec![carrier], Dice(9))]);
+    let mut chain = Chain(vec![home(1), Nat::new(Behaviour::CARRIER, vec![carrier], Dice::new(9))]);
     let sent = chain.outbound(seconds(0), &packet(Protocol::Udp, at(INNER), at(REMOTES[0])));
     let Verdict::Pass { source: outer, .. } = sent else { panic!("{sent:?}") };
     assert_eq!(outer.ip(), carrier);

@@ -19,13 +19,13 @@ use crate::proto::types::Transport;
 
 use super::clock::Micros;
 use super::clock::SECOND;
-use super::dice::Dice;
 use super::line::Line;
 use super::packet::Mark;
 use super::packet::Sender;
 use super::scenario::PASSWORD;
 use super::shared::Shared;
 use super::tcp::Number;
+use crate::proto::types::Dice;
 
 /// Number of the first one among clients.
 const FIRST: u16 = 200;

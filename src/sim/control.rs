@@ -17,13 +17,13 @@ use crate::proto::types::RelayId;
 use crate::proto::types::WorkerId;
 use crate::proto::types::limits;
 
-use super::dice::Dice;
 use super::shared::Shared;
 use super::worker::Command;
 use super::worker::Parcel;
 use super::worker::Report;
 use super::worker::RequestUp;
 use super::worker::Worker;
+use crate::proto::types::Dice;
 
 /// Inputs taken from one ring before the next ring has its turn.
 const INPUTS_PER_TURN_MAX: usize = 64;

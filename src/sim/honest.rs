@@ -22,7 +22,6 @@ use crate::proto::types::Transport;
 
 use super::clock::Micros;
 use super::clock::SECOND;
-use super::dice::Dice;
 use super::line::Line;
 use super::packet::Mark;
 use super::packet::Packet;
@@ -32,6 +31,7 @@ use super::scenario::RELAY_V4;
 use super::scenario::SECRET;
 use super::shared::Shared;
 use super::tcp::Number;
+use crate::proto::types::Dice;
 
 /// How long a calm client may take to be served.
 const CALM_MAX: Micros = 20 * SECOND;

@@ -21,7 +21,6 @@ use crate::proto::wire::rfc8656::integrity::Signature;
 use crate::proto::wire::stream::Next;
 use crate::proto::wire::stream::next_frame;
 
-use super::dice::Dice;
 use super::line::Line;
 use super::packet::Mark;
 use super::packet::Packet;
@@ -32,6 +31,7 @@ use super::scenario::PASSWORD;
 use super::scenario::REALM;
 use super::shared::Shared;
 use super::tcp::Number;
+use crate::proto::types::Dice;
 
 /// Number of the first insider among clients.
 pub(super) const FIRST: u16 = 100;

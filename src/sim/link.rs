@@ -2,7 +2,7 @@
 
 use super::clock::MILLISECOND;
 use super::clock::Micros;
-use super::dice::Dice;
+use crate::proto::types::Dice;
 
 /// One host's way to everybody else. Odds are of 1,000 packets.
 #[derive(Clone, Copy, Debug)]

@@ -22,7 +22,6 @@ mod caller;
 mod clock;
 mod control;
 mod coverage;
-mod dice;
 mod flows;
 mod honest;
 mod insider;

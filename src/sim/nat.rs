@@ -16,7 +16,7 @@ use crate::nat::Verdict;
 use crate::proto::types::Tick;
 
 use super::clock::Micros;
-use super::dice::Dice;
+use crate::proto::types::Dice;
 
 /// What a calm needs: as long as RFC 4787 asks for (REQ-5).
 const CALM: Duration = Duration::from_secs(120);

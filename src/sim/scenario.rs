@@ -32,7 +32,7 @@ use crate::proto::types::limits;
 
 use super::clock::MILLISECOND;
 use super::clock::Micros;
-use super::dice::Dice;
+use crate::proto::types::Dice;
 
 pub(super) const REALM: &str = "edge.example.net";
 pub(super) const PASSWORD: &[u8] = b"a password of this world";

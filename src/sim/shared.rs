@@ -10,7 +10,6 @@ use crate::proto::types::RelayId;
 
 use super::clock::Clock;
 use super::coverage::Coverage;
-use super::dice::Dice;
 use super::flows::Flows;
 use super::oracle::Oracle;
 use super::packet::Packet;
@@ -18,6 +17,7 @@ use super::packet::digest;
 use super::restart::Panics;
 use super::scenario::Faults;
 use super::tcp::Tcp;
+use crate::proto::types::Dice;
 
 /// Lines that a violation is told with.
 const TRACE_LINES: usize = 60;

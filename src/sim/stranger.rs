@@ -11,7 +11,6 @@ use crate::proto::wire::TransactionId;
 use crate::proto::wire::rfc8656::attributes as attribute;
 use crate::proto::wire::rfc8656::encode::MessageWriter;
 
-use super::dice::Dice;
 use super::packet::Packet;
 use super::scenario::LISTEN_V4;
 use super::scenario::LISTEN_V6;
@@ -20,6 +19,7 @@ use super::scenario::STREAM_PORT;
 use super::shared::Shared;
 use super::tcp::Farewell;
 use super::tcp::Number;
+use crate::proto::types::Dice;
 
 /// Connections that it has at a time.
 const LINES_MAX: usize = 6;

@@ -11,7 +11,6 @@ use super::clock::SECOND;
 use super::control::Control;
 use super::control::Order;
 use super::control::Turn;
-use super::dice::Dice;
 use super::honest::Honest;
 use super::insider::Insider;
 use super::link::Link;
@@ -31,6 +30,7 @@ use super::stranger::Stranger;
 use super::tcp::Number;
 use super::tcp::Segment;
 use super::worker::Worker;
+use crate::proto::types::Dice;
 
 mod acts;
 mod net;

@@ -25,7 +25,7 @@ use swingbridge::proto::client::Reach;
 use swingbridge::proto::client::Seen;
 use swingbridge::proto::client::Timing;
 use swingbridge::proto::types::ClientAddr;
-use swingbridge::proto::types::Entropy;
+use swingbridge::proto::types::Dice;
 use swingbridge::proto::types::FiveTuple;
 use swingbridge::proto::types::Now;
 use swingbridge::proto::types::ServerAddr;
@@ -35,18 +35,6 @@ use swingbridge::proto::wire::rfc8656::decode::decode_request;
 const SERVER: &str = "198.51.100.1:3478";
 const OTHER: &str = "198.51.100.2:3479";
 const LOCALS: [&str; 2] = ["10.0.0.2:5000", "10.0.0.2:5002"];
-
-#[derive(Debug)]
-struct Dice(u64);
-
-impl Entropy for Dice {
-    fn fill_secret(&mut self, out: &mut [u8]) {
-        for byte in out {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            *byte = (self.0 >> 56) as u8;
-        }
-    }
-}
 
 fn at(text: &str) -> SocketAddr {
     text.parse().expect("an address with a port")
@@ -68,7 +56,7 @@ impl World {
         let endpoint = |text| Endpoint { bind: at(text), external: at(text) };
         let quartet = Quartet::new(endpoint(SERVER), endpoint(OTHER)).expect("two addresses");
         let timing = Timing { transmissions: 3, last_wait: Duration::from_secs(1), ..Timing::DATAGRAMS };
-        let client = Discovery::new(at(SERVER), LOCALS.map(at), timing, Dice(7), now(0));
+        let client = Discovery::new(at(SERVER), LOCALS.map(at), timing, Dice::new(7), now(0));
         let discovery = binding::Discovery::new([quartet]);
         Self { chain: Chain(chain), discovery, client, millis: 0, loses: 0, sent: 0 }
     }
@@ -134,7 +122,7 @@ fn now(millis: u64) -> Now {
 }
 
 fn nat(behaviour: Behaviour) -> Nat<Dice> {
-    Nat::new(behaviour, vec!["203.0.113.1".parse().expect("an address")], Dice(3))
+    Nat::new(behaviour, vec!["203.0.113.1".parse().expect("an address")], Dice::new(3))
 }
 
 fn seen(dependence: Dependence) -> Seen {
@@ -173,7 +161,8 @@ fn every_nat_is_found_to_be_what_it_is() {
 #[test]
 fn the_strictest_of_nats_in_a_row_is_what_is_found() {
     let home = || nat(Behaviour::PORT_RESTRICTED);
-    let carrier = |behaviour| Nat::new(behaviour, vec!["192.0.2.1".parse().expect("an address")], Dice(5));
+    let carrier =
+        |behaviour| Nat::new(behaviour, vec!["192.0.2.1".parse().expect("an address")], Dice::new(5));
     let found = World::new(vec![home(), carrier(Behaviour::CARRIER)]).run();
     assert_eq!(found.mapping, Some(Seen::EndpointIndependent));
     assert_eq!(found.filtering, Some(Seen::AddressAndPortDependent));

@@ -262,7 +262,7 @@ fn run_of(seed: u64) -> (u64, bool) {
     let kinds = [None, Some(nat::Kind::FullCone), Some(nat::Kind::Symmetric)];
     plan.nats = [kinds[usize::try_from(seed % 3).unwrap()], kinds[usize::try_from(seed / 3 % 3).unwrap()]];
     let mut world = World::new(seed, plan);
-    (world.loss, world.delay) = (seed % 4 * 20, (2_000, 50_000));
+    (world.loss, world.delay) = ((seed % 4) as u32 * 20, (2_000, 50_000));
     world.start();
     let connects = world.run(40 * SECOND, World::are_connected);
     let until = world.micros() + 2 * SECOND;

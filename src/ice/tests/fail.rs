@@ -3,13 +3,13 @@
 use proptest::prelude::*;
 
 use super::super::*;
-use super::dice::Dice;
 use super::world::Plan;
 use super::world::SECOND;
 use super::world::World;
 use super::world::credential;
 use super::world::turn;
 use crate::proto::client;
+use crate::proto::types::Dice;
 use crate::proto::types::Entropy;
 use crate::proto::types::Transport;
 use crate::proto::types::limits;

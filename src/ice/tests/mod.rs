@@ -1,7 +1,6 @@
 //! Agents against the real server's pure halves, in virtual time.
 
 mod connect;
-mod dice;
 mod fail;
 mod nat;
 mod relay;

@@ -48,7 +48,7 @@ use crate::proto::wire::indication::DATA_PADDING_MAX;
 use crate::proto::wire::stream::Next;
 use crate::proto::wire::stream::next_frame;
 
-use super::dice::Dice;
+use crate::proto::types::Dice;
 
 pub(super) const LISTEN: &str = "192.0.2.1:3478";
 const RELAYED: &str = "203.0.113.7";

@@ -13,7 +13,6 @@ use std::time::Duration;
 use std::time::Instant;
 
 use super::super::*;
-use super::dice::Dice;
 use super::nat;
 use super::nat::Nat;
 use super::relay::LISTEN;
@@ -23,6 +22,7 @@ use super::relay::PASSWORD;
 use super::relay::USER;
 use crate::proto::client::Credential;
 use crate::proto::client::Proof;
+use crate::proto::types::Dice;
 use crate::proto::types::Now;
 use crate::proto::types::Secret;
 use crate::proto::types::Transport;
@@ -79,7 +79,7 @@ pub(super) struct World {
     dice: Dice,
     pub(super) machine: Machine,
     pub(super) sides: [Side; 2],
-    pub(super) loss: u64,
+    pub(super) loss: u32,
     pub(super) delay: (Micros, Micros),
     /// Everything that left a side, its time included.
     pub(super) digest: u64,

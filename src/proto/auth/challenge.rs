@@ -382,7 +382,6 @@ mod tests {
 
     use crate::proto::auth::credential::CredentialConfig;
     use crate::proto::auth::credential::mint;
-    use crate::proto::auth::testing::Dice;
     use crate::proto::auth::testing::NONCE;
     use crate::proto::auth::testing::PASSWORD_ALGORITHM;
     use crate::proto::auth::testing::PASSWORD_ALGORITHMS;
@@ -395,6 +394,7 @@ mod tests {
     use crate::proto::auth::testing::five_tuple;
     use crate::proto::auth::token::TokenConfig;
     use crate::proto::types::ClientAddr;
+    use crate::proto::types::Dice;
     use crate::proto::types::Secret;
     use crate::proto::types::limits::RESPONSE_MAX;
 
@@ -447,7 +447,7 @@ mod tests {
     fn challenger() -> Challenger {
         Challenger {
             realm: "example.org".into(),
-            nonce_key: NonceKey::generate(&mut Dice(1)),
+            nonce_key: NonceKey::generate(&mut Dice::new(1)),
             nonce_lifetime: Duration::from_secs(3_600),
             discovery: Discovery::default(),
             third_party: None,

@@ -185,10 +185,10 @@ mod tests {
 
     use crate::proto::auth::credential::CredentialConfig;
     use crate::proto::auth::nonce::NonceKey;
-    use crate::proto::auth::testing::Dice;
     use crate::proto::auth::testing::five_tuple;
     use crate::proto::auth::token::TokenConfig;
     use crate::proto::binding::Discovery;
+    use crate::proto::types::Dice;
     use crate::proto::types::Secret;
     use crate::proto::types::Username;
     use crate::proto::types::limits::RESPONSE_MAX;
@@ -206,7 +206,7 @@ mod tests {
     fn challenger() -> Challenger {
         Challenger {
             realm: REALM.into(),
-            nonce_key: NonceKey::generate(&mut Dice(1)),
+            nonce_key: NonceKey::generate(&mut Dice::new(1)),
             nonce_lifetime: Duration::from_secs(3_600),
             discovery: Discovery::default(),
             third_party: None,

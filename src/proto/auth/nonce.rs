@@ -243,15 +243,15 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use crate::proto::auth::testing::Dice;
     use crate::proto::auth::testing::five_tuple;
+    use crate::proto::types::Dice;
 
     use super::*;
 
     const HOUR: Duration = Duration::from_secs(3_600);
 
     fn key() -> NonceKey {
-        NonceKey::generate(&mut Dice(1))
+        NonceKey::generate(&mut Dice::new(1))
     }
 
     fn at(seconds: u64) -> Tick {
@@ -346,7 +346,7 @@ mod tests {
             assert_eq!(key.judge(at(5), &other, &nonce, HOUR), NonceAge::Foreign, "{other:?}");
             assert_ne!(key.mint(at(5), &other).0, nonce);
         }
-        let another_key = NonceKey::generate(&mut Dice(2));
+        let another_key = NonceKey::generate(&mut Dice::new(2));
         assert_eq!(another_key.judge(at(5), &from, &nonce, HOUR), NonceAge::Foreign);
         let anonymous = key.with_username_anonymity(true);
         assert_eq!(anonymous.judge(at(5), &from, &nonce, HOUR), NonceAge::Foreign);

@@ -8,22 +8,9 @@ use sha1::Sha1;
 use sha2::Sha256;
 
 use crate::proto::types::ClientAddr;
-use crate::proto::types::Entropy;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::ServerAddr;
 use crate::proto::types::Transport;
-
-/// Bytes that a seed determines.
-pub(super) struct Dice(pub(super) u64);
-
-impl Entropy for Dice {
-    fn fill_secret(&mut self, out: &mut [u8]) {
-        for byte in out {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            *byte = (self.0 >> 56) as u8;
-        }
-    }
-}
 
 /// The five-tuple of the client at 192.0.2.`host`, port 50000.
 pub(super) fn five_tuple(host: u8) -> FiveTuple {

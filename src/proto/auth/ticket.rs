@@ -155,12 +155,12 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use crate::proto::auth::testing::Dice;
+    use crate::proto::types::Dice;
 
     use super::*;
 
     fn tickets(seed: u64) -> Tickets {
-        Tickets::new(&mut Dice(seed))
+        Tickets::new(&mut Dice::new(seed))
     }
 
     fn user(name: &str) -> Username {
@@ -169,7 +169,7 @@ mod tests {
 
     fn written() -> (Tickets, Ticket) {
         let mut tickets = tickets(1);
-        let (ticket, _) = tickets.write(70_000, &user("alice"), &mut Dice(2));
+        let (ticket, _) = tickets.write(70_000, &user("alice"), &mut Dice::new(2));
         (tickets, ticket)
     }
 
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn two_tickets_of_the_same_allocation_differ_and_do_not_show_whose_they_are() {
         let (mut tickets, _) = written();
-        let texts: Vec<_> = (0..100).map(|_| tickets.write(7, &user("a"), &mut Dice(2)).0.0).collect();
+        let texts: Vec<_> = (0..100).map(|_| tickets.write(7, &user("a"), &mut Dice::new(2)).0.0).collect();
         assert_eq!(texts.iter().collect::<HashSet<_>>().len(), 100);
         let bodies: HashSet<_> = texts.iter().map(|text| text[8..16].to_vec()).collect();
         assert_eq!(bodies.len(), 100, "slot and user cannot be seen");
@@ -241,9 +241,9 @@ mod tests {
         const LAST: u64 = 0xff_ffff_ffff;
         let (mut tickets, early) = written();
         tickets.written = LAST - 1;
-        let (last, number) = tickets.write(7, &user("a"), &mut Dice(4));
+        let (last, number) = tickets.write(7, &user("a"), &mut Dice::new(4));
         assert_eq!((number, tickets.read(&last.0).map(|claims| claims.number)), (LAST, Some(LAST)));
-        let (first, number) = tickets.write(7, &user("a"), &mut Dice(4));
+        let (first, number) = tickets.write(7, &user("a"), &mut Dice::new(4));
         assert_eq!((number, tickets.read(&first.0).map(|claims| claims.number)), (1, Some(1)));
         assert_eq!((tickets.read(&last.0), tickets.read(&early.0)), (None, None));
     }
@@ -270,7 +270,7 @@ mod tests {
         fn all_claims_come_back(slot in 0..ALLOCATIONS_MAX, name: Vec<u8>, before in 0..NUMBER_MAX) {
             let mut tickets = tickets(1);
             tickets.written = before;
-            let (ticket, number) = tickets.write(slot, &Username::new(&name), &mut Dice(2));
+            let (ticket, number) = tickets.write(slot, &Username::new(&name), &mut Dice::new(2));
             let claims = tickets.read(&ticket.0).expect("ours");
             prop_assert_eq!((claims.slot, claims.number, number), (slot, before + 1, before + 1));
             prop_assert!(claims.is_of(&Username::new(&name)));

@@ -219,7 +219,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::proto::turn::testing::Dice;
+    use crate::proto::types::Dice;
 
     fn at(seconds: u64) -> Now {
         Now { since_start: Duration::from_secs(seconds), unix: 0 }

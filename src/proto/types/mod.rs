@@ -5,6 +5,7 @@
 mod address;
 mod channel_number;
 mod connection;
+mod dice;
 mod entropy;
 mod five_tuple;
 mod id;
@@ -27,6 +28,7 @@ pub use connection::PeerId;
 pub use connection::PeerOrder;
 pub use connection::PeerReport;
 pub use connection::RelayProtocol;
+pub use dice::Dice;
 pub use entropy::Entropy;
 pub use five_tuple::Dialect;
 pub use five_tuple::FiveTuple;

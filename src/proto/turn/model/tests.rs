@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::proto::turn::testing::Dice;
+use crate::proto::types::Dice;
 use crate::proto::types::Entropy;
 
 /// Seeds of histories that are always played.

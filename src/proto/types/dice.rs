@@ -1,17 +1,21 @@
 //! Randomness from a seed (SplitMix64, Steele et al. 2014).
 
-use crate::proto::types::Entropy;
+use super::Entropy;
 
-/// A seeded source. Cloned or forked it goes its own way, as repeatable as the first.
+/// A seeded source, for laboratories, simulations and tests: whoever has the seed knows all of it, so that a server never draws
+/// from one. Cloned or forked it goes its own way, as repeatable as the first.
 #[derive(Clone, Debug)]
-pub(super) struct Dice(u64);
+pub struct Dice(u64);
 
 impl Dice {
-    pub(super) const fn new(seed: u64) -> Self {
+    /// Dice of this seed.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub(super) const fn next(&mut self) -> u64 {
+    /// The next number, of all there are.
+    pub const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -19,41 +23,46 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    /// Of `0..bound`. The bias of at most 2^-32 matters to nobody here.
-    pub(super) const fn number(&mut self, bound: u64) -> u64 {
+    /// Of `0..bound`, which is not empty. The bias of at most 2^-32 matters to nobody here.
+    pub const fn number(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 
     /// Of `low..=high`.
-    pub(super) const fn range(&mut self, low: u64, high: u64) -> u64 {
+    pub const fn range(&mut self, low: u64, high: u64) -> u64 {
         low + self.number(high - low + 1)
     }
 
     /// Comes true so many times of 1,000.
-    pub(super) const fn chance(&mut self, permille: u32) -> bool {
+    pub const fn chance(&mut self, permille: u32) -> bool {
         self.number(1_000) < permille as u64
     }
 
-    pub(super) fn index(&mut self, len: usize) -> usize {
+    /// A place in something that has `len` of them.
+    pub fn index(&mut self, len: usize) -> usize {
         usize::try_from(self.number(len as u64)).unwrap_or(0)
     }
 
     /// One of `items`, of which there is at least one.
-    pub(super) fn pick<T: Copy>(&mut self, items: &[T]) -> T {
+    pub fn pick<T: Copy>(&mut self, items: &[T]) -> T {
         items[self.index(items.len())]
     }
 
-    pub(super) fn bytes(&mut self, len: usize) -> Vec<u8> {
+    /// So many bytes.
+    pub fn bytes(&mut self, len: usize) -> Vec<u8> {
         let mut bytes = vec![0; len];
         self.fill_secret(&mut bytes);
         bytes
     }
 
-    pub(super) const fn fork(&mut self) -> Self {
+    /// Dice of their own: what they draw changes nothing here.
+    #[must_use]
+    pub const fn fork(&mut self) -> Self {
         Self(self.next())
     }
 
-    pub(super) fn seeds(&mut self) -> [u64; 4] {
+    /// Four numbers, to seed something else.
+    pub fn seeds(&mut self) -> [u64; 4] {
         [0; 4].map(|_: u64| self.next())
     }
 }
