@@ -275,6 +275,7 @@ mod tests {
             control: Arc::clone(&control),
             workers: Arc::new(|| vec![WorkerSnapshot::idle()]),
             clock: Arc::new(|| Tick::from_millis(1_500)),
+            path: "sockets",
         };
         let listen = "127.0.0.1:0".parse().expect("a literal");
         let bound = bind(Config { listen }).expect("a free port");

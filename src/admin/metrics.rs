@@ -47,6 +47,7 @@ pub(super) struct Scrape {
     open_fds: Option<u64>,
     resident_bytes: Option<u64>,
     cpu: Duration,
+    path: &'static str,
 }
 
 /// One metric: its name as it stands on the page, what it counts, and its samples.
@@ -81,6 +82,7 @@ pub fn render(sources: &Sources) -> String {
         open_fds: process::open_fds(),
         resident_bytes: process::resident_bytes(),
         cpu: process::cpu_time(),
+        path: sources.path,
     })
 }
 
@@ -126,6 +128,8 @@ impl Scrape {
                 .with([], self.now.as_millis() / 1_000),
             Family::new("swingbridge_draining", "Whether the server is leaving and makes no new allocation")
                 .with([], u64::from(self.control.draining)),
+            Family::new("swingbridge_path_info", "What relay ports stand on")
+                .with([("path", self.path.to_owned())], 1),
             self.per_worker("swingbridge_worker_live", "Whether the worker's thread runs", |worker| {
                 u64::from(worker.live)
             }),
@@ -251,6 +255,12 @@ impl Scrape {
                 "Application data",
                 "direction",
                 |worker| vec![("to_peer", worker.to_peer_bytes), ("to_client", worker.to_client_bytes)],
+            ),
+            self.per_worker_and(
+                "swingbridge_kernel_packets_relayed_total",
+                "Packets relayed in the kernel, of all that were relayed",
+                "direction",
+                |worker| vec![("to_peer", worker.kernel_packets[0]), ("to_client", worker.kernel_packets[1])],
             ),
             self.per_worker_and("swingbridge_packets_dropped_total", "Packets dropped", "reason", |worker| {
                 DropReason::ALL
@@ -477,6 +487,9 @@ mod tests {
             "swingbridge_worker_live{worker=\"1\"} 0",
             "swingbridge_packets_relayed_total{worker=\"0\",direction=\"to_peer\"} 10",
             "swingbridge_bytes_relayed_total{worker=\"0\",direction=\"to_client\"} 400",
+            "swingbridge_kernel_packets_relayed_total{worker=\"0\",direction=\"to_peer\"} 5",
+            "swingbridge_kernel_packets_relayed_total{worker=\"0\",direction=\"to_client\"} 6",
+            "swingbridge_path_info{path=\"sk_lookup\"} 1",
             "swingbridge_packets_dropped_total{worker=\"0\",reason=\"no_permission\"} 7",
             "swingbridge_stranger_answers_total{worker=\"0\",code=\"401\"} 9",
             "swingbridge_packets_received_total{worker=\"0\",from=\"peer\"} 11",
@@ -559,6 +572,7 @@ mod tests {
             open_fds: Some(12),
             resident_bytes: Some(4_096),
             cpu: Duration::from_millis(12_250),
+            path: "sk_lookup",
         }
     }
 
@@ -588,6 +602,7 @@ mod tests {
         worker.dtls_associations = 24;
         worker.dtls = vec![("begun", 25)];
         worker.answers_elsewhere = 23;
+        worker.kernel_packets = [5, 6];
         worker.rings = vec![RingSnapshot { name: "commands", fill: 3, capacity: 4_096 }];
         Scrape {
             now: Tick::from_millis(61_500),

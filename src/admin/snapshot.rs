@@ -65,6 +65,8 @@ pub struct WorkerSnapshot {
     pub peers: PeersSnapshot,
     /// The rings between the worker and the control task.
     pub rings: Vec<RingSnapshot>,
+    /// What of `to_peer_packets` and `to_client_packets` was relayed in the kernel, by direction.
+    pub kernel_packets: [u64; 2],
 }
 
 /// How full a ring is.
@@ -106,6 +108,8 @@ pub struct Sources {
     pub acme: Arc<dyn Fn() -> AcmeSnapshot + Send + Sync>,
     /// The monotonic clock by which [`ControlView::alive`] is told.
     pub clock: Arc<dyn Fn() -> Tick + Send + Sync>,
+    /// What the relay ports stand on: the word of the configuration.
+    pub path: &'static str,
 }
 
 impl fmt::Debug for Sources {

@@ -226,6 +226,7 @@ fn start(plan: Plan) -> Result<Running, Exit> {
         #[cfg(not(feature = "acme"))]
         acme: Arc::new(admin::AcmeSnapshot::default),
         clock: Arc::new(move || clock.now().tick()),
+        path: tier.word(),
     };
     let admin = settings.admin.map(|listen| open_admin(listen, sources)).transpose()?;
     let (trial, unix) = (trial.as_ref(), clock.now().unix);

@@ -117,16 +117,17 @@ fn snapshot(stats: &Stats, gauges: &Gauges) -> WorkerSnapshot {
             to_client_bytes: stats.from_connections.get(),
         },
         answers_elsewhere: stats.answers_elsewhere.get(),
-        to_peer_packets: stats.to_peers.packets.get(),
-        to_peer_bytes: stats.to_peers.bytes.get(),
-        to_client_packets: stats.to_clients.packets.get(),
-        to_client_bytes: stats.to_clients.bytes.get(),
+        to_peer_packets: stats.to_peers.packets.get() + stats.kernel_to_peers.packets.get(),
+        to_peer_bytes: stats.to_peers.bytes.get() + stats.kernel_to_peers.bytes.get(),
+        to_client_packets: stats.to_clients.packets.get() + stats.kernel_to_clients.packets.get(),
+        to_client_bytes: stats.to_clients.bytes.get() + stats.kernel_to_clients.bytes.get(),
         rings: vec![
             ring("commands", &gauges.commands),
             ring("live_requests", &gauges.live),
             ring("new_requests", &gauges.fresh),
             ring("reports", &gauges.reports),
         ],
+        kernel_packets: [stats.kernel_to_peers.packets.get(), stats.kernel_to_clients.packets.get()],
     }
 }
 

@@ -24,6 +24,9 @@ use super::credential::ice_servers;
 /// The user of the credential that a trial start prints.
 const TRIAL_USER: &str = "trial";
 
+/// Said of the tiers that stand in front of netfilter.
+const PAST_THE_FIREWALL: &str = "packets that are relayed in the kernel do not pass this host's firewall";
+
 /// The start-up summary.
 pub(crate) struct Summary<'a> {
     pub(crate) settings: &'a Settings,
@@ -55,6 +58,9 @@ impl fmt::Display for Summary<'_> {
             None => row(f, "admin", "off")?,
         }
         row(f, "drain", &self.drain())?;
+        if self.tier.is_in_kernel() {
+            row(f, "note", PAST_THE_FIREWALL)?;
+        }
         for warning in self.warnings.iter().chain(&self.ephemeral_ports()) {
             row(f, "note", warning)?;
         }

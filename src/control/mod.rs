@@ -6,6 +6,7 @@ mod commands;
 mod entropy;
 mod execute;
 mod leave;
+mod lent;
 mod panics;
 mod task;
 pub mod view;

@@ -37,6 +37,7 @@ use super::execute::Workers;
 use super::execute::open_failure;
 use super::leave::Leave;
 use super::leave::Stage;
+use super::lent::Lent;
 use super::panics::Panics;
 use super::view::ControlView;
 use super::view::Ports;
@@ -96,11 +97,15 @@ impl Control {
     pub fn new(
         server: Server<SystemEntropy>,
         clock: Clock,
-        handles: Vec<Handle>,
+        mut handles: Vec<Handle>,
         wake: Arc<Wake>,
         view: Arc<ControlView>,
         sink: EventSink,
     ) -> Self {
+        let server = match handles.iter_mut().find_map(|handle| handle.buckets.take()) {
+            Some(buckets) => server.lent_by(Box::new(Lent(buckets))),
+            None => server,
+        };
         Self {
             server,
             clock,

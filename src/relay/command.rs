@@ -169,13 +169,17 @@ pub struct Parcel {
     pub(super) moving: Moving,
     pub(super) carried: Carried,
     pub(super) kept: bool,
+    /// What a program in the kernel carried for it.
+    pub(super) by_kernel: Counters,
 }
 
 impl Parcel {
     /// What the relay socket carried so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.carried.counters()
+        let mut counters = self.carried.counters();
+        counters.add(self.by_kernel);
+        counters
     }
 
     /// Whether the worker that gave it kept a copy, which it must be told to close.

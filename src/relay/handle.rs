@@ -9,6 +9,7 @@ use crate::ring::Receiver;
 use crate::ring::Sender;
 
 use super::Arriving;
+use super::Buckets;
 use super::Report;
 use super::RequestUp;
 use super::Stats;
@@ -34,6 +35,9 @@ pub struct Handle {
     pub streams: Option<Sender<Box<Arriving>>>,
     /// What its relay ports stand on; the same for every worker.
     pub tier: Tier,
+    /// Lends buckets that a program in the kernel draws from too, for whoever makes the server, which takes it: of the first
+    /// worker alone, and only where there is such a program.
+    pub buckets: Option<Buckets>,
 }
 
 /// The fill levels of a worker's rings.
@@ -76,7 +80,7 @@ impl Handle {
 
     /// Ends the worker and waits until it is gone. What it still reports is lost.
     pub fn join(self) {
-        let Self { listen_udp: _, commands, live, fresh, reports, stats: _, thread, streams, tier: _ } = self;
+        let Self { commands, live, fresh, reports, thread, streams, .. } = self;
         // A worker that sees nobody at the far ends works off its commands and leaves.
         drop((commands, live, fresh, reports, streams));
         // An error would say that it panicked, which it has logged itself.

@@ -34,6 +34,7 @@ pub use command::ToWorker;
 pub use config::Config;
 pub use handle::Gauges;
 pub use handle::Handle;
+pub use path::Buckets;
 pub use path::Refusal;
 pub use path::Tier;
 pub use path::Verdict;

@@ -22,7 +22,7 @@ use super::Stats;
 use super::path;
 use super::path::Choice;
 use super::path::Refusal;
-use super::path::Steered;
+use super::path::Share;
 use super::path::Tier;
 use super::worker;
 use super::worker::Slot;
@@ -67,17 +67,21 @@ pub fn start(config: &Config, control_wake: &Arc<Wake>) -> Result<Vec<Handle>, S
         }
     }
     let listeners = udp::listen(&config.listen_udp, usize::from(config.workers))?;
-    let (choice, shares) = path::choose(&config.path, config.workers).map_err(StartError::Path)?;
+    let (choice, shares) =
+        path::choose(&config.path, config.workers, config.start).map_err(StartError::Path)?;
     tell(&choice);
     if config.path.drop_privileges {
         give_back(choice.tier);
     }
     let mut handles = Vec::with_capacity(listeners.len());
-    for (worker, (listeners, steered)) in (0..config.workers).zip(listeners.into_iter().zip(shares)) {
+    for (worker, (listeners, share)) in (0..config.workers).zip(listeners.into_iter().zip(shares.each)) {
         // Those that run already end when their handles are dropped.
-        let handle = start_one(config, worker, (listeners, steered, choice.tier), control_wake)
+        let handle = start_one(config, worker, (listeners, share, choice.tier), control_wake)
             .map_err(|error| StartError::Worker { worker, error })?;
         handles.push(handle);
+    }
+    if let Some(first) = handles.first_mut() {
+        first.buckets = shares.buckets;
     }
     Ok(handles)
 }
@@ -87,7 +91,16 @@ fn tell(choice: &Choice) {
     for Refusal { tier, reason, cure } in &choice.refused {
         tracing::info!(path = tier.word(), %reason, %cure, "a path that cannot be had");
     }
-    tracing::info!(path = choice.tier.word(), "the path of packets");
+    match &choice.below {
+        None => tracing::info!(path = choice.tier.word(), "the path of packets"),
+        Some(below) => {
+            let word = below.as_ref().map_or(Tier::Sockets, |tier| *tier).word();
+            if let Err(Refusal { tier, reason, cure }) = below {
+                tracing::info!(path = tier.word(), %reason, %cure, "a path that cannot be had");
+            }
+            tracing::info!(path = choice.tier.word(), below = word, "the path of packets");
+        }
+    }
 }
 
 /// On sockets the privilege to have large buffers stays: each allocation asks for some.
@@ -104,7 +117,7 @@ fn give_back(tier: Tier) {
 fn start_one(
     config: &Config,
     worker: u16,
-    (listeners, steered, tier): (Vec<Listener>, Option<Steered>, Tier),
+    (listeners, share, tier): (Vec<Listener>, Share, Tier),
     control_wake: &Arc<Wake>,
 ) -> io::Result<Handle> {
     let wake = Arc::new(Wake::new()?);
@@ -135,7 +148,7 @@ fn start_one(
         arriving,
         #[cfg(feature = "dtls")]
         dtls: config.dtls.clone(),
-        steered,
+        share,
     })?;
     let thread = thread::Builder::new()
         .name(format!("worker-{worker}"))
@@ -150,5 +163,6 @@ fn start_one(
         thread,
         streams: Some(to_streams),
         tier,
+        buckets: None,
     })
 }

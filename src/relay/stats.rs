@@ -61,6 +61,11 @@ pub struct Stats {
     pub to_connections: Counter,
     /// Bytes of peers' connections that went to clients.
     pub from_connections: Counter,
+    /// Packets that a program in the kernel relayed towards peers for allocations of this worker, and their application data:
+    /// a second or some old.
+    pub kernel_to_peers: Traffic,
+    /// The same towards clients.
+    pub kernel_to_clients: Traffic,
     /// What it shall fall over.
     #[cfg(feature = "fault-injection")]
     pub fault: super::fault::Fault,
@@ -98,6 +103,8 @@ impl Default for Stats {
             peer_held_back: Counter::default(),
             to_connections: Counter::default(),
             from_connections: Counter::default(),
+            kernel_to_peers: Traffic::default(),
+            kernel_to_clients: Traffic::default(),
             #[cfg(feature = "fault-injection")]
             fault: super::fault::Fault::default(),
             ended: Counter::default(),
@@ -142,6 +149,12 @@ impl Stats {
 
     pub(super) fn count_drop(&self, reason: DropReason) {
         self.drops[reason.index()].add(1);
+    }
+
+    /// Packets that went nowhere elsewhere than here.
+    #[cfg(feature = "kernel")]
+    pub(super) fn count_drops(&self, reason: DropReason, more: u64) {
+        self.drops[reason.index()].add(more);
     }
 
     pub(super) fn count_answer(&self, code: Option<ErrorCode>) {

@@ -34,19 +34,21 @@ sed 's|^ProtectSystem=strict|ProtectSystm=strict|' "$copy" >"$work/broken.servic
 systemd-analyze --man=no verify "$work/broken.service" >"$work/broken" 2>&1 || true
 grep -q "ProtectSystm" "$work/broken" || fail "a misspelt key was not noticed"
 
-# The drop-in of the path sk_lookup: every capability that the path needs, and what gives them back.
-dropin=$work/swingbridge.service.d/sk_lookup.conf
-mkdir "$work/swingbridge.service.d"
-cp "$root/conf/systemd/swingbridge-sk_lookup.conf" "$dropin"
-systemd-analyze --man=no verify "$copy" >"$work/verify" 2>&1 || { cat "$work/verify"; fail "verify with the drop-in"; }
-if grep -F "sk_lookup.conf" "$work/verify"; then fail "systemd-analyze verify has something to say of the drop-in"; fi
-for line in \
-    'CapabilityBoundingSet=CAP_BPF CAP_NET_ADMIN CAP_NET_RAW' \
-    'AmbientCapabilities=CAP_BPF CAP_NET_ADMIN CAP_NET_RAW' \
-    'SystemCallFilter=bpf capset'; do
-    grep -qx -- "$line" "$dropin" || fail "the drop-in lacks $line"
+# The drop-ins of the paths: every capability that the path needs, and what gives them back.
+for path in sk_lookup tc xdp; do
+    dropin=$work/swingbridge.service.d/$path.conf
+    mkdir "$work/swingbridge.service.d"
+    cp "$root/conf/systemd/swingbridge-$path.conf" "$dropin"
+    systemd-analyze --man=no verify "$copy" >"$work/verify" 2>&1 || { cat "$work/verify"; fail "verify with the drop-in"; }
+    if grep -F "$path.conf" "$work/verify"; then fail "systemd-analyze verify has something to say of the drop-in"; fi
+    for line in \
+        'CapabilityBoundingSet=CAP_BPF CAP_NET_ADMIN CAP_NET_RAW' \
+        'AmbientCapabilities=CAP_BPF CAP_NET_ADMIN CAP_NET_RAW' \
+        'SystemCallFilter=bpf capset'; do
+        grep -qx -- "$line" "$dropin" || fail "the drop-in for $path lacks $line"
+    done
+    rm -r "$work/swingbridge.service.d"
 done
-rm -r "$work/swingbridge.service.d"
 
 systemd-analyze security --offline=true --threshold="$exposure_max" "$copy" >"$work/security" 2>&1 ||
     { cat "$work/security"; fail "more exposed than $exposure_max tenths"; }

@@ -10,5 +10,7 @@ mod frame;
 mod fuzz;
 mod lab;
 mod oracle;
+mod serve;
+mod served;
 mod wire;
 mod world;

@@ -54,7 +54,7 @@ use crate::world::address;
 
 const MODES: [Mode; 3] = [Mode::Tc, Mode::Xdp, Mode::XdpGeneric];
 const CHANNEL: u16 = 0x4001;
-const INTERFACES: [&str; 2] = ["r0", "r1"];
+pub(crate) const INTERFACES: [&str; 2] = ["r0", "r1"];
 /// Client, server, relay port, peer.
 const FLOWS: [[&str; 4]; 4] = [
     ["192.0.2.10:4000", "192.0.2.1:3478", "203.0.113.1:50000", "203.0.113.5:7000"],
@@ -65,13 +65,13 @@ const FLOWS: [[&str; 4]; 4] = [
 /// A packet that has not come by then does not.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-struct Hosts {
-    client: Host,
-    peer: Host,
+pub(crate) struct Hosts {
+    pub(crate) client: Host,
+    pub(crate) peer: Host,
 }
 
 /// The calling thread is the relay.
-fn hosts() -> Hosts {
+pub(crate) fn hosts() -> Hosts {
     let hosts = Hosts { client: Host::new(), peer: Host::new() };
     lab::ip(&format!(
         "link set lo up
@@ -169,7 +169,7 @@ fn load(mode: Mode) -> Result<Kernel, Refused> {
     load_at(&INTERFACES, mode)
 }
 
-fn load_at(interfaces: &[&str], mode: Mode) -> Result<Kernel, Refused> {
+pub(crate) fn load_at(interfaces: &[&str], mode: Mode) -> Result<Kernel, Refused> {
     let setup = Setup {
         addresses: ["203.0.113.1", "2001:db8:b::1"].map(|ip| ip.parse().expect("an address")).to_vec(),
         ports: 50_000..=50_099,
@@ -182,7 +182,7 @@ fn load_at(interfaces: &[&str], mode: Mode) -> Result<Kernel, Refused> {
     Kernel::load(&interfaces, mode, &setup)
 }
 
-fn socket(host: &Host, at: &str, to: Option<&str>) -> UdpSocket {
+pub(crate) fn socket(host: &Host, at: &str, to: Option<&str>) -> UdpSocket {
     let (at, to) = (address(at), to.map(address));
     host.run(move || {
         let socket = UdpSocket::bind(at).expect("its address is there");
@@ -200,7 +200,7 @@ fn send(socket: &UdpSocket, data: &[u8]) {
     }
 }
 
-fn received(socket: &UdpSocket) -> io::Result<(Vec<u8>, SocketAddr)> {
+pub(crate) fn received(socket: &UdpSocket) -> io::Result<(Vec<u8>, SocketAddr)> {
     let mut buffer = vec![0; 2_048];
     let mut receive = || socket.recv_from(&mut buffer);
     let (len, from) = match receive() {
@@ -237,7 +237,7 @@ fn greet() {
 }
 
 /// Datagrams whose checksum was wrong, on both ends.
-fn broken(hosts: &Hosts) -> u64 {
+pub(crate) fn broken(hosts: &Hosts) -> u64 {
     let count = || {
         let text = |name: &str| {
             std::fs::read_to_string(format!("/proc/thread-self/net/{name}")).expect("it is there")
@@ -362,7 +362,7 @@ fn somebody_elses_socket_in_the_range_loses_nothing() {
 }
 
 /// What stands at the relay's interfaces.
-fn standing() -> usize {
+pub(crate) fn standing() -> usize {
     let xdp = lab::run("ip", "-o link show").lines().filter(|line| line.contains("xdp")).count();
     let tcx = INTERFACES.map(|name| {
         SchedClassifier::query_tcx(name, TcAttachType::Ingress).map_or(0, |(_, programs)| programs.len())

@@ -134,27 +134,14 @@ impl World {
 
     /// Changes the table, and then the maps as a worker would.
     pub(crate) fn apply(&mut self, change: TableChange) {
-        let relay = match &change {
-            TableChange::Insert(new) => Some(new.relay),
-            TableChange::Extend { relay, .. }
-            | TableChange::Permit { relay, .. }
-            | TableChange::Bind { relay, .. }
-            | TableChange::Remove { relay }
-            | TableChange::Forbid { relay, .. }
-            | TableChange::Unbind { relay, .. }
-            | TableChange::Await { relay, .. }
-            | TableChange::Settle { relay }
-            | TableChange::Destination { relay, .. } => Some(*relay),
-            TableChange::OwnRelay { .. } | TableChange::Policy(_) => None,
-        };
+        let relay = change.relay();
         let policy = matches!(change, TableChange::Policy(_));
         self.table.apply(change);
         if let Some(relay) = relay {
             self.writer.update(&self.table, relay);
         }
         if policy {
-            let all: Vec<_> = self.bound.iter().map(|(_, relay)| *relay).collect();
-            all.into_iter().for_each(|relay| self.writer.update(&self.table, relay));
+            self.writer.update_all(&self.table);
         }
     }
 

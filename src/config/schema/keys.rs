@@ -137,8 +137,9 @@ pub const KEYS: &[Key] = &[
         Kind::Word(&["auto", "sockets", "sk_lookup", "tc", "xdp"]),
         r#""auto""#,
         "How packets travel: \"sockets\" (a socket for each allocation, no privilege), \"sk_lookup\" (the ports of a worker\n\
-         on one socket; CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW), \"tc\" or \"xdp\" (at the network interface; not in this\n\
-         version). \"auto\" takes the best that it can have; one that is named and cannot be had is an error.\n\
+         on one socket; CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW), \"tc\" or \"xdp\" (in the kernel, at the\n\
+         interfaces of kernel_interfaces; CAP_BPF, CAP_NET_ADMIN; such packets do not pass the host's firewall).\n\
+         \"auto\" takes the best that it can have; one that is named and cannot be had is an error.\n\
          `swingbridge serve --explain-path` tells what this machine has, and what is in the way of the rest.",
     ),
     Key {

@@ -181,6 +181,7 @@ mod tests {
                 vec![admin::WorkerSnapshot { relay_losses: 9, ..admin::WorkerSnapshot::idle() }]
             }),
             clock: Arc::new(|| Tick::from_millis(1)),
+            path: "sockets",
         };
         let listen = "127.0.0.1:0".parse().expect("a literal");
         let door = admin::bind(admin::Config { listen }).expect("a port").serve(sources).expect("a thread");

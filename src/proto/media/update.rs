@@ -122,3 +122,23 @@ pub enum TableChange {
         peer: PeerAddr,
     },
 }
+
+impl TableChange {
+    /// The allocation that it is about; `None` if it is about none or about all.
+    #[must_use]
+    pub fn relay(&self) -> Option<RelayId> {
+        match self {
+            Self::Insert(new) => Some(new.relay),
+            Self::Extend { relay, .. }
+            | Self::Permit { relay, .. }
+            | Self::Bind { relay, .. }
+            | Self::Remove { relay }
+            | Self::Forbid { relay, .. }
+            | Self::Unbind { relay, .. }
+            | Self::Await { relay, .. }
+            | Self::Settle { relay }
+            | Self::Destination { relay, .. } => Some(*relay),
+            Self::OwnRelay { .. } | Self::Policy(_) => None,
+        }
+    }
+}

@@ -6,7 +6,6 @@
 use std::net::SocketAddr;
 
 use crate::proto::media::Bandwidth;
-use crate::proto::media::Bucket;
 use crate::proto::media::Counters;
 use crate::proto::media::NewAllocation;
 use crate::proto::media::TableChange;
@@ -152,9 +151,10 @@ impl<E: Entropy> Server<E> {
 
     fn come_alive(&mut self, now: Now, relay: RelayId) {
         let Some(allocation) = self.allocations.get_mut(relay) else { return };
+        let source = &mut self.bucket_source;
         let bandwidth = Bandwidth {
-            allocation: self.config.bandwidth_per_allocation.map(Bucket::new),
-            user: self.user_buckets.hold(now.tick(), &allocation.owner.quota),
+            allocation: self.config.bandwidth_per_allocation.map(|rate| source.bucket(rate)),
+            user: self.user_buckets.hold(now.tick(), &allocation.owner.quota, source),
         };
         let live = State::Live(Live { since: now.tick(), bandwidth: bandwidth.clone() });
         let State::Opening(opening) = allocation.go(Step::Opened, live) else {

@@ -35,6 +35,7 @@ pub(crate) mod testing;
 mod tests;
 mod timers;
 
+pub use bandwidth::Lender;
 pub use config::Config;
 pub use config::LegacyConfig;
 pub use config::RelayAddress;

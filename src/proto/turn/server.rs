@@ -32,6 +32,8 @@ use super::Input;
 use super::Output;
 use super::allocation::Allocation;
 use super::allocation::Allocations;
+use super::bandwidth::Lender;
+use super::bandwidth::Source;
 use super::bandwidth::UserBuckets;
 use super::connections::Connections;
 use super::input::Command;
@@ -80,6 +82,7 @@ pub struct Server<E> {
     /// Those over which connections run: a port of TCP says nothing of the same port of UDP.
     pub(super) live_tcp: LiveRelays,
     pub(super) connections: Connections,
+    pub(super) bucket_source: Source,
 }
 
 /// The relayed transport addresses of live allocations, as peers name them.
@@ -165,9 +168,17 @@ impl<E: Entropy> Server<E> {
             revoking: None,
             tickets: Tickets::new(&mut entropy),
             rebuilds: Rebuilds::default(),
+            bucket_source: Source::default(),
             config,
             entropy,
         }
+    }
+
+    /// Takes buckets of allocations to come, and of users, from `lender`.
+    #[must_use]
+    pub fn lent_by(mut self, lender: Box<dyn Lender>) -> Self {
+        self.bucket_source = Source::of(lender);
+        self
     }
 
     /// Takes in one thing that happened.

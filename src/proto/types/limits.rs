@@ -386,6 +386,10 @@ pub const KERNEL_HOPS_PER_WORKER: u32 = 256;
 pub const KERNEL_LEND: Duration = Duration::from_secs(10);
 /// Buckets that the program in the kernel draws from, those of allocations and of users together: 32 bytes each.
 pub const KERNEL_BUCKETS: u32 = 1 << 17;
+/// How often a worker looks what has changed around its part of the program in the kernel.
+pub const KERNEL_LOOK: Duration = Duration::from_secs(1);
+/// Allocations whose counters it reads then; of more it reads the next ones the next time.
+pub const KERNEL_LOOKED_AT_MAX: usize = 4_096;
 
 const _: () = assert!(OUTPUTS_PER_INPUT_MAX * 2 <= WORKER_COMMANDS_MAX);
 // What a client that reads nothing can cost, beside its place.

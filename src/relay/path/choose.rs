@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::net::Receiving;
 use crate::net::Steering;
@@ -12,7 +13,10 @@ use crate::net::privilege;
 use crate::net::privilege::Capability;
 use crate::proto::types::limits;
 
+use super::Attached;
+use super::Buckets;
 use super::Steered;
+use super::attached;
 use super::prove;
 
 /// The oldest kernel that knows sk_lookup.
@@ -55,6 +59,12 @@ impl Tier {
             Self::Tc => "media is relayed at the network interface",
             Self::Xdp => "media is relayed in the driver",
         }
+    }
+
+    /// Whether packets are relayed by a program in front of the sockets, and so in front of the host's firewall.
+    #[must_use]
+    pub const fn is_in_kernel(self) -> bool {
+        matches!(self, Self::Tc | Self::Xdp)
     }
 
     /// The capabilities that it takes to start on it.
@@ -133,26 +143,55 @@ pub struct Choice {
     pub tier: Tier,
     /// Those that are better and cannot be had, the best first.
     pub refused: Vec<Refusal>,
+    /// What the ports stand on below a tier in the kernel: [`Tier::SkLookup`], or why it had to be [`Tier::Sockets`].
+    pub below: Option<Result<Tier, Refusal>>,
 }
 
-/// What each worker gets.
-pub(in crate::relay) type Shares = Vec<Option<Steered>>;
+/// What a worker gets.
+#[derive(Debug, Default)]
+pub(in crate::relay) struct Share {
+    pub(super) steered: Option<Steered>,
+    pub(super) attached: Option<Attached>,
+}
 
-/// Chooses for `workers` workers, and makes what each of them needs.
+/// What each worker gets, and what the control task does.
+#[derive(Debug)]
+pub(in crate::relay) struct Shares {
+    pub(in crate::relay) each: Vec<Share>,
+    /// Lends buckets that a program in the kernel draws from too.
+    pub(in crate::relay) buckets: Option<Buckets>,
+    below: Option<Result<Tier, Refusal>>,
+}
+
+impl Shares {
+    fn of(each: impl IntoIterator<Item = Option<Steered>>) -> Self {
+        let each = each.into_iter().map(|steered| Share { steered, attached: None }).collect();
+        Self { each, buckets: None, below: None }
+    }
+}
+
+/// Chooses for `workers` workers, whose ticks count from `start`, and makes what each of them needs.
 ///
 /// # Errors
 /// If the tier that was named cannot be had.
-pub(in crate::relay) fn choose(wish: &Wish, workers: u16) -> Result<(Choice, Shares), Refusal> {
+pub(in crate::relay) fn choose(
+    wish: &Wish,
+    workers: u16,
+    start: Instant,
+) -> Result<(Choice, Shares), Refusal> {
     let mut refused = Vec::new();
     for tier in Tier::ALL.into_iter().rev().filter(|tier| wish.tier.is_none_or(|named| named == *tier)) {
-        match prepare(tier, wish, workers) {
-            Ok(shares) => return Ok((Choice { tier, refused }, shares)),
+        match prepare(tier, wish, workers, start) {
+            Ok(mut shares) => {
+                let below = shares.below.take();
+                return Ok((Choice { tier, refused, below }, shares));
+            }
             Err(refusal) if wish.tier.is_some() => return Err(refusal),
             Err(refusal) => refused.push(refusal),
         }
     }
     // The last one tried needs nothing.
-    Ok((Choice { tier: Tier::Sockets, refused }, no_shares(workers)))
+    Ok((Choice { tier: Tier::Sockets, refused, below: None }, no_shares(workers)))
 }
 
 /// Tries every tier, the best first, and lets go of each. Nothing is served meanwhile; nothing stays attached.
@@ -160,7 +199,7 @@ pub(in crate::relay) fn choose(wish: &Wish, workers: u16) -> Result<(Choice, Sha
 pub fn explain(wish: &Wish, workers: u16) -> Vec<Verdict> {
     let mut found = false;
     let judge = |tier: Tier| {
-        let refusal = prepare(tier, wish, workers.max(1)).err();
+        let refusal = prepare(tier, wish, workers.max(1), Instant::now()).err();
         let wanted = wish.tier.is_none_or(|named| named == tier);
         let chosen = wanted && refusal.is_none() && !found;
         found |= chosen;
@@ -169,20 +208,31 @@ pub fn explain(wish: &Wish, workers: u16) -> Vec<Verdict> {
     Tier::ALL.into_iter().rev().map(judge).collect()
 }
 
-fn prepare(tier: Tier, wish: &Wish, workers: u16) -> Result<Shares, Refusal> {
+fn prepare(tier: Tier, wish: &Wish, workers: u16, start: Instant) -> Result<Shares, Refusal> {
     match tier {
         Tier::Sockets => Ok(no_shares(workers)),
         Tier::SkLookup => sk_lookup(wish, workers),
-        Tier::Tc | Tier::Xdp => Err(Refusal {
-            tier,
-            reason: "this version has no program for it".to_owned(),
-            cure: "use \"auto\", \"sk_lookup\" or \"sockets\"".to_owned(),
-        }),
+        Tier::Tc | Tier::Xdp => in_kernel(tier, wish, workers, start),
     }
 }
 
 fn no_shares(workers: u16) -> Shares {
-    (0..workers).map(|_| None).collect()
+    Shares::of((0..workers).map(|_| None))
+}
+
+/// The program, in front of the best tier below it, which has the ports and gets all that is not plain.
+fn in_kernel(tier: Tier, wish: &Wish, workers: u16, start: Instant) -> Result<Shares, Refusal> {
+    let (attached, buckets) = attached::attach(tier, wish, workers, start)?;
+    let (mut shares, below) = match sk_lookup(wish, workers) {
+        Ok(shares) => (shares, Ok(Tier::SkLookup)),
+        Err(refusal) => (no_shares(workers), Err(refusal)),
+    };
+    for (share, attached) in shares.each.iter_mut().zip(attached) {
+        share.attached = Some(attached);
+    }
+    shares.buckets = Some(buckets);
+    shares.below = Some(below);
+    Ok(shares)
 }
 
 fn sk_lookup(wish: &Wish, workers: u16) -> Result<Shares, Refusal> {
@@ -222,7 +272,8 @@ fn sk_lookup(wish: &Wish, workers: u16) -> Result<Shares, Refusal> {
         Steered::new(Arc::clone(&steering), worker, receiving, &wish.addresses).map(Some)
     });
     shares
-        .collect::<std::io::Result<_>>()
+        .collect::<std::io::Result<Vec<_>>>()
+        .map(Shares::of)
         .map_err(|error| refused(format!("no raw socket: {error}"), "grant CAP_NET_RAW"))
 }
 
@@ -267,12 +318,12 @@ mod tests {
     #[test]
     fn a_tier_that_was_named_and_cannot_be_had_is_refused_and_auto_tells_each_reason() {
         for tier in [Tier::Tc, Tier::Xdp] {
-            let refusal = choose(&wish(Some(tier)), 1).expect_err("there is none");
+            let refusal = choose(&wish(Some(tier)), 1, Instant::now()).expect_err("there is none");
             assert_eq!(refusal.tier, tier);
             assert!(!refusal.reason.is_empty() && !refusal.cure.is_empty());
         }
-        let (choice, shares) = choose(&wish(None), 2).expect("one can be had");
-        assert_eq!(shares.len(), 2);
+        let (choice, shares) = choose(&wish(None), 2, Instant::now()).expect("one can be had");
+        assert_eq!(shares.each.len(), 2);
         let told: Vec<_> = choice.refused.iter().map(|refusal| refusal.tier).collect();
         let better = Tier::ALL.into_iter().rev().take_while(|tier| *tier != choice.tier);
         assert_eq!(told, better.collect::<Vec<_>>());
@@ -280,9 +331,9 @@ mod tests {
 
     #[test]
     fn sockets_need_nothing() {
-        let (choice, shares) = choose(&wish(Some(Tier::Sockets)), 3).expect("it can be had");
-        assert_eq!((choice.tier, choice.refused.len(), shares.len()), (Tier::Sockets, 0, 3));
-        assert!(shares.iter().all(Option::is_none));
+        let (choice, shares) = choose(&wish(Some(Tier::Sockets)), 3, Instant::now()).expect("it can be had");
+        assert_eq!((choice.tier, choice.refused.len(), shares.each.len()), (Tier::Sockets, 0, 3));
+        assert!(shares.each.iter().all(|share| share.steered.is_none() && share.attached.is_none()));
         assert!(Tier::Sockets.needs().is_empty());
     }
 
@@ -293,7 +344,7 @@ mod tests {
             assert_eq!(verdicts.len(), Tier::ALL.len());
             let chosen: Vec<_> =
                 verdicts.iter().filter(|verdict| verdict.chosen).map(|one| one.tier).collect();
-            let expected = choose(&wish(named), 1).ok().map(|(choice, _)| choice.tier);
+            let expected = choose(&wish(named), 1, Instant::now()).ok().map(|(choice, _)| choice.tier);
             assert_eq!(chosen, expected.into_iter().collect::<Vec<_>>());
             assert!(verdicts.iter().all(|verdict| verdict.refusal.is_none() || !verdict.chosen));
         }
@@ -306,7 +357,7 @@ mod tests {
         }
         let foreign =
             Wish { addresses: vec![Ipv4Addr::new(192, 0, 2, 1).into()], ..wish(Some(Tier::SkLookup)) };
-        let refusal = choose(&foreign, 1).expect_err("nothing can be bound there");
+        let refusal = choose(&foreign, 1, Instant::now()).expect_err("nothing can be bound there");
         assert!(refusal.reason.contains("self-test"), "{refusal}");
     }
 }

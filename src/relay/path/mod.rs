@@ -2,14 +2,16 @@
 //!
 //! ```text
 //!   open close detach attach ─▶ Path ─▶ sockets: each port is a bound, watched socket, on every tier
-//!                                  └──▶ sk_lookup: what comes for it is steered to one socket of the worker,
-//!                                       what leaves goes by raw sockets, many allocations to a call
+//!                                  ├──▶ sk_lookup: what comes for it is steered to one socket of the worker,
+//!                                  │    what leaves goes by raw sockets, many allocations to a call
+//!                                  └──▶ tc, xdp: what is plain does not come here at all, in front of either
 //! ```
 //!
 //! Assumption: the bound socket owns the port. Nobody else can have it while an allocation does, and nothing is taken from
 //! whoever has it before. So a tier that fails in part falls back to the socket under it, packet by packet: what is not
 //! steered comes to it, and what no raw socket takes leaves by it.
 
+mod attached;
 mod choose;
 #[cfg(feature = "kernel")]
 pub mod kernel;
@@ -28,13 +30,20 @@ use crate::net::RawSocket;
 use crate::net::RelaySocket;
 use crate::net::Returned;
 use crate::net::packet::Arrived;
+use crate::proto::media::Counters;
+use crate::proto::media::Table;
 use crate::proto::types::RelayAddr;
 use crate::proto::types::RelayId;
+use crate::proto::types::Tick;
+use crate::relay::Stats;
 
 use sockets::Sockets;
 
+pub(super) use attached::Attached;
+pub use attached::Buckets;
 pub use choose::Choice;
 pub use choose::Refusal;
+pub(super) use choose::Share;
 pub use choose::Tier;
 pub use choose::Verdict;
 pub use choose::Wish;
@@ -48,6 +57,7 @@ pub(super) use steered::Steered;
 pub(super) struct Path {
     sockets: Sockets,
     steered: Option<Steered>,
+    attached: Option<Attached>,
 }
 
 /// How a datagram leaves a relay port as a packet: the place of the raw socket, and the port it leaves from.
@@ -58,12 +68,46 @@ pub(super) struct Raw {
 }
 
 impl Path {
-    /// With `steered`, on the tier sk_lookup; its sockets are watched from here on.
-    pub(super) fn new(poll: &Poll, steered: Option<Steered>) -> io::Result<Self> {
+    /// On the tiers that `share` is of; its sockets are watched from here on.
+    pub(super) fn new(poll: &Poll, share: Share) -> io::Result<Self> {
+        let Share { steered, attached } = share;
         if let Some(steered) = &steered {
             steered.watch(poll)?;
         }
-        Ok(Self { sockets: Sockets::default(), steered })
+        Ok(Self { sockets: Sockets::default(), steered, attached })
+    }
+
+    /// `table` has changed in what it says of `relay`, or with `None` perhaps of each: so does what the kernel relays by
+    /// itself. Of a copy that only sends, that is nothing.
+    pub(super) fn table_changed(&mut self, table: &Table, relay: Option<RelayId>) {
+        let Some(attached) = &mut self.attached else { return };
+        match relay {
+            Some(relay) if self.sockets.name(relay.index) == Some(relay) => attached.update(table, relay),
+            Some(_) => {}
+            None => attached.update_all(table),
+        }
+    }
+
+    /// The kernel relays nothing of `relay` by itself any more. Answers what it has.
+    pub(super) fn take_back(&mut self, relay: RelayId) -> Counters {
+        self.attached.as_mut().map_or_else(Counters::default, |attached| attached.close(relay))
+    }
+
+    /// The same for all, before the table goes by which it did.
+    pub(super) fn take_back_all(&mut self) -> Vec<(RelayId, Counters)> {
+        self.attached.as_mut().map_or_else(Vec::new, Attached::close_all)
+    }
+
+    /// Looks what has changed around the machine, and shows what the kernel did. To be called in every round.
+    pub(super) fn look_around(&mut self, table: &Table, tick: Tick, stats: &Stats) {
+        if let Some(attached) = &mut self.attached {
+            attached.look(table, tick, stats);
+        }
+    }
+
+    /// Whether [`Self::look_around`] has anything to do, now and then.
+    pub(super) const fn looks_around(&self) -> bool {
+        self.attached.is_some()
     }
 
     /// Opens a port for `relay` on `bind`. Answers the address it is bound to. One that a restart left there is taken up

@@ -20,11 +20,11 @@ fn relay(index: u32, generation: u32) -> RelayId {
 /// The paths of two workers, or nothing where it is not permitted.
 fn paths() -> Option<(Poll, [Path; 2])> {
     let wish = Wish { tier: Some(Tier::SkLookup), addresses: HOMES.into(), ..Wish::default() };
-    match choose(&wish, 2) {
+    match choose(&wish, 2, std::time::Instant::now()) {
         Ok((_, mut shares)) => {
             let poll = Poll::new().expect("an epoll");
-            let [one, two] =
-                [shares.remove(0), shares.remove(0)].map(|share| Path::new(&poll, share).expect("watched"));
+            let [one, two] = [shares.each.remove(0), shares.each.remove(0)]
+                .map(|share| Path::new(&poll, share).expect("watched"));
             Some((poll, [one, two]))
         }
         Err(refusal) => {

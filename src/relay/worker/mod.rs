@@ -104,6 +104,7 @@ pub(super) fn run(slot: &mut Slot) -> io::Result<()> {
         worker.flush_streams();
         worker.tell_gone();
         worker.tell_peers();
+        worker.slot.look_around();
     }
     Ok(())
 }

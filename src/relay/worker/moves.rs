@@ -28,8 +28,9 @@ impl Worker<'_> {
             return Err(io::ErrorKind::NotFound.into());
         }
         let (moving, kept) = slot.path.detach(&slot.poll, relay, keep)?;
+        let by_kernel = slot.path.take_back(relay);
         let carried = slot.table.export(relay, kept).expect("its five-tuple was found");
-        Ok(Parcel { relay, moving, carried, kept })
+        Ok(Parcel { relay, moving, carried, kept, by_kernel })
     }
 
     pub(super) fn attach(&mut self, parcel: Parcel, next: FiveTuple) {
@@ -42,11 +43,12 @@ impl Worker<'_> {
     }
 
     pub(super) fn unpack(&mut self, parcel: Parcel, next: FiveTuple) -> io::Result<RelayAddr> {
-        let Parcel { relay, moving, carried, kept: _ } = parcel;
+        let Parcel { relay, moving, carried, .. } = parcel;
         let slot = &mut *self.slot;
         let bound = slot.path.attach(&slot.poll, relay, moving);
         if bound.is_ok() {
             slot.table.import(carried, next);
+            slot.path.table_changed(&slot.table, Some(relay));
         }
         slot.stats.relay_sockets.set(slot.path.len() as u64);
         bound

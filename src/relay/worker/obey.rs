@@ -56,12 +56,14 @@ impl Worker<'_> {
                 self.report(report);
             }
             ToWorker::Close { relay } => {
+                let by_kernel = slot.path.take_back(relay);
                 slot.path.close(relay);
                 slot.peers.close(relay);
                 slot.talks.close(relay);
                 slot.show_peers();
                 slot.stats.relay_sockets.set(slot.path.len() as u64);
-                let counters = slot.table.forget(relay);
+                let mut counters = slot.table.forget(relay);
+                counters.add(by_kernel);
                 self.report(Report::Closed { relay, counters });
             }
             ToWorker::Table(change @ TableChange::Destination { .. }) => slot.held = Some(change),
@@ -69,7 +71,7 @@ impl Worker<'_> {
                 if let TableChange::Insert(new) = &change {
                     slot.expect_stream(new.five_tuple);
                 }
-                slot.table.apply(change);
+                slot.apply(change);
             }
             ToWorker::Reply { to, bytes } if to.transport.is_stream() => self.reply_on_stream(to, &bytes),
             #[cfg(feature = "dtls")]

@@ -41,6 +41,8 @@ impl Slot {
         self.panics_in_a_row += 1;
         self.stats.panics.add(1);
         self.standing = Standing::Untold;
+        // Before the table goes: it holds buckets that a program in the kernel draws from.
+        self.carried.extend(self.path.take_back_all());
         let fallen = mem::replace(&mut self.table, self.seed.table(self.epoch));
         self.carried.extend(fallen.salvage());
         self.strangers = self.seed.strangers(self.epoch);

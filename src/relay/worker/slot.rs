@@ -36,7 +36,7 @@ use crate::relay::ToWorker;
 #[cfg(feature = "dtls")]
 use crate::relay::dtls::Associations;
 use crate::relay::path::Path;
-use crate::relay::path::Steered;
+use crate::relay::path::Share;
 use crate::relay::streams::Streams;
 use crate::relay::streams::Weight;
 use crate::relay::streams::idle_until;
@@ -140,7 +140,7 @@ pub(in crate::relay) struct SlotParts {
     #[cfg(feature = "dtls")]
     pub(in crate::relay) dtls: Option<DtlsServer>,
     /// Its share of the tier that its relay ports stand on.
-    pub(in crate::relay) steered: Option<Steered>,
+    pub(in crate::relay) share: Share,
 }
 
 /// A listener, and how many datagrams it has lost so far.
@@ -158,7 +158,7 @@ impl Slot {
         for (index, listener) in (0_u16..).zip(&parts.listeners) {
             poll.add(listener, Token::Listener(index))?;
         }
-        let path = Path::new(&poll, parts.steered)?;
+        let path = Path::new(&poll, parts.share)?;
         let hash_seeds = parts.table.hash_seeds;
         let seed = Seed { table: parts.table, unproven_exempt: parts.unproven_exempt };
         Ok(Self {
@@ -197,6 +197,24 @@ impl Slot {
         Tick::from(self.start.elapsed())
     }
 
+    /// What is about the program in the kernel, where there is one.
+    pub(super) fn look_around(&mut self) {
+        if self.path.looks_around() {
+            let tick = self.tick();
+            self.path.look_around(&self.table, tick, &self.stats);
+        }
+    }
+
+    /// Changes the table, and with it what the kernel relays by itself.
+    pub(super) fn apply(&mut self, change: TableChange) {
+        let relay = change.relay();
+        let concerns = relay.is_some() || matches!(change, TableChange::Policy(_));
+        self.table.apply(change);
+        if concerns {
+            self.path.table_changed(&self.table, relay);
+        }
+    }
+
     /// The listener that `server` names.
     pub(super) fn door_of(&self, server: ServerAddr) -> Option<(u16, &Listener)> {
         (0_u16..)
@@ -225,7 +243,10 @@ impl Slot {
         if self.dtls.len() > 0 {
             return Some(super::dtls::LOOK);
         }
-        (streams.len() > 0 || peers.len() > 0).then_some(SWEEP)
+        if streams.len() > 0 || peers.len() > 0 {
+            return Some(SWEEP);
+        }
+        self.path.looks_around().then_some(limits::KERNEL_LOOK)
     }
 
     /// Sends a peer's data, `data_len` bytes of it, or word of an error to a client; whole, or not at all.

@@ -125,7 +125,7 @@ fn slot(reports: usize) -> (Slot, Far) {
         reports,
         stats: Arc::clone(&stats),
         arriving,
-        steered: None,
+        share: Default::default(),
     };
     let far =
         Far { commands: to_worker, reports: reports_far, live: live_far, _fresh: fresh_far, stats, server };

@@ -14,7 +14,9 @@
 //!   at an interface when this is loaded is somebody else's, and is never replaced.
 //! - [`Writer`] belongs to one worker. After each change of its table it is told which allocation changed, and asks the table
 //!   ([`crate::proto::media::Shortcuts`]); so no rule of the protocol is written twice.
-//! - [`Buckets`] lends buckets that the program and the workers draw from alike.
+//! - [`Buckets`] lends buckets that the program and the workers draw from alike. A bucket that an allocation alone has is
+//!   written by its worker without a locked instruction, so what the program takes in the same moment may be forgotten: a
+//!   packet or two where one allocation's media comes by both ways at once.
 
 mod attach;
 mod hops;
@@ -26,9 +28,14 @@ mod shared;
 mod writer;
 
 use std::fmt;
+use std::io;
 use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
+
+use netlink::Netlink;
 
 pub use program::Buckets;
 pub use program::Kernel;
@@ -109,4 +116,26 @@ pub struct Drops {
     pub user_bandwidth: u64,
     /// Lost between two steps.
     pub unwritten: u64,
+}
+
+/// What kind of interface has this name: `veth` and the like; empty for hardware.
+///
+/// # Errors
+///
+/// There is none, or the kernel does not say.
+pub fn kind_of(interface: &str) -> io::Result<String> {
+    Ok(Netlink::new()?.link_by_name(interface)?.kind)
+}
+
+/// The interface by which packets of the local address `from` go to the Internet, if they do.
+#[must_use]
+pub fn way_out(from: IpAddr) -> Option<String> {
+    // Documentation prefixes: no route but the default one leads there.
+    let far: IpAddr = match from {
+        IpAddr::V4(_) => Ipv4Addr::new(192, 0, 2, 1).into(),
+        IpAddr::V6(_) => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
+    };
+    let mut netlink = Netlink::new().ok()?;
+    let next = netlink.route(from, far).ok()??;
+    netlink.name(next.ifindex).ok()
 }

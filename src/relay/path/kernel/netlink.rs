@@ -96,6 +96,11 @@ impl Netlink {
         self.link(index)
     }
 
+    /// The name of the interface with this number.
+    pub(super) fn name(&self, index: u32) -> io::Result<String> {
+        Ok(rustix::net::netdevice::index_to_name(&self.asking, index)?)
+    }
+
     pub(super) fn link(&mut self, index: u32) -> io::Result<Link> {
         let mut body = vec![0; 16];
         body[4..8].copy_from_slice(&index.to_ne_bytes());

@@ -1,8 +1,10 @@
 //! The program and its maps: made for one set-up, loaded, attached, and gone when it is dropped.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use aya::Ebpf;
@@ -41,6 +43,11 @@ use super::shared::Word;
 const OBJECT: &[u8] = aya::include_bytes_aligned!("../turn.bpf.o");
 
 const CAPABILITIES: &str = "give the process CAP_BPF and CAP_NET_ADMIN (conf/systemd), or choose `sockets`";
+
+/// Buckets that are looked at for one that is lent: so at most a quarter of the places is taken by what is over.
+const LOOKED_AT: usize = 4;
+/// The same where no place is free.
+const LOOKED_AT_IN_NEED: usize = 256;
 
 /// The program, standing at its interfaces. Dropping it detaches it everywhere.
 #[derive(Debug)]
@@ -129,7 +136,7 @@ impl Kernel {
     pub fn buckets(&self) -> Buckets {
         // Place 0 means none.
         let free = (1..u32::try_from(self.words.len()).unwrap_or(u32::MAX)).rev().collect();
-        Buckets { words: self.words, free }
+        Buckets { words: self.words, free, lent: VecDeque::new() }
     }
 
     /// What the program dropped so far, on all processors.
@@ -175,30 +182,40 @@ impl Kernel {
     }
 }
 
-/// Buckets whose number stands in a map, so that the program and the workers keep one limit together.
+/// Buckets whose number stands in a map, so that the program and the workers keep one limit together. What nobody draws from
+/// any more is lent again: a few are looked at each time.
 #[derive(Debug)]
 pub struct Buckets {
     words: &'static [Word],
     free: Vec<u32>,
+    lent: VecDeque<Bucket>,
 }
 
 impl Buckets {
     /// A full bucket; `None` when all places are taken. An allocation whose buckets are not lent is relayed by its worker.
+    ///
+    /// A place is free when nobody else has a clone any more. So whoever has one keeps it until no packet is charged to it:
+    /// a worker until its writer has closed the allocation.
     pub fn lend(&mut self, rate: Rate) -> Option<Bucket> {
-        use std::sync::atomic::Ordering::Relaxed;
+        self.take_back(if self.free.is_empty() { LOOKED_AT_IN_NEED } else { LOOKED_AT });
         let place = self.free.pop()?;
         let word = &self.words[place as usize];
         let (per_byte, burst) = Bucket::arithmetic(rate);
         word.spoken_for.store(0, Relaxed);
         word.per_byte.store(per_byte, Relaxed);
         word.burst.store(burst, Relaxed);
-        Some(Bucket::lent(rate, &word.spoken_for, place))
+        let bucket = Bucket::lent(rate, &word.spoken_for, place);
+        self.lent.push_back(bucket.clone());
+        Some(bucket)
     }
 
-    /// Takes a bucket back, if nobody else has a clone of it and no allocation that draws from it is open any more.
-    pub fn take_back(&mut self, bucket: Bucket) {
-        if let Some(place) = bucket.place().filter(|_| bucket.is_last()) {
-            self.free.push(place);
+    fn take_back(&mut self, at_most: usize) {
+        for _ in 0..at_most.min(self.lent.len()) {
+            let Some(bucket) = self.lent.pop_front() else { return };
+            match bucket.place().filter(|_| bucket.is_last()) {
+                Some(place) => self.free.push(place),
+                None => self.lent.push_back(bucket),
+            }
         }
     }
 }

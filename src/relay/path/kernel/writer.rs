@@ -47,6 +47,17 @@ use super::shared::Tally;
 
 /// What one worker writes with. It needs no privilege: the maps are open.
 pub struct Writer {
+    maps: Maps,
+    /// By `RelayId::index`. What stands in the maps is always known here, whatever is met while it is written.
+    known: BTreeMap<u32, Known>,
+    /// What closed allocations carried that [`Writer::carried_since`] has not told.
+    untold: Counters,
+    /// The index that [`Writer::carried_since`] looks at next.
+    next: u32,
+}
+
+/// The maps, and what they are written by.
+struct Maps {
     frame: Frame,
     tallies: &'static [Tally],
     ways4: HashMap<MapData, [u8; KEY4_LEN], [u8; WAY_LEN]>,
@@ -56,8 +67,6 @@ pub struct Writer {
     hops: Hops,
     /// Tells each writing of an entry from every other: the worker's number, and a count.
     tag: u32,
-    /// By `RelayId::index`.
-    known: BTreeMap<u32, Known>,
 }
 
 /// What stands in the maps for one allocation.
@@ -71,6 +80,8 @@ struct Known {
     port: Option<Port>,
     /// Next hops by source and destination.
     hops: BTreeMap<(IpAddr, IpAddr), (Next, u16)>,
+    /// What [`Writer::carried_since`] has told of what it carried.
+    told: Counters,
 }
 
 /// What shall stand there.
@@ -94,7 +105,7 @@ impl Writer {
             only,
             kernel.frame.lend_ns,
         )?;
-        Ok(Self {
+        let maps = Maps {
             frame: kernel.frame.clone(),
             tallies: kernel.tallies(),
             ways4: kernel.hash("ways4")?,
@@ -103,34 +114,34 @@ impl Writer {
             ports: kernel.array("ports")?,
             hops,
             tag: u32::from(number) << 24,
-            known: BTreeMap::new(),
-        })
+        };
+        Ok(Self { maps, known: BTreeMap::new(), untold: Counters::default(), next: 0 })
     }
 
     /// Writes what `table` says of `relay` now. To be called after every change of the table that names it, and for all after
     /// a new policy; before the answer to the client leaves, if the answer shall count from its first packet on.
     pub fn update(&mut self, table: &Table, relay: RelayId) {
-        let Some((shortcuts, place, buckets)) =
-            table.shortcuts(relay).and_then(|shortcuts| self.eligible(shortcuts))
-        else {
-            return self.retire(relay);
-        };
+        let eligible = table.shortcuts(relay).and_then(|shortcuts| self.maps.eligible(shortcuts));
+        let Some((shortcuts, place, buckets)) = eligible else { return self.retire(relay) };
         if self.known.get(&relay.index).is_some_and(|known| known.relay != relay || known.place != place) {
             self.close_index(relay.index);
         }
-        let mut known = match self.known.remove(&relay.index) {
-            Some(known) => known,
-            None => self.begin(relay, place),
-        };
-        let wanted = self.wanted(&shortcuts, &mut known);
-        self.write(&mut known, wanted);
-        let tally = &self.tallies[place as usize];
+        let maps = &mut self.maps;
+        let known = self.known.entry(relay.index).or_insert_with(|| maps.begin(relay, place));
+        let wanted = maps.wanted(&shortcuts, known);
+        maps.write(known, wanted);
+        let tally = &maps.tallies[place as usize];
         let family = shortcuts.bound.family();
         tally.header_len.store(if family == Family::V4 { 28 } else { 48 }, Relaxed);
         tally.own_bucket.store(buckets[0], Relaxed);
         tally.user_bucket.store(buckets[1], Relaxed);
-        tally.until.store(self.ns(shortcuts.until), Release);
-        self.known.insert(relay.index, known);
+        tally.until.store(maps.frame.ns(shortcuts.until.as_millis()), Release);
+    }
+
+    /// Writes what `table` says now of each allocation that was ever written and not closed.
+    pub fn update_all(&mut self, table: &Table) {
+        let all: Vec<_> = self.known.values().map(|known| known.relay).collect();
+        all.into_iter().for_each(|relay| self.update(table, relay));
     }
 
     /// Takes out all that stands there for `relay`, and answers what it carried by way of the program.
@@ -141,16 +152,44 @@ impl Writer {
         self.close_index(relay.index)
     }
 
+    /// Takes out everything, and answers what each carried: the table that it was written from is gone.
+    pub fn close_all(&mut self) -> Vec<(RelayId, Counters)> {
+        // First of all nothing is relayed any more.
+        for known in self.known.values() {
+            self.maps.tallies[known.place as usize].until.store(0, Release);
+        }
+        let all: Vec<_> = self.known.values().map(|known| known.relay).collect();
+        let carried = all.into_iter().map(|relay| (relay, self.close_index(relay.index)));
+        carried.filter(|(_, counters)| *counters != Counters::default()).collect()
+    }
+
     /// What `relay` has carried by way of the program so far.
     #[must_use]
     pub fn statistics(&self, relay: RelayId) -> Counters {
         let known = self.known.get(&relay.index).filter(|known| known.relay == relay);
-        known.map_or_else(Counters::default, |known| self.counted(known.place))
+        known.map_or_else(Counters::default, |known| self.maps.counted(known.place))
+    }
+
+    /// What was carried since this was last asked, by all that are closed and by at most so many of the others: the next
+    /// ones are looked at the next time.
+    pub fn carried_since(&mut self, at_most: usize) -> Counters {
+        let mut carried = std::mem::take(&mut self.untold);
+        let mut last = None;
+        for (index, known) in self.known.range_mut(self.next..).take(at_most) {
+            let counted = self.maps.counted(known.place);
+            carried.add(more(counted, std::mem::replace(&mut known.told, counted)));
+            last = Some(*index);
+        }
+        self.next = match last {
+            Some(last) if self.known.range(last + 1..).next().is_some() => last + 1,
+            _ => 0,
+        };
+        carried
     }
 
     /// Looks whether routes or neighbours have changed, and writes what that changes. To be called about every second.
     pub fn follow(&mut self, table: &Table) {
-        if !self.hops.follow() {
+        if !self.maps.hops.follow() {
             return;
         }
         let all: Vec<_> = self.known.values().map(|known| known.relay).collect();
@@ -158,11 +197,46 @@ impl Writer {
             if let Some(known) = self.known.get_mut(&relay.index) {
                 let hops = std::mem::take(&mut known.hops);
                 self.update(table, relay);
-                hops.values().for_each(|(next, _)| self.hops.leave(*next));
+                hops.values().for_each(|(next, _)| self.maps.hops.leave(*next));
             }
         }
     }
 
+    /// It is the worker's alone from here on, though what it carried still counts.
+    fn retire(&mut self, relay: RelayId) {
+        if let Some(known) = self.known.get_mut(&relay.index).filter(|known| known.relay == relay) {
+            self.maps.clear(known);
+        }
+    }
+
+    fn close_index(&mut self, index: u32) -> Counters {
+        let Some(known) = self.known.get_mut(&index) else { return Counters::default() };
+        self.maps.clear(known);
+        let counted = self.maps.counted(known.place);
+        self.untold.add(more(counted, known.told));
+        self.known.remove(&index);
+        counted
+    }
+
+    /// How many next hops are in use.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn hops(&self) -> usize {
+        self.maps.hops.len()
+    }
+}
+
+/// What came to `before` until it was `now`.
+const fn more(now: Counters, before: Counters) -> Counters {
+    Counters {
+        to_peer_packets: now.to_peer_packets.saturating_sub(before.to_peer_packets),
+        to_peer_bytes: now.to_peer_bytes.saturating_sub(before.to_peer_bytes),
+        to_client_packets: now.to_client_packets.saturating_sub(before.to_client_packets),
+        to_client_bytes: now.to_client_bytes.saturating_sub(before.to_client_bytes),
+    }
+}
+
+impl Maps {
     /// Whether the program can relay for it at all: where, and by which buckets.
     fn eligible(&self, shortcuts: Shortcuts) -> Option<(Shortcuts, u32, [u32; 2])> {
         let place = self.frame.place(shortcuts.bound.ip(), shortcuts.bound.port())?;
@@ -189,6 +263,7 @@ impl Writer {
             far: BTreeMap::new(),
             port: None,
             hops: BTreeMap::new(),
+            told: Counters::default(),
         }
     }
 
@@ -307,21 +382,6 @@ impl Writer {
         }
     }
 
-    /// It is the worker's alone from here on, though what it carried still counts.
-    fn retire(&mut self, relay: RelayId) {
-        let Some(mut known) = self.known.remove(&relay.index) else { return };
-        if known.relay == relay {
-            self.clear(&mut known);
-        }
-        self.known.insert(relay.index, known);
-    }
-
-    fn close_index(&mut self, index: u32) -> Counters {
-        let Some(mut known) = self.known.remove(&index) else { return Counters::default() };
-        self.clear(&mut known);
-        self.counted(known.place)
-    }
-
     fn clear(&mut self, known: &mut Known) {
         self.tallies[known.place as usize].until.store(0, Release);
         self.write(known, Wanted::default());
@@ -355,13 +415,6 @@ impl Writer {
         const COUNT: u32 = (1 << 24) - 1;
         self.tag = self.tag & !COUNT | (self.tag + 1) & COUNT;
         self.tag
-    }
-
-    /// How many next hops are in use.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn hops(&self) -> usize {
-        self.hops.len()
     }
 }
 
