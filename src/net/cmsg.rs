@@ -19,8 +19,9 @@ use crate::proto::types::IpHeader;
 use crate::proto::wire::Icmp;
 
 /// Room for all that the sockets ask for at once: pktinfo or the address that was meant, hop limit, traffic class,
-/// SO_RXQ_OVFL; or on the error queue hop limit, traffic class and the error with an address.
-pub(super) const CONTROL_LEN: usize = 128;
+/// SO_RXQ_OVFL, the length of a run's datagrams; or on the error queue hop limit, traffic class and the error with an
+/// address.
+pub(super) const CONTROL_LEN: usize = 160;
 
 #[cfg(target_env = "musl")]
 const LEN_SIZE: usize = size_of::<u32>();
@@ -33,8 +34,8 @@ const PKTINFO_V6_LEN: usize = size_of::<libc::in6_pktinfo>();
 const NAME_V6_LEN: usize = size_of::<libc::sockaddr_in6>();
 
 const _: () = assert!(PKTINFO_V4_LEN == 12 && PKTINFO_V6_LEN == 20);
-const _: () = assert!(HEADER_LEN + align(PKTINFO_V6_LEN) + 3 * (HEADER_LEN + align(4)) <= CONTROL_LEN);
-const _: () = assert!(HEADER_LEN + align(NAME_V6_LEN) + 3 * (HEADER_LEN + align(4)) <= CONTROL_LEN);
+const _: () = assert!(HEADER_LEN + align(PKTINFO_V6_LEN) + 4 * (HEADER_LEN + align(4)) <= CONTROL_LEN);
+const _: () = assert!(HEADER_LEN + align(NAME_V6_LEN) + 4 * (HEADER_LEN + align(4)) <= CONTROL_LEN);
 const _: () = assert!(2 * (HEADER_LEN + align(4)) + HEADER_LEN + align(ERROR_LEN + 28) <= CONTROL_LEN);
 
 /// `sock_extended_err`: number 4, origin 1, type 1, code 1, padding 1, information 4, data 4.
@@ -74,6 +75,12 @@ impl Control {
             end += self.write(end, level, libc::IPV6_DONTFRAG, &1_i32.to_ne_bytes());
         }
         end
+    }
+
+    /// Asks, behind the first `end` bytes, that the kernel cut what leaves into datagrams of `len` bytes. Answers how many
+    /// bytes the messages take then.
+    pub(super) fn write_segment(&mut self, end: usize, len: u16) -> usize {
+        end + self.write(end, libc::SOL_UDP, libc::UDP_SEGMENT, &len.to_ne_bytes())
     }
 
     fn write_source(&mut self, source: IpAddr, scope: u32) -> usize {
@@ -121,6 +128,8 @@ pub(super) struct Told {
     pub(super) arrived: Option<Duration>,
     /// The address and port that it was sent to.
     pub(super) meant_for: Option<SocketAddr>,
+    /// It is a run of datagrams, each of so many bytes but the last, which may be shorter.
+    pub(super) segment: Option<usize>,
 }
 
 impl Told {
@@ -163,6 +172,10 @@ impl Told {
                 }
                 (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
                     told.lost = word(data, 0).map(u32::from_ne_bytes);
+                }
+                (libc::SOL_UDP, libc::UDP_GRO) => {
+                    let len = word(data, 0).and_then(|len| usize::try_from(i32::from_ne_bytes(len)).ok());
+                    told.segment = len.filter(|len| *len > 0);
                 }
                 (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => told.arrived = timespec(data),
                 _ => {}
@@ -286,6 +299,26 @@ mod tests {
             let len = control.write(0, level, kind, &name[..7]);
             assert_eq!(Told::read(&control, len).meant_for, None, "a name that is cut");
         }
+    }
+
+    #[test]
+    fn the_length_of_a_runs_datagrams_is_read_and_written_beside_everything_else() {
+        let mut control = Control::EMPTY;
+        let of_run = |control: &mut Control, len: i32| {
+            let end = control.write(0, libc::SOL_UDP, libc::UDP_GRO, &len.to_ne_bytes());
+            Told::read(control, end).segment
+        };
+        assert_eq!(of_run(&mut control, 1_200), Some(1_200));
+        // No kernel says so, and nothing can be cut by it.
+        assert_eq!((of_run(&mut control, 0), of_run(&mut control, -1)), (None, None));
+
+        let header = IpHeader { hop_limit: Some(9), traffic_class: 1, dont_fragment: true };
+        let end = control.write_departure(true, Some((Ipv6Addr::LOCALHOST.into(), 2)), header);
+        let whole = control.write_segment(end, 172);
+        let kinds = kinds(&control, whole);
+        assert_eq!(kinds.len(), 5);
+        assert_eq!(kinds.last(), Some(&(libc::SOL_UDP, libc::UDP_SEGMENT)));
+        assert_eq!(split(&control.0[end..whole]).expect("a message").2, 172_u16.to_ne_bytes());
     }
 
     #[test]

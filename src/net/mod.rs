@@ -27,6 +27,7 @@ pub mod privilege;
 pub mod probe;
 pub mod raw;
 pub mod returned;
+mod segment;
 mod shared;
 pub mod sk_lookup;
 #[allow(unsafe_code)]

@@ -3,6 +3,10 @@
 //! ```text
 //!   slot │ headroom │ datagram … up to 65,507 bytes │ room for padding │
 //!        └ a Data indication's header is written here, so the data stays where the kernel put it
+//!
+//!   landing │ datagram │ datagram │ … │ last │        a run, as a socket brings it that is told to (UDP_GRO)
+//!   spread  │ headroom │ datagram │ room │ headroom │ datagram │ room │ …
+//!        └ its datagrams are copied apart, so that each has room around it
 //! ```
 //!
 //! Slots lie an odd number of cache lines apart. Were it a power of two, the beginnings of all datagrams, which are
@@ -21,7 +25,9 @@ use crate::proto::types::limits::DATAGRAM_MAX;
 use crate::proto::wire::DATA_HEADER_MAX;
 use crate::proto::wire::indication::DATA_PADDING_MAX;
 
+use super::segment::Segmenting;
 use super::sys::Headers;
+use super::sys::Received;
 
 const CACHE_LINE: usize = 64;
 const HEADROOM: usize = DATA_HEADER_MAX.next_multiple_of(CACHE_LINE);
@@ -30,6 +36,15 @@ const STRIDE: usize = {
     (lines | 1) * CACHE_LINE
 };
 
+/// Runs that one call may bring.
+pub const RUNS_MAX: usize = 8;
+/// The longest run, and the datagrams that one may have: what the kernel puts together at the most.
+const LANDING: usize = 65_536;
+const OF_RUN_MAX: usize = 128;
+/// Room for a run whose datagrams lie apart.
+const SPREAD: usize = LANDING + OF_RUN_MAX * (HEADROOM + 2 * CACHE_LINE);
+
+const _: () = assert!(DATA_PADDING_MAX <= CACHE_LINE);
 const _: () = assert!(HEADROOM >= DATA_HEADER_MAX);
 const _: () = assert!(STRIDE >= HEADROOM + DATAGRAM_MAX + DATA_PADDING_MAX);
 const _: () = assert!((STRIDE / CACHE_LINE) % 2 == 1);
@@ -63,17 +78,38 @@ pub struct Arrived {
     /// How many datagrams the socket had lost for want of room when the last of these was stored, since it was made
     /// and modulo 2^32; `None` if the kernel did not say.
     pub lost: Option<u32>,
+    /// How many of the datagrams came in runs of [`RUN_MIN`] or more: put together by the kernel, or where it was not told
+    /// to, one behind the other from one sender and of one length.
+    pub in_runs: usize,
+    /// As many came as were asked for: there may be more.
+    pub is_full: bool,
 }
+
+/// Datagrams that make a run worth its while.
+pub const RUN_MIN: usize = 4;
 
 /// A batch of received datagrams, filled from one socket or from several in turn.
 pub struct Batch {
+    /// The slots; behind them, the spread.
     memory: Box<[u8]>,
+    /// Where runs land; memory only once there are some.
+    landing: Box<[u8]>,
     headers: Headers,
-    metas: Vec<Meta>,
+    stored: Vec<Stored>,
+    slots_used: usize,
+    spread_used: usize,
+}
+
+/// A datagram in the memory of a batch.
+struct Stored {
+    meta: Meta,
+    /// Where the room around it begins and ends.
+    start: usize,
+    end: usize,
 }
 
 impl Batch {
-    /// Room for `slots` datagrams. The kernel gives it memory only as datagrams come.
+    /// Room for `slots` datagrams, and for [`RUNS_MAX`] runs. The kernel gives it memory only as datagrams come.
     ///
     /// # Panics
     /// If `slots` is 0, which is the caller's bug.
@@ -81,44 +117,56 @@ impl Batch {
     pub fn new(slots: usize) -> Self {
         assert!(slots > 0, "a batch without slots receives nothing");
         Self {
-            memory: vec![0; slots * STRIDE].into(),
+            memory: vec![0; slots * STRIDE + RUNS_MAX * SPREAD].into(),
+            landing: Box::default(),
             headers: Headers::new(slots),
-            metas: Vec::with_capacity(slots),
+            stored: Vec::with_capacity(slots),
+            slots_used: 0,
+            spread_used: 0,
         }
     }
 
     /// Forgets all datagrams.
     pub fn clear(&mut self) {
-        self.metas.clear();
+        self.stored.clear();
+        (self.slots_used, self.spread_used) = (0, 0);
     }
 
     /// Datagrams that are there.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.metas.len()
+        self.stored.len()
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.metas.is_empty()
+        self.stored.is_empty()
     }
 
     /// Datagrams that there is room for.
     #[must_use]
     pub fn room(&self) -> usize {
-        self.headers.len() - self.metas.len()
+        self.headers.len() - self.slots_used
     }
 
-    /// Adds what waits at `socket`, at most `max` datagrams and at most [`Self::room`], without blocking.
+    /// Runs that there is room for.
+    #[must_use]
+    pub fn room_for_runs(&self) -> usize {
+        let spread = self.memory.len() - self.headers.len() * STRIDE;
+        ((spread - self.spread_used) / SPREAD).min(self.headers.len())
+    }
+
+    /// Adds what waits at `socket`, at most `max` datagrams and at most [`Self::room`], without blocking. From a socket that
+    /// brings runs ([`super::udp::set_runs`]) a run would come as one datagram.
     ///
     /// # Errors
     /// What the kernel says, `Errno::AGAIN` if nothing waits. An error that an earlier datagram caused is told once
     /// and takes nothing from those that wait.
     pub fn receive(&mut self, socket: impl AsFd, max: usize) -> Result<Arrived, Errno> {
-        let first = self.metas.len();
+        let first = self.stored.len();
         let max = max.min(self.room());
-        let buffers = self.memory[first * STRIDE..]
+        let buffers = self.memory[self.slots_used * STRIDE..]
             .chunks_exact_mut(STRIDE)
             .take(max)
             .map(|slot| &mut slot[HEADROOM..HEADROOM + DATAGRAM_MAX]);
@@ -127,17 +175,71 @@ impl Batch {
         for index in 0..count {
             let received = self.headers.received(index);
             lost = received.told.lost.or(lost);
-            self.metas.push(Meta {
-                from: received.from,
-                destination: received.told.destination,
-                len: received.len.min(DATAGRAM_MAX),
-                truncated: received.truncated,
-                header: received.told.header,
-                arrived: received.told.arrived,
-                meant_for: received.told.meant_for,
-            });
+            let start = (self.slots_used + index) * STRIDE;
+            let meta = meta_of(&received, received.len.min(DATAGRAM_MAX));
+            self.stored.push(Stored { meta, start, end: start + STRIDE });
         }
-        Ok(Arrived { places: first..first + count, lost })
+        self.slots_used += count;
+        let places = first..first + count;
+        Ok(Arrived { in_runs: self.in_runs(places.clone()), places, lost, is_full: count == max })
+    }
+
+    /// Adds what waits at `socket`, which brings runs, at most `max` of them and at most [`Self::room_for_runs`], without
+    /// blocking: each datagram of a run has a place of its own.
+    ///
+    /// # Errors
+    /// As [`Self::receive`].
+    pub fn receive_runs(&mut self, socket: impl AsFd, max: usize) -> Result<Arrived, Errno> {
+        if self.landing.is_empty() {
+            self.landing = vec![0; RUNS_MAX * LANDING].into();
+        }
+        let first = self.stored.len();
+        let max = max.min(self.room_for_runs());
+        let count = self.headers.receive(socket.as_fd(), self.landing.chunks_exact_mut(LANDING).take(max))?;
+        let (mut lost, mut in_runs) = (None, 0);
+        for index in 0..count {
+            let received = self.headers.received(index);
+            lost = received.told.lost.or(lost);
+            let before = self.stored.len();
+            self.spread(index, &received);
+            let datagrams = self.stored.len() - before;
+            in_runs += if datagrams >= RUN_MIN { datagrams } else { 0 };
+        }
+        Ok(Arrived { places: first..self.stored.len(), lost, in_runs, is_full: count == max })
+    }
+
+    /// Takes the run at `index` of the landing apart. What follows on more datagrams than any kernel puts together is one, and
+    /// is said to be truncated; so is the last one of a run that was longer than the landing.
+    fn spread(&mut self, index: usize, received: &Received) {
+        let run = &self.landing[index * LANDING..][..received.len.min(LANDING)];
+        let segment = received.told.segment.unwrap_or(run.len()).clamp(1, DATAGRAM_MAX);
+        let mut left = run;
+        for number in 1..=OF_RUN_MAX {
+            let (datagram, rest) = left.split_at(segment.min(left.len()));
+            let start = self.memory.len() - RUNS_MAX * SPREAD + self.spread_used;
+            let end = (start + HEADROOM + datagram.len() + DATA_PADDING_MAX).next_multiple_of(CACHE_LINE);
+            self.memory[start + HEADROOM..][..datagram.len()].copy_from_slice(datagram);
+            self.spread_used += end - start;
+            let mut meta = meta_of(received, datagram.len());
+            meta.truncated = match rest.is_empty() {
+                true => received.truncated,
+                false => number == OF_RUN_MAX,
+            };
+            self.stored.push(Stored { meta, start, end });
+            if rest.is_empty() {
+                break;
+            }
+            left = rest;
+        }
+    }
+
+    /// How many of these stand in runs.
+    fn in_runs(&self, places: Range<usize>) -> usize {
+        self.stored[places]
+            .chunk_by(|one, next| one.meta.len == next.meta.len && one.meta.from == next.meta.from)
+            .map(<[_]>::len)
+            .filter(|len| *len >= RUN_MIN)
+            .sum()
     }
 
     /// What is known of the datagram at `place`.
@@ -146,7 +248,7 @@ impl Batch {
     /// If there is none, which is the caller's bug; so for all that takes a place.
     #[must_use]
     pub fn meta(&self, place: usize) -> &Meta {
-        &self.metas[place]
+        &self.stored[place].meta
     }
 
     /// The datagram at `place`.
@@ -158,14 +260,16 @@ impl Batch {
     /// Bytes of the slot at `place`, as [`Self::slot_mut`] counts them.
     #[must_use]
     pub fn bytes(&self, place: usize, range: Range<usize>) -> &[u8] {
-        &self.memory[place * STRIDE..][..STRIDE][range]
+        let Stored { start, end, .. } = self.stored[place];
+        &self.memory[start..end][range]
     }
 
     /// The whole slot at `place`, with the room around the datagram, and where the datagram stands in it.
     #[must_use]
     pub fn slot_mut(&mut self, place: usize) -> (&mut [u8], Range<usize>) {
         let payload = self.payload(place);
-        (&mut self.memory[place * STRIDE..][..STRIDE], payload)
+        let Stored { start, end, .. } = self.stored[place];
+        (&mut self.memory[start..end], payload)
     }
 
     /// Where in the slot at `place` the bytes `part` stand, which are a part of [`Self::datagram`].
@@ -183,7 +287,19 @@ impl Batch {
     /// Where the datagram at `place` stands in its slot.
     #[must_use]
     pub fn payload(&self, place: usize) -> Range<usize> {
-        HEADROOM..HEADROOM + self.metas[place].len
+        HEADROOM..HEADROOM + self.stored[place].meta.len
+    }
+}
+
+fn meta_of(received: &Received, len: usize) -> Meta {
+    Meta {
+        from: received.from,
+        destination: received.told.destination,
+        len,
+        truncated: received.truncated,
+        header: received.told.header,
+        arrived: received.told.arrived,
+        meant_for: received.told.meant_for,
     }
 }
 
@@ -204,6 +320,7 @@ pub struct Departing<'a> {
 /// What it takes to send several datagrams with one call.
 pub struct Sender {
     headers: Headers,
+    segmenting: Segmenting,
 }
 
 impl Sender {
@@ -214,11 +331,12 @@ impl Sender {
     #[must_use]
     pub fn new(count: usize) -> Self {
         assert!(count > 0, "a sender without headers sends nothing");
-        Self { headers: Headers::new(count) }
+        Self { headers: Headers::new(count), segmenting: Segmenting::new() }
     }
 
-    /// Sends every one of `departing` from `socket`, without blocking. Whatever one of them meets, the others are
-    /// sent; `failed` hears the place in `departing` and the error of each that was not.
+    /// Sends every one of `departing` from `socket`, without blocking, those that follow one another to one destination with
+    /// one header as runs. Whatever one of them meets, the others are sent; `failed` hears the place in `departing` and the
+    /// error of each that was not.
     pub fn send<'a>(
         &mut self,
         socket: impl AsFd,
@@ -226,11 +344,13 @@ impl Sender {
         mut failed: impl FnMut(usize, Errno),
     ) {
         let count = self.headers.len();
-        let mut departing = departing.map(|one| (one.bytes, one.to, one.source, one.header)).peekable();
+        let mut departing = departing.peekable();
         let mut base = 0;
         while departing.peek().is_some() {
             let part = departing.by_ref().take(count);
-            self.headers.send(socket.as_fd(), part, |index, error| failed(base + index, error));
+            self.headers.send(socket.as_fd(), part, &mut self.segmenting, |index, error| {
+                failed(base + index, error);
+            });
             base += count;
         }
     }

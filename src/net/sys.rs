@@ -8,6 +8,7 @@ use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 use std::net::SocketAddrV4;
 use std::net::SocketAddrV6;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
 use std::ptr;
@@ -15,13 +16,15 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::proto::types::IpHeader;
 use crate::proto::wire::Icmp;
 
 use super::cmsg;
 use super::cmsg::CONTROL_LEN;
 use super::cmsg::Control;
 use super::cmsg::Told;
+use super::packet::Departing;
+use super::segment::Run;
+use super::segment::Segmenting;
 
 /// A socket address as the kernel reads and writes it.
 ///
@@ -105,10 +108,25 @@ pub(super) struct Received {
 /// and mean nothing between calls.
 pub(super) struct Headers {
     messages: Box<[libc::mmsghdr]>,
-    /// What stands before the bytes is in the first of two, where there is something.
-    vectors: Box<[[libc::iovec; 2]]>,
+    /// Two for each header: what stands before the bytes, where there is something, and they. A run takes as many as it
+    /// has datagrams.
+    vectors: Box<[libc::iovec]>,
     names: Box<[Name]>,
     controls: Box<[Control]>,
+    parts: Box<[Part]>,
+}
+
+/// What a header sends.
+#[derive(Clone, Copy, Debug, Default)]
+struct Part {
+    /// The place of its first datagram, which is also that of its first vector.
+    first: usize,
+    /// How many datagrams.
+    count: usize,
+    /// Bytes of the control messages of each of them alone.
+    control_len: usize,
+    /// Bytes of its first datagram.
+    len: usize,
 }
 
 // SAFETY: the pointers inside are only followed during a call of `receive` or `send`, each of which sets them first
@@ -121,9 +139,10 @@ impl Headers {
         let (message, vector): (libc::mmsghdr, libc::iovec) = unsafe { (mem::zeroed(), mem::zeroed()) };
         Self {
             messages: vec![message; count].into(),
-            vectors: vec![[vector; 2]; count].into(),
+            vectors: vec![vector; 2 * count].into(),
             names: vec![Name::EMPTY; count].into(),
             controls: vec![Control::EMPTY; count].into(),
+            parts: vec![Part::default(); count].into(),
         }
     }
 
@@ -140,9 +159,8 @@ impl Headers {
     ) -> Result<usize, Errno> {
         let mut count = 0;
         for (index, buffer) in buffers.take(self.len()).enumerate() {
-            self.vectors[index][0] =
-                libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-            self.aim(index, 1, NAME_LEN, CONTROL_LEN);
+            self.vectors[index] = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+            self.aim(index, index..index + 1, NAME_LEN, CONTROL_LEN);
             count = index + 1;
         }
         let wanted = libc::c_uint::try_from(count).unwrap_or(libc::c_uint::MAX);
@@ -173,24 +191,44 @@ impl Headers {
         }
     }
 
-    /// Sends one datagram for each item: its bytes, its destination, the address it shall leave from, and its header's
-    /// fields. Whatever one of them meets, the others are sent; `failed` hears the place and the error of each that
-    /// was not.
+    /// Sends each of `datagrams`, together what `segmenting` lets leave as a run. Whatever one of them meets, the others are
+    /// sent; `failed` hears the place and the error of each that was not.
     pub(super) fn send<'a>(
         &mut self,
         socket: BorrowedFd<'_>,
-        datagrams: impl Iterator<Item = (&'a [u8], SocketAddr, Option<(IpAddr, u32)>, IpHeader)>,
+        datagrams: impl Iterator<Item = Departing<'a>>,
+        segmenting: &mut Segmenting,
         mut failed: impl FnMut(usize, Errno),
     ) {
+        let longest = segmenting.longest();
+        let mut open: Option<Run> = None;
         let mut count = 0;
-        for (index, (bytes, to, source, header)) in datagrams.take(self.len()).enumerate() {
-            self.vectors[index][0] = to_read(bytes);
-            let name_len = self.names[index].write(to);
-            let control_len = self.controls[index].write_departure(to.is_ipv6(), source, header);
-            self.aim(index, 1, name_len, control_len);
-            count = index + 1;
+        for (index, one) in datagrams.take(self.len()).enumerate() {
+            self.vectors[index] = to_read(one.bytes);
+            if open.as_mut().is_some_and(|run| run.take(&one, longest)) {
+                continue;
+            }
+            if let Some(run) = open.replace(Run::new(index, &one)) {
+                self.aim_run(count, &run);
+                count += 1;
+            }
         }
-        self.send_all(socket, count, SEND_RETRIES, &mut failed);
+        if let Some(run) = open {
+            self.aim_run(count, &run);
+            count += 1;
+        }
+        self.send_all(socket, count, SEND_RETRIES, &mut failed, |error, len| segmenting.refused(error, len));
+    }
+
+    fn aim_run(&mut self, index: usize, run: &Run) {
+        let name_len = self.names[index].write(run.to);
+        let alone = self.controls[index].write_departure(run.to.is_ipv6(), run.source, run.header);
+        let control_len = match u16::try_from(run.len) {
+            Ok(len) if run.count > 1 => self.controls[index].write_segment(alone, len),
+            _ => alone,
+        };
+        self.aim(index, run.first..run.first + run.count, name_len, control_len);
+        self.parts[index] = Part { first: run.first, count: run.count, control_len: alone, len: run.len };
     }
 
     /// Sends whole IP packets: for each item the head that `write_head` makes of it, then the bytes, to the address of the
@@ -207,43 +245,85 @@ impl Headers {
         let most = self.len().min(heads.len());
         for (index, ((bytes, to, item), head)) in packets.take(most).zip(heads.iter_mut()).enumerate() {
             let head_len = write_head(head, bytes, item).min(N);
-            self.vectors[index] = [to_read(&head[..head_len]), to_read(bytes)];
+            self.vectors[2 * index] = to_read(&head[..head_len]);
+            self.vectors[2 * index + 1] = to_read(bytes);
             // A port would be taken for a protocol.
             let name_len = self.names[index].write(SocketAddr::new(to, 0));
-            self.aim(index, 2, name_len, 0);
+            self.aim(index, 2 * index..2 * index + 2, name_len, 0);
+            self.parts[index] = Part { first: index, count: 1, ..Part::default() };
             count = index + 1;
         }
-        self.send_all(socket, count, 0, &mut failed);
+        self.send_all(socket, count, 0, &mut failed, |_, _| {});
     }
 
-    /// Sends the first `count` headers, however often one of them is refused.
+    /// Sends the first `count` headers, however often one of them is refused. `refused` hears of each run that was, and the
+    /// length of its datagrams.
     fn send_all(
         &mut self,
         socket: BorrowedFd<'_>,
         count: usize,
         retries: u32,
         failed: &mut impl FnMut(usize, Errno),
+        mut refused: impl FnMut(Errno, usize),
     ) {
         let mut done = 0;
         let mut tries = 0;
         while done < count {
+            let part = self.parts[done];
             match self.send_from(socket, done, count) {
                 Ok(sent) => {
                     done += sent;
                     tries = 0;
                 }
                 Err(Errno::INTR) => {}
-                // The socket is full: what follows would meet the same.
-                Err(Errno::AGAIN) => {
-                    (done..count).for_each(|index| failed(index, Errno::AGAIN));
-                    return;
-                }
                 // It may be the error of an earlier datagram, which is told once, to whoever comes next.
                 Err(error) if tries < retries && may_be_of_the_past(error) => tries += 1,
-                Err(error) => {
-                    failed(done, error);
+                Err(error) if part.count > 1 => {
+                    if error != Errno::AGAIN {
+                        refused(error, part.len);
+                    }
+                    self.send_apart(socket, done, retries, failed);
                     done += 1;
                     tries = 0;
+                }
+                // The socket is full: what follows would meet the same.
+                Err(Errno::AGAIN) => {
+                    let left = &self.parts[done..count];
+                    let places = left.iter().flat_map(|part| part.first..part.first + part.count);
+                    return places.for_each(|place| failed(place, Errno::AGAIN));
+                }
+                Err(error) => {
+                    failed(part.first, error);
+                    done += 1;
+                    tries = 0;
+                }
+            }
+        }
+    }
+
+    /// Sends the datagrams of header `index` one by one.
+    #[allow(clippy::unnecessary_cast, reason = "the C libraries disagree about the types of these fields")]
+    fn send_apart(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        index: usize,
+        retries: u32,
+        failed: &mut impl FnMut(usize, Errno),
+    ) {
+        let part = self.parts[index];
+        let name_len = self.messages[index].msg_hdr.msg_namelen as usize;
+        for place in part.first..part.first + part.count {
+            self.aim(index, place..place + 1, name_len, part.control_len);
+            let mut tries = 0;
+            loop {
+                match self.send_from(socket, index, index + 1) {
+                    Ok(_) => break,
+                    Err(Errno::INTR) => {}
+                    Err(error) if tries < retries && may_be_of_the_past(error) => tries += 1,
+                    Err(error) => {
+                        failed(place, error);
+                        break;
+                    }
                 }
             }
         }
@@ -253,9 +333,9 @@ impl Headers {
     fn send_from(&mut self, socket: BorrowedFd<'_>, from: usize, to: usize) -> Result<usize, Errno> {
         let headers = &mut self.messages[from..to];
         let wanted = libc::c_uint::try_from(headers.len()).unwrap_or(libc::c_uint::MAX);
-        // SAFETY: `send` and `send_packets`, which alone lead here, aimed these headers at bytes borrowed for 'a, at heads
-        // that they hold, and at the name and control of the same index, all of which outlive the call; the kernel reads
-        // the bytes and writes only `msg_len`.
+        // SAFETY: `send` and `send_packets`, which alone lead here, aimed these headers at vectors that stay where they are;
+        // they point to bytes borrowed for 'a and to heads that the two hold. These, and the name and control of the same
+        // index, outlive the call; the kernel reads the bytes and writes only `msg_len`.
         let answer =
             unsafe { libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), wanted, libc::MSG_DONTWAIT) };
         match usize::try_from(answer) {
@@ -265,12 +345,13 @@ impl Headers {
         }
     }
 
-    /// Points header `index` at the vectors, of which there are `vectors`, the name and the control of the same index.
+    /// Points header `index` at these vectors, and at the name and the control of the same index.
     #[allow(clippy::unnecessary_cast, reason = "the C libraries disagree about the types of these fields")]
-    fn aim(&mut self, index: usize, vectors: usize, name_len: usize, control_len: usize) {
+    fn aim(&mut self, index: usize, vectors: Range<usize>, name_len: usize, control_len: usize) {
         let header = &mut self.messages[index].msg_hdr;
-        header.msg_iov = (&raw mut self.vectors[index]).cast();
-        header.msg_iovlen = vectors as _;
+        let vectors = &mut self.vectors[vectors];
+        header.msg_iov = vectors.as_mut_ptr();
+        header.msg_iovlen = vectors.len() as _;
         header.msg_name = (&raw mut self.names[index].0).cast();
         header.msg_namelen = name_len as libc::socklen_t;
         header.msg_control =

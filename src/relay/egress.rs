@@ -28,9 +28,9 @@ pub(super) enum Bytes {
         /// Which bytes of it.
         range: Range<usize>,
     },
-    /// In the answer that belongs to the datagram at `place`: its first `len` bytes.
+    /// In the answer at `place`, which is that of the departure in [`Egress`]: its first `len` bytes.
     Answer {
-        /// The datagram's place.
+        /// The answer's place.
         place: usize,
         /// Bytes.
         len: usize,
@@ -96,6 +96,11 @@ impl Egress {
 
     pub(super) fn push(&mut self, departure: Departure) {
         self.list.push((self.list.len(), departure));
+    }
+
+    /// Departures that wait.
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
     }
 
     pub(super) fn clear(&mut self) {

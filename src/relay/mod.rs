@@ -21,6 +21,7 @@ mod egress;
 pub mod fault;
 mod handle;
 pub mod path;
+mod runs;
 mod start;
 pub mod stats;
 mod streams;

@@ -129,7 +129,7 @@ fn start_one(
     let (to_streams, arriving) = ring::channel(limits::STREAM_HANDOVERS_MAX, Arc::clone(&wake));
     let listen_udp = listeners.iter().map(Listener::local).collect();
     let stats = Arc::new(Stats::default());
-    let slot = Slot::new(SlotParts {
+    let mut slot = Slot::new(SlotParts {
         listeners,
         table: TableConfig {
             policy: Arc::clone(&config.policy),
@@ -150,6 +150,8 @@ fn start_one(
         dtls: config.dtls.clone(),
         share,
     })?;
+    // The program at TC comes behind what puts datagrams together, and knows single ones alone.
+    slot.set_single(tier == Tier::Tc);
     let thread = thread::Builder::new()
         .name(format!("worker-{worker}"))
         .spawn(move || worker::live(worker, slot, worker::run))?;

@@ -195,6 +195,11 @@ impl Path {
         self.sockets.receive(relay, batch, max)
     }
 
+    /// Whether all ports bring their datagrams one by one, always.
+    pub(super) fn set_single(&mut self, single: bool) {
+        self.sockets.set_single(single);
+    }
+
     /// Adds to `batch` what waits where all that is steered to this worker comes, in one family; [`Self::owner`] tells
     /// whose each is. Answers with it how many datagrams were lost there since this was last asked.
     pub(super) fn receive_steered(

@@ -12,12 +12,18 @@ use crate::net::packet::Arrived;
 use crate::proto::types::RelayAddr;
 use crate::proto::types::RelayId;
 use crate::proto::types::limits;
+use crate::relay::runs::Runs;
+
+/// Runs that one socket may bring at a time: about as much work as a share of single datagrams.
+const RUNS_BUDGET: usize = 2;
 
 /// The relay sockets of one worker, by [`RelayId::index`].
 #[derive(Debug, Default)]
 pub(in crate::relay) struct Sockets {
     places: Vec<Option<Open>>,
     open: usize,
+    /// None of them may bring runs.
+    single: bool,
 }
 
 #[derive(Debug)]
@@ -25,6 +31,7 @@ struct Open {
     generation: u32,
     socket: RelaySocket,
     lost: u32,
+    runs: Runs,
     /// Another worker reads it: here it only sends.
     lent: bool,
     /// Asked for since the last restart.
@@ -36,6 +43,7 @@ struct Open {
 pub(in crate::relay) struct Moving {
     socket: RelaySocket,
     lost: u32,
+    runs: Runs,
 }
 
 impl Sockets {
@@ -65,7 +73,10 @@ impl Sockets {
         let socket = RelaySocket::open(bind)?;
         poll.add(&socket, Token::Relay(relay))?;
         let bound = socket.bound();
-        *place = Some(Open { generation: relay.generation, socket, lost: 0, lent: false, claimed: true });
+        let mut runs = Runs::default();
+        runs.forbid(&socket, self.single);
+        *place =
+            Some(Open { generation: relay.generation, socket, lost: 0, runs, lent: false, claimed: true });
         self.open += 1;
         Ok(bound)
     }
@@ -84,11 +95,11 @@ impl Sockets {
         poll.remove(&open.socket)?;
         open.lent = true;
         if keep && let Ok(socket) = open.socket.try_clone() {
-            return Ok((Moving { socket, lost: open.lost }, true));
+            return Ok((Moving { socket, lost: open.lost, runs: open.runs }, true));
         }
-        let Open { socket, lost, .. } = place.take().ok_or(io::ErrorKind::NotFound)?;
+        let Open { socket, lost, runs, .. } = place.take().ok_or(io::ErrorKind::NotFound)?;
         self.open -= 1;
-        Ok((Moving { socket, lost }, false))
+        Ok((Moving { socket, lost, runs }, false))
     }
 
     /// Takes over what another worker gave away, and watches it. What was kept of it here goes.
@@ -110,10 +121,11 @@ impl Sockets {
         if place.is_some() {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the relay's place is taken"));
         }
-        let Moving { socket, lost } = moving;
+        let Moving { socket, lost, mut runs } = moving;
         poll.add(&socket, Token::Relay(relay))?;
         let bound = socket.bound();
-        *place = Some(Open { generation: relay.generation, socket, lost, lent: false, claimed: true });
+        runs.forbid(&socket, self.single);
+        *place = Some(Open { generation: relay.generation, socket, lost, runs, lent: false, claimed: true });
         self.open += 1;
         Ok(bound)
     }
@@ -175,11 +187,24 @@ impl Sockets {
         let Some(open) = open.filter(|open| open.generation == relay.generation && !open.lent) else {
             return Err(Errno::AGAIN);
         };
-        let arrived = batch.receive(&open.socket, max)?;
+        let arrived = if open.runs.is_on() {
+            batch.receive_runs(&open.socket, RUNS_BUDGET)?
+        } else {
+            batch.receive(&open.socket, max)?
+        };
+        open.runs.judge(&open.socket, &arrived);
         let lost = arrived.lost.unwrap_or(open.lost);
         let more = lost.wrapping_sub(open.lost);
         open.lost = lost;
         Ok((arrived, more))
+    }
+
+    /// Whether all of them bring their datagrams one by one, always.
+    pub(in crate::relay) fn set_single(&mut self, single: bool) {
+        self.single = single;
+        for open in self.places.iter_mut().flatten() {
+            open.runs.forbid(&open.socket, single);
+        }
     }
 }
 

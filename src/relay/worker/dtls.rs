@@ -42,11 +42,11 @@ impl Worker<'_> {
         match greeted {
             Some(Greeted::Verify(answer)) => {
                 slot.stats.dtls.cookies.add(1);
-                self.answer_hello(door, place, udp, &answer);
+                self.answer_hello(door, udp, &answer);
             }
             Some(Greeted::TooOld(alert)) => {
                 slot.stats.dtls.refused.add(1);
-                self.answer_hello(door, place, udp, &alert);
+                self.answer_hello(door, udp, &alert);
             }
             Some(Greeted::Begun(heard)) => {
                 slot.stats.dtls.begun.add(1);
@@ -66,8 +66,9 @@ impl Worker<'_> {
     }
 
     /// Never more bytes than the hello had, and nothing is kept.
-    fn answer_hello(&mut self, door: u16, place: usize, from: FiveTuple, answer: &[u8]) {
+    fn answer_hello(&mut self, door: u16, from: FiveTuple, answer: &[u8]) {
         let slot = &mut *self.slot;
+        let place = self.egress.len();
         self.answers[place * limits::RESPONSE_MAX..][..answer.len()].copy_from_slice(answer);
         self.egress.push(Departure {
             way: Way::Listener(door),

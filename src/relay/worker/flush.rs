@@ -19,6 +19,7 @@ use crate::relay::egress::Kind;
 use crate::relay::egress::Way;
 use crate::relay::path::Path;
 
+use super::BATCH;
 use super::Slot;
 use super::Worker;
 
@@ -42,6 +43,13 @@ impl Slot {
 }
 
 impl Worker<'_> {
+    /// Sends what waits if no more may: a run brings more datagrams than a batch has slots.
+    pub(super) fn flush_full(&mut self) {
+        if self.egress.len() >= BATCH {
+            self.flush();
+        }
+    }
+
     /// Sends what the batch makes leave, with one call for each run of [`super::Egress::groups`].
     pub(super) fn flush(&mut self) {
         let Self { slot, batch, answers, inbound, egress, sender, packets, .. } = self;

@@ -113,7 +113,7 @@ pub(super) fn run(slot: &mut Slot) -> io::Result<()> {
 struct Worker<'s> {
     slot: &'s mut Slot,
     batch: Batch,
-    /// An answer to a stranger for each place of the batch.
+    /// An answer to a stranger for each departure.
     answers: Box<[u8]>,
     /// The bytes of the connection that is being looked at.
     inbound: Box<[u8]>,
@@ -165,28 +165,24 @@ impl<'s> Worker<'s> {
 
     /// One batch. Answers whether there may be more.
     fn hear_listener(&mut self, index: u16) -> bool {
-        let door = &mut self.slot.doors[usize::from(index)];
-        self.batch.clear();
-        let arrived = match self.batch.receive(&door.listener, BATCH) {
+        let slot = &mut *self.slot;
+        let (arrived, lost) = match slot.doors[usize::from(index)].receive(&mut self.batch) {
             Ok(arrived) => arrived,
             Err(error) => {
-                count_receive_error(&self.slot.stats, error);
+                count_receive_error(&slot.stats, error);
                 return false;
             }
         };
-        if let Some(lost) = arrived.lost {
-            self.slot.stats.listener_losses.add(lost.wrapping_sub(door.lost).into());
-            door.lost = lost;
-        }
-        let tick = self.slot.tick();
-        let full = arrived.places.len() == BATCH;
+        slot.stats.listener_losses.add(lost.into());
+        let tick = slot.tick();
         for place in arrived.places {
             self.judge_client(tick, index, place);
+            self.flush_full();
         }
         self.tell_arrivals();
         self.flush();
         self.obey();
-        full
+        arrived.is_full
     }
 
     fn judge_client(&mut self, tick: Tick, door: u16, place: usize) {
@@ -223,7 +219,9 @@ impl<'s> Worker<'s> {
     fn greet(&mut self, tick: Tick, door: u16, place: usize, from: FiveTuple) {
         let slot = &mut *self.slot;
         let datagram = self.batch.datagram(place);
-        let out = &mut self.answers[place * limits::RESPONSE_MAX..][..limits::RESPONSE_MAX];
+        // There is one for each departure between two flushes.
+        let at = self.egress.len();
+        let out = &mut self.answers[at * limits::RESPONSE_MAX..][..limits::RESPONSE_MAX];
         match slot.challenger.greet(tick, &from, datagram, out) {
             Greeting::Answer { len, .. } if !slot.strangers.spend(tick, from.client, datagram, len) => {
                 slot.stats.count_drop(DropReason::StrangerBudget);
@@ -242,7 +240,7 @@ impl<'s> Worker<'s> {
                 slot.stats.answers_elsewhere.add(u64::from(to != from));
                 self.egress.push(Departure {
                     way: Way::Listener(door),
-                    bytes: Bytes::Answer { place, len },
+                    bytes: Bytes::Answer { place: at, len },
                     to: to.client.socket(),
                     source: listener.source_for(to.server),
                     kind: Kind::Answer,
@@ -265,7 +263,7 @@ impl<'s> Worker<'s> {
         let mut tick = self.slot.tick();
         for index in 0..events.len() {
             let Some(Token::Relay(relay)) = events.token(index) else { continue };
-            if self.batch.room() == 0 {
+            if self.batch.room() == 0 || self.batch.room_for_runs() == 0 {
                 self.flush();
                 self.obey();
                 self.batch.clear();
@@ -285,6 +283,7 @@ impl<'s> Worker<'s> {
                 slot.stats.relay_losses.add(lost.into());
                 for place in arrived.places {
                     self.judge_peer(tick, relay, place);
+                    self.flush_full();
                 }
             }
             Err(error) => count_receive_error(&slot.stats, error),

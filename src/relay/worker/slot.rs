@@ -6,11 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
+use rustix::io::Errno;
+
+use crate::net::Batch;
 use crate::net::Listener;
 use crate::net::Poll;
 use crate::net::Token;
 #[cfg(feature = "dtls")]
 use crate::net::dtls::DtlsServer;
+use crate::net::packet::Arrived;
+use crate::net::packet::RUNS_MAX;
 use crate::proto::auth::budget::Exempt;
 use crate::proto::auth::budget::StrangerBudget;
 use crate::proto::auth::challenge::Challenger;
@@ -37,6 +42,7 @@ use crate::relay::ToWorker;
 use crate::relay::dtls::Associations;
 use crate::relay::path::Path;
 use crate::relay::path::Share;
+use crate::relay::runs::Runs;
 use crate::relay::streams::Streams;
 use crate::relay::streams::Weight;
 use crate::relay::streams::idle_until;
@@ -45,6 +51,8 @@ use crate::relay::tcp::Talks;
 use crate::ring::Receiver;
 use crate::ring::Sender;
 use crate::ring::Wake;
+
+use super::BATCH;
 
 /// How soon a worker looks again at connections whose requests, or whose end, found no room with the control task.
 const STREAMS_RETRY: Duration = Duration::from_millis(2);
@@ -143,10 +151,28 @@ pub(in crate::relay) struct SlotParts {
     pub(in crate::relay) share: Share,
 }
 
-/// A listener, and how many datagrams it has lost so far.
+/// A listener, how many datagrams it has lost so far, and whether it brings runs.
 pub(super) struct Door {
     pub(super) listener: Listener,
-    pub(super) lost: u32,
+    lost: u32,
+    runs: Runs,
+}
+
+impl Door {
+    /// Fills `batch`, and answers with it how many datagrams were lost since this was last asked.
+    pub(super) fn receive(&mut self, batch: &mut Batch) -> Result<(Arrived, u32), Errno> {
+        batch.clear();
+        let arrived = if self.runs.is_on() {
+            batch.receive_runs(&self.listener, RUNS_MAX)?
+        } else {
+            batch.receive(&self.listener, BATCH)?
+        };
+        self.runs.judge(&self.listener, &arrived);
+        let lost = arrived.lost.unwrap_or(self.lost);
+        let more = lost.wrapping_sub(self.lost);
+        self.lost = lost;
+        Ok((arrived, more))
+    }
 }
 
 impl Slot {
@@ -164,7 +190,11 @@ impl Slot {
         Ok(Self {
             poll,
             wake,
-            doors: parts.listeners.into_iter().map(|listener| Door { listener, lost: 0 }).collect(),
+            doors: parts
+                .listeners
+                .into_iter()
+                .map(|listener| Door { listener, lost: 0, runs: Runs::default() })
+                .collect(),
             path,
             streams: Streams::new(hash_seeds),
             #[cfg(feature = "dtls")]
@@ -191,6 +221,15 @@ impl Slot {
             peers: PeerConnections::new(hash_seeds),
             peer_reports: VecDeque::new(),
         })
+    }
+
+    /// Whether listeners and relay sockets bring their datagrams one by one, always: what stands in front of them in the
+    /// kernel sees runs as something that it does not know.
+    pub(in crate::relay) fn set_single(&mut self, single: bool) {
+        for door in &mut self.doors {
+            door.runs.forbid(&door.listener, single);
+        }
+        self.path.set_single(single);
     }
 
     pub(super) fn tick(&self) -> Tick {
