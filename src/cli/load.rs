@@ -14,6 +14,7 @@ use crate::load::fault::FaultKind;
 use crate::load::machine;
 use crate::load::outcome::Report;
 use crate::load::outcome::Verdict;
+use crate::load::plan::Mode;
 use crate::load::plan::Plan;
 use crate::load::report;
 use crate::load::rig::GoOn;
@@ -62,7 +63,7 @@ fn load(args: &LoadArgs) -> Result<Exit, Fault> {
     let papers = Papers::open(args)?;
     machine::prepare(&plan, threads(&plan))?;
     let stop = Stop::listen();
-    let mut progress = Progress::new(stop);
+    let mut progress = Progress::new(stop, counted(&plan.mode));
     let done = carry_out(plan, &mut progress);
     progress.finish();
     let report = done.inspect_err(|_| papers.take_back())?;
@@ -73,6 +74,11 @@ fn load(args: &LoadArgs) -> Result<Exit, Fault> {
     } else {
         output::out(&report::text(&report, output::stdout_has_colours()), exit)
     })
+}
+
+/// What a run has more and more of.
+const fn counted(mode: &Mode) -> &'static str {
+    if matches!(mode, Mode::Ice { .. }) { "pair" } else { "call" }
 }
 
 /// As many threads as the engine will have.

@@ -42,6 +42,8 @@ pub struct EchoCounts {
 struct Heard {
     listener: Listener,
     count: u64,
+    /// Packets that came again, modulo 65,536.
+    again: u16,
     last_ns: u64,
 }
 
@@ -63,11 +65,12 @@ impl EchoPeer {
         stream.last_ns = now_ns;
         if !stream.listener.is_new(stamp.sequence) {
             self.counts.repeated += 1;
+            stream.again = stream.again.wrapping_add(1);
             return false;
         }
         stream.count += 1;
         self.counts.returned += 1;
-        Stamp::turn_back(payload, stream.count, 0)
+        Stamp::turn_back(payload, stream.count, stream.again, 0)
     }
 
     /// What it did so far.
@@ -95,7 +98,7 @@ impl EchoPeer {
 
 impl Heard {
     fn new(now_ns: u64) -> Self {
-        Self { listener: Listener::new(RATE), count: 0, last_ns: now_ns }
+        Self { listener: Listener::new(RATE), count: 0, again: 0, last_ns: now_ns }
     }
 }
 
@@ -110,15 +113,19 @@ mod tests {
     #[test]
     fn it_counts_each_stream_and_answers_each_packet_once() {
         let mut peer = EchoPeer::default();
-        for (call, sequence, count) in
-            [(1, 0, Some(1)), (1, 5, Some(2)), (2, 0, Some(1)), (1, 5, None), (1, 3, Some(3))]
-        {
+        for (call, sequence, told) in [
+            (1, 0, Some((1, 0))),
+            (1, 5, Some((2, 0))),
+            (2, 0, Some((1, 0))),
+            (1, 5, None),
+            (1, 3, Some((3, 1))),
+        ] {
             let mut payload = payload(call, sequence);
             let answers = peer.answer(1, from(1), &mut payload);
-            assert_eq!(answers, count.is_some());
-            if let Some(count) = count {
+            assert_eq!(answers, told.is_some());
+            if let Some((count, again)) = told {
                 let back = Stamp::read(&payload).expect("it is ours");
-                assert_eq!(back.far, Far::Returned { count, held_us: 0 });
+                assert_eq!(back.far, Far::Returned { count, again, held_us: 0 });
                 assert!(!peer.answer(1, from(2), &mut payload), "one peer does not answer another");
             }
         }

@@ -32,6 +32,8 @@ const SOCKETS_OF_AN_AGENT: u64 = 2;
 pub struct Needs {
     /// Calls, or pairs, that are in being at once, over all servers.
     pub calls: u64,
+    /// What they are: `call` or `pair`.
+    pub counted: &'static str,
     /// Descriptors of this process.
     pub descriptors: u64,
     /// Ports of that source address of which most are needed.
@@ -74,7 +76,8 @@ pub fn needs(plan: &Plan, threads: usize, open: u64) -> Needs {
     let beside = if plan.servers.iter().any(|server| !server.carrier.is_stream()) { peers } else { 0 };
     let ports = (clients.div_ceil(sources) + beside).max(peers);
     let descriptors = clients + peers + of_threads + DESCRIPTORS_TO_SPARE + open;
-    Needs { calls, descriptors, ports, sources }
+    let counted = if matches!(plan.mode, Mode::Ice { .. }) { "pair" } else { "call" };
+    Needs { calls, counted, descriptors, ports, sources }
 }
 
 /// Makes this machine ready for `plan`: lets the process hold as many descriptors as the system allows, and looks whether
@@ -121,23 +124,23 @@ fn servers_at_once(plan: &Plan) -> u64 {
 
 fn judge(needs: Needs, descriptors: u64, allowed: &Allowed) -> Result<(), Fault> {
     let machine = |what: String| Fault::new(FaultKind::Machine, what);
-    let Needs { calls, descriptors: wanted, ports, sources } = needs;
+    let Needs { calls, counted, descriptors: wanted, ports, sources } = needs;
     if wanted > descriptors {
         return Err(machine(format!(
-            "{calls} calls need {wanted} descriptors, and this process may hold {descriptors}"
+            "{calls} {counted}s need {wanted} descriptors, and this process may hold {descriptors}"
         ))
         .cure(format!(
-            "raise the limit: `ulimit -Hn {wanted}` as root before, or LimitNOFILE={wanted} in a unit; or ask for fewer calls"
+            "raise the limit: `ulimit -Hn {wanted}` as root before, or LimitNOFILE={wanted} in a unit; or ask for fewer {counted}s"
         )));
     }
     let there = allowed.len() as u64;
     if ports > there {
         let more = (ports * sources).div_ceil(there.max(1));
         return Err(machine(format!(
-            "{calls} calls need {ports} ports of one source address, and each has {there} for them ({allowed})"
+            "{calls} {counted}s need {ports} ports of one source address, and each has {there} for them ({allowed})"
         ))
         .cure(format!(
-            "name {more} addresses of this machine with --source, or ask for fewer calls; ports that \
+            "name {more} addresses of this machine with --source, or ask for fewer {counted}s; ports that \
              net.ipv4.ip_local_reserved_ports keeps are left alone"
         )));
     }
@@ -257,7 +260,7 @@ mod tests {
     fn a_lack_is_told_with_the_figures_and_the_cure() {
         let allowed = Allowed::beside(["127.0.0.1".parse().expect("a literal")]);
         let there = allowed.len() as u64;
-        let needs = Needs { calls: 10_000, descriptors: 20_100, ports: there, sources: 1 };
+        let needs = Needs { calls: 10_000, counted: "call", descriptors: 20_100, ports: there, sources: 1 };
         assert_eq!(judge(needs, 20_100, &allowed), Ok(()));
         let fault = judge(needs, 20_099, &allowed).expect_err("one too few");
         assert_eq!(fault.kind, FaultKind::Machine);

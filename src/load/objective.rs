@@ -11,6 +11,7 @@ use super::outcome::Objective;
 use super::outcome::Rule;
 use super::outcome::Setup;
 use super::outcome::Step;
+use super::report::some;
 
 /// Rules of one objective, at the most. There are not more kinds of them that make sense.
 const RULES_MAX: usize = 16;
@@ -73,7 +74,8 @@ impl Objective {
         let most = if judges_failures { f64::INFINITY } else { MISSING_MAX };
         let missing = part(u64::from(wanted.saturating_sub(step.calls)), u64::from(wanted));
         if !self.rules.is_empty() && missing > most {
-            broken.push(format!("only {} of {wanted} calls came to be{}", step.calls, reasons(&step.setup)));
+            let wanted = some(wanted.into(), "call");
+            broken.push(format!("only {} of {wanted} came to be{}", step.calls, reasons(&step.setup)));
         }
         broken
     }

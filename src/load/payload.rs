@@ -4,7 +4,7 @@
 //! ```text
 //!  0  RTP   V=2, marker, payload type, sequence (16 bit), time stamp, SSRC
 //! 12  magic "SBL1"          run (32 bit)
-//! 20  call (32 bit)         stream (8)   flags (8)   zero (16)
+//! 20  call (32 bit)         stream (8)   flags (8)   again (16): packets that came to the peer that returned it again
 //! 28  sequence (64 bit)
 //! 36  due: nanoseconds since the run began, on the sender's clock (64 bit)
 //! 44  echo: the due of the last packet heard from the other end, or the count of the peer that returned it (64 bit)
@@ -90,6 +90,8 @@ pub enum Far {
     Returned {
         /// Packets of this stream that this peer had heard, this one included, each once.
         count: u64,
+        /// Packets of this stream that came to this peer again, modulo 65,536.
+        again: u16,
         /// Between its arrival and its departure there, in microseconds.
         held_us: u32,
     },
@@ -109,14 +111,14 @@ impl Stamp {
         head[12..16].copy_from_slice(&MAGIC);
         head[16..20].copy_from_slice(&self.run.to_be_bytes());
         head[20..24].copy_from_slice(&self.call.to_be_bytes());
-        let (flag, echo, held_us) = match self.far {
-            Far::Silent => (0, 0, 0),
-            Far::Echo { due_ns, held_us } => (FLAG_ECHO, due_ns, held_us),
-            Far::Returned { count, held_us } => (FLAG_RETURNED, count, held_us),
+        let (flag, again, echo, held_us) = match self.far {
+            Far::Silent => (0, 0, 0, 0),
+            Far::Echo { due_ns, held_us } => (FLAG_ECHO, 0, due_ns, held_us),
+            Far::Returned { count, again, held_us } => (FLAG_RETURNED, again, count, held_us),
         };
         head[24] = self.stream;
         head[25] = flag | if self.way == Way::Down { FLAG_DOWN } else { 0 };
-        head[26..28].fill(0);
+        head[26..28].copy_from_slice(&again.to_be_bytes());
         head[28..36].copy_from_slice(&self.sequence.to_be_bytes());
         head[36..44].copy_from_slice(&self.due_ns.to_be_bytes());
         head[44..52].copy_from_slice(&echo.to_be_bytes());
@@ -136,7 +138,9 @@ impl Stamp {
         let far = match flags & (FLAG_ECHO | FLAG_RETURNED) {
             0 => Far::Silent,
             FLAG_ECHO => Far::Echo { due_ns: echo, held_us },
-            FLAG_RETURNED => Far::Returned { count: echo, held_us },
+            FLAG_RETURNED => {
+                Far::Returned { count: echo, again: u16::from_be_bytes([head[26], head[27]]), held_us }
+            }
             _ => return None,
         };
         Some(Self {
@@ -152,12 +156,13 @@ impl Stamp {
 
     /// Makes a payload that came to a peer one that goes back, in place. Returns whether it was ours, and on its way out:
     /// what was returned once is not returned again, or two peers would play with it for ever.
-    pub fn turn_back(payload: &mut [u8], count: u64, held_us: u32) -> bool {
+    pub fn turn_back(payload: &mut [u8], count: u64, again: u16, held_us: u32) -> bool {
         if !Self::read(payload).is_some_and(|stamp| stamp.is_outward()) {
             return false;
         }
         let Some(head) = payload.first_chunk_mut::<{ PAYLOAD_MIN as usize }>() else { return false };
         head[25] = (head[25] & FLAG_DOWN) | FLAG_RETURNED;
+        head[26..28].copy_from_slice(&again.to_be_bytes());
         head[44..52].copy_from_slice(&count.to_be_bytes());
         head[52..56].copy_from_slice(&held_us.to_be_bytes());
         true
@@ -201,7 +206,11 @@ mod tests {
         let far = prop_oneof![
             Just(Far::Silent),
             (any::<u64>(), any::<u32>()).prop_map(|(due_ns, held_us)| Far::Echo { due_ns, held_us }),
-            (any::<u64>(), any::<u32>()).prop_map(|(count, held_us)| Far::Returned { count, held_us }),
+            any::<(u64, u16, u32)>().prop_map(|(count, again, held_us)| Far::Returned {
+                count,
+                again,
+                held_us
+            }),
         ];
         let way = prop_oneof![Just(Way::Up), Just(Way::Down)];
         (any::<(u32, u32, u8)>(), way, any::<(u64, u64)>(), far).prop_map(|(names, way, numbers, far)| {
@@ -230,7 +239,7 @@ mod tests {
         fn any_bytes_are_read_without_harm(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
             prop_assert_eq!(Stamp::read(&bytes), None);
             let mut again = bytes.clone();
-            prop_assert!(!Stamp::turn_back(&mut again, 1, 2));
+            prop_assert!(!Stamp::turn_back(&mut again, 1, 2, 3));
             prop_assert_eq!(again, bytes);
         }
 
@@ -244,14 +253,14 @@ mod tests {
         }
 
         #[test]
-        fn a_packet_comes_back_once_and_keeps_what_it_was(stamp in stamps(), count: u64, held_us: u32) {
+        fn a_packet_comes_back_once_and_keeps_what_it_was(stamp in stamps(), count: u64, again: u16, held_us: u32) {
             let mut payload = [0; 80];
             stamp.write(RTP, &mut payload);
             let was_out = !matches!(stamp.far, Far::Returned { .. });
-            prop_assert_eq!(Stamp::turn_back(&mut payload, count, held_us), was_out);
+            prop_assert_eq!(Stamp::turn_back(&mut payload, count, again, held_us), was_out);
             if was_out {
-                prop_assert_eq!(Stamp::read(&payload), Some(Stamp { far: Far::Returned { count, held_us }, ..stamp }));
-                prop_assert!(!Stamp::turn_back(&mut payload, 9, 9));
+                prop_assert_eq!(Stamp::read(&payload), Some(Stamp { far: Far::Returned { count, again, held_us }, ..stamp }));
+                prop_assert!(!Stamp::turn_back(&mut payload, 9, 9, 9));
             }
         }
     }

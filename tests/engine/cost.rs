@@ -137,6 +137,11 @@ fn the_cost_of_a_packet_beside_that_of_coturns_client() {
             &ours(&server, clients / 2, PeerPlace::Relay, Profile::Audio, true),
             reference,
         );
+        // What uclient sends, 16 of them at a time: as many packets a second as all of its clients.
+        let runs = Profile::Even { rate: 800.0, size: 172, burst: 16 };
+        let in_runs = |segments| ours(&server, clients / 16, local, runs, segments);
+        show("runs of 16, one by one", &in_runs(false), reference);
+        show("runs of 16, super-packets", &in_runs(true), reference);
         let video = |segments| ours(&server, clients / 5, local, Profile::Video, segments);
         show("video (a fifth), one by one", &video(false), reference);
         show("video (a fifth), super-packets", &video(true), reference);

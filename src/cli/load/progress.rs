@@ -25,6 +25,8 @@ const STEPS: u64 = 1_000;
 /// Shows how a run goes, and ends it early when asked to.
 pub(super) struct Progress {
     stop: Stop,
+    /// What there is more and more of: `call`, `pair`.
+    counted: &'static str,
     bar: Option<ProgressBar>,
     part: Part,
     said_at: Option<Instant>,
@@ -47,8 +49,8 @@ impl Part {
 }
 
 impl Progress {
-    /// On a terminal a bar, else lines.
-    pub(super) fn new(stop: Stop) -> Self {
+    /// On a terminal a bar, else lines, which tell how many of `counted` there are.
+    pub(super) fn new(stop: Stop, counted: &'static str) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(Some(STEPS), ProgressDrawTarget::stderr_with_hz(5));
             let template = if output::stderr_has_colours() {
@@ -62,7 +64,7 @@ impl Progress {
             bar
         });
         let part = Part::new("starting", None);
-        Self { stop, bar, part, said_at: None, told_of_stop: false }
+        Self { stop, counted, bar, part, said_at: None, told_of_stop: false }
     }
 
     /// Leaves the terminal clean for the report.
@@ -80,7 +82,7 @@ impl Progress {
     }
 
     fn show(&mut self, moment: &Moment) {
-        let figures = figures(&self.part, moment, self.part.began.elapsed());
+        let figures = figures(&self.part, self.counted, moment, self.part.began.elapsed());
         if let Some(bar) = &self.bar {
             bar.set_prefix(self.part.what.clone());
             bar.set_message(figures);
@@ -123,10 +125,11 @@ impl Watcher for Progress {
     }
 }
 
-fn figures(part: &Part, moment: &Moment, gone: Duration) -> String {
+fn figures(part: &Part, counted: &str, moment: &Moment, gone: Duration) -> String {
     let mut figures = Vec::new();
     if moment.wanted > 0 {
-        figures.push(format!("{}/{} calls", moment.calls, moment.wanted));
+        let plural = if moment.wanted == 1 { "" } else { "s" };
+        figures.push(format!("{}/{} {counted}{plural}", moment.calls, moment.wanted));
     }
     if part.sent > 0 {
         figures.push(format!("loss {:.2} %", 100.0 * part.lost as f64 / part.sent as f64));
@@ -148,8 +151,10 @@ mod tests {
     fn a_line_has_what_is_known_and_no_more() {
         let mut part = Part::new("measuring 100 calls", Some(Duration::from_secs(60)));
         let mut moment = Moment { calls: 20, wanted: 100, ..Moment::default() };
-        assert_eq!(figures(&part, &moment, Duration::from_secs(13)), "20/100 calls, 47s left");
+        assert_eq!(figures(&part, "call", &moment, Duration::from_secs(13)), "20/100 calls, 47s left");
         (part.sent, part.lost, moment.p99, part.length) = (1_000, 5, 0.012_34, None);
-        assert_eq!(figures(&part, &moment, Duration::ZERO), "20/100 calls, loss 0.50 %, p99 12.3 ms");
+        assert_eq!(figures(&part, "call", &moment, Duration::ZERO), "20/100 calls, loss 0.50 %, p99 12.3 ms");
+        let one = Moment { calls: 0, wanted: 1, ..Moment::default() };
+        assert_eq!(figures(&Part::new("connecting", None), "pair", &one, Duration::ZERO), "0/1 pair");
     }
 }

@@ -90,40 +90,35 @@ impl Thread {
         }
     }
 
-    /// Reads what has come to the peers of this process.
-    pub(super) fn receive_peers(&mut self, wall: &Wall) {
+    /// Reads a batch of what has come to the peers of this process. Answers whether there may be more.
+    pub(super) fn receive_peers(&mut self, wall: &Wall) -> bool {
         let run = self.common.run;
         let Self { peers, calls, by_number, batch, meter, dropped, .. } = self;
-        let Some(peers) = peers else { return };
-        loop {
-            batch.clear();
-            let Ok(arrived) = batch.receive(&peers.socket, RECEIVED) else { return };
-            if let Some(lost) = arrived.lost {
-                *dropped += u64::from(lost.wrapping_sub(peers.dropped));
-                peers.dropped = lost;
+        let Some(peers) = peers else { return false };
+        batch.clear();
+        let Ok(arrived) = batch.receive(&peers.socket, RECEIVED) else { return false };
+        if let Some(lost) = arrived.lost {
+            *dropped += u64::from(lost.wrapping_sub(peers.dropped));
+            peers.dropped = lost;
+        }
+        let is_full = arrived.places.len() == RECEIVED;
+        for place in arrived.places {
+            let at_ns = wall.arrival_ns(batch.meta(place).arrived);
+            let payload = batch.datagram(place);
+            if payload.is_empty() {
+                // It opened the way in the old dialect.
+                continue;
             }
-            let count = arrived.places.len();
-            for place in arrived.places {
-                let at_ns = wall.arrival_ns(batch.meta(place).arrived);
-                let payload = batch.datagram(place);
-                if payload.is_empty() {
-                    // It opened the way in the old dialect.
-                    continue;
+            let stamp = Stamp::read(payload).filter(|stamp| stamp.run == run);
+            let call = stamp.and_then(|stamp| by_number.get(&stamp.call)).and_then(|id| calls.get_mut(*id));
+            match (stamp, call) {
+                (Some(stamp), Some(call)) => {
+                    call.hear(meter, &stamp, Way::Up, payload.len(), not_before(at_ns, stamp.due_ns));
                 }
-                let stamp = Stamp::read(payload).filter(|stamp| stamp.run == run);
-                let call =
-                    stamp.and_then(|stamp| by_number.get(&stamp.call)).and_then(|id| calls.get_mut(*id));
-                match (stamp, call) {
-                    (Some(stamp), Some(call)) => {
-                        call.hear(meter, &stamp, Way::Up, payload.len(), not_before(at_ns, stamp.due_ns));
-                    }
-                    _ => meter.stranger(),
-                }
-            }
-            if count < RECEIVED {
-                return;
+                _ => meter.stranger(),
             }
         }
+        is_full
     }
 }
 

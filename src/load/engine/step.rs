@@ -119,7 +119,8 @@ impl Rig for Engine {
             let rate = rate.map(|rate| rate / part);
             handle.tell(Order::Churn { serial, at_once: at_once.max(1), rate, until_ns })?;
         }
-        self.wanted = at_once;
+        // They come and go: how many there are at a moment says nothing.
+        self.wanted = 0;
         self.await_held(serial, &mut tally, watch)?;
         tally.setup.took = began.elapsed();
         let own = Own { cpu: own::cpu_time().saturating_sub(cpu_before), ..Own::default() };

@@ -6,8 +6,9 @@
 //!   orders of the rig ──▶ [ up: bring, churn ] ──▶ answers
 //! ```
 //!
-//! While packets flow, the thread sleeps from tick to tick and then sees to all that came meanwhile: the kernel stamps
-//! datagrams as they arrive, so that is no latency.
+//! While packets flow, the thread sleeps from tick to tick, sends what is due and then sees to all that came meanwhile:
+//! the kernel stamps datagrams as they arrive, so that is no latency. However much came, what becomes due waits for a few
+//! sockets of it at the most.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -37,6 +38,7 @@ use super::call::Call;
 use super::call::Lane;
 use super::churn::Churn;
 use super::client::Client;
+use super::clock::Wall;
 use super::clock::tick_at_or_after;
 use super::clock::tick_of;
 use super::common::Common;
@@ -52,6 +54,10 @@ use super::wheel::Wheel;
 const EVENTS: usize = 1_024;
 /// Datagrams of one receive.
 pub(super) const RECEIVED: usize = 64;
+/// Sockets that are read between two looks at what is due.
+const READ_BETWEEN: usize = 16;
+/// Receives from the peers' socket between two looks at everything else.
+const PEER_RECEIVES: usize = 32;
 /// Ticks that a thread without packets sleeps at the most: orders are looked for in between.
 const DOZE_TICKS: u64 = 5;
 
@@ -162,11 +168,19 @@ impl Thread {
         }
     }
 
-    /// Sleeps until something is due or has come, and sees to it.
+    /// Sleeps until something is due or has come, and sees to it: first to what is due.
     pub(super) fn turn(&mut self) {
-        self.wait();
+        let is_busy = self.hold.live > 0;
+        let left = self.until_due(if is_busy { 1 } else { DOZE_TICKS });
+        if is_busy && self.common.is_stamped {
+            std::thread::sleep(left);
+            self.serve_due();
+            self.wait(Duration::ZERO);
+        } else {
+            self.wait(left);
+            self.serve_due();
+        }
         self.receive();
-        self.serve_due();
         self.work();
     }
 
@@ -212,19 +226,14 @@ impl Thread {
         let _ = self.answers.send((self.number, answer));
     }
 
-    /// Sleeps until the next tick that has something, or until a socket has.
-    fn wait(&mut self) {
-        let clock = self.common.clock;
-        let is_busy = self.hold.live > 0;
-        let tick = self.wheel.next_within(if is_busy { 1 } else { DOZE_TICKS });
-        let until_ns = tick * TICK_NS;
-        let now_ns = clock.now_ns();
-        let left = Duration::from_nanos(until_ns.saturating_sub(now_ns));
-        let naps = is_busy && self.common.is_stamped;
-        if naps && !left.is_zero() {
-            std::thread::sleep(left);
-        }
-        let timeout = if naps { Duration::ZERO } else { left };
+    /// Time to the next tick that has something, or to the one that lies so many ticks ahead.
+    fn until_due(&self, ticks: u64) -> Duration {
+        let until_ns = self.wheel.next_within(ticks) * TICK_NS;
+        Duration::from_nanos(until_ns.saturating_sub(self.common.clock.now_ns()))
+    }
+
+    /// Learns which sockets have something; waits for the first of them.
+    fn wait(&mut self, timeout: Duration) {
         // The descriptor is ours: no error is possible.
         let _ = self.poll.wait(&mut self.events, Some(timeout));
     }
@@ -233,13 +242,26 @@ impl Thread {
         // What arrives while this goes on has a stamp that lies a little ahead, as it should.
         let wall = self.common.clock.wall();
         for index in 0..self.events.len() {
+            if index % READ_BETWEEN == READ_BETWEEN - 1 {
+                self.serve_due();
+            }
             match self.events.token(index) {
-                Some(Token::Listener(_)) => self.receive_peers(&wall),
+                Some(Token::Listener(_)) => self.receive_all_peers(&wall),
                 Some(Token::Stream(id)) => self.receive_client(id, &wall),
                 _ => {}
             }
         }
         self.hear_control();
+    }
+
+    /// What is left is told by the next wait.
+    fn receive_all_peers(&mut self, wall: &Wall) {
+        for _ in 0..PEER_RECEIVES {
+            if !self.receive_peers(wall) {
+                return;
+            }
+            self.serve_due();
+        }
     }
 
     fn serve_due(&mut self) {

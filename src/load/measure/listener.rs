@@ -64,9 +64,33 @@ pub struct Listener {
 #[derive(Clone, Copy, Debug, Default)]
 struct Returned {
     window: u32,
-    before: u64,
-    within: u64,
+    before: Told,
+    within: Told,
+    /// Packets that came to it again since the stream began.
+    again: u64,
     bytes: u16,
+}
+
+/// Packets of a stream that came to a peer on another machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    /// Each once.
+    pub(super) count: u64,
+    /// Those that came again.
+    pub(super) again: u64,
+}
+
+impl Told {
+    fn max(self, other: Self) -> Self {
+        Self { count: self.count.max(other.count), again: self.again.max(other.again) }
+    }
+
+    fn since(self, before: Self) -> Self {
+        Self {
+            count: self.count.saturating_sub(before.count),
+            again: self.again.saturating_sub(before.again),
+        }
+    }
 }
 
 impl Listener {
@@ -145,29 +169,33 @@ impl Listener {
         is_of_it.then(|| self.jitter_sum_ns / f64::from(self.jitter_count) / 1e9)
     }
 
-    /// Notes how many packets the peer on another machine had heard, as a packet that was due then says.
-    pub(super) fn note_count(&mut self, count: u64, window: &Window, due_ns: u64, bytes: usize) {
+    /// Notes how many packets the peer on another machine had heard, and how many of them again modulo 65,536, as a packet
+    /// that was due then says.
+    pub(super) fn note_count(&mut self, count: u64, again: u16, window: &Window, due_ns: u64, bytes: usize) {
         let returned = &mut self.returned;
+        // What is behind was said before, by a packet that was overtaken.
+        let more = again.wrapping_sub(returned.again as u16);
+        if more <= u16::MAX / 2 {
+            returned.again += u64::from(more);
+        }
+        let told = Told { count, again: returned.again };
         if returned.window != window.number {
             returned.before = returned.before.max(returned.within);
-            (returned.window, returned.within) = (window.number, 0);
+            (returned.window, returned.within) = (window.number, Told::default());
         }
         if due_ns < window.from_ns {
-            returned.before = returned.before.max(count);
+            returned.before = returned.before.max(told);
         } else if window.has(due_ns) {
-            returned.within = returned.within.max(count);
+            returned.within = returned.within.max(told);
             returned.bytes = u16::try_from(bytes).unwrap_or(u16::MAX);
         }
     }
 
-    /// How many packets of a window the peer on another machine heard, and about how many bytes.
-    pub(super) fn counted(&self, window: u32) -> (u64, u64) {
+    /// What the peer on another machine heard of a window, and about how many bytes; `None`: it was not heard of.
+    pub(super) fn counted(&self, window: u32) -> Option<(Told, u64)> {
         let returned = &self.returned;
-        if returned.window != window {
-            return (0, 0);
-        }
-        let count = returned.within.saturating_sub(returned.before);
-        (count, count.saturating_mul(u64::from(returned.bytes)))
+        let told = returned.within.since(returned.before);
+        (returned.window == window).then(|| (told, told.count.saturating_mul(u64::from(returned.bytes))))
     }
 
     fn place(&mut self, sequence: u64) -> Heard {

@@ -125,8 +125,8 @@ impl Meter {
         listener.remember(stamp, now_ns);
         let counts = self.window.has(stamp.due_ns);
         match stamp.far {
-            Far::Returned { count, held_us } => {
-                listener.note_count(count, &self.window, stamp.due_ns, bytes);
+            Far::Returned { count, again, held_us } => {
+                listener.note_count(count, again, &self.window, stamp.due_ns, bytes);
                 if counts {
                     self.count(Way::Down, heard, bytes);
                     self.note_trip(heard, stamp.due_ns, held_us, now_ns);
@@ -158,10 +158,12 @@ impl Meter {
         if let Some(jitter) = listener.mean_jitter(self.window.number) {
             self.interval.way_mut(way).jitter.add(jitter);
         }
-        let (count, bytes) = listener.counted(self.window.number);
-        self.interval.up.received += count;
+        let Some((told, bytes)) = listener.counted(self.window.number) else { return };
+        self.interval.up.received += told.count;
         self.interval.up.received_bytes += bytes;
-        self.interval.down.sent += count;
+        self.interval.up.duplicated += told.again;
+        // Each packet is sent back once.
+        self.interval.down.sent += told.count;
         self.interval.down.sent_bytes += bytes;
     }
 

@@ -133,7 +133,7 @@ fn what_cannot_be_is_a_stranger() {
     meter.heard(&mut listener, &Stamp { sequence: u64::MAX, ..stamp() }, 100, SECOND);
     meter.heard(
         &mut listener,
-        &Stamp { far: Far::Returned { count: 0, held_us: 0 }, ..stamp() },
+        &Stamp { far: Far::Returned { count: 0, again: 0, held_us: 0 }, ..stamp() },
         100,
         SECOND,
     );
@@ -187,13 +187,20 @@ fn a_round_trip_leaves_out_the_time_at_the_far_end() {
     assert!(near(trip.max(), 0.050), "{:?}", trip.max());
 }
 
-/// A peer on another machine: of 1,000 packets it hears 900, and 800 come back.
+/// A peer on another machine: of 1,000 packets it hears 900, every second of them twice, and 800 come back.
 #[test]
 fn a_returned_packet_tells_on_which_way_it_was_lost() {
     let mut meter = Meter::new();
     let mut listener = Listener::new(50.0);
-    let mut count = 0;
+    let mut count = 1;
     let mut number = 0;
+    let mut again: u16 = 0;
+    // What came again before is nothing to the windows, and its number goes round.
+    for before in [30_000, 60_000, 65_500] {
+        again = before;
+        let far = Far::Returned { count, again, held_us: 0 };
+        meter.heard(&mut listener, &Stamp { far, ..stamp() }, 100, MS);
+    }
     for (window, wanted) in [(1, (1000, 900, 900, 800)), (2, (1000, 900, 900, 800))] {
         let from_ns = u64::from(window) * 100 * SECOND;
         let _ = meter.open(Window { number: window, from_ns, to_ns: from_ns + 20 * SECOND });
@@ -205,8 +212,9 @@ fn a_returned_packet_tells_on_which_way_it_was_lost() {
                 continue;
             }
             count += 1;
+            again = again.wrapping_add(u16::from(count % 2 == 0));
             if each % 10 != 5 {
-                let far = Far::Returned { count, held_us: 1000 };
+                let far = Far::Returned { count, again, held_us: 1000 };
                 let back = Stamp { sequence: number, due_ns, far, ..stamp() };
                 meter.heard(&mut listener, &back, 100, due_ns + 7 * MS);
             }
@@ -223,6 +231,7 @@ fn a_returned_packet_tells_on_which_way_it_was_lost() {
         let (up, down) = (interval.up.into_flow(), interval.down.into_flow());
         assert_eq!((up.sent, up.received, down.sent, down.received), wanted);
         assert_eq!(down.received_bytes, 80_000);
+        assert_eq!((up.duplicated, down.duplicated), (450, 0), "window {window}");
     }
 }
 

@@ -11,6 +11,7 @@ use super::ramp;
 use crate::load::Fault;
 use crate::load::Plan;
 use crate::load::outcome::Capacity;
+use crate::load::report::some;
 
 /// Loads that are tried, at the most. Bisection needs about half of that for the largest range there is.
 const LOADS_MAX: usize = 64;
@@ -57,9 +58,8 @@ pub(super) fn play(
         let found = stage.probe(plan, calls, length, watch)?;
         if found == Found::Stopped {
             if let Some((calls, _)) = search.holds.last() {
-                stage
-                    .notes
-                    .push(format!("Until it was ended, {calls} calls were seen to hold the objective."));
+                let calls = some((*calls).into(), "call");
+                stage.notes.push(format!("Until it was ended, {calls} were seen to hold the objective."));
             }
             return Ok(());
         }

@@ -36,6 +36,7 @@ use super::outcome::Verdict;
 use super::plan::Mode;
 use super::plan::PeerPlace;
 use super::plan::Server;
+use super::report::some;
 use super::rig::GoOn;
 use super::rig::Watcher;
 
@@ -101,10 +102,10 @@ impl<'a> Stage<'a> {
 
     /// Has so many calls in being, warmed up.
     fn bring_up(&mut self, calls: u32, settle: Duration, watch: &mut Attentive<'_>) -> Result<Setup, Fault> {
-        watch.part(&format!("bringing up {calls} calls"), None);
+        watch.part(&format!("bringing up {}", some(calls.into(), "call")), None);
         let setup = self.rig.hold(calls, watch)?;
         if !settle.is_zero() && !watch.is_stopped {
-            watch.part(&format!("warming up {calls} calls"), Some(settle));
+            watch.part(&format!("warming up {}", some(calls.into(), "call")), Some(settle));
             self.rig.idle(settle, watch)?;
         }
         Ok(setup)
@@ -122,7 +123,7 @@ impl<'a> Stage<'a> {
         if watch.is_stopped {
             return Ok(None);
         }
-        watch.part(&format!("measuring {calls} calls"), Some(length));
+        watch.part(&format!("measuring {}", some(calls.into(), "call")), Some(length));
         let mut step = self.rig.measure(length, watch)?;
         let meanwhile = std::mem::replace(&mut step.setup, setup).failures;
         for (what, count) in meanwhile {
@@ -146,8 +147,11 @@ impl<'a> Stage<'a> {
             let why: Vec<_> =
                 step.setup.failures.iter().map(|(what, count)| format!("{what}: {count}")).collect();
             let why = if why.is_empty() { String::new() } else { format!(" ({})", why.join(", ")) };
-            self.notes
-                .push(format!("Of {wanted} calls, {} were in being while it was measured{why}.", step.calls));
+            self.notes.push(format!(
+                "Of {}, {} were in being while it was measured{why}.",
+                some(wanted.into(), "call"),
+                step.calls
+            ));
         }
     }
 }
@@ -194,7 +198,7 @@ fn play(
             Mode::Churn { at_once, rate, length } => churn::play(plan, stage, at_once, rate, length, watch)?,
             Mode::Storm { calls, rounds, hold } => storm::play(plan, stage, calls, rounds, hold, watch)?,
             Mode::Ice { pairs, rate, relay_only, patience } => {
-                watch.part(&format!("connecting {pairs} pairs of agents"), None);
+                watch.part(&format!("connecting {} of agents", some(pairs.into(), "pair")), None);
                 stage.side.ice = Some(stage.rig.ice(pairs, rate, relay_only, patience, watch)?);
             }
             Mode::Compare { .. } => {}
@@ -212,7 +216,10 @@ fn verdict(plan: &Plan, sides: &[Side], is_stopped: bool) -> Verdict {
         match capacity {
             Capacity::Found { .. } | Capacity::AtLeast(_) => {}
             Capacity::LessThan(calls, why) => {
-                return Verdict::Broken(vec![format!("with the least load, calls: {calls}: {why}")]);
+                return Verdict::Broken(vec![format!(
+                    "with the least load, {}: {why}",
+                    some((*calls).into(), "call")
+                )]);
             }
             Capacity::Unknown(why) => return Verdict::GeneratorLimited(why.clone()),
         }
@@ -246,7 +253,7 @@ fn broken(plan: &Plan, side: &Side) -> Vec<String> {
             Rule::Loss(_) | Rule::Latency(..) | Rule::Jitter(_) => None,
         });
         if failed as f64 > most.unwrap_or(0.0) * ice.pairs as f64 {
-            found.push(format!("{server}{failed} of {} pairs did not connect", ice.pairs));
+            found.push(format!("{server}{failed} of {} did not connect", some(ice.pairs, "pair")));
         }
     }
     found

@@ -9,6 +9,7 @@ use crate::load::Fault;
 use crate::load::Plan;
 use crate::load::fault::FaultKind;
 use crate::load::outcome::Step;
+use crate::load::report::some;
 
 /// How long the server rests at a load before it is measured once more, at the least: what a larger load left in its
 /// queues is none of this one's.
@@ -51,7 +52,8 @@ impl Stage<'_> {
         let second = self.trial(plan, calls, length, plan.warm_up.max(SETTLE), watch)?;
         if matches!(second, Found::Holds(_)) {
             self.notes.push(format!(
-                "{calls} calls were measured twice; the first time: {why}. The second time they held."
+                "With {} it was measured twice; the first time: {why}. The second time the objective held.",
+                some(calls.into(), "call")
             ));
         }
         Ok(second)

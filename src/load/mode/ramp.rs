@@ -9,6 +9,8 @@ use super::probe::Rate;
 use crate::load::Fault;
 use crate::load::Plan;
 use crate::load::outcome::Capacity;
+use crate::load::report::holding;
+use crate::load::report::some;
 
 pub(super) fn play(
     plan: &Plan,
@@ -46,6 +48,6 @@ pub(super) fn broken(best: Option<(u32, Rate)>, breaks_at: u32, why: String) -> 
 
 /// Why no capacity is known where the generator ended first.
 pub(super) fn unknown(held: Option<u32>, calls: u32, why: &str) -> String {
-    let held = held.map_or_else(String::new, |held| format!("{held} calls hold the objective; "));
-    format!("{held}with {calls} calls, {why}")
+    let held = held.map_or_else(String::new, |held| format!("{} the objective; ", holding(held)));
+    format!("{held}with {}, {why}", some(calls.into(), "call"))
 }

@@ -6,6 +6,7 @@ use super::Attentive;
 use super::Stage;
 use crate::load::Fault;
 use crate::load::Plan;
+use crate::load::report::some;
 use crate::load::rig::Watcher;
 
 /// Nothing is warmed up: how the media fare right behind the storm is what is asked.
@@ -21,7 +22,7 @@ pub(super) fn play(
         if watch.is_stopped {
             break;
         }
-        watch.part(&format!("{calls} calls at once, round {round}"), None);
+        watch.part(&format!("{} at once, round {round}", some(calls.into(), "call")), None);
         let setup = stage.rig.storm(calls, watch)?;
         stage.measure(plan, calls, hold, setup, watch)?;
     }

@@ -158,7 +158,7 @@ fn key_figures(report: &Report, side: &Side) -> Vec<(String, &'static str)> {
         (sum::both(step), "lost")
     };
     vec![
-        (words::count(step.calls.into()), "calls"),
+        (words::count(step.calls.into()), if step.calls == 1 { "call" } else { "calls" }),
         (words::number(sum::arrived(step).round()), "packets/s arrived"),
         (words::bits(sum::arrived_bits(step)), "payload arrived"),
         (words::percent(words::loss(&flow)), one),

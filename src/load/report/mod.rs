@@ -19,3 +19,5 @@ mod words;
 pub use html::html;
 pub use json::json;
 pub use text::text;
+pub(super) use words::holding;
+pub(super) use words::some;

@@ -109,9 +109,14 @@ fn scaled(mut value: f64, step: f64, units: [&str; 4]) -> String {
 }
 
 /// `1 call`, `2 calls`.
-pub(super) fn some(how_many: u64, what: &str) -> String {
+pub(in crate::load) fn some(how_many: u64, what: &str) -> String {
     let plural = if how_many == 1 { "" } else { "s" };
     format!("{} {what}{plural}", count(how_many))
+}
+
+/// `1 call holds`, `2 calls hold`.
+pub(in crate::load) fn holding(calls: u32) -> String {
+    format!("{} hold{}", some(calls.into(), "call"), if calls == 1 { "s" } else { "" })
 }
 
 /// What part of a flow's packets was lost: 0.001 is 0.1 %.
@@ -137,8 +142,8 @@ pub(super) fn mode(mode: &Mode) -> String {
     match *mode {
         Mode::Soak { calls, length } => format!("{} for {}", some(calls.into(), "call"), chosen(length)),
         Mode::Ramp { from, step, to, hold } => format!(
-            "{} calls, then {} more each {} until the objective breaks, {} at the most",
-            count(from.into()),
+            "{}, then {} more each {} until the objective breaks, {} at the most",
+            some(from.into(), "call"),
             count(step.into()),
             chosen(hold),
             count(to.into())
@@ -284,18 +289,22 @@ pub(super) fn comparison(report: &Report) -> Vec<String> {
 pub(super) fn capacity(capacity: &Capacity) -> String {
     match capacity {
         Capacity::Found { calls, packets, bits: rate, breaks_at, why } => format!(
-            "{} hold the objective ({} packets/s, {} of payload); {} do not: {why}.",
-            some((*calls).into(), "call"),
+            "{} the objective ({} packets/s, {} of payload); {} do not: {why}.",
+            holding(*calls),
             number(*packets),
             bits(*rate),
             count((*breaks_at).into())
         ),
         Capacity::LessThan(calls, why) => {
-            format!("less than {}: not even they hold the objective: {why}.", some((*calls).into(), "call"))
+            format!(
+                "less than {}: not even so many hold the objective: {why}.",
+                some((*calls).into(), "call")
+            )
         }
         Capacity::AtLeast(calls) => format!(
-            "at least {}: the most that was asked for, and they hold the objective.",
-            some((*calls).into(), "call")
+            "at least {}: the most that was asked for, and {} the objective.",
+            count((*calls).into()),
+            holding(*calls)
         ),
         Capacity::Unknown(why) => format!("unknown, for the generator came to its own limit first: {why}."),
     }
@@ -344,6 +353,17 @@ mod tests {
         assert_eq!(shown, ["0", "0.012", "0.5", "1", "1.23", "12.3", "100", "123", "1,234,568", "-1,234"]);
         assert_eq!((count(0), count(999), count(1_000)), ("0".into(), "999".into(), "1,000".into()));
         assert_eq!(number(f64::NAN), "–");
+    }
+
+    #[test]
+    fn one_is_one_and_several_are_several() {
+        assert_eq!(
+            (some(1, "call"), some(2, "pair"), some(0, "call")),
+            ("1 call".into(), "2 pairs".into(), "0 calls".into())
+        );
+        assert_eq!((holding(1), holding(1_000)), ("1 call holds".into(), "1,000 calls hold".into()));
+        let capacity = |calls| capacity(&Capacity::AtLeast(calls));
+        assert!(capacity(1).contains("1 call holds the") && capacity(9).contains("9 calls hold the"));
     }
 
     #[test]

@@ -128,8 +128,8 @@ impl Cause {
 struct Pairs<'a> {
     common: &'a Common,
     wish: Wish,
-    /// The address that agents are at.
-    local: IpAddr,
+    /// The addresses that agents are at, in turn.
+    locals: Vec<IpAddr>,
     ports: Ports,
     poll: Poll,
     events: Events,
@@ -148,9 +148,9 @@ struct Pairs<'a> {
 impl<'a> Pairs<'a> {
     fn new(common: &'a Common, wish: Wish) -> Result<Self, Fault> {
         let began_ns = common.clock.now_ns();
-        let local = match common.sources.first() {
-            Some(ip) => *ip,
-            None => route(common.server.address)?,
+        let locals = match common.sources.as_slice() {
+            [] => vec![route(common.server.address)?],
+            sources => sources.to_vec(),
         };
         let machine = |error: std::io::Error| {
             Fault::new(FaultKind::Machine, format!("this machine has no poll for sockets: {error}"))
@@ -158,7 +158,7 @@ impl<'a> Pairs<'a> {
         Ok(Self {
             common,
             wish,
-            local,
+            locals,
             ports: common.ports(0),
             poll: Poll::new().map_err(machine)?,
             events: Events::new(EVENTS),
@@ -213,7 +213,9 @@ impl<'a> Pairs<'a> {
         config.gather_within = self.wish.patience * 2;
         config.connect_within = self.wish.patience;
         let by_datagrams = !self.wish.relay_only || self.common.server.carrier == Carrier::Udp;
-        Side::open(config, self.clock, self.local, by_datagrams, &mut self.ports)
+        let place = number * 2 + usize::from(role == Role::Controlled);
+        let local = self.locals[place % self.locals.len()];
+        Side::open(config, self.clock, local, by_datagrams, &mut self.ports)
             .map_err(|error| refusal::fault(Some(&Why::socket(&error)), self.common))
     }
 
