@@ -182,7 +182,7 @@ mod tests {
         let told = as_json(&verdicts()[0]);
         assert_eq!(
             told,
-            json!({ "path": "tc", "verdict": "refused", "needs": ["CAP_BPF", "CAP_NET_ADMIN"],
+            json!({ "path": "tc", "verdict": "refused", "needs": ["CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON"],
                     "reason": "it rains", "cure": "wait" })
         );
         assert_eq!(as_json(&verdicts()[1])["verdict"], "chosen");

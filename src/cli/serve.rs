@@ -197,11 +197,9 @@ fn start(plan: Plan) -> Result<Running, Exit> {
     #[cfg(feature = "acme")]
     let state = plan.state;
     // A second call within one process, as in a test, keeps the first log.
-    let level = admin::init(LogConfig { format: settings.log.format, level: settings.log.level }).ok();
+    let log = LogConfig { format: settings.log.format, level: settings.log.level };
+    let level = admin::init(log).ok().inspect(|_| admin::log_panics());
     let clock = Clock::start();
-    if level.is_some() {
-        admin::log_panics();
-    }
     let (turn_config, mut relay_config) = rooms(&settings, clock, &mut SystemEntropy);
     let server = Server::new(turn_config, SystemEntropy);
     let certificates = Arc::new(Certificates::new(settings.certificates.clone()));

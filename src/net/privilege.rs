@@ -17,6 +17,8 @@ pub enum Capability {
     NetAdmin,
     /// To send whole packets, and to hear ICMP errors.
     NetRaw,
+    /// To have the kernel take a program whose pointers it cannot guard against speculation.
+    Perfmon,
 }
 
 impl Capability {
@@ -27,15 +29,17 @@ impl Capability {
             Self::Bpf => "CAP_BPF",
             Self::NetAdmin => "CAP_NET_ADMIN",
             Self::NetRaw => "CAP_NET_RAW",
+            Self::Perfmon => "CAP_PERFMON",
         }
     }
 
-    /// Itself, and what stands for it: on a kernel before 5.8 there is no CAP_BPF but in CAP_SYS_ADMIN.
+    /// Itself, and what stands for it: on a kernel before 5.8 there is no CAP_BPF and no CAP_PERFMON but in CAP_SYS_ADMIN.
     const fn set(self) -> CapabilitySet {
         match self {
             Self::Bpf => CapabilitySet::BPF.union(CapabilitySet::SYS_ADMIN),
             Self::NetAdmin => CapabilitySet::NET_ADMIN,
             Self::NetRaw => CapabilitySet::NET_RAW,
+            Self::Perfmon => CapabilitySet::PERFMON.union(CapabilitySet::SYS_ADMIN),
         }
     }
 }

@@ -41,9 +41,11 @@ for path in sk_lookup tc xdp; do
     cp "$root/conf/systemd/swingbridge-$path.conf" "$dropin"
     systemd-analyze --man=no verify "$copy" >"$work/verify" 2>&1 || { cat "$work/verify"; fail "verify with the drop-in"; }
     if grep -F "$path.conf" "$work/verify"; then fail "systemd-analyze verify has something to say of the drop-in"; fi
+    capabilities='CAP_BPF CAP_NET_ADMIN CAP_NET_RAW'
+    [ "$path" = sk_lookup ] || capabilities="$capabilities CAP_PERFMON"
     for line in \
-        'CapabilityBoundingSet=CAP_BPF CAP_NET_ADMIN CAP_NET_RAW' \
-        'AmbientCapabilities=CAP_BPF CAP_NET_ADMIN CAP_NET_RAW' \
+        "CapabilityBoundingSet=$capabilities" \
+        "AmbientCapabilities=$capabilities" \
         'SystemCallFilter=bpf capset'; do
         grep -qx -- "$line" "$dropin" || fail "the drop-in for $path lacks $line"
     done

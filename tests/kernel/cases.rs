@@ -652,3 +652,32 @@ fn xdp_lends_a_frame_to_the_sockets_in_due_time_and_only_one() {
         assert!(matches!(world.run(&frame), Done::Relayed(_)), "and is not any more");
     });
 }
+
+#[test]
+fn places_of_buckets_are_lent_anew_when_nobody_draws_from_them() {
+    lab::alone(|| {
+        world::network();
+        let mut world = World::new(Mode::Tc, NEVER);
+        let rate = Rate::new(8_000, Duration::from_secs(1)).expect("a rate");
+        let mut lent = Vec::new();
+        while let Some(bucket) = world.buckets.lend(rate) {
+            lent.push(bucket);
+        }
+        let places: std::collections::BTreeSet<_> = lent.iter().map(|bucket| bucket.place()).collect();
+        assert_eq!(places.len(), lent.len(), "each has a place of its own");
+        assert!(!places.contains(&Some(0)), "which means none");
+        assert!(lent.len() > 100_000);
+        // One of two goes; a clone keeps the others.
+        let mut odd = false;
+        lent.retain(|_| {
+            odd = !odd;
+            odd
+        });
+        let kept: std::collections::BTreeSet<_> = lent.iter().map(|bucket| bucket.place()).collect();
+        for _ in 0..1_000 {
+            let bucket = world.buckets.lend(rate).expect("there are places");
+            assert!(!kept.contains(&bucket.place()), "somebody draws from it");
+            lent.push(bucket);
+        }
+    });
+}

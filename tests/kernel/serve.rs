@@ -373,3 +373,57 @@ fn a_tier_that_cannot_be_had_is_refused_in_words_and_somebody_elses_program_stay
         assert_eq!(standing(), 0);
     });
 }
+
+/// What some thread of the server may do, in effect or by and by.
+fn capabilities(served: &Served) -> u64 {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", served.process.id())).expect("it lives");
+    let mut every = 0;
+    for task in tasks.flatten() {
+        let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
+        for line in status
+            .lines()
+            .filter(|line| ["CapPrm", "CapEff", "CapAmb"].iter().any(|set| line.starts_with(set)))
+        {
+            every |= line
+                .split_whitespace()
+                .nth(1)
+                .map_or(0, |hex| u64::from_str_radix(hex, 16).expect("a number"));
+        }
+    }
+    every
+}
+
+#[test]
+fn the_capabilities_of_the_unit_are_enough_none_stays_and_without_one_it_is_refused() {
+    lab::alone(|| {
+        let hosts = hosts();
+        for tier in TIERS {
+            let served = Served::with_capabilities(tier, "+bpf,+net_admin,+perfmon,+net_raw");
+            let served = served.unwrap_or_else(|(code, said)| panic!("{tier}: {code:?}: {said}"));
+            assert!(served.said().contains("below=sk_lookup"), "{tier}: {}", served.said());
+            assert_eq!(capabilities(&served), 0, "{tier}");
+            let flow = Flow::new(&hosts, FLOWS[0], "alice");
+            flow.warm(&served);
+            flow.to_peer(b"without a privilege");
+            drop((served, flow));
+            let served = Served::with_capabilities(tier, "+bpf,+net_admin,+perfmon");
+            let served = served.unwrap_or_else(|(code, said)| panic!("{tier}: {code:?}: {said}"));
+            assert!(served.said().contains("below=sockets"), "{tier}: {}", served.said());
+            let flow = Flow::new(&hosts, FLOWS[0], "alice");
+            flow.warm(&served);
+            flow.to_client(b"without another");
+            drop((served, flow));
+            for (granted, lacks) in
+                [("+bpf,+perfmon", "CAP_NET_ADMIN"), ("+bpf,+net_admin,+net_raw", "CAP_PERFMON")]
+            {
+                match Served::with_capabilities(tier, granted) {
+                    Err((Some(3), said)) => {
+                        assert!(said.contains(&format!("the process lacks {lacks}")), "{said}");
+                    }
+                    Err((code, said)) => panic!("{tier}: exit code {code:?}: {said}"),
+                    Ok(served) => panic!("{tier}: it serves: {}", served.said()),
+                }
+            }
+        }
+    });
+}

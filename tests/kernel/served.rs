@@ -66,10 +66,14 @@ pub(crate) fn relay(path: &str) -> String {
 impl Served {
     /// A server whose `[relay]` holds `relay` too, and whose file ends with `more`; or its exit code and what it said.
     pub(crate) fn start(relay: &str, more: &str) -> Result<Self, (Option<i32>, String)> {
+        Self::begin(Command::new(env!("CARGO_BIN_EXE_swingbridge")), relay, more)
+    }
+
+    fn begin(command: Command, relay: &str, more: &str) -> Result<Self, (Option<i32>, String)> {
         let number = NUMBER.fetch_add(1, Relaxed);
         let folder = std::env::temp_dir().join(format!("swingbridge-kernel-{}-{number}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder of its own");
-        let mut served = Self { process: Self::spawn(&folder, relay, more), folder };
+        let mut served = Self { process: Self::spawn(command, &folder, relay, more), folder };
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
             if let Some(status) = served.process.try_wait().expect("it is a child") {
@@ -88,10 +92,24 @@ impl Served {
         Self::start(&relay(path), more).unwrap_or_else(|(code, said)| panic!("{path}: {code:?}: {said}"))
     }
 
-    fn spawn(folder: &std::path::Path, relay: &str, more: &str) -> Child {
+    /// As nobody with these capabilities; or its exit code and what it said.
+    pub(crate) fn with_capabilities(path: &str, words: &str) -> Result<Self, (Option<i32>, String)> {
+        let sets = ["inh", "ambient"].map(|set| format!("--{set}-caps=-all,{words}"));
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).args(sets);
+        // The program is where nobody may not look.
+        Self::begin(command, &relay(path), "")
+    }
+
+    fn spawn(mut command: Command, folder: &std::path::Path, relay: &str, more: &str) -> Child {
         write(folder, relay, more, "203.0.113.66");
         let output = |name: &str| fs::File::create(folder.join(name)).expect("a file");
-        Command::new(env!("CARGO_BIN_EXE_swingbridge"))
+        if command.get_program() == "setpriv" {
+            let program = folder.join("swingbridge");
+            fs::copy(env!("CARGO_BIN_EXE_swingbridge"), &program).expect("it is copied");
+            command.arg(program);
+        }
+        command
             .args(["serve", "--config"])
             .arg(folder.join("swingbridge.toml"))
             .env("NO_COLOR", "1")

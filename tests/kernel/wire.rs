@@ -361,6 +361,46 @@ fn somebody_elses_socket_in_the_range_loses_nothing() {
     });
 }
 
+#[test]
+fn what_is_closed_all_at_once_is_told_and_can_be_written_anew() {
+    lab::alone(|| {
+        let hosts = hosts();
+        for mode in MODES {
+            let mut relay = Relay::new(mode);
+            greet();
+            let flow = FLOWS[0];
+            relay.allocate(0, flow);
+            let client = socket(&hosts.client, flow[0], Some(flow[1]));
+            let peer = socket(&hosts.peer, flow[3], None);
+            let hello = channel_data(CHANNEL, b"hello, peer");
+            begin(&mut relay, &client, &hello, address(flow[1]), &peer);
+            let seen = relay.writer.carried_since(100);
+            client.send(&hello).expect("it is sent");
+            received(&peer).expect("it arrives");
+            let [carried, _] = relay.carried(0);
+            assert_eq!(seen.to_peer_packets + 1, carried, "{mode:?}");
+            // The table is thrown away, as after a panic.
+            let id = RelayId { index: 0, generation: 1 };
+            let told = relay.writer.close_all();
+            assert_eq!(told.len(), 1, "{mode:?}");
+            assert_eq!((told[0].0, told[0].1.to_peer_packets), (id, carried), "{mode:?}");
+            assert_eq!(
+                relay.writer.carried_since(100).to_peer_packets,
+                1,
+                "{mode:?}: what was not told before"
+            );
+            assert_eq!(relay.writer.hops(), 0, "{mode:?}");
+            send(&client, &hello);
+            let _ = peer.send_to(b"hello, client", address(flow[2]));
+            assert!(received(&peer).is_err() && received(&client).is_err(), "{mode:?}: nothing is relayed");
+            relay.writer.update(&relay.table, id);
+            begin(&mut relay, &client, &hello, address(flow[1]), &peer);
+            begin(&mut relay, &peer, b"hello, client", address(flow[2]), &client);
+            assert!(relay.carried(0)[0] < carried + 50, "{mode:?}: it counts from nothing");
+        }
+    });
+}
+
 /// What stands at the relay's interfaces.
 pub(crate) fn standing() -> usize {
     let xdp = lab::run("ip", "-o link show").lines().filter(|line| line.contains("xdp")).count();

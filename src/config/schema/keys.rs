@@ -138,7 +138,7 @@ pub const KEYS: &[Key] = &[
         r#""auto""#,
         "How packets travel: \"sockets\" (a socket for each allocation, no privilege), \"sk_lookup\" (the ports of a worker\n\
          on one socket; CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW), \"tc\" or \"xdp\" (in the kernel, at the\n\
-         interfaces of kernel_interfaces; CAP_BPF, CAP_NET_ADMIN; such packets do not pass the host's firewall).\n\
+         interfaces of kernel_interfaces; CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON; past the host's firewall).\n\
          \"auto\" takes the best that it can have; one that is named and cannot be had is an error.\n\
          `swingbridge serve --explain-path` tells what this machine has, and what is in the way of the rest.",
     ),

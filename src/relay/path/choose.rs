@@ -73,7 +73,7 @@ impl Tier {
         match self {
             Self::Sockets => &[],
             Self::SkLookup => &[Capability::Bpf, Capability::NetAdmin, Capability::NetRaw],
-            Self::Tc | Self::Xdp => &[Capability::Bpf, Capability::NetAdmin],
+            Self::Tc | Self::Xdp => &[Capability::Bpf, Capability::NetAdmin, Capability::Perfmon],
         }
     }
 }

@@ -73,7 +73,7 @@ fn refusal(error: &ProgramError, mode: Mode, name: &str) -> Refused {
     let reason = format!("`{name}` does not take the program: {cause}");
     match (mode, code) {
         (_, Some(libc::EPERM | libc::EACCES)) => {
-            Refused::new(reason, "give the process CAP_BPF and CAP_NET_ADMIN")
+            Refused::new(reason, "give the process CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON")
         }
         (_, Some(libc::EBUSY | libc::EEXIST)) => {
             Refused::new(reason, "take away the XDP program that stands there, or choose `tc`")

@@ -42,7 +42,8 @@ use super::shared::Word;
 /// Built from turn.bpf.c by tests/kernel/object, which also sees that it is.
 const OBJECT: &[u8] = aya::include_bytes_aligned!("../turn.bpf.o");
 
-const CAPABILITIES: &str = "give the process CAP_BPF and CAP_NET_ADMIN (conf/systemd), or choose `sockets`";
+const CAPABILITIES: &str =
+    "give the process CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (conf/systemd), or choose `sockets`";
 
 /// Buckets that are looked at for one that is lent: so at most a quarter of the places is taken by what is over.
 const LOOKED_AT: usize = 4;
