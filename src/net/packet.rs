@@ -360,6 +360,8 @@ impl Sender {
 mod tests {
     use std::net::UdpSocket;
 
+    use super::super::sys;
+    use super::super::udp;
     use super::*;
 
     fn socket(address: &str) -> UdpSocket {
@@ -468,6 +470,114 @@ mod tests {
             let to = if number.is_multiple_of(2) { &one } else { &two };
             let (len, whence) = to.recv_from(&mut buffer).expect("it came");
             assert_eq!((&buffer[..len], whence), (&[number; 3][..], address(&from)));
+        }
+    }
+
+    #[test]
+    fn a_run_lands_apart_each_datagram_with_room_around_it_and_the_socket_may_also_bring_single_ones() {
+        for loopback in ["127.0.0.1:0", "[::1]:0"] {
+            let (to, from) = (socket(loopback), socket(loopback));
+            assert!(udp::set_runs(&to, true).expect("the kernel knows how"));
+            let bytes: Vec<_> = (0..250_u8).collect();
+            let mut sender = Sender::new(16);
+            let run = bytes.chunks(100).map(|bytes| departing(bytes, address(&to)));
+            sender.send(&from, run, |place, error| panic!("{place}: {error}"));
+            from.send_to(b"alone", address(&to)).expect("sent");
+            from.send_to(b"", address(&to)).expect("sent");
+            let mut batch = Batch::new(4);
+            let arrived = batch.receive_runs(&to, RUNS_MAX).expect("received");
+            assert_eq!(arrived, Arrived { places: 0..5, lost: None, in_runs: 0, is_full: false });
+            let datagrams: Vec<_> = (0..5).map(|place| batch.datagram(place)).collect();
+            assert_eq!(datagrams, [&bytes[..100], &bytes[100..200], &bytes[200..], b"alone", b""]);
+            for place in 0..5 {
+                let (slot, payload) = batch.slot_mut(place);
+                assert!(payload.start >= DATA_HEADER_MAX && payload.end + DATA_PADDING_MAX <= slot.len());
+                slot[payload.end..].fill(0xEE);
+                slot[..payload.start].fill(0xEE);
+            }
+            assert_eq!(batch.datagram(1), &bytes[100..200]);
+            assert_eq!((batch.meta(1).from, batch.room()), (Some(address(&from)), 4));
+            batch.clear();
+            assert_eq!(batch.room_for_runs(), 4);
+        }
+    }
+
+    #[test]
+    fn runs_are_known_by_sender_and_length_and_those_that_were_put_together_alone_count_where_they_can_be() {
+        let (to, one, two) = (socket("127.0.0.1:0"), socket("127.0.0.1:0"), socket("127.0.0.1:0"));
+        let send_all = || {
+            for (from, len, count) in [(&one, 9, 4), (&two, 9, 3), (&two, 8, 5), (&one, 8, 1)] {
+                (0..count).for_each(|_| _ = from.send_to(&[1; 9][..len], address(&to)).expect("sent"));
+            }
+        };
+        let mut batch = Batch::new(64);
+        send_all();
+        assert_eq!(batch.receive(&to, 64).expect("received").in_runs, 9);
+        udp::set_runs(&to, true).expect("the kernel knows how");
+        send_all();
+        assert_eq!(batch.receive_runs(&to, RUNS_MAX).expect("received").in_runs, 0);
+    }
+
+    #[test]
+    fn more_than_any_kernel_puts_together_is_no_panic_and_nothing_is_taken_for_a_datagram_that_is_none() {
+        let mut batch = Batch::new(1);
+        batch.landing = vec![7; RUNS_MAX * LANDING].into();
+        let received = |len, segment, truncated| Received {
+            from: None,
+            len,
+            truncated,
+            told: super::super::cmsg::Told { segment: Some(segment), ..Default::default() },
+        };
+        batch.spread(0, &received(LANDING, 1, false));
+        assert_eq!(batch.len(), OF_RUN_MAX);
+        let is_whole = |batch: &Batch, place| !batch.meta(place).truncated;
+        assert!((0..OF_RUN_MAX - 1).all(|place| is_whole(&batch, place)));
+        assert!(!is_whole(&batch, OF_RUN_MAX - 1));
+        for (len, segment, truncated) in
+            [(LANDING, 700, true), (LANDING, usize::MAX, true), (LANDING, LANDING / 127, false)]
+        {
+            batch.clear();
+            (0..RUNS_MAX).for_each(|index| batch.spread(index, &received(len, segment, truncated)));
+            assert!(batch.spread_used <= RUNS_MAX * SPREAD);
+            assert_eq!(is_whole(&batch, batch.len() - 1), !truncated);
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_refuses_as_a_run_leaves_one_by_one_and_is_remembered() {
+        let (from, to) = (socket("127.0.0.1:0"), socket("127.0.0.1:0"));
+        // Without checksums there are no runs.
+        sys::set_option(from.as_fd(), libc::SOL_SOCKET, libc::SO_NO_CHECK, 1).expect("an option of UDP");
+        let mut sender = Sender::new(8);
+        assert_eq!(sender.segmenting.longest(), usize::MAX);
+        let datagrams: Vec<_> = (0..20_u8).map(|number| [number; 30]).collect();
+        for _ in 0..3 {
+            let run = datagrams.iter().map(|bytes| departing(bytes, address(&to)));
+            sender.send(&from, run, |place, error| panic!("{place}: {error}"));
+            let mut buffer = [0; 99];
+            for number in 0..20 {
+                let len = to.recv(&mut buffer).expect("it came");
+                assert_eq!(buffer[..len], [number; 30]);
+            }
+        }
+        assert_eq!(sender.segmenting.longest(), 29);
+    }
+
+    #[test]
+    fn each_of_a_run_that_can_go_nowhere_is_named() {
+        let from = socket("127.0.0.1:0");
+        let elsewhere = "[::1]:9".parse().expect("a literal");
+        let to = socket("127.0.0.1:0");
+        let all = [departing(b"ab", address(&to)), departing(b"ab", elsewhere), departing(b"a", elsewhere)];
+        let mut failures = Vec::new();
+        let again = departing(b"cd", address(&to));
+        let all = all.into_iter().chain([again]);
+        Sender::new(8).send(&from, all, |place, error| failures.push((place, error)));
+        assert_eq!(failures, [(1, Errno::AFNOSUPPORT), (2, Errno::AFNOSUPPORT)]);
+        let mut buffer = [0; 8];
+        for expected in [b"ab", b"cd"] {
+            let len = to.recv(&mut buffer).expect("it came");
+            assert_eq!(&buffer[..len], expected);
         }
     }
 

@@ -56,8 +56,12 @@ impl Segmenting {
 
     /// A run of datagrams of `len` bytes was refused: on its way they are too long, or there are no runs at all.
     pub(super) fn refused(&mut self, error: Errno, len: usize) {
-        let is_too_long = matches!(error, Errno::INVAL | Errno::MSGSIZE);
-        self.longest = if is_too_long { self.longest.min(len.saturating_sub(1)) } else { 0 };
+        self.longest = match error {
+            Errno::INVAL | Errno::MSGSIZE => self.longest.min(len.saturating_sub(1)),
+            Errno::IO => 0,
+            // That destination alone cannot be reached, and any client can name one.
+            _ => return,
+        };
         self.left = self.pause;
         self.pause = (self.pause * 2).min(PAUSE_MOST);
     }
@@ -181,6 +185,10 @@ mod tests {
         }
         segmenting.refused(Errno::IO, 172);
         assert_eq!(segmenting.longest(), 0);
+
+        let mut segmenting = fresh();
+        segmenting.refused(Errno::HOSTUNREACH, 172);
+        assert_eq!(segmenting.longest(), usize::MAX, "no destination spoils it for the others");
 
         let mut stranger = Segmenting { known: false, ..fresh() };
         assert_eq!(stranger.longest(), 0, "an old kernel would send a run as one datagram");

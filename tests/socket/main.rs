@@ -21,6 +21,7 @@ mod observe;
 mod plane;
 mod proxy;
 mod relay_tcp;
+mod runs;
 mod strangers;
 mod streams;
 mod threads;

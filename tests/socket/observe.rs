@@ -177,3 +177,19 @@ pub(crate) fn own_network(mtu: u16) -> bool {
     }
     true
 }
+
+/// From here on what `socket` sends is cut by the kernel into datagrams of `len` bytes; 0: nothing is.
+pub(crate) fn send_in_runs(socket: &UdpSocket, len: u16) {
+    let len = libc::c_int::from(len);
+    // SAFETY: the value is a live `int`, and its size is told with it.
+    let answer = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_UDP,
+            libc::UDP_SEGMENT,
+            (&raw const len).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    assert_eq!(answer, 0);
+}

@@ -15,6 +15,7 @@ mod attached;
 mod choose;
 #[cfg(feature = "kernel")]
 pub mod kernel;
+mod ports;
 mod prove;
 mod sockets;
 mod steered;
@@ -32,6 +33,7 @@ use crate::net::Returned;
 use crate::net::packet::Arrived;
 use crate::proto::media::Counters;
 use crate::proto::media::Table;
+use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayAddr;
 use crate::proto::types::RelayId;
 use crate::proto::types::Tick;
@@ -217,6 +219,13 @@ impl Path {
         self.sockets.name(index)
     }
 
+    /// The relay of this worker that has the address of `peer`, and the address that what `relay` sends there comes from. So
+    /// it need not go through the kernel.
+    pub(super) fn neighbour(&self, relay: RelayId, peer: PeerAddr) -> Option<(RelayId, PeerAddr)> {
+        let other = self.sockets.at(peer.socket())?;
+        Some((other, PeerAddr::new(self.sockets.bound(relay)?.socket())))
+    }
+
     /// How `data_len` bytes that `relay` sends `to` a peer leave: by this raw socket, or where there is none by
     /// [`Self::find`].
     pub(super) fn raw_for(&self, relay: RelayId, to: SocketAddr, data_len: usize) -> Option<Raw> {
@@ -232,6 +241,13 @@ impl Path {
     /// Where ICMP errors about what left by raw sockets are heard.
     pub(super) fn returned(&self, v6: bool) -> Option<&Returned> {
         self.steered.as_ref()?.returned(v6)
+    }
+}
+
+#[cfg(test)]
+impl Path {
+    pub(super) fn brings_runs(&self, relay: RelayId) -> bool {
+        self.sockets.brings_runs(relay)
     }
 }
 

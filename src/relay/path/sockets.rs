@@ -1,6 +1,7 @@
 //! The tier that needs no privilege: a UDP socket for each allocation.
 
 use std::io;
+use std::net::SocketAddr;
 
 use rustix::io::Errno;
 
@@ -14,6 +15,8 @@ use crate::proto::types::RelayId;
 use crate::proto::types::limits;
 use crate::relay::runs::Runs;
 
+use super::ports::Ports;
+
 /// Runs that one socket may bring at a time: about as much work as a share of single datagrams.
 const RUNS_BUDGET: usize = 2;
 
@@ -24,6 +27,7 @@ pub(in crate::relay) struct Sockets {
     open: usize,
     /// None of them may bring runs.
     single: bool,
+    ports: Ports,
 }
 
 #[derive(Debug)]
@@ -32,10 +36,42 @@ struct Open {
     socket: RelaySocket,
     lost: u32,
     runs: Runs,
+    share: Share,
     /// Another worker reads it: here it only sends.
     lent: bool,
     /// Asked for since the last restart.
     claimed: bool,
+}
+
+/// How many datagrams a socket is asked for. A call that asks for more than wait pays for one look in vain; of a voice, which
+/// brings one at a time, that would be a good part of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Share {
+    ask: usize,
+    /// How often in a row it brought the one that it was asked for.
+    singles: u8,
+}
+
+/// Single datagrams in a row after which more may wait behind the next.
+const SINGLES: u8 = 4;
+
+impl Default for Share {
+    /// Whatever there is.
+    fn default() -> Self {
+        Self { ask: usize::MAX, singles: 0 }
+    }
+}
+
+impl Share {
+    /// Of `asked` datagrams `came` did.
+    fn note(&mut self, asked: usize, came: usize) {
+        self.singles = if (asked, came) == (1, 1) { self.singles + 1 } else { 0 };
+        self.ask = match () {
+            () if came < asked => came.max(1),
+            () if asked > 1 || self.singles == SINGLES => 2 * asked,
+            () => 1,
+        };
+    }
 }
 
 /// A relay socket between two workers.
@@ -75,8 +111,16 @@ impl Sockets {
         let bound = socket.bound();
         let mut runs = Runs::default();
         runs.forbid(&socket, self.single);
-        *place =
-            Some(Open { generation: relay.generation, socket, lost: 0, runs, lent: false, claimed: true });
+        self.ports.give(bound.socket(), relay.index);
+        *place = Some(Open {
+            generation: relay.generation,
+            socket,
+            lost: 0,
+            runs,
+            share: Share::default(),
+            lent: false,
+            claimed: true,
+        });
         self.open += 1;
         Ok(bound)
     }
@@ -98,6 +142,7 @@ impl Sockets {
             return Ok((Moving { socket, lost: open.lost, runs: open.runs }, true));
         }
         let Open { socket, lost, runs, .. } = place.take().ok_or(io::ErrorKind::NotFound)?;
+        self.ports.take(socket.bound().socket(), relay.index);
         self.open -= 1;
         Ok((Moving { socket, lost, runs }, false))
     }
@@ -125,7 +170,16 @@ impl Sockets {
         poll.add(&socket, Token::Relay(relay))?;
         let bound = socket.bound();
         runs.forbid(&socket, self.single);
-        *place = Some(Open { generation: relay.generation, socket, lost, runs, lent: false, claimed: true });
+        self.ports.give(bound.socket(), relay.index);
+        *place = Some(Open {
+            generation: relay.generation,
+            socket,
+            lost,
+            runs,
+            share: Share::default(),
+            lent: false,
+            claimed: true,
+        });
         self.open += 1;
         Ok(bound)
     }
@@ -156,10 +210,16 @@ impl Sockets {
         (!open.lent).then_some(RelayId { index, generation: open.generation })
     }
 
+    /// The name of what is open on `at` and was not given away.
+    pub(in crate::relay) fn at(&self, at: SocketAddr) -> Option<RelayId> {
+        self.name(self.ports.owner(at)?)
+    }
+
     /// Closes the socket of `relay`, if it is open; its port is free afterwards.
     pub(in crate::relay) fn close(&mut self, relay: RelayId) {
         let Some(place) = self.places.get_mut(relay.index as usize) else { return };
-        if place.take_if(|open| open.generation == relay.generation).is_some() {
+        if let Some(open) = place.take_if(|open| open.generation == relay.generation) {
+            self.ports.take(open.socket.bound().socket(), relay.index);
             self.open -= 1;
         }
     }
@@ -190,7 +250,10 @@ impl Sockets {
         let arrived = if open.runs.is_on() {
             batch.receive_runs(&open.socket, RUNS_BUDGET)?
         } else {
-            batch.receive(&open.socket, max)?
+            let asked = open.share.ask.min(max).min(batch.room());
+            let arrived = batch.receive(&open.socket, asked)?;
+            open.share.note(asked, arrived.places.len());
+            arrived
         };
         open.runs.judge(&open.socket, &arrived);
         let lost = arrived.lost.unwrap_or(open.lost);
@@ -209,6 +272,14 @@ impl Sockets {
 }
 
 #[cfg(test)]
+impl Sockets {
+    /// Whether the socket of `relay` brings runs.
+    pub(in crate::relay) fn brings_runs(&self, relay: RelayId) -> bool {
+        self.places[relay.index as usize].as_ref().is_some_and(|open| open.runs.is_on())
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -220,6 +291,19 @@ mod tests {
 
     fn any() -> RelayAddr {
         RelayAddr::new(ANY.parse().expect("a literal"))
+    }
+
+    #[test]
+    fn a_socket_that_brings_one_at_a_time_is_asked_for_one_and_a_busy_one_soon_for_all() {
+        let mut share = Share::default();
+        let mut round = |waiting: usize| {
+            let asked = share.ask.min(32);
+            share.note(asked, waiting.min(asked));
+            asked
+        };
+        assert_eq!([1; 12].map(&mut round), [32, 1, 1, 1, 1, 2, 1, 1, 1, 1, 2, 1]);
+        assert_eq!([99; 10].map(&mut round), [1, 1, 1, 2, 4, 8, 16, 32, 32, 32]);
+        assert_eq!([5, 5, 0, 0].map(&mut round), [32, 5, 10, 1]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod streams;
 mod talks;
 
 use std::io;
+use std::ops::Range;
 use std::panic;
 use std::panic::AssertUnwindSafe;
 
@@ -206,8 +207,15 @@ impl<'s> Worker<'s> {
         }
         match forward::from_client(&slot.table, tick, &from, meta.header, datagram) {
             FromClient::ToPeer { relay, peer, data, header } => {
-                let bytes = Bytes::Slot { place, range: self.batch.range_of(place, data) };
-                self.egress.push(slot.to_peer(relay, peer, bytes, data.len(), header));
+                let (range, len) = (self.batch.range_of(place, data), data.len());
+                if let Some((other, source)) = slot.path.neighbour(relay, peer) {
+                    slot.stats.to_peers.add(1, len as u64);
+                    slot.stats.from_peers.add(1, len as u64);
+                    // No UDP socket would see that it had to stay whole.
+                    let header = IpHeader { dont_fragment: false, ..header };
+                    return self.pass_to_client(tick, other, source, header, (place, range));
+                }
+                self.egress.push(slot.to_peer(relay, peer, Bytes::Slot { place, range }, len, header));
             }
             FromClient::LiveRequest => hand_up(&mut slot.live, &slot.stats, from, datagram),
             FromClient::StrangerRequest => self.greet(tick, door, place, from),
@@ -302,15 +310,30 @@ impl<'s> Worker<'s> {
         let Some(peer) = meta.from.map(PeerAddr::new) else {
             return slot.stats.count_drop(DropReason::Unclassified);
         };
-        let (buffer, payload) = self.batch.slot_mut(place);
-        match forward::from_peer(&slot.table, tick, relay, peer, meta.header, buffer, payload) {
+        let payload = self.batch.payload(place);
+        self.pass_to_client(tick, relay, peer, meta.header, (place, payload));
+    }
+
+    /// What `peer` sent to `relay` stands in these bytes of a slot.
+    fn pass_to_client(
+        &mut self,
+        tick: Tick,
+        relay: RelayId,
+        peer: PeerAddr,
+        header: IpHeader,
+        (place, payload): (usize, Range<usize>),
+    ) {
+        let slot = &mut *self.slot;
+        let (buffer, _) = self.batch.slot_mut(place);
+        let data_len = payload.len();
+        match forward::from_peer(&slot.table, tick, relay, peer, header, buffer, payload) {
             FromPeer::ToClient { to, frame, .. } if to.transport.is_stream() => {
                 let bytes = self.batch.bytes(place, frame);
-                slot.send_on_stream(to, bytes, meta.len);
+                slot.send_on_stream(to, bytes, data_len);
             }
             #[cfg(feature = "dtls")]
             FromPeer::ToClient { to, frame, .. } if to.transport == Transport::Dtls => {
-                self.relay_over_dtls(to, place, frame, meta.len);
+                self.relay_over_dtls(to, place, frame, data_len);
             }
             FromPeer::ToClient { to, frame, header } => {
                 let Some((door, listener)) = slot.door_of(to.server) else {
@@ -322,7 +345,7 @@ impl<'s> Worker<'s> {
                     to: to.client.socket(),
                     source: listener.source_for(to.server),
                     kind: Kind::ToClient,
-                    data_len: meta.len,
+                    data_len,
                     header,
                     relay: None,
                 });

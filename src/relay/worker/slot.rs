@@ -155,7 +155,7 @@ pub(in crate::relay) struct SlotParts {
 pub(super) struct Door {
     pub(super) listener: Listener,
     lost: u32,
-    runs: Runs,
+    pub(super) runs: Runs,
 }
 
 impl Door {

@@ -2,6 +2,7 @@
 
 mod peers;
 mod restart;
+mod runs;
 mod streams;
 
 use std::net::SocketAddr;

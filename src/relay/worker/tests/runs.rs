@@ -1,0 +1,155 @@
+//! Which sockets bring runs, and what need not go through a socket at all.
+
+use crate::net::TrafficSocket;
+use crate::proto::media::Bandwidth;
+use crate::proto::media::NewAllocation;
+use crate::proto::media::TableChange;
+use crate::proto::types::ChannelNumber;
+use crate::proto::types::ClientAddr;
+use crate::proto::types::Deadline;
+use crate::proto::types::Dialect;
+use crate::proto::types::FiveTuple;
+use crate::proto::types::PeerAddr;
+use crate::proto::types::RelayProtocol;
+use crate::proto::types::ServerAddr;
+use crate::proto::types::Transport;
+
+use super::*;
+
+const OF_RUN: usize = 16;
+
+fn far_end(to: SocketAddr) -> TrafficSocket {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    TrafficSocket::open(any, Some(to), 1 << 20).expect("a socket on loopback")
+}
+
+/// Sends as many datagrams as that, put together or one by one.
+fn send(from: &mut TrafficSocket, count: usize, together: bool) {
+    if together {
+        from.set_segment(40).expect("the kernel knows how");
+        (0..count / OF_RUN).for_each(|_| from.send(&[0xFF; 40 * OF_RUN]).expect("sent"));
+    } else {
+        // Two that follow one another are of two lengths.
+        (0..count).for_each(|at| from.send(&[0xFF; 40][at % 2..]).expect("sent"));
+    }
+}
+
+/// Rounds until all is heard.
+fn hear(worker: &mut Worker<'_>) {
+    let mut events = Events::new(EVENTS);
+    loop {
+        worker.slot.poll.wait(&mut events, Some(Duration::ZERO)).expect("waits");
+        if events.is_empty() {
+            return;
+        }
+        worker.hear_clients(&events);
+        worker.hear_peers(&events);
+    }
+}
+
+#[test]
+fn a_listener_brings_runs_while_it_gets_them_and_counts_datagrams_all_the_same() {
+    let (mut slot, far) = slot(8);
+    let mut worker = Worker::new(&mut slot);
+    let mut client = far_end(far.server);
+    let mut sent = 0;
+    for (together, expected) in [(true, true), (true, true), (false, false)] {
+        for _ in 0..4 {
+            send(&mut client, 256, together);
+            sent += 256;
+            hear(&mut worker);
+        }
+        assert_eq!(worker.slot.doors[0].runs.is_on(), expected);
+        assert_eq!(far.stats.from_clients.packets.get(), sent);
+    }
+    assert_eq!(far.stats.from_clients.bytes.get(), sent * 40 - 512);
+}
+
+#[test]
+fn relay_sockets_are_judged_each_by_itself_and_a_word_turns_all_off() {
+    let (mut slot, mut far) = slot(8);
+    far.open(1);
+    far.open(2);
+    let mut worker = Worker::new(&mut slot);
+    worker.obey();
+    let (of_one, of_two) = (far.opened(), far.opened());
+    let [one, two] = [1, 2].map(|index| RelayId { index, generation: 0 });
+    let (mut bulky, mut single) = (far_end(of_one), far_end(of_two));
+    let mut talk = |worker: &mut Worker<'_>| {
+        for _ in 0..16 {
+            send(&mut bulky, 64, true);
+            (0..3).for_each(|_| send(&mut single, 1, false));
+            hear(worker);
+        }
+        [one, two].map(|relay| worker.slot.path.brings_runs(relay))
+    };
+    assert_eq!(talk(&mut worker), [true, false]);
+    worker.slot.set_single(true);
+    assert_eq!(talk(&mut worker), [false, false]);
+    worker.slot.set_single(false);
+    assert_eq!(talk(&mut worker), [true, false]);
+    assert_eq!(far.stats.from_peers.packets.get(), 3 * 16 * (64 + 3));
+}
+
+#[test]
+fn what_one_relay_sends_to_another_of_the_same_worker_goes_through_no_socket_and_is_judged_on_both_sides() {
+    let (mut slot, mut far) = slot(8);
+    far.open(1);
+    far.open(2);
+    let mut worker = Worker::new(&mut slot);
+    worker.obey();
+    let bound = [far.opened(), far.opened()];
+    let (alice, bob) = (far_end(far.server), far_end(far.server));
+    let until = Deadline::NEVER;
+    let channel = ChannelNumber::new(0x4001).expect("a channel number");
+    let relays = [1, 2].map(|index| RelayId { index, generation: 0 });
+    for (at, client) in [&alice, &bob].into_iter().enumerate() {
+        let five_tuple = FiveTuple {
+            client: ClientAddr::new(client.local()),
+            server: ServerAddr::new(far.server),
+            transport: Transport::Udp,
+        };
+        worker.slot.table.apply(TableChange::Insert(Box::new(NewAllocation {
+            relay: relays[at],
+            five_tuple,
+            dialect: Dialect::Rfc8656,
+            relayed: RelayAddr::new(bound[at]),
+            until,
+            bandwidth: Bandwidth::default(),
+            protocol: RelayProtocol::Udp,
+        })));
+        worker.slot.table.apply(TableChange::OwnRelay { address: bound[at], live: true });
+        let peer = PeerAddr::new(bound[1 - at]);
+        worker.slot.table.apply(TableChange::Bind { relay: relays[at], channel, peer, until });
+    }
+    let policy =
+        PolicyBuilder { allow: vec!["127.0.0.0/8".parse().expect("a rule")], ..PolicyBuilder::default() };
+    worker.slot.table.apply(TableChange::Policy(Arc::new(policy.build())));
+    let message = |text: &[u8]| [&[0x40, 0x01, 0, text.len() as u8], text].concat();
+    let mut from_server = crate::net::Batch::new(8);
+    let mut heard = |worker: &mut Worker<'_>| {
+        let mut events = Events::new(EVENTS);
+        worker.wait(&mut events).expect("waits");
+        // What came to relay sockets is not looked at.
+        worker.hear_clients(&events);
+        from_server.clear();
+        let arrived = from_server.receive(&bob, 8).map_or(0, |arrived| arrived.places.len());
+        (0..arrived).map(|place| from_server.datagram(place).to_vec()).collect::<Vec<_>>()
+    };
+    alice.send(&message(b"hello bob")).expect("sent");
+    alice.send(&message(b"")).expect("sent");
+    assert_eq!(heard(&mut worker), [message(b"hello bob"), message(b"")]);
+    let stats = &far.stats;
+    let counted = [&stats.to_peers, &stats.from_peers, &stats.to_clients];
+    assert_eq!(counted.map(|traffic| (traffic.packets.get(), traffic.bytes.get())), [(2, 9); 3]);
+
+    // Bob lets Alice's address in no longer.
+    worker.slot.table.apply(TableChange::Unbind { relay: relays[1], channel });
+    worker.slot.table.apply(TableChange::Forbid { relay: relays[1], peer: bound[0].ip() });
+    alice.send(&message(b"still there?")).expect("sent");
+    assert_eq!(heard(&mut worker), [] as [Vec<u8>; 0]);
+
+    // A socket that is closed is the kernel's to answer for.
+    worker.slot.path.close(relays[1]);
+    assert_eq!(worker.slot.path.neighbour(relays[0], PeerAddr::new(bound[1])), None);
+}
