@@ -10,6 +10,10 @@ use super::lines::Goal;
 use super::lines::LINES;
 use super::lines::Line;
 
+/// Why a line has no verdict: nobody asked for it, or it was tried in vain.
+pub(crate) const NOT_ASKED: &str = "not asked for";
+const NO_FIGURE: &str = "no round gave a figure of both";
+
 /// What was measured, by line and side: a figure for each round, in order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Figures {
@@ -90,6 +94,7 @@ impl Figures {
         let ours = self.of(line, line.ours);
         let base = line.goal.base().map(|base| self.of(line, base));
         let ratio = base.and_then(|base| ratio(line.fold, ours, base));
+        let was_tried = !ours.is_empty();
         let (ours, base) = (spread(line.fold, ours), base.and_then(|base| spread(line.fold, base)));
         let verdict = match (ours, line.goal) {
             (Some(_), Goal::Part { reach, stretch, .. }) if ratio.is_some() => {
@@ -103,12 +108,15 @@ impl Figures {
             (Some(ours), Goal::AtMost(most)) if ours.figure <= most => Verdict::Reached { stretch: false },
             (Some(_), Goal::AtMost(_)) => Verdict::Missed,
             (Some(_), Goal::Shown { .. }) => Verdict::Shown,
-            _ => Verdict::NotRun(
-                self.reasons.get(line.id).cloned().unwrap_or_else(|| "not asked for".to_owned()),
-            ),
+            _ => Verdict::NotRun(self.reason(line, was_tried)),
         };
         let remarks = self.remarks.get(line.id).cloned().unwrap_or_default();
         Judged { line, ours, base, ratio, verdict, remarks }
+    }
+
+    fn reason(&self, line: &Line, was_tried: bool) -> String {
+        let usual = if was_tried { NO_FIGURE } else { NOT_ASKED };
+        self.reasons.get(line.id).cloned().unwrap_or_else(|| usual.to_owned())
     }
 
     /// For programs: every round of every side, and the verdicts.
@@ -239,7 +247,8 @@ mod tests {
         let mut figures = filled("up-1", &[], &[10.0, 1.0]);
         figures.note("up-1", SOCKETS, None);
         figures.note("up-1", SOCKETS, Some(f64::NAN));
-        assert_eq!(of(&figures, "up-1").verdict, Verdict::NotRun("not asked for".to_owned()));
+        assert_eq!(of(&figures, "up-1").verdict, Verdict::NotRun(NO_FIGURE.to_owned()));
+        assert_eq!(of(&figures, "down-1").verdict, Verdict::NotRun(NOT_ASKED.to_owned()));
         figures.note("up-1", SOCKETS, Some(3.0));
         figures.note("up-1", COTURN, Some(6.0));
         assert_eq!(of(&figures, "up-1").ratio, Some(0.5));

@@ -5,6 +5,7 @@ use swingbridge::load::plan::Direction;
 use swingbridge::load::plan::Framing;
 
 use super::lines::COTURN;
+use super::lines::GRO_OFF;
 use super::lines::SK_LOOKUP;
 use super::lines::SK_LOOKUP_FEW;
 use super::lines::SOCKETS;
@@ -56,6 +57,8 @@ pub(crate) struct Flow {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Work {
     Flow(Flow),
+    /// 199 voices and one camera, both ways.
+    Mixed,
     /// Whole lives of allocations.
     Cycles,
     /// A fresh process, idle, and then with 2,000 allocations.
@@ -144,6 +147,7 @@ pub(crate) fn jobs() -> Vec<Job> {
         cpu("tcp-down", Flow { carrier: Carrier::Tcp, ..down(FULL) }),
         cpu("pair-one", pair),
         with_program(&[("pair-two", Metric::Cpu)], Work::Flow(Flow { is_across: true, ..pair }), two),
+        mixed(),
         sk_lookup(),
     ];
     jobs.extend(kernel());
@@ -162,6 +166,14 @@ pub(crate) fn jobs() -> Vec<Job> {
 /// Of so many allocations each is active, and none much.
 const fn spread(calls: u32) -> Work {
     Work::Flow(Flow { calls, rate: 20_000.0, burst: 1, direction: Direction::Both, length_ms: 1_500, ..FULL })
+}
+
+fn mixed() -> Job {
+    let sides = vec![
+        Side { name: GRO_OFF, program: Program::WithoutRuns, work: Work::Mixed },
+        Side { name: SOCKETS, program: ours("sockets"), work: Work::Mixed },
+    ];
+    Job { lines: vec![("mixed", Metric::Cpu)], sides, is_apart: false, rounds_max: u32::MAX }
 }
 
 fn sk_lookup() -> Job {
@@ -194,7 +206,6 @@ fn kernel() -> Vec<Job> {
 
 /// Lines that nothing here measures, and why.
 pub(crate) const ELSEWHERE: &[(&str, &str)] = &[
-    ("mixed", "this build has no switch that turns GRO off, so there is nothing to compare with"),
     (
         "tc-idle",
         "it takes a program at the driver's level that answers; `tests/run kernel` measures the program alone",

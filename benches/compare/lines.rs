@@ -74,6 +74,7 @@ pub(crate) const COTURN: &str = "coturn";
 pub(crate) const SOCKETS: &str = "sockets";
 pub(crate) const SK_LOOKUP: &str = "sk_lookup";
 pub(crate) const SK_LOOKUP_FEW: &str = "sk_lookup, 128";
+pub(crate) const GRO_OFF: &str = "sockets, GRO off";
 pub(crate) const TC: &str = "tc";
 pub(crate) const XDP: &str = "xdp";
 
@@ -111,7 +112,7 @@ pub(crate) const LINES: &[Line] = &[
     cpu("tcp-down", "TCP client leg, peer to client", SOCKETS, part(COTURN, 1.00, 0.0)),
     cpu("pair-one", "both ends relayed by this server, one worker", SOCKETS, part(COTURN, 0.40, 0.0)),
     cpu("pair-two", "both ends relayed by this server, two workers", SOCKETS, part(COTURN, 0.80, 0.0)),
-    cpu("mixed", "199 audio clients and 1 of video", SOCKETS, part("sockets, GRO off", 1.03, 0.0)),
+    cpu("mixed", "199 audio clients and 1 of video", SOCKETS, part(GRO_OFF, 1.03, 0.0)),
     cpu("sk-8192", "8,192 active allocations", SK_LOOKUP, part(SOCKETS, 0.70, 0.0)),
     cpu("sk-growth", "8,192 active allocations against 128", SK_LOOKUP, part(SK_LOOKUP_FEW, 1.30, 0.0)),
     cpu("tc-128", "128 allocations, whole host", TC, part(SOCKETS, 0.20, 0.12)),

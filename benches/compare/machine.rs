@@ -13,6 +13,7 @@ use rustix::fs::CWD;
 use rustix::fs::Mode;
 use rustix::fs::OFlags;
 use rustix::fs::openat;
+use rustix::process::setpriority_process;
 use rustix::thread::CpuSet;
 use rustix::thread::LinkNameSpaceType;
 use rustix::thread::gettid;
@@ -20,6 +21,9 @@ use rustix::thread::move_into_link_name_space;
 use rustix::thread::sched_getaffinity;
 use rustix::thread::sched_setaffinity;
 use swingbridge::net::probe;
+
+/// What servers and this program ask of the scheduler.
+const NICE: i32 = -10;
 
 /// Has this process, and all that it starts from here on, run on one CPU: the last of those it may use. Answers its number.
 ///
@@ -32,6 +36,8 @@ pub(crate) fn pin() -> Result<usize, String> {
     let mut one = CpuSet::new();
     one.set(last);
     sched_setaffinity(None, &one).map_err(told)?;
+    // Before whoever else works there. Without the privilege figures are only noisier.
+    let _ = setpriority_process(None, NICE);
     Ok(last)
 }
 

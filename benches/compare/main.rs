@@ -41,6 +41,9 @@ mod show;
 mod stop;
 mod topology;
 
+/// Packets each second of a quick run, each way: what any build bears.
+const QUICK_RATE: f64 = 8_000.0;
+
 /// Compares Swingbridge on each path with Debian's coturn: CPU time, latency, memory, losses.
 #[derive(Debug, Parser)]
 #[command(name = "compare")]
@@ -60,6 +63,9 @@ struct Args {
     /// Our program.
     #[arg(long, default_value = "target/release/swingbridge")]
     binary: PathBuf,
+    /// Our program built so that sockets bring no runs (GRO), for the row `mixed`.
+    #[arg(long)]
+    without_runs: Option<PathBuf>,
     /// Writes every round of every figure there.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -95,6 +101,8 @@ fn run(args: &Args) -> Result<ExitCode, String> {
     let binary = args.binary.canonicalize().map_err(|error| {
         format!("{} cannot be run: {error}; cargo build --release makes it", args.binary.display())
     })?;
+    let without_runs = args.without_runs.as_ref().map(|path| path.canonicalize());
+    let without_runs = without_runs.transpose().map_err(|error| format!("--without-runs: {error}"))?;
     let (began, facts) = (Instant::now(), machine::facts());
     let cpu = machine::pin()?;
     let stop = Stop::listen();
@@ -110,7 +118,17 @@ fn run(args: &Args) -> Result<ExitCode, String> {
             figures.not_run(line, why);
         }
     }
-    let mut bench = Bench { binary, topology: None, rounds, is_quick: args.quick, stop, bar, figures, is_whole: true };
+    let mut bench = Bench {
+        binary,
+        without_runs,
+        topology: None,
+        rounds,
+        is_quick: args.quick,
+        stop,
+        bar,
+        figures,
+        is_whole: true,
+    };
     let proof = if jobs.is_empty() { Vec::new() } else { bench.prove()? };
     for job in &jobs {
         if bench.stop.is_asked() {
@@ -136,6 +154,9 @@ fn chosen(mut job: Job, args: &Args) -> Option<Job> {
         for side in &mut job.sides {
             if let Work::Flow(flow) = &mut side.work {
                 flow.length_ms = flow.length_ms.min(300);
+                flow.rate = flow.rate.min(QUICK_RATE);
+                flow.burst =
+                    if f64::from(flow.burst) < QUICK_RATE / 100.0 { flow.burst.min(8) } else { flow.burst };
             }
         }
     }
@@ -188,12 +209,17 @@ fn tell(
     let missed = judged.iter().filter(|each| each.verdict == Verdict::Missed).count();
     let reached = judged.iter().filter(|each| matches!(each.verdict, Verdict::Reached { .. })).count();
     println!("\n{reached} reached, {missed} missed");
-    Ok(if bench.stop.is_asked() || (args.quick && !bench.is_whole) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if bench.stop.is_asked() || (args.quick && !bench.is_whole) {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// A run.
 struct Bench {
     binary: PathBuf,
+    without_runs: Option<PathBuf>,
     /// Made when it is first needed; or why it cannot be.
     topology: Option<Result<Topology, String>>,
     rounds: u32,
@@ -209,7 +235,7 @@ impl Bench {
     /// Proves that what is measured is what is shipped.
     fn prove(&mut self) -> Result<Vec<String>, String> {
         self.bar.set_message("are the defaults on?");
-        let place = Place { binary: &self.binary, topology: None };
+        let place = Place { binary: &self.binary, without_runs: None, topology: None };
         let server = place.start(Program::Ours { path: "sockets", workers: 0 }, 9)?;
         defaults::prove(&server)
     }
@@ -227,7 +253,7 @@ impl Bench {
             (Some(Ok(topology)), true) => Some(topology),
             _ => None,
         };
-        let place = Place { binary: &self.binary, topology };
+        let place = Place { binary: &self.binary, without_runs: self.without_runs.as_deref(), topology };
         let is_fresh = job.sides.iter().any(|side| side.work == Work::Fresh);
         let mut servers = Vec::new();
         for (number, side) in (0..).zip(&job.sides) {
@@ -268,9 +294,9 @@ impl Bench {
                 if self.stop.is_asked() {
                     return;
                 }
-                self.is_whole &= taken.as_ref().is_ok_and(|taken| {
-                    job.lines.iter().all(|(_, metric)| taken.figure(*metric).is_some())
-                });
+                self.is_whole &= taken
+                    .as_ref()
+                    .is_ok_and(|taken| job.lines.iter().all(|(_, metric)| taken.figure(*metric).is_some()));
                 for (line, metric) in &job.lines {
                     match &taken {
                         Ok(taken) => {

@@ -42,6 +42,9 @@ const HELD: u32 = 2_000;
 /// Cycles under way at once, and for how long they are counted.
 const CYCLES_AT_ONCE: u32 = 32;
 const CYCLES_LENGTH: Duration = Duration::from_millis(1_500);
+/// Of the mixed calls, those with a voice, and for how long they are measured.
+const VOICES: u32 = 199;
+const MIXED_MS: u64 = 1_500;
 /// Packets of a burst, of which the lost are told.
 const BURST: f64 = 256.0;
 /// How often a pair is tried until its ends lie at two workers.
@@ -76,6 +79,7 @@ pub(crate) fn turn(
     match work {
         Work::Flow(flow) if is_host => host(flow, server, watch),
         Work::Flow(flow) => relay(flow, server, watch),
+        Work::Mixed => mixed(server, watch),
         Work::Cycles => cycles(server, watch),
         Work::Fresh => fresh(server, watch),
     }
@@ -190,6 +194,35 @@ fn host(flow: Flow, server: &Running, watch: &mut Watch<'_>) -> Result<Taken, St
     let without = whole(Lab { parts: 0, is_serverless: true }, watch)?;
     let mut taken = Taken::default();
     taken.figures.push((Metric::Host, with - without));
+    Ok(taken)
+}
+
+/// CPU of the server for a packet among voices and a camera: two generators on one CPU.
+fn mixed(server: &Running, watch: &mut Watch<'_>) -> Result<Taken, String> {
+    let load = |calls: u32, profile: Profile| {
+        let flow = Flow { calls, segments: true, length_ms: MIXED_MS, ..quiet(calls) };
+        let mut plan = plan_of(flow, server.target(Carrier::Udp), Lab::default());
+        plan.traffic = Traffic { profile, direction: Direction::Both };
+        engine(&plan, server.wire.as_deref())
+    };
+    let told = |fault: swingbridge::load::Fault| fault.to_string();
+    let (mut voices, mut camera) = (load(VOICES, Profile::Audio)?, load(1, Profile::Video)?);
+    voices.hold(VOICES, watch).map_err(told)?;
+    camera.hold(1, watch).map_err(told)?;
+    voices.idle(WARM_UP * 2, watch).map_err(told)?;
+    let length = Duration::from_millis(MIXED_MS);
+    let mut second = Watch { stop: watch.stop, bar: watch.bar };
+    let (of_voices, of_camera) = thread::scope(|scope| {
+        let of_camera = scope.spawn(|| camera.measure(length, &mut second).map_err(told));
+        let of_voices = voices.measure(length, watch).map_err(told);
+        (of_voices, of_camera.join().unwrap_or_else(|_| Err("the generator has failed".to_owned())))
+    });
+    let (of_voices, of_camera) = (of_voices?, of_camera?);
+    let received: u64 =
+        [&of_voices, &of_camera].iter().map(|step| step.up.received + step.down.received).sum();
+    let cost = of_voices.server.ok_or("the server's CPU time cannot be read")?;
+    let mut taken = Taken::default();
+    taken.figures.push((Metric::Cpu, cost.cpu.as_nanos() as f64 / received.max(1) as f64));
     Ok(taken)
 }
 

@@ -51,6 +51,8 @@ pub(crate) enum Program {
         path: &'static str,
         workers: u32,
     },
+    /// A build of ours whose sockets bring each datagram by itself, on `sockets`.
+    WithoutRuns,
 }
 
 /// A server that runs.
@@ -69,6 +71,8 @@ pub(crate) struct Running {
 pub(crate) struct Place<'a> {
     /// Our program.
     pub(crate) binary: &'a Path,
+    /// The same, built without runs, if there is one.
+    pub(crate) without_runs: Option<&'a Path>,
     /// A host of its own, or else loopback.
     pub(crate) topology: Option<&'a Topology>,
 }
@@ -101,10 +105,16 @@ impl Place<'_> {
         let address = SocketAddr::new(self.host(), LISTEN_PORT + number);
         let (mut command, admin) = match program {
             Program::Coturn => (self.coturn(address, &folder), None),
-            Program::Ours { path, workers } => {
+            Program::Ours { .. } | Program::WithoutRuns => {
+                let (path, workers, binary) = match program {
+                    Program::Ours { path, workers } => (path, workers, Some(self.binary)),
+                    _ => ("sockets", 0, self.without_runs),
+                };
+                let binary =
+                    binary.ok_or("there is no build without runs to compare with: --without-runs FILE")?;
                 let admin = SocketAddr::new(self.host(), LISTEN_PORT + 100 + number);
                 let file = self.write(&folder, path, workers, address, admin)?;
-                let mut command = self.command(self.binary);
+                let mut command = self.command(binary);
                 command.arg("serve").arg("--config").arg(file);
                 (command, Some(admin))
             }

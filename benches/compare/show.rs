@@ -7,6 +7,7 @@ use comfy_table::Table;
 use comfy_table::presets;
 
 use super::figures::Judged;
+use super::figures::NOT_ASKED;
 use super::figures::Spread;
 use super::figures::Verdict;
 use super::lines::Unit;
@@ -58,7 +59,7 @@ pub(crate) fn inserted(document: &str, text: &str) -> Option<String> {
 
 /// What was asked for.
 fn shown(judged: &[Judged]) -> impl Iterator<Item = &Judged> {
-    judged.iter().filter(|each| !matches!(&each.verdict, Verdict::NotRun(why) if why == "not asked for"))
+    judged.iter().filter(|each| !matches!(&each.verdict, Verdict::NotRun(why) if why == NOT_ASKED))
 }
 
 fn cells(judged: &Judged) -> [String; 7] {

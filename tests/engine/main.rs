@@ -3,6 +3,7 @@
 #![cfg(feature = "server")]
 
 mod cost;
+mod lab;
 mod pairs;
 mod served;
 
