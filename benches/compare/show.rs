@@ -30,22 +30,27 @@ pub(crate) fn terminal(judged: &[Judged]) -> String {
         }));
     }
     let lines: String = table.lines().map(|line| format!("  {}\n", line.trim_end())).collect();
-    format!("{lines}\n{}", notes(judged, "  "))
+    let notes = noted(judged).into_iter().map(|(text, ids)| format!("  {}: {text}\n", ids.join(", ")));
+    format!("{lines}\n{}", notes.collect::<String>())
 }
 
 /// The table of the document.
 pub(crate) fn markdown(judged: &[Judged], facts: &[(&str, String)]) -> String {
-    let mut out = String::new();
+    // Lines of a table may be as wide as they are.
+    let mut out = String::from("| | |\n|---|---|\n");
     for (name, what) in facts {
-        out.push_str(&format!("- {name}: {what}\n"));
+        out.push_str(&format!("| {name} | {what} |\n"));
     }
     out.push_str(&format!("\n| {} |\n|{}\n", HEADS.join(" | "), "---|".repeat(HEADS.len())));
     for each in shown(judged) {
         out.push_str(&format!("| {} |\n", cells(each).join(" | ")));
     }
-    let notes = notes(judged, "- ");
+    let notes = noted(judged);
     if !notes.is_empty() {
-        out.push_str(&format!("\n{notes}"));
+        out.push_str("\n| rows | what is to be said of them |\n|---|---|\n");
+    }
+    for (text, ids) in notes {
+        out.push_str(&format!("| {} | {} |\n", ids.join(", "), text.replace('|', "/").replace('\n', " ")));
     }
     out
 }
@@ -90,7 +95,8 @@ fn number(figure: f64, unit: Unit) -> String {
     }
 }
 
-fn notes(judged: &[Judged], mark: &str) -> String {
+/// What is to be said of rows, each thing once, and of which rows.
+fn noted(judged: &[Judged]) -> Vec<(String, Vec<&str>)> {
     let mut out: Vec<(String, Vec<&str>)> = Vec::new();
     for each in shown(judged) {
         let mut said = each.remarks.clone();
@@ -104,7 +110,7 @@ fn notes(judged: &[Judged], mark: &str) -> String {
             }
         }
     }
-    out.into_iter().map(|(text, ids)| format!("{mark}{}: {text}\n", ids.join(", "))).collect()
+    out
 }
 
 #[cfg(test)]
@@ -135,6 +141,7 @@ mod tests {
             {
                 assert!(text.contains(word), "{word:?} is missing in\n{text}");
             }
+            let text = text.replace(" | ", ": ");
             assert!(text.contains("tc-128, xdp-128: not run: no capability"), "{text}");
             assert!(text.contains("up-1: 1.2 % were lost"), "{text}");
             assert!(!text.contains("down-200"), "it was not asked for: {text}");
