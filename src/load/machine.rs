@@ -181,6 +181,7 @@ mod tests {
     use crate::load::plan::Direction;
     use crate::load::plan::Framing;
     use crate::load::plan::Generator;
+    use crate::load::plan::Lab;
     use crate::load::plan::Profile;
     use crate::load::plan::Server;
     use crate::load::plan::Traffic;
@@ -211,7 +212,7 @@ mod tests {
             framing: Framing::Channel,
             objective: Objective::default(),
             warm_up: SECOND,
-            generator: Generator { threads: 1, sources, segments: true, seed: 1 },
+            generator: Generator { threads: 1, sources, segments: true, seed: 1, lab: Lab::default() },
         }
     }
 

@@ -271,4 +271,17 @@ pub struct Generator {
     pub segments: bool,
     /// What the randomness begins with; names a run again.
     pub seed: u64,
+    /// What only a comparison on one machine asks for.
+    pub lab: Lab,
+}
+
+/// What only a comparison on one machine asks for, where microseconds count. The default is none of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lab {
+    /// Into how many parts a tick is cut, among which what is due in it is spread. From 2 on a latency counts from when a packet
+    /// left, and not from when it was due: its place in the tick, and the generator's own awakening, are then not in it.
+    pub parts: u16,
+    /// Clients and their peers speak without a server, so that a run shows what the generator itself costs. Only with
+    /// [`PeerPlace::Local`] and [`Carrier::LegacyUdp`], whose packets have no frame.
+    pub is_serverless: bool,
 }

@@ -3,6 +3,7 @@
 #![cfg(feature = "server")]
 
 mod cost;
+mod lab;
 mod pairs;
 mod served;
 
@@ -25,6 +26,7 @@ use swingbridge::load::plan::Carrier;
 use swingbridge::load::plan::Direction;
 use swingbridge::load::plan::Framing;
 use swingbridge::load::plan::Generator;
+use swingbridge::load::plan::Lab;
 use swingbridge::load::plan::Mode;
 use swingbridge::load::plan::PeerPlace;
 use swingbridge::load::plan::Profile;
@@ -88,7 +90,13 @@ fn plan_at(address: SocketAddr, pid: u32, password: &str) -> Plan {
         framing: Framing::Channel,
         objective: Objective::default(),
         warm_up: Duration::ZERO,
-        generator: Generator { threads: 2, sources: Vec::new(), segments: false, seed: 7 },
+        generator: Generator {
+            threads: 2,
+            sources: Vec::new(),
+            segments: false,
+            seed: 7,
+            lab: Lab::default(),
+        },
     }
 }
 

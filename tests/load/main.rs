@@ -36,6 +36,7 @@ use swingbridge::load::plan::Carrier;
 use swingbridge::load::plan::Direction;
 use swingbridge::load::plan::Framing;
 use swingbridge::load::plan::Generator;
+use swingbridge::load::plan::Lab;
 use swingbridge::load::plan::Mode;
 use swingbridge::load::plan::PeerPlace;
 use swingbridge::load::plan::Profile;
@@ -334,6 +335,12 @@ fn plan(bridge: &Bridge, calls: u32, mode: Mode, objective: &str) -> Plan {
         framing: Framing::Channel,
         objective: objective.expect("it is right"),
         warm_up: Duration::from_millis(500),
-        generator: Generator { threads: 1, sources: Vec::new(), segments: false, seed: 7 },
+        generator: Generator {
+            threads: 1,
+            sources: Vec::new(),
+            segments: false,
+            seed: 7,
+            lab: Lab::default(),
+        },
     }
 }

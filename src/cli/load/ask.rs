@@ -14,6 +14,7 @@ use crate::load::outcome::Objective;
 use crate::load::plan::Direction;
 use crate::load::plan::Framing;
 use crate::load::plan::Generator;
+use crate::load::plan::Lab;
 use crate::load::plan::Mode;
 use crate::load::plan::PAYLOAD_MIN;
 use crate::load::plan::PeerPlace;
@@ -143,6 +144,7 @@ pub(super) fn ask(args: &LoadArgs, seed: u64) -> Result<Ask, Fault> {
             sources: args.machine.source.clone(),
             segments: !args.machine.no_gso,
             seed,
+            lab: Lab::default(),
         },
     })
 }

@@ -116,7 +116,9 @@ impl Thread {
     }
 
     fn open_client(&mut self, call: StreamId, number: u32, end: Way) -> io::Result<()> {
-        let server = self.common.server.address;
+        let is_serverless = self.common.generator.lab.is_serverless;
+        let peers = self.peers.as_ref().filter(|_| is_serverless);
+        let server = peers.map_or(self.common.server.address, |peers| peers.socket.local());
         let now_ns = self.common.clock.now_ns();
         let now = self.common.clock.instant(now_ns);
         let wire = match &self.common.dialler {
@@ -133,6 +135,12 @@ impl Thread {
         }
         let Some(client) = self.clients.get_mut(id) else { return Ok(()) };
         match &client.wire {
+            Wire::Datagrams(socket) if is_serverless => {
+                self.poll.add(socket, Token::Stream(id))?;
+                client.begin_serverless();
+                self.spread(id, vec![News::Ready]);
+                return Ok(());
+            }
             Wire::Datagrams(socket) => {
                 self.poll.add(socket, Token::Stream(id))?;
                 client.begin(now_ns);

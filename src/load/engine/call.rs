@@ -72,6 +72,11 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
+    /// As if the packets were due at `now_ns`, when they leave.
+    pub(super) fn due_now(&mut self, now_ns: u64) {
+        (self.burst.due_ns, self.first.due_ns) = (now_ns, now_ns);
+    }
+
     /// Writes the `index`-th packet's payload.
     pub(super) fn write(&self, index: u16, payload: &mut [u8]) {
         let is_last = index + 1 == self.burst.packets;

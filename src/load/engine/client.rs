@@ -169,6 +169,15 @@ impl Client {
         self.probe(now_ns, id, 0);
     }
 
+    /// Speaks with its peer, whom its socket is connected to, without a server.
+    pub(super) fn begin_serverless(&mut self) {
+        if let Wire::Datagrams(socket) = &self.wire {
+            self.relayed = Some(socket.local());
+        }
+        self.path = Some(Path::Bare);
+        self.stage = Stage::Ready;
+    }
+
     /// Goes on with what the socket is ready for, or time demands, of a line. What came by it is given to `each`.
     pub(super) fn on_line(
         &mut self,

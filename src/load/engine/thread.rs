@@ -268,7 +268,12 @@ impl Thread {
         let clock = self.common.clock;
         let mut due = std::mem::take(&mut self.due);
         self.wheel.take(tick_of(clock.now_ns()), &mut due);
-        for (tick, each) in due.drain(..) {
+        let parts = usize::from(self.common.generator.lab.parts.max(1));
+        let in_a_part = due.len().div_ceil(parts).max(1);
+        for (place, (tick, each)) in due.drain(..).enumerate() {
+            if place > 0 && place % in_a_part == 0 && parts > 1 {
+                self.await_part(tick, place / in_a_part, parts);
+            }
             match each {
                 Due::Media(call, lane) => self.send(call, lane),
                 Due::Control(client) => self.on_client_time(client, tick),
@@ -280,11 +285,24 @@ impl Thread {
         }
     }
 
+    /// Lets leave what waits, and sleeps until the `part`-th of so many parts of a tick.
+    fn await_part(&mut self, tick: u64, part: usize, parts: usize) {
+        let clock = self.common.clock;
+        if let Some(peers) = &mut self.peers {
+            peers.flush(clock.now_ns(), &mut self.meter);
+        }
+        let until_ns = tick * TICK_NS + TICK_NS * part as u64 / parts as u64;
+        std::thread::sleep(Duration::from_nanos(until_ns.saturating_sub(clock.now_ns())));
+    }
+
     /// Sends what is due of one stream, and has it be due again.
     fn send(&mut self, id: StreamId, lane: Lane) {
         let now_ns = self.common.clock.now_ns();
         let Some(call) = self.calls.get_mut(id).filter(|call| call.flows()) else { return };
-        let Some(out) = call.next(lane, self.common.run, now_ns) else { return };
+        let Some(mut out) = call.next(lane, self.common.run, now_ns) else { return };
+        if self.common.generator.lab.parts > 1 {
+            out.due_now(now_ns);
+        }
         let (near, far) = (call.near, call.far);
         if let Some(due_ns) = call.due_ns(lane) {
             self.wheel.insert(tick_at_or_after(due_ns), Due::Media(id, lane));

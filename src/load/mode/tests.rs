@@ -12,6 +12,7 @@ use crate::load::plan::Carrier;
 use crate::load::plan::Direction;
 use crate::load::plan::Framing;
 use crate::load::plan::Generator;
+use crate::load::plan::Lab;
 use crate::load::plan::Profile;
 use crate::load::plan::Traffic;
 use crate::load::plan::Trust;
@@ -501,7 +502,13 @@ fn plan(mode: Mode, objective: &str) -> Plan {
         framing: Framing::Channel,
         objective: objective.expect("it is right"),
         warm_up: Duration::from_secs(2),
-        generator: Generator { threads: 1, sources: Vec::new(), segments: false, seed: 1 },
+        generator: Generator {
+            threads: 1,
+            sources: Vec::new(),
+            segments: false,
+            seed: 1,
+            lab: Lab::default(),
+        },
     }
 }
 

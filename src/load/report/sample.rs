@@ -25,6 +25,7 @@ use crate::load::plan::Carrier;
 use crate::load::plan::Direction;
 use crate::load::plan::Framing;
 use crate::load::plan::Generator;
+use crate::load::plan::Lab;
 use crate::load::plan::Mode;
 use crate::load::plan::PeerPlace;
 use crate::load::plan::Plan;
@@ -153,7 +154,13 @@ fn report(mode: Mode, sides: Vec<Side>, verdict: Verdict) -> Report {
             framing: Framing::Channel,
             objective,
             warm_up: Duration::from_secs(2),
-            generator: Generator { threads: 1, sources: Vec::new(), segments: true, seed: 42 },
+            generator: Generator {
+                threads: 1,
+                sources: Vec::new(),
+                segments: true,
+                seed: 42,
+                lab: Lab::default(),
+            },
         },
         began_unix: 1_790_000_000,
         took: Duration::from_secs(84),

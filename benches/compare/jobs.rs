@@ -1,0 +1,244 @@
+//! The work, as data: which servers do what, for which lines of the table.
+
+use swingbridge::load::plan::Carrier;
+use swingbridge::load::plan::Direction;
+use swingbridge::load::plan::Framing;
+
+use super::lines::COTURN;
+use super::lines::GRO_OFF;
+use super::lines::SK_LOOKUP;
+use super::lines::SK_LOOKUP_FEW;
+use super::lines::SOCKETS;
+use super::lines::TC;
+use super::lines::XDP;
+use super::server::Program;
+
+/// What is read off a piece of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Metric {
+    /// CPU of the server for each packet.
+    Cpu,
+    /// CPU of the whole host for each packet, less what the generator costs alone.
+    Host,
+    P50,
+    P99,
+    P999,
+    Cycle,
+    Memory,
+    Idle,
+    Lost,
+}
+
+/// Packets through a server.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Flow {
+    pub(crate) calls: u32,
+    /// Packets each second, each way, of all calls together.
+    pub(crate) rate: f64,
+    pub(crate) size: u16,
+    /// Packets of a call that leave together.
+    pub(crate) burst: u16,
+    pub(crate) direction: Direction,
+    pub(crate) framing: Framing,
+    pub(crate) carrier: Carrier,
+    /// The peer is a second client of the same server.
+    pub(crate) is_pair: bool,
+    /// Both ends must lie at workers of their own.
+    pub(crate) is_across: bool,
+    /// Bursts leave as super-packets.
+    pub(crate) segments: bool,
+    /// Parts of a tick; from 2 on for latencies.
+    pub(crate) parts: u16,
+    /// For how long it is measured.
+    pub(crate) length_ms: u64,
+}
+
+/// What a server is to do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Work {
+    Flow(Flow),
+    /// 199 voices and one camera, both ways.
+    Mixed,
+    /// Whole lives of allocations.
+    Cycles,
+    /// A fresh process, idle, and then with 2,000 allocations.
+    Fresh,
+}
+
+/// One of those that are compared.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Side {
+    pub(crate) name: &'static str,
+    pub(crate) program: Program,
+    pub(crate) work: Work,
+}
+
+/// A piece of work, done by all sides in turn.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Job {
+    pub(crate) lines: Vec<(&'static str, Metric)>,
+    pub(crate) sides: Vec<Side>,
+    /// Whether it takes a host of its own for the relay.
+    pub(crate) is_apart: bool,
+    /// Rounds at the most, where one takes long.
+    pub(crate) rounds_max: u32,
+}
+
+/// As much waits for a server, each thousandth of a second, as peers of a closed loop would have under way.
+const FULL: Flow = Flow {
+    calls: 1,
+    rate: 64_000.0,
+    size: 172,
+    burst: 64,
+    direction: Direction::Up,
+    framing: Framing::Channel,
+    carrier: Carrier::Udp,
+    is_pair: false,
+    is_across: false,
+    segments: false,
+    parts: 1,
+    length_ms: 700,
+};
+const fn ours(path: &'static str) -> Program {
+    Program::Ours { path, workers: 0 }
+}
+
+fn against_coturn(lines: &[(&'static str, Metric)], work: Work) -> Job {
+    with_program(lines, work, ours("sockets"))
+}
+
+fn with_program(lines: &[(&'static str, Metric)], work: Work, program: Program) -> Job {
+    let sides =
+        vec![Side { name: COTURN, program: Program::Coturn, work }, Side { name: SOCKETS, program, work }];
+    Job { lines: lines.to_vec(), sides, is_apart: false, rounds_max: u32::MAX }
+}
+
+fn cpu(line: &'static str, flow: Flow) -> Job {
+    against_coturn(&[(line, Metric::Cpu)], Work::Flow(flow))
+}
+
+/// All of it, in the order of the table.
+pub(crate) fn jobs() -> Vec<Job> {
+    let many = Flow { calls: 200, burst: 1, ..FULL };
+    let down = |flow| Flow { direction: Direction::Down, ..flow };
+    let audio = Flow { rate: 10_000.0, direction: Direction::Both, parts: 5, length_ms: 1_500, ..many };
+    let runs = Flow { size: 1_200, burst: 16, segments: true, ..FULL };
+    let pair = Flow { rate: 32_000.0, burst: 32, is_pair: true, ..FULL };
+    let burst = |size| Flow { rate: 1_024.0, size, burst: 256, length_ms: 2_000, ..down(FULL) };
+    let two = Program::Ours { path: "sockets", workers: 2 };
+    let mut jobs = vec![
+        cpu("up-1", FULL),
+        cpu("up-200", many),
+        cpu("down-1", down(FULL)),
+        cpu("down-200", down(many)),
+        against_coturn(
+            &[
+                ("audio", Metric::Cpu),
+                ("audio-p50", Metric::P50),
+                ("audio-p99", Metric::P99),
+                ("audio-p999", Metric::P999),
+            ],
+            Work::Flow(audio),
+        ),
+        cpu("runs-up", runs),
+        cpu("runs-down", down(runs)),
+        cpu("indication", Flow { framing: Framing::Indication, ..FULL }),
+        cpu("tcp-up", Flow { carrier: Carrier::Tcp, ..FULL }),
+        cpu("tcp-down", Flow { carrier: Carrier::Tcp, ..down(FULL) }),
+        cpu("pair-one", pair),
+        with_program(&[("pair-two", Metric::Cpu)], Work::Flow(Flow { is_across: true, ..pair }), two),
+        mixed(),
+        sk_lookup(),
+    ];
+    jobs.extend(kernel());
+    jobs.extend([
+        against_coturn(&[("cycle", Metric::Cycle)], Work::Cycles),
+        Job {
+            rounds_max: 3,
+            ..against_coturn(&[("memory", Metric::Memory), ("idle", Metric::Idle)], Work::Fresh)
+        },
+        against_coturn(&[("burst-172", Metric::Lost)], Work::Flow(burst(172))),
+        against_coturn(&[("burst-1200", Metric::Lost)], Work::Flow(burst(1_200))),
+    ]);
+    jobs
+}
+
+/// Of so many allocations each is active, and none much.
+const fn spread(calls: u32) -> Work {
+    Work::Flow(Flow { calls, rate: 20_000.0, burst: 1, direction: Direction::Both, length_ms: 1_500, ..FULL })
+}
+
+fn mixed() -> Job {
+    let sides = vec![
+        Side { name: GRO_OFF, program: Program::WithoutRuns, work: Work::Mixed },
+        Side { name: SOCKETS, program: ours("sockets"), work: Work::Mixed },
+    ];
+    Job { lines: vec![("mixed", Metric::Cpu)], sides, is_apart: false, rounds_max: u32::MAX }
+}
+
+fn sk_lookup() -> Job {
+    let sides = vec![
+        Side { name: SOCKETS, program: ours("sockets"), work: spread(8_192) },
+        Side { name: SK_LOOKUP, program: ours("sk_lookup"), work: spread(8_192) },
+        Side { name: SK_LOOKUP_FEW, program: ours("sk_lookup"), work: spread(128) },
+    ];
+    let lines = vec![("sk-8192", Metric::Cpu), ("sk-growth", Metric::Cpu)];
+    Job { lines, sides, is_apart: false, rounds_max: 3 }
+}
+
+fn kernel() -> Vec<Job> {
+    let mut jobs = Vec::new();
+    for (name, few, many, idle) in
+        [(TC, "tc-128", "tc-8192", "idle-tc"), (XDP, "xdp-128", "xdp-8192", "idle-xdp")]
+    {
+        for (line, calls) in [(few, 128), (many, 8_192)] {
+            let sides = vec![
+                Side { name: SOCKETS, program: ours("sockets"), work: spread(calls) },
+                Side { name, program: ours(name), work: spread(calls) },
+            ];
+            jobs.push(Job { lines: vec![(line, Metric::Host)], sides, is_apart: true, rounds_max: 3 });
+        }
+        let sides = vec![Side { name, program: ours(name), work: Work::Fresh }];
+        jobs.push(Job { lines: vec![(idle, Metric::Idle)], sides, is_apart: true, rounds_max: 1 });
+    }
+    jobs
+}
+
+/// Lines that nothing here measures, and why.
+pub(crate) const ELSEWHERE: &[(&str, &str)] = &[
+    (
+        "tc-idle",
+        "it takes a program at the driver's level that answers; `tests/run kernel` measures the program alone",
+    ),
+    (
+        "xdp-idle",
+        "it takes a program at the driver's level that answers; `tests/run kernel` measures the program alone",
+    ),
+    ("tc-alone", "`tests/run kernel` measures and prints it, with BPF_PROG_TEST_RUN"),
+    ("xdp-alone", "`tests/run kernel` measures and prints it, with BPF_PROG_TEST_RUN"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::super::lines::LINES;
+    use super::super::lines::line;
+    use super::*;
+
+    #[test]
+    fn each_line_is_measured_once_or_says_where() {
+        let jobs = jobs();
+        for line in LINES {
+            let here = jobs.iter().flat_map(|job| &job.lines).filter(|(id, _)| *id == line.id).count();
+            let elsewhere = ELSEWHERE.iter().filter(|(id, _)| *id == line.id).count();
+            assert_eq!(here + elsewhere, 1, "{}", line.id);
+        }
+        for job in &jobs {
+            for (id, _) in &job.lines {
+                let line = line(id).expect("a line");
+                for side in [Some(line.ours), line.goal.base()].into_iter().flatten() {
+                    assert!(job.sides.iter().any(|each| each.name == side), "{id} lacks {side}");
+                }
+            }
+        }
+    }
+}
