@@ -66,7 +66,7 @@ impl Setup {
         Self {
             listens,
             relays: relays.iter().map(|ip| RelayAddress { bind: *ip, external: *ip }).collect(),
-            ports: 49_152..=65_535,
+            ports: 49_152..=51_199,
             realm: REALM.into(),
             password,
             secret: None,

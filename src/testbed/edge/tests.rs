@@ -1,0 +1,1 @@
+//! What the edge does to clients, right ones and wrong ones.
