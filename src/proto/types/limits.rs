@@ -387,6 +387,8 @@ pub const KERNEL_LEND: Duration = Duration::from_secs(10);
 /// Buckets that the program in the kernel draws from, those of allocations and of users together: 32 bytes each.
 pub const KERNEL_BUCKETS: u32 = 1 << 17;
 
+/// Servers that a client of ours is sent on to, one by another (300).
+pub const CLIENT_REDIRECTS_MAX: usize = 8;
 /// Clients of a laboratory's server; one without an allocation makes room for another.
 pub const TESTBED_CLIENTS_MAX: usize = 1_024;
 /// Five-tuples that are remembered with the client they belong to.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::proto::types::FiveTuple;
 use crate::proto::types::Now;
+use crate::proto::types::Tick;
 use crate::proto::wire::ErrorCode;
 use crate::proto::wire::Method;
 use crate::proto::wire::Request;
@@ -23,6 +24,9 @@ use super::guest::Late;
 use super::message;
 use super::sabotage::Occasion;
 use super::words;
+
+/// Nonces that are remembered to be stale; their number is less than the milliseconds that a nonce may be ahead.
+const STALE_MAX: usize = 64;
 
 impl Guest {
     /// A fault befell a request that came from `real` and that the core knows as from `shown`.
@@ -57,10 +61,25 @@ impl Guest {
         };
         self.judge.strike(now.tick(), method);
         self.note(Kind::Fault, Some(real.client.socket()), words::refused(request.method, code, alternate));
-        let nonce = self.core.challenger.nonce_key.mint(now.tick(), &shown);
+        if let (Do::StaleNonce, Some(nonce)) = (what, request.auth.nonce) {
+            self.call_stale(nonce);
+        }
+        // Another one each time, also within a millisecond.
+        let ahead = self.stale.len() as u64;
+        let tick = Tick::from_millis(now.tick().as_millis() + ahead);
+        let nonce = self.core.challenger.nonce_key.mint(tick, &shown);
         let challenge = (&self.core.challenger, &nonce);
         if let Some(answer) = message::refusal(request, code, challenge, alternate, Some(&signature)) {
             self.answer(now, shown, answer);
+        }
+    }
+
+    fn call_stale(&mut self, nonce: &[u8]) {
+        if !self.stale.iter().any(|stale| **stale == *nonce) {
+            self.stale.push_back(nonce.into());
+        }
+        if self.stale.len() > STALE_MAX {
+            self.stale.pop_front();
         }
     }
 

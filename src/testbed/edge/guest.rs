@@ -109,6 +109,8 @@ pub(super) struct Guest {
     real: HashMap<FiveTuple, FiveTuple>,
     /// When the saboteur ends its allocation.
     pub(super) ends: Option<Deadline>,
+    /// Nonces that the saboteur has called stale: they stay so.
+    pub(super) stale: VecDeque<Box<[u8]>>,
 }
 
 impl Guest {
@@ -138,6 +140,7 @@ impl Guest {
             rebinds: 0,
             real: HashMap::new(),
             ends: None,
+            stale: VecDeque::new(),
         }
     }
 
@@ -171,7 +174,10 @@ impl Guest {
         if self.signatures.len() > SIGNATURES {
             self.signatures.pop_front();
         }
-        match self.sabotage.strike(Occasion::Request(request.method)) {
+        let struck = self.sabotage.strike(Occasion::Request(request.method));
+        let is_stale =
+            request.auth.nonce.is_some_and(|nonce| self.stale.iter().any(|stale| **stale == *nonce));
+        match struck.or_else(|| is_stale.then_some(Do::StaleNonce)) {
             None => self.take_in(now, shown, bytes),
             Some(what) => self.befall_request(now, (real, shown), (&request, bytes), (key, algorithm), &what),
         }
