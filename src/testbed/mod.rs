@@ -15,6 +15,7 @@
 pub mod edge;
 mod place;
 pub mod scenario;
+pub mod serve;
 mod verdict;
 
 pub use place::Place;
