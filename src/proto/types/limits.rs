@@ -391,6 +391,23 @@ pub const KERNEL_LOOK: Duration = Duration::from_secs(1);
 /// Allocations whose counters it reads then; of more it reads the next ones the next time.
 pub const KERNEL_LOOKED_AT_MAX: usize = 4_096;
 
+/// Servers that a client of ours is sent on to, one by another (300).
+pub const CLIENT_REDIRECTS_MAX: usize = 8;
+/// Clients of a laboratory's server; one without an allocation makes room for another.
+pub const TESTBED_CLIENTS_MAX: usize = 1_024;
+/// Five-tuples that are remembered with the client they belong to.
+pub const TESTBED_FIVE_TUPLES_MAX: usize = 8_192;
+/// Connections of a laboratory's clients.
+pub const TESTBED_STREAMS_MAX: usize = 1_024;
+/// Messages of one client that a fault delays; more are lost.
+pub const TESTBED_LATER_MAX: usize = 1_024;
+/// Things that came to the sockets of a laboratory's server and wait for its loop.
+pub const TESTBED_QUEUE_MAX: usize = 1_024;
+/// Messages that wait for one connection of a laboratory's client.
+pub const TESTBED_WRITES_MAX: usize = 256;
+/// Notes that are kept of one client of a laboratory.
+pub const TESTBED_NOTES_MAX: usize = 1_000;
+
 const _: () = assert!(OUTPUTS_PER_INPUT_MAX * 2 <= WORKER_COMMANDS_MAX);
 // What a client that reads nothing can cost, beside its place.
 const _: () = assert!(STREAM_QUEUE_MAX + STREAM_ANSWERS_MAX + 2 * STREAM_SEND_BUFFER <= 64 * 1_024);
