@@ -13,6 +13,7 @@
 //! `record` keeps and explains what was seen; `report` shows many runs as a matrix.
 
 mod place;
+pub mod real_lab;
 mod verdict;
 
 pub use place::Place;

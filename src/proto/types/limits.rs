@@ -387,6 +387,23 @@ pub const KERNEL_LEND: Duration = Duration::from_secs(10);
 /// Buckets that the program in the kernel draws from, those of allocations and of users together: 32 bytes each.
 pub const KERNEL_BUCKETS: u32 = 1 << 17;
 
+/// Parts of datagrams that a router of the testbed holds back until the first one comes.
+pub const LAB_HELD_MAX: usize = 64;
+/// How long it does.
+pub const LAB_HELD_SPAN: Duration = Duration::from_secs(2);
+/// How long a packet waits at most for a line of the testbed that is full; beyond that it is lost.
+pub const LAB_QUEUE_SPAN: Duration = Duration::from_millis(200);
+/// Packets that are on the lines of one testbed at a time; further ones are lost.
+pub const LAB_PACKETS_MAX: usize = 65_536;
+/// Flows of one testbed that are counted each for itself.
+pub const LAB_FLOWS_MAX: usize = 4_096;
+/// Bytes of one line of signalling in the testbed.
+pub const LAB_SIGNAL_LINE_MAX: usize = 256 * 1_024;
+/// Lines of signalling that wait for the other side.
+pub const LAB_SIGNAL_LINES_MAX: usize = 1_024;
+/// Bytes of a file of the testbed that are read: plans, states, outcomes.
+pub const LAB_FILE_MAX: u64 = 4 * 1_024 * 1_024;
+
 const _: () = assert!(OUTPUTS_PER_INPUT_MAX * 2 <= WORKER_COMMANDS_MAX);
 // What a client that reads nothing can cost, beside its place.
 const _: () = assert!(STREAM_QUEUE_MAX + STREAM_ANSWERS_MAX + 2 * STREAM_SEND_BUFFER <= 64 * 1_024);

@@ -1,0 +1,40 @@
+//! The laboratory of real packets: two programs, whatever they are, in networks of their own, each behind the NATs and the
+//! firewall of its [`super::Place`], and our server between them.
+//!
+//! ```text
+//!   left's network          the laboratory's own network              right's network
+//!   command ─ eth0 ══ router ══ left ─ server, proxy ─ right ══ router ══ eth0 ─ command
+//!                     └ line, NATs, firewall, flows ┘
+//! ```
+//!
+//! Every `══` is a TUN interface at either end and the router between them, one thread of ours: so a packet meets the same
+//! model of NAT as in the virtual laboratory, and loss and delay need nothing of the kernel.
+
+mod addresses;
+mod dice;
+mod flow;
+mod gate;
+mod icmp;
+mod judge;
+mod link;
+mod packet;
+mod router;
+
+pub use addresses::PORT;
+pub use addresses::PORT_ALTERNATE;
+pub use addresses::PORT_TLS;
+pub use addresses::PROXY;
+pub use addresses::SERVER;
+pub use addresses::SERVER_ALTERNATE;
+pub use addresses::Side;
+pub use flow::Count;
+pub use flow::Flow;
+pub use flow::Flows;
+pub use flow::Road;
+pub use gate::Fate;
+pub use gate::Way;
+pub use judge::judge;
+pub use link::Link;
+pub use router::Nobody;
+pub use router::Seen;
+pub use router::Witness;
