@@ -129,6 +129,9 @@ pub enum Command {
         args_conflicts_with_subcommands = true
     )]
     Load(Box<LoadArgs>),
+    /// A laboratory for ICE: clients behind NATs, and a server that misbehaves on request.
+    #[command(subcommand)]
+    Testbed(super::testbed::Testbed),
 }
 
 /// `swingbridge serve`.

@@ -23,6 +23,7 @@ mod snapshots;
 mod state;
 mod streams;
 mod summary;
+pub mod testbed;
 mod workers;
 
 pub use args::Args;
@@ -54,5 +55,6 @@ pub fn run() -> ExitCode {
         Command::Check(args) => check::run(&args).into(),
         Command::Credential(args) => credential::run(args).into(),
         Command::Load(args) => load::run(&args).into(),
+        Command::Testbed(asked) => testbed::run(&asked).into(),
     }
 }

@@ -12,8 +12,10 @@
 //! (`proto::turn`, `proto::media`) behind a saboteur; the virtual laboratory drives it in virtual time, `serve` with sockets.
 //! `record` keeps and explains what was seen; `report` shows many runs as a matrix.
 
+pub mod edge;
 mod place;
 pub mod real_lab;
+pub mod scenario;
 mod verdict;
 
 pub use place::Place;

@@ -3,26 +3,11 @@
 
 use std::time::Duration;
 
+use crate::proto::types::Entropy as _;
 use crate::proto::types::limits::LAB_QUEUE_SPAN;
+use crate::testbed::scenario::Link;
 
 use super::dice::Dice;
-
-/// How a line is, each way for itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Link {
-    /// Of a hundred packets so many are lost.
-    pub loss: f64,
-    /// How long each takes.
-    pub delay: Duration,
-    /// How much longer some take: anything up to this. Order is kept.
-    pub jitter: Duration,
-    /// Of a hundred packets so many are overtaken by those behind them.
-    pub reorder: f64,
-    /// Of a hundred packets so many come twice.
-    pub duplicate: f64,
-    /// What it carries in a second, in bits; 0: any amount. What would wait longer than [`LAB_QUEUE_SPAN`] is lost.
-    pub rate: u64,
-}
 
 /// How long a packet is held back to be overtaken.
 const OVERTAKEN: Duration = Duration::from_millis(15);
@@ -45,16 +30,16 @@ impl Lane {
 
     /// When a packet of `len` bytes that is sent now arrives: never, once or twice.
     pub(super) fn arrivals(&mut self, now: Duration, len: usize) -> [Option<Duration>; 2] {
-        if self.meets(self.link.loss) {
+        if self.meets(self.link.loss_ppm) {
             return [None; 2];
         }
         let mut through = now;
-        if self.link.rate > 0 {
+        if let Some(rate) = self.link.rate {
             let begins = self.free.max(now);
             if begins.saturating_sub(now) > LAB_QUEUE_SPAN {
                 return [None; 2];
             }
-            through = begins + Duration::from_secs_f64(len as f64 * 8.0 / self.link.rate as f64);
+            through = begins + Duration::from_secs_f64(len as f64 * 8.0 / rate.max(1) as f64);
             self.free = through;
         }
         let mut arrives = through + self.link.delay;
@@ -62,17 +47,17 @@ impl Lane {
             arrives += self.link.jitter.mul_f64(self.dice.fraction());
         }
         arrives = arrives.max(self.last);
-        if self.meets(self.link.reorder) {
+        if self.meets(self.link.reorder_ppm) {
             arrives += OVERTAKEN;
         } else {
             self.last = arrives;
         }
-        [Some(arrives), self.meets(self.link.duplicate).then_some(arrives)]
+        [Some(arrives), self.meets(self.link.duplication_ppm).then_some(arrives)]
     }
 
     /// No dice are thrown over what cannot happen, so that a line without faults costs nothing.
-    fn meets(&mut self, percent: f64) -> bool {
-        percent > 0.0 && self.dice.fraction() * 100.0 < percent
+    fn meets(&mut self, of_a_million: u32) -> bool {
+        of_a_million > 0 && self.dice.below(1_000_000) < of_a_million
     }
 }
 
@@ -97,10 +82,10 @@ mod tests {
 
     #[test]
     fn each_fault_does_what_it_says_and_nothing_else() {
-        let lost = run(Link { loss: 10.0, ..Link::default() });
+        let lost = run(Link { loss_ppm: 100_000, ..Link::default() });
         let missing = lost.iter().filter(|both| both[0].is_none()).count();
         assert!((800..1_200).contains(&missing), "{missing} of 10,000");
-        let twice = run(Link { duplicate: 10.0, ..Link::default() });
+        let twice = run(Link { duplication_ppm: 100_000, ..Link::default() });
         let doubled = twice.iter().filter(|both| both[1].is_some()).count();
         assert!((800..1_200).contains(&doubled), "{doubled} of 10,000");
         let late = run(Link { delay: MS * 20, jitter: MS * 10, ..Link::default() });
@@ -109,7 +94,7 @@ mod tests {
         let waits = (0..).zip(&times).map(|(at, time)| *time - MS * at);
         assert!(waits.clone().all(|wait| (MS * 20..=MS * 30).contains(&wait)));
         assert!(waits.clone().max() > Some(MS * 29) && waits.min() < Some(MS * 21));
-        let mixed = run(Link { reorder: 5.0, ..Link::default() });
+        let mixed = run(Link { reorder_ppm: 50_000, ..Link::default() });
         let times: Vec<_> = mixed.iter().filter_map(|both| both[0]).collect();
         let overtaken = times.windows(2).filter(|pair| pair[1] < pair[0]).count();
         assert!((350..650).contains(&overtaken), "{overtaken} of 10,000");
@@ -118,7 +103,7 @@ mod tests {
     #[test]
     fn a_full_line_delays_and_then_loses() {
         // A packet is 1,000 bits and there is one in a millisecond: half of them fit.
-        let arrived = run(Link { rate: 500_000, ..Link::default() });
+        let arrived = run(Link { rate: Some(500_000), ..Link::default() });
         let times: Vec<_> = arrived.iter().filter_map(|both| both[0]).collect();
         assert!((4_950..5_300).contains(&times.len()), "{}", times.len());
         assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= MS * 2));

@@ -34,7 +34,6 @@ pub use flow::Road;
 pub use gate::Fate;
 pub use gate::Way;
 pub use judge::judge;
-pub use link::Link;
 pub use router::Nobody;
 pub use router::Seen;
 pub use router::Witness;

@@ -23,6 +23,7 @@ use rustix::event::poll;
 use crate::net::Tun;
 use crate::proto::types::Tick;
 use crate::proto::types::limits::LAB_PACKETS_MAX;
+use crate::testbed::scenario::Link;
 
 use super::addresses::Side;
 use super::dice::Dice;
@@ -31,7 +32,6 @@ use super::gate::Fate;
 use super::gate::Gate;
 use super::gate::Way;
 use super::link::Lane;
-use super::link::Link;
 use super::packet::Shape;
 
 /// How long a wait is at most: somebody may want the end.
