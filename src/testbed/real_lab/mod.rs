@@ -11,14 +11,29 @@
 //! model of NAT as in the virtual laboratory, and loss and delay need nothing of the kernel.
 
 mod addresses;
+mod command;
 mod dice;
 mod flow;
+mod folder;
 mod gate;
 mod icmp;
+mod inside;
 mod judge;
+mod launch;
 mod link;
+mod outcome;
 mod packet;
+mod plan;
 mod router;
+mod server;
+mod signalling;
+mod tool;
+mod world;
+
+use std::io;
+
+use crate::load::Fault;
+use crate::load::fault::FaultKind;
 
 pub use addresses::PORT;
 pub use addresses::PORT_ALTERNATE;
@@ -31,9 +46,23 @@ pub use flow::Count;
 pub use flow::Flow;
 pub use flow::Flows;
 pub use flow::Road;
+pub use folder::Cleaned;
+pub use folder::PREFIX;
+pub use folder::clean;
 pub use gate::Fate;
 pub use gate::Way;
+pub use inside::carry_out;
 pub use judge::judge;
+pub use launch::launch;
+pub use outcome::Ended;
+pub use outcome::Outcome;
+pub use outcome::summary;
+pub use plan::Plan;
 pub use router::Nobody;
 pub use router::Seen;
 pub use router::Witness;
+
+/// This machine refuses something.
+fn machine(what: &str, error: &io::Error) -> Fault {
+    Fault::new(FaultKind::Machine, format!("{what}: {error}"))
+}
