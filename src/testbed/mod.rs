@@ -14,8 +14,12 @@
 
 pub mod edge;
 mod place;
+pub mod proxy;
+pub mod record;
+pub mod report;
 pub mod scenario;
 mod verdict;
+pub mod virtual_lab;
 
 pub use place::Place;
 pub use verdict::Relay;
