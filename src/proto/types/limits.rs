@@ -376,6 +376,11 @@ pub const NAT_FRAGMENTS_MAX: usize = 256;
 /// The lowest external port that a modelled NAT gives out by itself.
 pub const NAT_PORT_MIN: u16 = 1_024;
 
+/// Bytes of the authority, host and port, that a tunnel through an HTTP proxy leads to.
+pub const HTTP_CONNECT_AUTHORITY_MAX: usize = 280;
+/// Bytes of the head of a request to such a proxy, and of its answer.
+pub const HTTP_CONNECT_HEAD_MAX: usize = 8 * 1_024;
+
 /// Relay ports, over all relay addresses, that the program in the kernel keeps a place for: 216 bytes each.
 pub const KERNEL_PLACES_MAX: u64 = 1 << 17;
 /// Channels that the program in the kernel relays; those beyond are relayed by the workers.

@@ -3,32 +3,33 @@
 use std::io;
 use std::net::SocketAddr;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use tokio::io::AsyncReadExt as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-/// Bytes of a proxy's answer that are read.
-const ANSWER_MAX: usize = 8 * 1_024;
+use crate::proto::client::ConnectProgress;
+use crate::proto::client::HttpConnect;
+use crate::proto::client::ProxyLogin;
 
 /// An HTTP proxy.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Proxy {
     at: SocketAddr,
-    /// `USER:PASSWORD` in base64.
-    basic: Option<String>,
+    login: Option<ProxyLogin>,
 }
 
 impl Proxy {
     /// Reads `http://[USER:PASSWORD@]IP:PORT`.
     pub(super) fn read(text: &str) -> Option<Self> {
         let rest = text.strip_prefix("http://")?.trim_end_matches('/');
-        let (basic, at) = match rest.rsplit_once('@') {
-            Some((who, at)) => (Some(STANDARD.encode(who)), at),
+        let (login, at) = match rest.rsplit_once('@') {
+            Some((who, at)) => {
+                let (name, password) = who.split_once(':')?;
+                (Some(ProxyLogin::new(name, password)?), at)
+            }
             None => (None, rest),
         };
-        Some(Self { at: at.parse().ok()?, basic })
+        Some(Self { at: at.parse().ok()?, login })
     }
 
     /// Has the proxy connect to `to`. What is read and written from then on is the other end's.
@@ -37,31 +38,24 @@ impl Proxy {
     /// What the network says, and what the proxy refuses.
     pub(super) async fn connect(&self, to: SocketAddr) -> io::Result<TcpStream> {
         let mut stream = TcpStream::connect(self.at).await?;
-        stream.write_all(self.request(to).as_bytes()).await?;
-        let mut answer = Vec::new();
-        // One by one, as the first byte behind the answer is the other end's.
-        while !answer.ends_with(b"\r\n\r\n") {
-            if answer.len() >= ANSWER_MAX {
-                return Err(io::Error::other("the proxy's answer has no end"));
+        let tunnel = HttpConnect::new(&to.to_string(), self.login.as_ref());
+        let mut tunnel = tunnel.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        stream.write_all(tunnel.request()).await?;
+        loop {
+            // One by one, as the first byte behind the answer is the other end's.
+            let byte = stream.read_u8().await?;
+            match tunnel.handle_bytes(&[byte]) {
+                ConnectProgress::Waiting => {}
+                ConnectProgress::Open { .. } => return Ok(stream),
+                ConnectProgress::Refused { status } => {
+                    return Err(io::Error::other(format!("the proxy refuses: {status}")));
+                }
+                ConnectProgress::Broken => {
+                    return Err(io::Error::other("the proxy does not speak HTTP"));
+                }
             }
-            answer.push(stream.read_u8().await?);
-        }
-        match status(&answer) {
-            Some(200..=299) => Ok(stream),
-            Some(status) => Err(io::Error::other(format!("the proxy refuses: {status}"))),
-            None => Err(io::Error::other("the proxy does not speak HTTP")),
         }
     }
-
-    fn request(&self, to: SocketAddr) -> String {
-        let proof = self.basic.as_ref().map(|basic| format!("Proxy-Authorization: Basic {basic}\r\n"));
-        format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n{}\r\n", proof.unwrap_or_default())
-    }
-}
-
-fn status(answer: &[u8]) -> Option<u16> {
-    let line = std::str::from_utf8(answer).ok()?.lines().next()?;
-    line.strip_prefix("HTTP/1.")?.split_whitespace().nth(1)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -73,11 +67,11 @@ mod tests {
     #[test]
     fn a_proxy_is_an_address_with_or_without_a_user() {
         let plain = Proxy::read("http://192.0.2.9:8080/").expect("sound");
-        assert_eq!((plain.at, plain.basic), ("192.0.2.9:8080".parse().unwrap(), None));
+        assert_eq!((plain.at, plain.login.is_none()), ("192.0.2.9:8080".parse().unwrap(), true));
         let known = Proxy::read("http://alice:p@ss@192.0.2.9:8080").expect("sound");
-        assert_eq!(known.basic, Some(STANDARD.encode("alice:p@ss")));
+        assert!(known.login.is_some_and(|login| login.is(b"YWxpY2U6cEBzcw==")));
         for wrong in ["192.0.2.9:8080", "https://192.0.2.9:8080", "http://proxy:8080", "http://192.0.2.9"] {
-            assert_eq!(Proxy::read(wrong), None, "{wrong}");
+            assert!(Proxy::read(wrong).is_none(), "{wrong}");
         }
     }
 
@@ -92,7 +86,7 @@ mod tests {
             stream.write_all(answer).await.unwrap();
             String::from_utf8_lossy(&asked[..len]).into_owned()
         });
-        let proxy = Proxy { at, basic: Some("QQ==".to_owned()) };
+        let proxy = Proxy { at, login: ProxyLogin::new("a", "b") };
         let first = match proxy.connect("192.0.2.1:443".parse().unwrap()).await {
             Ok(mut stream) => stream.read_u8().await,
             Err(error) => Err(error),
@@ -106,7 +100,7 @@ mod tests {
         assert_eq!(first.unwrap(), b'X');
         assert_eq!(
             asked,
-            "CONNECT 192.0.2.1:443 HTTP/1.1\r\nHost: 192.0.2.1:443\r\nProxy-Authorization: Basic QQ==\r\n\r\n"
+            "CONNECT 192.0.2.1:443 HTTP/1.1\r\nHost: 192.0.2.1:443\r\nProxy-Authorization: Basic YTpi\r\n\r\n"
         );
         for (answer, why) in [
             (&b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"[..], "407"),

@@ -67,7 +67,6 @@ pub(super) fn log_name(side: Side) -> String {
 /// A program that runs.
 #[derive(Debug)]
 pub(super) struct Running {
-    side: Side,
     child: Child,
     ended: Option<Ended>,
 }
@@ -98,7 +97,7 @@ impl Running {
                 .process_group(0)
                 .spawn()
         })?;
-        Ok(Self { side, child, ended: None })
+        Ok(Self { child, ended: None })
     }
 
     /// How it ended, if it has.
@@ -130,10 +129,6 @@ impl Running {
         if !had_ended {
             self.ended = Some(Ended::Hung);
         }
-    }
-
-    pub(super) const fn side(&self) -> Side {
-        self.side
     }
 }
 
@@ -169,7 +164,7 @@ mod tests {
     /// Without a network of its own: what a program is ended by does not depend on that.
     fn started(words: &[&str]) -> Running {
         let child = Command::new(words[0]).args(&words[1..]).process_group(0).spawn().unwrap();
-        Running { side: Side::Left, child, ended: None }
+        Running { child, ended: None }
     }
 
     #[test]

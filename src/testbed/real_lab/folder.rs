@@ -163,7 +163,7 @@ fn clean_one(folder: PathBuf, all: bool) -> Cleaned {
     for pid in &alive {
         let pid = i32::try_from(*pid).ok().and_then(Pid::from_raw);
         // One that has just ended is what is wanted.
-        pid.into_iter().for_each(|pid| drop(kill_process(pid, Signal::KILL)));
+        let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
     }
     let until = Instant::now() + GONE_MAX;
     let name = folder.to_string_lossy().into_owned();

@@ -26,6 +26,7 @@ use super::outcome::Ended;
 use super::outcome::Outcome;
 use super::outcome::fault_to_json;
 use super::plan::Plan;
+use super::proxy;
 use super::router::Nobody;
 use super::router::Router;
 use super::server;
@@ -55,6 +56,7 @@ fn run(folder: &Path) -> Result<Outcome, Fault> {
     let (world, legs) = world::build(&plan).map_err(|error| machine("the networks cannot be made", &error))?;
     let password = password().map_err(|error| machine("there is no randomness", &error))?;
     signalling::open(folder).map_err(|error| machine("the signalling cannot be opened", &error))?;
+    proxy::open().map_err(|error| machine("the proxy cannot be opened", &error))?;
     let mut server = server::start(folder, &password)?;
     let (stop, start) = (AtomicBool::new(false), Instant::now());
     let outcome = thread::scope(|scope| {

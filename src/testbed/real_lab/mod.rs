@@ -24,6 +24,7 @@ mod link;
 mod outcome;
 mod packet;
 mod plan;
+mod proxy;
 mod router;
 mod server;
 mod signalling;
