@@ -136,7 +136,7 @@ impl Talk {
         };
         let (local, socket) = bound.await.map_err(|error| request("no socket can be had", error))?;
         let tls = line::tls(environment.authority.as_deref())?;
-        let terms: Vec<_> = environment.servers.iter().zip(&environment.by_proxy).map(|(server, by_proxy)| Terms {
+        let terms = environment.servers.iter().zip(&environment.by_proxy).map(|(server, by_proxy)| Terms {
             to: server.address,
             proxy: environment.proxy.clone().filter(|_| *by_proxy),
             tls: (server.transport == Transport::Tls).then(|| tls.clone()),
