@@ -28,8 +28,7 @@ impl Tun {
     /// # Errors
     /// What the kernel says: it takes CAP_NET_ADMIN, and the right to open [`DEVICE`].
     pub fn open(name: &str) -> io::Result<Self> {
-        let device =
-            OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(DEVICE)?;
+        let device = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(DEVICE)?;
         sys::become_tun(device.as_fd(), name)?;
         Ok(Self { device })
     }

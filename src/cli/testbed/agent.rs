@@ -34,6 +34,9 @@ pub struct TestbedAgentArgs {
     /// How long connecting may take.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_span)]
     pub patience: Duration,
+    /// In place of a call, ask the server how the NAT here behaves (RFC 5780).
+    #[arg(long)]
+    pub discover: bool,
 }
 
 /// Calls the other side.
@@ -46,6 +49,12 @@ pub(super) fn run(args: &TestbedAgentArgs) -> Exit {
         Ok(runtime) => runtime,
         Err(error) => return output::complain(&format!("error: {error}\n"), Exit::Refused),
     };
+    if args.discover {
+        return match runtime.block_on(agent::discover(&environment)) {
+            Ok(told) => output::out(&format!("{told}\n"), Exit::Done),
+            Err(fault) => output::complain(&format!("error: {fault}\n"), exit_of(&fault)),
+        };
+    }
     let wish = Wish { data: args.data, patience: args.patience };
     match runtime.block_on(agent::run(&environment, wish)) {
         Ok(said) => {

@@ -140,9 +140,13 @@ fn plan(args: &TestbedRunArgs) -> Result<Plan, Fault> {
         None => Scenario::default(),
     };
     if !scenario.faults.is_empty() {
-        let what = format!("the scenario `{}` has faults, and the server of this laboratory has none", scenario.name);
-        return Err(Fault::new(FaultKind::Request, what)
-            .cure("`swingbridge testbed serve` carries faults out; or leave the [[fault]] tables out of the file"));
+        let what = format!(
+            "the scenario `{}` has faults, and the server of this laboratory has none",
+            scenario.name
+        );
+        return Err(Fault::new(FaultKind::Request, what).cure(
+            "`swingbridge testbed serve` carries faults out; or leave the [[fault]] tables out of the file",
+        ));
     }
     let lab = &scenario.lab;
     let place = |asked: Option<Place>, of: Option<Place>| asked.or(of).unwrap_or(Place::Open);
@@ -152,7 +156,6 @@ fn plan(args: &TestbedRunArgs) -> Result<Plan, Fault> {
         commands: commands(&args.programs)?,
         timeout: args.timeout,
         seed: args.seed,
-        kernel_nat: false,
         logs: args.logs.clone(),
     })
 }

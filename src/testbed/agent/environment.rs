@@ -53,9 +53,10 @@ impl Environment {
             token: None,
         };
         let proxy = match of("SWINGBRIDGE_PROXY") {
-            Some(text) => Some(Proxy::read(&text).ok_or_else(|| {
-                wrong("SWINGBRIDGE_PROXY", &text, "http://[USER:PASSWORD@]IP:PORT")
-            })?),
+            Some(text) => Some(
+                Proxy::read(&text)
+                    .ok_or_else(|| wrong("SWINGBRIDGE_PROXY", &text, "http://[USER:PASSWORD@]IP:PORT"))?,
+            ),
             None => None,
         };
         let (mut servers, mut by_proxy) = (Vec::new(), Vec::new());
@@ -131,7 +132,8 @@ mod tests {
 
     #[test]
     fn what_is_missing_or_wrong_is_named() {
-        for name in ["SWINGBRIDGE_ROLE", "SWINGBRIDGE_USERNAME", "SWINGBRIDGE_TURN_URIS", "SWINGBRIDGE_SIGNALLING"]
+        for name in
+            ["SWINGBRIDGE_ROLE", "SWINGBRIDGE_USERNAME", "SWINGBRIDGE_TURN_URIS", "SWINGBRIDGE_SIGNALLING"]
         {
             assert!(read(name, None).expect_err("missing").contains(name));
         }

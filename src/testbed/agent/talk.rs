@@ -66,7 +66,7 @@ pub struct Said {
 }
 
 /// The machine's randomness.
-struct Random;
+pub(super) struct Random;
 
 impl Entropy for Random {
     fn fill_secret(&mut self, out: &mut [u8]) {
@@ -125,7 +125,8 @@ struct Talk {
 
 impl Talk {
     async fn new(environment: &Environment, wish: Wish) -> Result<Self, Fault> {
-        let request = |what: &str, error: io::Error| Fault::new(FaultKind::Request, format!("{what}: {error}"));
+        let request =
+            |what: &str, error: io::Error| Fault::new(FaultKind::Request, format!("{what}: {error}"));
         let signalling = UnixStream::connect(&environment.signalling)
             .await
             .map_err(|error| request("the laboratory's signalling is not there", error))?;
@@ -365,7 +366,7 @@ async fn next_line(lines: &mut Option<Lines<BufReader<OwnedReadHalf>>>) -> Optio
 }
 
 /// The address of this machine from which the server is reached.
-fn route(environment: &Environment) -> io::Result<IpAddr> {
+pub(super) fn route(environment: &Environment) -> io::Result<IpAddr> {
     let server = environment.servers.first().map(|server| server.address);
     let server = server.ok_or_else(|| io::Error::other("no server is named"))?;
     let any: IpAddr = if server.is_ipv4() { [0; 4].into() } else { [0_u16; 8].into() };

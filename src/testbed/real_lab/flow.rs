@@ -53,7 +53,7 @@ impl Road {
     }
 
     /// Whether data within it cannot be told from control.
-    const fn is_opaque(self) -> bool {
+    pub(super) const fn is_opaque(self) -> bool {
         matches!(self, Self::Server(Relay::Tls | Relay::Proxy))
     }
 
@@ -71,17 +71,19 @@ impl Road {
         }
     }
 
-    /// Datagrams or segments with something of the call in them: neither STUN nor control. Within TLS it is any record of
+    /// What of a datagram or a segment is of the call, if anything is: neither STUN nor control. Within TLS it is any record of
     /// data.
-    fn media(self, payload: &[u8]) -> u64 {
-        let is_media = match self {
-            Self::Direct | Self::ToRelay => is_media(payload),
-            Self::Server(Relay::Udp) => in_message(payload).is_some_and(is_media),
-            Self::Server(Relay::Tcp) => first_message(payload).and_then(in_message).is_some_and(is_media),
-            Self::Server(Relay::Tls | Relay::Proxy) => payload.starts_with(&TLS_DATA),
-            Self::Other => false,
+    fn media(self, payload: &[u8]) -> Option<&[u8]> {
+        let data = match self {
+            Self::Direct | Self::ToRelay => Some(payload),
+            Self::Server(Relay::Udp) => in_message(payload),
+            Self::Server(Relay::Tcp) => first_message(payload).and_then(in_message),
+            Self::Server(Relay::Tls | Relay::Proxy) => {
+                return Some(payload).filter(|payload| payload.starts_with(&TLS_DATA));
+            }
+            Self::Other => None,
         };
-        u64::from(is_media)
+        data.filter(|data| is_media(data))
     }
 }
 
@@ -120,6 +122,8 @@ pub struct Count {
     pub bytes: u64,
     /// Those of them that carry data of the call.
     pub media: u64,
+    /// Bytes of that data, without any header; within TLS, of its records.
+    pub media_bytes: u64,
 }
 
 /// Packets between one address of a side, as it is seen outside, and one far away.
@@ -139,8 +143,17 @@ pub struct Flow {
     pub out: Count,
     /// To it.
     pub inward: Count,
-    /// When data had passed both ways.
-    pub met: Option<Duration>,
+    /// When the first data went out, and when the first came.
+    pub first: [Option<Duration>; 2],
+}
+
+impl Flow {
+    const fn count(&self, way: Way) -> &Count {
+        match way {
+            Way::Out => &self.out,
+            Way::In => &self.inward,
+        }
+    }
 }
 
 /// All flows of a run.
@@ -172,15 +185,16 @@ impl Flows {
         let flow = self.flows.entry(key).or_insert_with(|| {
             let road = Road::of(side, packet.protocol, far);
             let (out, inward) = (Count::default(), Count::default());
-            Flow { side, is_udp, near, far, road, out, inward, met: None }
+            Flow { side, is_udp, near, far, road, out, inward, first: [None; 2] }
         });
         let count = if way == Way::Out { &mut flow.out } else { &mut flow.inward };
         count.packets += 1;
         count.bytes += len as u64;
         let is_later_part = packet.fragment.is_some_and(|fragment| !fragment.first);
-        count.media += if is_later_part { 0 } else { flow.road.media(payload) };
-        if flow.met.is_none() && flow.out.media > 0 && flow.inward.media > 0 {
-            flow.met = Some(at);
+        if let Some(data) = flow.road.media(payload).filter(|_| !is_later_part) {
+            count.media += 1;
+            count.media_bytes += data.len() as u64;
+            flow.first[way as usize].get_or_insert(at);
         }
     }
 
@@ -189,15 +203,28 @@ impl Flows {
         self.flows.values()
     }
 
-    /// The flow that carries most of what `side` sends and hears of the call, if any does both ways.
+    /// The flow by which most of the call's data leaves `side`, and the one by which most of it comes: some agents send by
+    /// another pair than the other side does.
     #[must_use]
-    pub fn main(&self, side: Side) -> Option<&Flow> {
-        let both = |flow: &Flow| flow.out.media.min(flow.inward.media);
+    pub fn main(&self, side: Side) -> Option<[&Flow; 2]> {
+        Some([self.busiest(side, Way::Out)?, self.busiest(side, Way::In)?])
+    }
+
+    fn busiest(&self, side: Side, way: Way) -> Option<&Flow> {
         let least = |flow: &Flow| if flow.road.is_opaque() { OPAQUE_MIN } else { 1 };
         // What can be read is believed before what cannot.
         self.iter()
-            .filter(|flow| flow.side == side && both(flow) >= least(flow))
-            .max_by_key(|flow| (!flow.road.is_opaque(), both(flow)))
+            .filter(|flow| flow.side == side && flow.count(way).media >= least(flow))
+            .max_by_key(|flow| (!flow.road.is_opaque(), flow.count(way).media))
+    }
+
+    /// When `side` had first sent data and first heard some, as far as that can be read.
+    pub(super) fn met(&self, side: Side) -> Option<Duration> {
+        let first = |way: Way| {
+            let own = self.iter().filter(|flow| flow.side == side && !flow.road.is_opaque());
+            own.filter_map(|flow| flow.first[way as usize]).min()
+        };
+        Some(first(Way::Out)?.max(first(Way::In)?))
     }
 }
 
@@ -238,7 +265,10 @@ mod tests {
             note(&mut flows, Way::Out, is_udp, far, payload);
             note(&mut flows, Way::In, is_udp, far, payload);
         }
-        flows.main(Side::Left).map(|flow| flow.road)
+        flows.main(Side::Left).map(|[out, inward]| {
+            assert_eq!(out, inward, "one flow both ways");
+            out.road
+        })
     }
 
     #[test]
@@ -270,9 +300,9 @@ mod tests {
         }
         assert_eq!(flows.main(Side::Left), None);
         note(&mut flows, Way::In, true, "198.51.100.1:5", &[0x80; 100]);
-        let flow = flows.main(Side::Left).expect("both ways now");
-        assert_eq!((flow.out.packets, flow.out.bytes, flow.inward.media), (99, 99 * 128, 1));
-        assert_eq!(flow.met, Some(Duration::from_secs(1)));
+        let [flow, inward] = flows.main(Side::Left).expect("both ways now");
+        assert_eq!((flow.out.packets, flow.out.bytes, inward.inward.media), (99, 99 * 128, 1));
+        assert_eq!(flows.met(Side::Left), Some(Duration::from_secs(1)));
         assert!(flows.main(Side::Right).is_none());
     }
 

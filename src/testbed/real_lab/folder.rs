@@ -171,9 +171,7 @@ fn clean_one(folder: PathBuf, all: bool) -> Cleaned {
         thread::sleep(Duration::from_millis(20));
     }
     match fs::remove_dir_all(&folder) {
-        _ if works_in(&name) => {
-            Cleaned::Left { folder, why: "a process of it does not end".to_owned() }
-        }
+        _ if works_in(&name) => Cleaned::Left { folder, why: "a process of it does not end".to_owned() },
         Ok(()) => Cleaned::Gone { folder, ended: alive.len() },
         Err(error) => Cleaned::Left { folder, why: error.to_string() },
     }

@@ -89,15 +89,6 @@ impl Gate {
             let nat = Nat::new(*behaviour, vec![IpAddr::V4(outer)], Dice::new(seed, at as u64));
             nats.push(nat.behind(firewall, false));
         }
-        Self::of(nats)
-    }
-
-    /// One that lets everything through as it is.
-    pub(super) fn open() -> Self {
-        Self::of(Vec::new())
-    }
-
-    fn of(nats: Vec<Nat<Dice>>) -> Self {
         let holds = nats.iter().any(|nat| nat.behaviour().fragments == Fragments::OutOfOrder);
         Self { chain: Chain(nats), held: VecDeque::new(), holds }
     }
@@ -289,20 +280,20 @@ mod tests {
 
     #[test]
     fn parts_that_come_too_early_pass_behind_the_first() {
-        let mut gate = gate(Place::FullCone);
-        let first = seen(&mut gate, SERVER).unwrap();
+        let mut cone = gate(Place::FullCone);
+        let first = seen(&mut cone, SERVER).unwrap();
         let mut part = |cut: u16| {
             let mut bytes = made(UDP, SERVER, &first.to_string(), &[1; 64]);
             write(&mut bytes, 4, 9);
             write(&mut bytes, 6, cut);
-            meet(&mut gate, Way::In, bytes)
+            meet(&mut cone, Way::In, bytes)
         };
         assert_eq!(part(9).0, Fate::Held);
         let (fate, out) = part(0x2000);
         assert_eq!((fate, out.len()), (Fate::Passed, 2));
         let inside = |bytes: &[u8]| Shape::read(bytes).unwrap().destination == Ipv4Addr::new(10, 1, 0, 2);
         assert!(out.iter().all(|(way, bytes)| *way == Way::In && inside(bytes)));
-        let mut symmetric = super::tests::gate(Place::Symmetric);
+        let mut symmetric = gate(Place::Symmetric);
         let mut alone = made(UDP, SERVER, "203.0.113.1:9", &[1; 64]);
         write(&mut alone, 6, 9);
         let fate = meet(&mut symmetric, Way::In, alone).0;

@@ -37,9 +37,9 @@ pub(super) fn told(bytes: &[u8], shape: &Shape) -> Option<Packet> {
     }
     let header_len = usize::from(inner.first()? & 0x0F) * 4;
     let octets = |at: usize| inner.get(at..)?.first_chunk::<4>().map(|octets| Ipv4Addr::from(*octets));
-    let protocol = match inner.get(9)? {
-        &UDP => Protocol::Udp,
-        &TCP => Protocol::Tcp(TcpFlags::ACK),
+    let protocol = match *inner.get(9)? {
+        UDP => Protocol::Udp,
+        TCP => Protocol::Tcp(TcpFlags::ACK),
         _ => return None,
     };
     let is_sound = inner[0] >> 4 == 4 && header_len >= HEADER_LEN;

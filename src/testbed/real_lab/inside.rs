@@ -53,7 +53,8 @@ fn run(folder: &Path) -> Result<Outcome, Fault> {
         return Err(Fault::new(FaultKind::Request, format!("there is no plan in `{}`", folder.display())));
     };
     let is_over = leash();
-    let (world, legs) = world::build(&plan).map_err(|error| machine("the networks cannot be made", &error))?;
+    let (world, legs) =
+        world::build(&plan).map_err(|error| machine("the networks cannot be made", &error))?;
     let password = password().map_err(|error| machine("there is no randomness", &error))?;
     signalling::open(folder).map_err(|error| machine("the signalling cannot be opened", &error))?;
     proxy::open().map_err(|error| machine("the proxy cannot be opened", &error))?;
@@ -91,7 +92,8 @@ fn call(
         Running::start(side, &world.clients[at], words, environment, folder).map_err(|error| {
             let program = words.first().map_or("", String::as_str);
             let what = format!("the {} program `{program}` cannot be started: {error}", side.name());
-            Fault::new(FaultKind::Request, what).cure("name a program that is there, with its path if it needs one")
+            Fault::new(FaultKind::Request, what)
+                .cure("name a program that is there, with its path if it needs one")
         })
     };
     let mut left = start(Side::Left)?;
@@ -138,7 +140,7 @@ fn end(server: &mut Child) {
 fn keep(folder: &Path, logs: &Path) -> io::Result<()> {
     fs::create_dir_all(logs)?;
     let names = Side::BOTH.map(command::log_name).into_iter().chain([server::LOG.to_owned()]);
-    names.filter(|name| folder.join(name).exists()).try_for_each(|name| {
-        fs::copy(folder.join(&name), logs.join(&name)).map(drop)
-    })
+    names
+        .filter(|name| folder.join(name).exists())
+        .try_for_each(|name| fs::copy(folder.join(&name), logs.join(&name)).map(drop))
 }

@@ -17,15 +17,17 @@ pub fn judge(flows: &Flows) -> (Verdict, Option<Duration>) {
     let (Some(left), Some(right)) = (flows.main(Side::Left), flows.main(Side::Right)) else {
         return (Verdict::Failed, None);
     };
-    let seen = [left, right].into_iter().filter(|flow| relay(flow).is_none_or(|relay| relay < Relay::Tls));
-    (verdict(left, right), seen.filter_map(|flow| flow.met).max())
+    let is_readable = |side: &[&Flow; 2]| !side.iter().any(|flow| flow.road.is_opaque());
+    let sides = Side::BOTH.into_iter().zip([left, right]).filter(|(_, flows)| is_readable(flows));
+    let met = sides.filter_map(|(side, _)| flows.met(side)).max();
+    (verdict(&[left, right].concat()), met)
 }
 
-fn verdict(left: &Flow, right: &Flow) -> Verdict {
-    if left.road == Road::Direct && right.road == Road::Direct {
+fn verdict(flows: &[&Flow]) -> Verdict {
+    if flows.iter().all(|flow| flow.road == Road::Direct) {
         return Verdict::Direct;
     }
-    Verdict::Relayed([relay(left), relay(right)].into_iter().flatten().max().unwrap_or(Relay::Udp))
+    Verdict::Relayed(flows.iter().filter_map(|flow| relay(flow)).max().unwrap_or(Relay::Udp))
 }
 
 const fn relay(flow: &Flow) -> Option<Relay> {
@@ -84,6 +86,21 @@ mod tests {
         assert_eq!(judged(udp, tls), (of(Relay::Tls), Some(Duration::ZERO)));
         assert_eq!(judged(proxy, tls), (of(Relay::Proxy), None));
         assert_eq!(judged(to_right, None), (Verdict::Failed, None));
+        // One side sends by its relay and hears at its own address.
+        let mut flows = Flows::default();
+        let ways = [
+            (Side::Left, Way::Out, "192.0.2.1:50000", MEDIA),
+            (Side::Left, Way::In, "192.0.2.1:3478", CHANNEL),
+            (Side::Right, Way::Out, "192.0.2.1:3478", CHANNEL),
+            (Side::Right, Way::In, "192.0.2.1:3478", CHANNEL),
+        ];
+        for (side, way, far, payload) in ways {
+            let (near, far) = (SocketAddr::new(side.external().into(), 4_000), far.parse().unwrap());
+            let (source, destination) = if way == Way::Out { (near, far) } else { (far, near) };
+            let packet = Packet { protocol: Protocol::Udp, source, destination, fragment: None };
+            flows.note(Duration::ZERO, side, way, &packet, 100, payload);
+        }
+        assert_eq!(judge(&flows), (of(Relay::Udp), Some(Duration::ZERO)));
         assert_eq!(judged(None, None), (Verdict::Failed, None));
     }
 }

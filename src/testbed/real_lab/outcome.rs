@@ -84,6 +84,7 @@ impl Outcome {
                 "ended": ended[side.index()].to_json(),
                 "said": said[side.index()],
             })),
+            "call": Side::BOTH.map(|side| seen.flows.main(side).map(|flows| flows.map(flow_to_json))),
             "flows": seen.flows.iter().map(flow_to_json).collect::<Vec<_>>(),
             "gates": fates.collect::<Vec<_>>(),
             "lost_on_the_lines": seen.lost,
@@ -126,7 +127,7 @@ fn verdict_of(text: &str) -> Option<Verdict> {
 }
 
 fn flow_to_json(flow: &Flow) -> Value {
-    let count = |count: Count| json!({ "packets": count.packets, "bytes": count.bytes, "data": count.media });
+    let count = |count: Count| json!({ "packets": count.packets, "bytes": count.bytes, "data": count.media, "data_bytes": count.media_bytes });
     json!({
         "side": flow.side.name(),
         "protocol": if flow.is_udp { "udp" } else { "tcp" },
@@ -206,7 +207,6 @@ mod tests {
             commands: Default::default(),
             timeout: Duration::ZERO,
             seed: 1,
-            kernel_nat: false,
             logs: None,
         }
     }

@@ -22,8 +22,6 @@ pub struct Plan {
     pub timeout: Duration,
     /// What chance is drawn from.
     pub seed: u64,
-    /// Whether NATs are the kernel's (nftables), where it can be like the place.
-    pub kernel_nat: bool,
     /// Where what the programs and the server print is kept; without it, nowhere.
     pub logs: Option<PathBuf>,
 }
@@ -38,7 +36,6 @@ impl Plan {
             "commands": self.commands,
             "timeout_ms": u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX),
             "seed": self.seed,
-            "kernel_nat": self.kernel_nat,
             "logs": self.logs.as_ref().map(|logs| logs.to_string_lossy()),
         })
     }
@@ -57,7 +54,6 @@ impl Plan {
             commands: [command(0)?, command(1)?],
             timeout: Duration::from_millis(value["timeout_ms"].as_u64()?),
             seed: value["seed"].as_u64()?,
-            kernel_nat: value["kernel_nat"].as_bool()?,
             logs: value["logs"].as_str().map(PathBuf::from),
         })
     }
@@ -108,7 +104,6 @@ mod tests {
             commands: [vec!["a".into(), "b c".into()], vec!["d".into()]],
             timeout: Duration::from_secs(7),
             seed: u64::MAX,
-            kernel_nat: true,
             logs: Some("logs".into()),
         };
         let text = plan.to_json().to_string();

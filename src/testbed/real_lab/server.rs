@@ -39,7 +39,8 @@ const READY_MAX: Duration = Duration::from_secs(20);
 /// # Errors
 /// Where it cannot be started, or does not listen in time.
 pub(super) fn start(folder: &Path, password: &str) -> Result<Child, Fault> {
-    let mut child = spawn(folder, password).map_err(|error| machine("the server cannot be started", &error))?;
+    let mut child =
+        spawn(folder, password).map_err(|error| machine("the server cannot be started", &error))?;
     let until = Instant::now() + READY_MAX;
     for port in [PORT, PORT_TLS] {
         while TcpStream::connect(SocketAddr::new(SERVER.into(), port)).is_err() {

@@ -1,7 +1,6 @@
-//! The programs of the system that make interfaces and rules (`ip`, `nft`), which a laboratory does not do anew.
+//! The programs of the system that give interfaces their addresses and routes (`ip`), which a laboratory does not do anew.
 
 use std::io;
-use std::io::Write as _;
 use std::process::Command;
 use std::process::Stdio;
 
@@ -11,36 +10,21 @@ use std::process::Stdio;
 /// What it complains of, with the line; or that it is not there.
 pub(super) fn ip(lines: &str) -> io::Result<()> {
     for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        run("ip", "install the package iproute2", line, "")?;
+        run("ip", "install the package iproute2", line)?;
     }
     Ok(())
 }
 
-/// Has `nft` take these rules, in the network of this thread.
-///
-/// # Errors
-/// What it complains of; or that it is not there.
-pub(super) fn nft(rules: &str) -> io::Result<()> {
-    run("nft", "install the package nftables", "-f -", rules)
-}
-
-fn run(program: &str, cure: &str, arguments: &str, input: &str) -> io::Result<()> {
-    let mut child = Command::new(program)
-        .args(arguments.split_whitespace())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                io::Error::other(format!("there is no program `{program}` here: {cure}"))
-            }
-            _ => error,
-        })?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(input.as_bytes())?;
-    }
-    let ended = child.wait_with_output()?;
+fn run(program: &str, cure: &str, arguments: &str) -> io::Result<()> {
+    let ended =
+        Command::new(program).args(arguments.split_whitespace()).stdin(Stdio::null()).output().map_err(
+            |error| match error.kind() {
+                io::ErrorKind::NotFound => {
+                    io::Error::other(format!("there is no program `{program}` here: {cure}"))
+                }
+                _ => error,
+            },
+        )?;
     if ended.status.success() {
         return Ok(());
     }
@@ -55,13 +39,13 @@ mod tests {
     #[test]
     fn what_a_tool_complains_of_is_told() {
         let told = |program: &str, arguments: &str| {
-            run(program, "install it", arguments, "").expect_err("it fails").to_string()
+            run(program, "install it", arguments).expect_err("it fails").to_string()
         };
         assert!(told("sh", "-c exit\u{a0}1").contains("failed"));
         assert_eq!(
             told("no-such-program-anywhere", ""),
             "there is no program `no-such-program-anywhere` here: install it"
         );
-        assert!(run("true", "", "", "").is_ok());
+        assert!(run("true", "", "").is_ok());
     }
 }
