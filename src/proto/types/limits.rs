@@ -392,6 +392,17 @@ pub const KERNEL_LEND: Duration = Duration::from_secs(10);
 /// Buckets that the program in the kernel draws from, those of allocations and of users together: 32 bytes each.
 pub const KERNEL_BUCKETS: u32 = 1 << 17;
 
+/// Servers that a client of ours is sent on to, one by another (300).
+pub const CLIENT_REDIRECTS_MAX: usize = 8;
+/// Clients of a laboratory's server; one without an allocation makes room for another.
+pub const TESTBED_CLIENTS_MAX: usize = 1_024;
+/// Five-tuples that are remembered with the client they belong to.
+pub const TESTBED_FIVE_TUPLES_MAX: usize = 8_192;
+/// Connections of a laboratory's clients.
+pub const TESTBED_STREAMS_MAX: usize = 1_024;
+/// Messages of one client that a fault delays; more are lost.
+pub const TESTBED_LATER_MAX: usize = 1_024;
+
 const _: () = assert!(OUTPUTS_PER_INPUT_MAX * 2 <= WORKER_COMMANDS_MAX);
 // What a client that reads nothing can cost, beside its place.
 const _: () = assert!(STREAM_QUEUE_MAX + STREAM_ANSWERS_MAX + 2 * STREAM_SEND_BUFFER <= 64 * 1_024);
