@@ -408,6 +408,16 @@ pub const LAB_SIGNAL_LINE_MAX: usize = 256 * 1_024;
 pub const LAB_SIGNAL_LINES_MAX: usize = 1_024;
 /// Bytes of a file of the testbed that are read: plans, states, outcomes.
 pub const LAB_FILE_MAX: u64 = 4 * 1_024 * 1_024;
+/// Servers that a client of ours is sent on to, one by another (300).
+pub const CLIENT_REDIRECTS_MAX: usize = 8;
+/// Clients of a laboratory's server; one without an allocation makes room for another.
+pub const TESTBED_CLIENTS_MAX: usize = 1_024;
+/// Five-tuples that are remembered with the client they belong to.
+pub const TESTBED_FIVE_TUPLES_MAX: usize = 8_192;
+/// Connections of a laboratory's clients.
+pub const TESTBED_STREAMS_MAX: usize = 1_024;
+/// Messages of one client that a fault delays; more are lost.
+pub const TESTBED_LATER_MAX: usize = 1_024;
 
 const _: () = assert!(OUTPUTS_PER_INPUT_MAX * 2 <= WORKER_COMMANDS_MAX);
 // What a client that reads nothing can cost, beside its place.

@@ -14,10 +14,26 @@ use crate::proto::turn::RelayAddress;
 use crate::proto::types::Lifetime;
 use crate::proto::types::Secret;
 use crate::proto::types::Transport;
-use crate::proto::types::limits;
 
 /// The realm of a laboratory.
 const REALM: &str = "testbed.example";
+
+/// What a laboratory is made of, besides all public addresses: private networks, and those of documents. Metadata services
+/// and the machine's own links stay denied.
+const PEERS: [&str; 10] = [
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "172.16.0.0/12",
+    "192.0.2.0/24",
+    "192.168.0.0/16",
+    "198.18.0.0/15",
+    "198.51.100.0/24",
+    "203.0.113.0/24",
+    "2001:db8::/32",
+    "fc00::/7",
+];
+/// And these, where clients come from this machine alone.
+const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
 
 /// An address that clients reach the edge at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,15 +74,17 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// What a laboratory uses: the standard's values, and any peer.
+    /// What a laboratory uses: the standard's values, and peers in private and documentation networks too.
     #[must_use]
     pub fn lab(listens: Vec<Listen>, relays: &[IpAddr], password: Secret) -> Self {
-        let anywhere = ["0.0.0.0/0", "::/0"].into_iter().filter_map(|text| text.parse::<Rule>().ok());
-        let policy = PolicyBuilder { allow: anywhere.collect(), ..PolicyBuilder::default() };
+        let is_local = listens.iter().any(|listen| listen.address.ip().is_loopback());
+        let loopback = if is_local { &LOOPBACK[..] } else { &[] };
+        let allow = PEERS.iter().chain(loopback).filter_map(|text| text.parse::<Rule>().ok()).collect();
+        let policy = PolicyBuilder { allow, ..PolicyBuilder::default() };
         Self {
             listens,
             relays: relays.iter().map(|ip| RelayAddress { bind: *ip, external: *ip }).collect(),
-            ports: 49_152..=65_535,
+            ports: 49_152..=51_199,
             realm: REALM.into(),
             password,
             secret: None,
@@ -78,9 +96,35 @@ impl Setup {
             mobility: true,
         }
     }
+}
 
-    /// How long a permission lasts (RFC 8656 § 9).
-    pub const PERMISSION_LIFETIME: Duration = limits::PERMISSION_LIFETIME_DEFAULT;
-    /// How long a channel lasts (RFC 8656 § 12).
-    pub const CHANNEL_LIFETIME: Duration = limits::CHANNEL_LIFETIME_DEFAULT;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct None;
+
+    impl crate::proto::peers::OwnRelays for None {
+        fn is_live(&self, _: SocketAddr) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn peers_of_a_laboratory_are_reached_and_metadata_are_not() {
+        assert!(PEERS.iter().chain(&LOOPBACK).all(|text| text.parse::<Rule>().is_ok()));
+        let allows = |listen: &str, peer: &str| {
+            let address = SocketAddr::new(listen.parse().unwrap(), 3_478);
+            let listens = vec![Listen { transport: Transport::Udp, address }];
+            let setup = Setup::lab(listens, &[], Secret::new(*b"x"));
+            setup.policy.allows(SocketAddr::new(peer.parse().unwrap(), 4_000), &None)
+        };
+        for peer in ["10.1.2.3", "100.64.0.1", "192.168.1.9", "198.51.100.9", "203.0.113.7", "2001:db8::9"] {
+            assert!(allows("192.0.2.1", peer), "{peer}");
+        }
+        for peer in ["127.0.0.1", "169.254.169.254", "100.100.100.200", "::1"] {
+            assert!(!allows("192.0.2.1", peer), "{peer}");
+        }
+        assert!(allows("127.0.0.1", "127.0.0.1") && !allows("127.0.0.1", "169.254.169.254"));
+    }
 }

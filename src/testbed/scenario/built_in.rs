@@ -1,4 +1,4 @@
-//! The scenarios of `conf/testbed/`.
+//! The scenarios of `conf/testbed/faults/`.
 
 use std::sync::Arc;
 
@@ -9,12 +9,33 @@ macro_rules! files {
     ($($name:literal,)*) => {
         /// Name and text of each.
         pub(super) const FILES: &[(&str, &str)] = &[
-            $(($name, include_str!(concat!("../../../conf/testbed/", $name, ".toml"))),)*
+            $(($name, include_str!(concat!("../../../conf/testbed/faults/", $name, ".toml"))),)*
         ];
     };
 }
 
-files! {}
+files! {
+    "address-change",
+    "capacity",
+    "corrupt-answer",
+    "delay-answer",
+    "drop-answer",
+    "forbidden",
+    "mismatch",
+    "mtu-black-hole",
+    "new-realm",
+    "port-change",
+    "quota",
+    "redirect",
+    "redirect-loop",
+    "relay-vanishes",
+    "server-restart",
+    "short-lifetime",
+    "stale-nonce",
+    "stale-nonce-storm",
+    "wrong-credentials",
+    "wrong-mac",
+}
 
 /// All of them.
 pub(super) fn all() -> Scenarios {

@@ -140,8 +140,10 @@ impl Do {
 pub enum Target {
     /// The address that the request was sent to.
     Same,
-    /// Another listen address of the edge for the same transport; the same if there is none.
+    /// The last listen address of the edge for the same transport, where requests are carried out.
     Other,
+    /// The listen address behind the one that the request was sent to, and behind the last the first: a loop.
+    Next,
     /// This one.
     Address(SocketAddr),
 }

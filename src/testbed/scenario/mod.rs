@@ -25,6 +25,7 @@ pub use lab::Lab;
 pub use lab::Link;
 pub use problem::Problem;
 pub use problem::Problems;
+pub use value::method_word;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -88,7 +89,7 @@ impl Scenarios {
         Self { default: Arc::new(scenario), named: BTreeMap::new() }
     }
 
-    /// Those of `conf/testbed/`, as they were when this program was built.
+    /// Those of `conf/testbed/faults/`, as they were when this program was built.
     #[must_use]
     pub fn built_in() -> Self {
         built_in::all()
@@ -121,10 +122,11 @@ impl Scenarios {
         Ok(all)
     }
 
-    /// The one that a user name chooses.
+    /// The one that a user name chooses: what stands before its first dot, behind the colon of a time-limited name.
     #[must_use]
     pub fn of(&self, username: &str) -> &Arc<Scenario> {
-        let chosen = username.split_once('.').and_then(|(name, _)| self.named.get(name));
+        let name = username.rsplit(':').next().unwrap_or(username);
+        let chosen = name.split_once('.').and_then(|(name, _)| self.named.get(name));
         chosen.unwrap_or(&self.default)
     }
 }

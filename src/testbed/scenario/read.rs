@@ -221,8 +221,9 @@ fn target(text: &str) -> Result<Target, String> {
     match text {
         "same" => Ok(Target::Same),
         "other" => Ok(Target::Other),
+        "next" => Ok(Target::Next),
         _ => text.parse().map(Target::Address).map_err(|_| {
-            "write \"same\", \"other\", or an IP address and a port: \"192.0.2.9:3478\"".to_owned()
+            "write \"same\", \"other\", \"next\", or an IP address and a port: \"192.0.2.9:3478\"".to_owned()
         }),
     }
 }

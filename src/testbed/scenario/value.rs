@@ -79,8 +79,9 @@ pub(super) fn one_of<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Stri
     })
 }
 
-/// What a method is called.
-pub(crate) fn word_of(method: Method) -> &'static str {
+/// What a method is called in scenario files.
+#[must_use]
+pub fn method_word(method: Method) -> &'static str {
     METHODS.iter().find(|(_, each)| *each == method).map_or("request", |(word, _)| word)
 }
 

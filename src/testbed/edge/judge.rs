@@ -1,0 +1,113 @@
+//! Whether a client did what its scenario expects of it.
+
+use std::collections::VecDeque;
+
+use crate::proto::types::Deadline;
+use crate::proto::types::Tick;
+use crate::proto::wire::Method;
+use crate::proto::wire::TransactionId;
+use crate::testbed::scenario::Ends;
+use crate::testbed::scenario::Expect;
+use crate::testbed::scenario::method_word as name;
+
+/// Transactions that are remembered, to tell a repetition from a request of its own.
+const TRANSACTIONS: usize = 256;
+
+/// How a client fares.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Judgement {
+    /// Its scenario expects nothing, or nothing has befallen it yet.
+    #[default]
+    Nothing,
+    /// Something has befallen it, and its time is not over.
+    Waiting,
+    /// It did what it had to.
+    Kept,
+    /// It did not; why.
+    Broken(String),
+}
+
+/// Watches one client.
+#[derive(Debug)]
+pub(super) struct Judge {
+    expect: Option<Expect>,
+    struck: Option<(Tick, Option<Method>)>,
+    known: VecDeque<TransactionId>,
+    further: u32,
+    granted: bool,
+    pub(super) judgement: Judgement,
+}
+
+impl Judge {
+    pub(super) const fn new(expect: Option<Expect>) -> Self {
+        let judgement = Judgement::Nothing;
+        Self { expect, struck: None, known: VecDeque::new(), further: 0, granted: false, judgement }
+    }
+
+    /// A fault befell the client, over a message of this method if over one.
+    pub(super) fn strike(&mut self, tick: Tick, method: Option<Method>) {
+        if self.expect.is_some() && self.struck.is_none() {
+            self.struck = Some((tick, method));
+            self.judgement = Judgement::Waiting;
+        }
+    }
+
+    /// A request came.
+    pub(super) fn request(&mut self, method: Method, transaction: TransactionId) {
+        if self.known.contains(&transaction) {
+            return;
+        }
+        self.known.push_back(transaction);
+        if self.known.len() > TRANSACTIONS {
+            self.known.pop_front();
+        }
+        let Some((_, about)) = self.struck else { return };
+        if about.is_none_or(|about| about == method) {
+            self.further += 1;
+        }
+        let at_most = self.expect.as_ref().and_then(|expect| expect.at_most);
+        if let (Some(at_most), Judgement::Waiting) =
+            (at_most.filter(|most| self.further > *most), &self.judgement)
+        {
+            let what = about.map_or("request", name);
+            self.judgement = Judgement::Broken(format!(
+                "sent {} further {what} requests, at most {at_most} expected",
+                self.further
+            ));
+        }
+    }
+
+    /// A request was granted, in an answer that left unharmed.
+    pub(super) fn granted(&mut self, method: Method) {
+        let expected = self.expect.as_ref().and_then(|expect| expect.granted);
+        self.granted |= self.struck.is_some() && expected == Some(method);
+    }
+
+    /// When the verdict falls.
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        let (Some((struck, _)), Some(expect)) = (self.struck, &self.expect) else { return None };
+        matches!(self.judgement, Judgement::Waiting).then(|| struck.after(expect.within))
+    }
+
+    /// The verdict, if it falls now. `live` is whether the client has an allocation. Answers whether it fell.
+    pub(super) fn due(&mut self, tick: Tick, live: bool) -> bool {
+        if !self.deadline().is_some_and(|at| at.is_due(tick)) {
+            return false;
+        }
+        let Some(expect) = &self.expect else { return false };
+        let within = expect.within;
+        self.judgement = match (expect.granted, expect.ends) {
+            (Some(method), _) if !self.granted => {
+                Judgement::Broken(format!("no {} was granted within {within:?}", name(method)))
+            }
+            (_, Some(Ends::Live)) if !live => {
+                Judgement::Broken(format!("it has no allocation after {within:?}"))
+            }
+            (_, Some(Ends::Gone)) if live => {
+                Judgement::Broken(format!("it still has an allocation after {within:?}"))
+            }
+            _ => Judgement::Kept,
+        };
+        true
+    }
+}
