@@ -29,7 +29,7 @@ use super::output;
 
 mod ask;
 mod progress;
-mod stop;
+pub(in crate::cli) mod stop;
 mod who;
 
 /// Loads a server, or is the peer of who does.

@@ -4,8 +4,17 @@ use clap::Subcommand;
 
 use super::Exit;
 
+mod agent;
+mod clean;
+mod inside;
+mod run;
 mod serve;
 
+pub use agent::TestbedAgentArgs;
+pub use clean::TestbedCleanArgs;
+pub use inside::TestbedInsideArgs;
+pub use run::LineArgs;
+pub use run::TestbedRunArgs;
 pub use serve::TestbedServeArgs;
 
 /// What can be asked of the laboratory.
@@ -14,11 +23,30 @@ pub enum Testbed {
     /// A server that misbehaves on request, for real devices.
     #[command(after_help = serve::HELP)]
     Serve(TestbedServeArgs),
+    /// One call between two programs, each behind its NAT.
+    #[command(
+        after_help = run::HELP,
+        override_usage = "swingbridge testbed run [OPTIONS] [-- LEFT... -- RIGHT...]"
+    )]
+    Run(Box<TestbedRunArgs>),
+    /// Remove what runs left behind that were killed.
+    #[command(after_help = clean::HELP)]
+    Clean(TestbedCleanArgs),
+    /// Our own ICE agent, as a program for `run`.
+    #[command(after_help = agent::HELP)]
+    Agent(TestbedAgentArgs),
+    /// The process of a run, which `run` starts.
+    #[command(hide = true)]
+    Inside(TestbedInsideArgs),
 }
 
 /// Does what was asked.
 pub(crate) fn run(asked: &Testbed) -> Exit {
     match asked {
         Testbed::Serve(args) => serve::run(args),
+        Testbed::Run(args) => run::run(args),
+        Testbed::Clean(args) => clean::run(args),
+        Testbed::Agent(args) => agent::run(args),
+        Testbed::Inside(args) => inside::run(args),
     }
 }

@@ -462,6 +462,27 @@ unsafe fn ip_of(address: *const libc::sockaddr) -> Option<IpAddr> {
     name.read(len).map(|address| address.ip())
 }
 
+/// Gives this thread alone a network of its own, with nothing in it but a loopback interface that is down.
+pub(super) fn leave_network() -> io::Result<()> {
+    // SAFETY: the call takes no pointer, and changes where this thread's sockets are made from here on.
+    let answer = unsafe { libc::unshare(libc::CLONE_NEWNET) };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Makes the open `/dev/net/tun` an interface of whole IP packets in the network of the thread that opened it.
+pub(super) fn become_tun(device: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    let mut request = [0_u8; size_of::<libc::ifreq>()];
+    if name.is_empty() || name.len() >= libc::IFNAMSIZ {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    request[..name.len()].copy_from_slice(name.as_bytes());
+    let flags = (libc::IFF_TUN | libc::IFF_NO_PI) as u16;
+    request[libc::IFNAMSIZ..libc::IFNAMSIZ + 2].copy_from_slice(&flags.to_ne_bytes());
+    // SAFETY: the request is live memory as long as the structure that this call reads and writes: a name, then flags.
+    let answer = unsafe { libc::ioctl(device.as_raw_fd(), libc::TUNSETIFF, request.as_mut_ptr()) };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Whether ICMP can be the cause of `error`.
 fn may_be_of_the_past(error: Errno) -> bool {
     const OF_ICMP: [Errno; 10] = [

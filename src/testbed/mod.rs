@@ -12,11 +12,17 @@
 //! (`proto::turn`, `proto::media`) behind a saboteur; the virtual laboratory drives it in virtual time, `serve` with sockets.
 //! `record` keeps and explains what was seen; `report` shows many runs as a matrix.
 
+pub mod agent;
 pub mod edge;
 mod place;
+pub mod proxy;
+pub mod real_lab;
+pub mod record;
+pub mod report;
 pub mod scenario;
 pub mod serve;
 mod verdict;
+pub mod virtual_lab;
 
 pub use place::Place;
 pub use verdict::Relay;

@@ -12,11 +12,11 @@ use crate::cli::Exit;
 
 /// Whether somebody asked to stop.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Stop(Arc<AtomicBool>);
+pub(in crate::cli) struct Stop(Arc<AtomicBool>);
 
 impl Stop {
     /// Whether it was asked for.
-    pub(super) fn is_asked(&self) -> bool {
+    pub(in crate::cli) fn is_asked(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
@@ -25,7 +25,7 @@ impl Stop {
     }
 
     /// Listens to SIGINT and SIGTERM from a thread of its own. Where that cannot be, they end the process as they do.
-    pub(super) fn listen() -> Self {
+    pub(in crate::cli) fn listen() -> Self {
         let stop = Self::default();
         let asked = stop.clone();
         let listening = move || {

@@ -376,6 +376,11 @@ pub const NAT_FRAGMENTS_MAX: usize = 256;
 /// The lowest external port that a modelled NAT gives out by itself.
 pub const NAT_PORT_MIN: u16 = 1_024;
 
+/// Bytes of the authority, host and port, that a tunnel through an HTTP proxy leads to.
+pub const HTTP_CONNECT_AUTHORITY_MAX: usize = 280;
+/// Bytes of the head of a request to such a proxy, and of its answer.
+pub const HTTP_CONNECT_HEAD_MAX: usize = 8 * 1_024;
+
 /// Relay ports, over all relay addresses, that the program in the kernel keeps a place for: 216 bytes each.
 pub const KERNEL_PLACES_MAX: u64 = 1 << 17;
 /// Channels that the program in the kernel relays; those beyond are relayed by the workers.
@@ -391,6 +396,22 @@ pub const KERNEL_LOOK: Duration = Duration::from_secs(1);
 /// Allocations whose counters it reads then; of more it reads the next ones the next time.
 pub const KERNEL_LOOKED_AT_MAX: usize = 4_096;
 
+/// Parts of datagrams that a router of the testbed holds back until the first one comes.
+pub const LAB_HELD_MAX: usize = 64;
+/// How long it does.
+pub const LAB_HELD_SPAN: Duration = Duration::from_secs(2);
+/// How long a packet waits at most for a line of the testbed that is full; beyond that it is lost.
+pub const LAB_QUEUE_SPAN: Duration = Duration::from_millis(200);
+/// Packets that are on the lines of one testbed at a time; further ones are lost.
+pub const LAB_PACKETS_MAX: usize = 65_536;
+/// Flows of one testbed that are counted each for itself.
+pub const LAB_FLOWS_MAX: usize = 4_096;
+/// Bytes of one line of signalling in the testbed.
+pub const LAB_SIGNAL_LINE_MAX: usize = 256 * 1_024;
+/// Lines of signalling that wait for the other side.
+pub const LAB_SIGNAL_LINES_MAX: usize = 1_024;
+/// Bytes of a file of the testbed that are read: plans, states, outcomes.
+pub const LAB_FILE_MAX: u64 = 4 * 1_024 * 1_024;
 /// Servers that a client of ours is sent on to, one by another (300).
 pub const CLIENT_REDIRECTS_MAX: usize = 8;
 /// Clients of a laboratory's server; one without an allocation makes room for another.

@@ -1,0 +1,146 @@
+//! The process of a run: it is the first in a space of process numbers and in a network of its own. When it ends, everything in
+//! them does.
+
+use std::fs;
+use std::io;
+use std::io::Read as _;
+use std::path::Path;
+use std::process::Child;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::load::Fault;
+use crate::load::fault::FaultKind;
+
+use super::addresses::Side;
+use super::command;
+use super::command::Running;
+use super::folder;
+use super::machine;
+use super::outcome::Ended;
+use super::outcome::Outcome;
+use super::outcome::fault_to_json;
+use super::plan::Plan;
+use super::proxy;
+use super::router::Nobody;
+use super::router::Router;
+use super::server;
+use super::signalling;
+use super::world;
+
+/// The file of the plan in the folder of a run.
+pub(super) const PLAN: &str = "plan.json";
+/// The file of what came of it.
+pub(super) const OUTCOME: &str = "outcome.json";
+
+/// Carries out the plan in `folder`, and writes there what came of it. It ends early when the standard input does.
+///
+/// # Errors
+/// Where what came of it cannot be written.
+pub fn carry_out(folder: &Path) -> io::Result<()> {
+    let outcome = run(folder).map_or_else(|fault| fault_to_json(&fault), |outcome| outcome.json);
+    folder::write(&folder.join(OUTCOME), &outcome)
+}
+
+fn run(folder: &Path) -> Result<Outcome, Fault> {
+    let plan = folder::read(&folder.join(PLAN)).as_ref().and_then(Plan::from_json);
+    let Some(plan) = plan else {
+        return Err(Fault::new(FaultKind::Request, format!("there is no plan in `{}`", folder.display())));
+    };
+    let is_over = leash();
+    let (world, legs) =
+        world::build(&plan).map_err(|error| machine("the networks cannot be made", &error))?;
+    let password = password().map_err(|error| machine("there is no randomness", &error))?;
+    signalling::open(folder).map_err(|error| machine("the signalling cannot be opened", &error))?;
+    proxy::open().map_err(|error| machine("the proxy cannot be opened", &error))?;
+    let mut server = server::start(folder, &password)?;
+    let (stop, start) = (AtomicBool::new(false), Instant::now());
+    let outcome = thread::scope(|scope| {
+        let mut witness = Nobody;
+        let stop = &stop;
+        let router = scope.spawn(move || Router::new(legs, start, &mut witness).run(stop));
+        let ended = call(&plan, &world, folder, &password, &is_over);
+        stop.store(true, Ordering::Relaxed);
+        let seen = router.join().unwrap_or_else(|_| Err(io::Error::other("the router broke off")));
+        let seen = seen.map_err(|error| machine("the router cannot go on", &error))?;
+        Ok(Outcome::of(&plan, &seen, ended?, Side::BOTH.map(|side| said(folder, side))))
+    });
+    end(&mut server);
+    if let Some(logs) = &plan.logs {
+        keep(folder, logs).map_err(|error| machine("what was printed cannot be kept", &error))?;
+    }
+    outcome
+}
+
+/// Starts both programs and waits for them.
+fn call(
+    plan: &Plan,
+    world: &world::World,
+    folder: &Path,
+    password: &str,
+    is_over: &AtomicBool,
+) -> Result<[Ended; 2], Fault> {
+    let start = |side: Side| {
+        let at = side.index();
+        let environment = command::environment(side, plan.places[at], folder, password);
+        let words = &plan.commands[at];
+        Running::start(side, &world.clients[at], words, environment, folder).map_err(|error| {
+            let program = words.first().map_or("", String::as_str);
+            let what = format!("the {} program `{program}` cannot be started: {error}", side.name());
+            Fault::new(FaultKind::Request, what)
+                .cure("name a program that is there, with its path if it needs one")
+        })
+    };
+    let mut left = start(Side::Left)?;
+    let right = start(Side::Right).inspect_err(|_| left.kill())?;
+    let mut both = [left, right];
+    command::watch(&mut both, plan.timeout, &|| is_over.load(Ordering::Relaxed));
+    Ok(both.map(|mut each| each.ended().unwrap_or(Ended::Hung)))
+}
+
+/// True as soon as whoever called lets go, or is no more.
+fn leash() -> Arc<AtomicBool> {
+    let is_over = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&is_over);
+    let hold = move || {
+        let mut byte = [0];
+        while matches!(io::stdin().read(&mut byte), Ok(1..)) {}
+        told.store(true, Ordering::Relaxed);
+    };
+    // Without the thread there is still the end of the caller's own waiting.
+    let _ = thread::Builder::new().name("leash".to_owned()).spawn(hold);
+    is_over
+}
+
+fn password() -> io::Result<String> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The last line that a program printed, if it is JSON.
+fn said(folder: &Path, side: Side) -> Option<Value> {
+    let text = fs::read(folder.join(command::log_name(side))).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    text.lines().rev().find(|line| !line.trim().is_empty())?.parse().ok()
+}
+
+fn end(server: &mut Child) {
+    // It has nothing to give back that does not go with this process.
+    let _ = server.kill();
+    let _ = server.wait();
+}
+
+/// Copies what was printed to where the caller finds it.
+fn keep(folder: &Path, logs: &Path) -> io::Result<()> {
+    fs::create_dir_all(logs)?;
+    let names = Side::BOTH.map(command::log_name).into_iter().chain([server::LOG.to_owned()]);
+    names
+        .filter(|name| folder.join(name).exists())
+        .try_for_each(|name| fs::copy(folder.join(&name), logs.join(&name)).map(drop))
+}

@@ -1,0 +1,73 @@
+//! The laboratory of real packets: two programs, whatever they are, in networks of their own, each behind the NATs and the
+//! firewall of its [`super::Place`], and our server between them.
+//!
+//! ```text
+//!   left's network          the laboratory's own network              right's network
+//!   command ─ eth0 ══ router ══ left ─ server, proxy ─ right ══ router ══ eth0 ─ command
+//!                     └ line, NATs, firewall, flows ┘
+//! ```
+//!
+//! Every `══` is a TUN interface at either end and the router between them, one thread of ours: so a packet meets the same
+//! model of NAT as in the virtual laboratory, and loss and delay need nothing of the kernel.
+
+mod addresses;
+mod command;
+mod dice;
+mod flow;
+mod folder;
+mod gate;
+mod icmp;
+mod inside;
+mod judge;
+mod launch;
+mod link;
+mod matrix;
+mod outcome;
+mod packet;
+mod plan;
+mod proxy;
+mod router;
+mod server;
+mod signalling;
+mod tool;
+mod world;
+
+use std::io;
+
+use crate::load::Fault;
+use crate::load::fault::FaultKind;
+
+pub use addresses::PORT;
+pub use addresses::PORT_ALTERNATE;
+pub use addresses::PORT_TLS;
+pub use addresses::PROXY;
+pub use addresses::SERVER;
+pub use addresses::SERVER_ALTERNATE;
+pub use addresses::Side;
+pub use flow::Count;
+pub use flow::Flow;
+pub use flow::Flows;
+pub use flow::Road;
+pub use folder::Cleaned;
+pub use folder::PREFIX;
+pub use folder::clean;
+pub use gate::Fate;
+pub use gate::Way;
+pub use inside::carry_out;
+pub use judge::judge;
+pub use launch::launch;
+pub use matrix::Wish;
+pub use matrix::matrix;
+pub use matrix::run_of;
+pub use outcome::Ended;
+pub use outcome::Outcome;
+pub use outcome::summary;
+pub use plan::Plan;
+pub use router::Nobody;
+pub use router::Seen;
+pub use router::Witness;
+
+/// This machine refuses something.
+fn machine(what: &str, error: &io::Error) -> Fault {
+    Fault::new(FaultKind::Machine, format!("{what}: {error}"))
+}

@@ -1,0 +1,233 @@
+"""The real laboratory: calls between places, our own agents and aioice in it, and nothing of it left afterwards (root)."""
+
+import concurrent.futures
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import harness
+from harness import check
+from harness import proved
+
+AIOICE = harness.ROOT / "conf/testbed/aioice_client.py"
+# Each answer that a client can come to, with the pairs of places that show it. All of them: `testbed matrix --lab real`.
+OWN = [
+    ("open", "open", "direct"),
+    ("full-cone", "port-restricted", "direct"),
+    ("cgn", "cgn", "direct"),
+    ("symmetric", "address-restricted", "direct"),
+    ("symmetric", "port-restricted", "relayed (udp)"),
+    ("symmetric", "symmetric", "relayed (udp)"),
+    ("udp-blocked", "open", "relayed (tcp)"),
+    ("only-443", "udp-blocked", "relayed (tls)"),
+    ("http-proxy", "symmetric", "relayed (proxy)"),
+    ("http-proxy", "http-proxy", "relayed (proxy)"),
+]
+# How each place looks to RFC 5780: mapping, filtering, hairpinning.
+KINDS = {
+    "open": (None, "endpoint-independent", None),
+    "full-cone": ("endpoint-independent", "endpoint-independent", True),
+    "address-restricted": ("endpoint-independent", "address-dependent", True),
+    "port-restricted": ("endpoint-independent", "address-and-port-dependent", True),
+    "symmetric": ("address-and-port-dependent", "address-and-port-dependent", None),
+    "cgn": ("endpoint-independent", "address-and-port-dependent", True),
+}
+
+
+def testbed(*arguments):
+    return [str(harness.binary()), "testbed", *arguments]
+
+
+def run(left, right, *more, programs=(), timeout_s=170):
+    """One call: exit code, what the routers saw, what was printed."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = pathlib.Path(folder, "outcome.json")
+        command = testbed("run", "--left", left, "--right", right, "--json", str(file), *more, *programs)
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, stdin=subprocess.DEVNULL)
+        outcome = json.loads(file.read_text()) if file.exists() else None
+    return ran.returncode, outcome, ran.stdout + ran.stderr
+
+
+def judged(left, right, wanted, *more, programs=()):
+    code, outcome, printed = run(left, right, *more, programs=programs)
+    check(outcome is not None, f"{left} and {right}: there is an outcome: {printed}")
+    said = f"{left} and {right}: {outcome['verdict']}, exit code {code}: {printed} {outcome['programs']}"
+    check(outcome["verdict"] == wanted and code == 0, said)
+    return outcome
+
+
+def own_agents():
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        outcomes = list(pool.map(lambda case: judged(*case), OWN))
+    for (left, right, wanted), outcome in zip(OWN, outcomes):
+        check(outcome["expected"] == wanted, f"the table of the documentation says so too: {left}, {right}")
+        for program in outcome["programs"]:
+            check(program["said"]["heard"] > 50, f"each side heard the other: {program}")
+    proved(f"our own agents: {len(OWN)} pairs of places end as they have to, by what the routers saw")
+
+
+def discovery():
+    programs = ["--", *testbed("agent", "--discover"), "--", *testbed("agent", "--discover")]
+    kinds = list(KINDS)
+    for left, right in zip(kinds[::2], kinds[1::2]):
+        _, outcome, printed = run(left, right, programs=programs)
+        for place, program in zip((left, right), outcome["programs"]):
+            said = program["said"]
+            found = (said["mapping"], said["filtering"], said["hairpin"])
+            check(said["reach"] == "full" and found == KINDS[place], f"{place}: {said} {printed}")
+            check(said["nat"] == (place != "open"), f"{place}: {said}")
+    proved(f"RFC 5780: our own client recognises {len(KINDS)} places by mapping, filtering and hairpinning")
+
+
+def bad_lines():
+    more = ("--loss", "3", "--delay", "30", "--jitter", "10", "--reorder", "2", "--duplicate", "2", "--seed", "7")
+    outcome = judged("port-restricted", "port-restricted", "direct", *more)
+    lost = outcome["lost_on_the_lines"]
+    check(min(lost) > 0, f"both lines lost something: {lost}")
+    after = outcome["connected_after_ms"]
+    check(after > 4 * 30, f"a call takes more than two round trips, which are 120 ms each: {after}")
+    code, outcome, printed = run("open", "open", "--loss", "100", "--", *testbed("agent", "--patience", "4s"), "--", "true")
+    check(code == 1 and outcome["verdict"] == "failed", f"a line that loses everything connects nobody: {printed}")
+    proved("lines lose, delay, reorder and repeat packets; a call over them connects, and over a dead one does not")
+
+
+def wrong_programs():
+    code, outcome, printed = run("open", "open", "--timeout", "2s", programs=["--", "sleep", "600", "--", "true"])
+    check(code == 1 and outcome["verdict"] == "failed", printed)
+    check([program["ended"] for program in outcome["programs"]] == ["hung", {"exit": 0}], f"{outcome['programs']}")
+    code, _, printed = run("open", "open", programs=["--", "/no/such/program", "--", "true"])
+    check(code == 2 and "/no/such/program" in printed, printed)
+    liar = ["--", "sh", "-c", "echo '{\"connected\": true}'", "--", "true"]
+    code, outcome, _ = run("open", "open", programs=liar)
+    check((code, outcome["verdict"]) == (1, "failed"), "a program that only says so has not connected")
+    proved("a program that hangs is ended, one that is not there is named, and one that lies is not believed")
+
+
+def aioice():
+    def client(transport="udp"):
+        return [sys.executable, str(AIOICE), "--transport", transport]
+
+    cases = [
+        ("full-cone", "full-cone", "direct", "udp"),
+        ("symmetric", "symmetric", "relayed (udp)", "udp"),
+        ("udp-blocked", "full-cone", "relayed (tcp)", "tcp"),
+        ("only-443", "open", "relayed (tls)", "tls"),
+    ]
+    for left, right, wanted, transport in cases:
+        judged(left, right, wanted, programs=["--", *client(transport), "--", *client()])
+    proved("aioice: " + ", ".join(f"{left} and {right} {wanted}" for left, right, wanted, _ in cases))
+    judged("port-restricted", "symmetric", "relayed (udp)", programs=["--", *testbed("agent"), "--", *client()])
+    proved("our own agent and aioice call each other")
+
+
+def folders():
+    return set(pathlib.Path(tempfile.gettempdir()).glob("swingbridge-testbed-*"))
+
+
+def interfaces():
+    listed = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
+    return sorted(re.findall(r"^\d+: ([^:@]+)", listed, re.M))
+
+
+def processes(folder):
+    """Processes of the run in this folder, by what they were called with or what they found in their environment."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+            except OSError:
+                continue
+            if str(folder).encode() in words:
+                found.append(int(entry.name))
+    return found
+
+
+def begun():
+    """A call that would go on for minutes, as soon as its programs run, and its folder."""
+    before = folders()
+    programs = ["--", "sleep", "500", "--", "sleep", "500"]
+    command = testbed("run", "--left", "symmetric", "--timeout", "9m", *programs)
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    until = time.monotonic() + 60
+    while True:
+        new = folders() - before
+        if new and all((next(iter(new)) / name).exists() for name in ("left.log", "right.log")):
+            # unshare, the process of the run, the server, both programs.
+            if len(processes(next(iter(new)))) >= 5:
+                return process, next(iter(new))
+        check(time.monotonic() < until and process.poll() is None, "a call can be begun")
+        time.sleep(0.05)
+
+
+def gone(folder):
+    until = time.monotonic() + 20
+    while processes(folder) and time.monotonic() < until:
+        time.sleep(0.05)
+    check(not processes(folder), f"no process of the run is left: {processes(folder)}")
+    check(not folder.exists(), "nor its folder")
+
+
+def clean(*more):
+    return subprocess.run(testbed("clean", *more), capture_output=True, text=True, timeout=60)
+
+
+def leftovers():
+    before = interfaces()
+    was_there = folders()
+    code, _, printed = run("cgn", "open", programs=["--", "true", "--", "true"])
+    check(code == 1 and folders() == was_there, f"a call without data has failed, and leaves nothing: {printed}")
+    process, folder = begun()
+    check(interfaces() == before, "no interface of the laboratory is in this network")
+    check("left" in clean().stdout and folder.exists(), "a call that goes on is left alone")
+    process.send_signal(signal.SIGINT)
+    check(process.wait(30) == 1, "Ctrl-C ends a call, which has not succeeded then")
+    gone(folder)
+    proved("after its end and after Ctrl-C nothing of a call is left")
+
+    process, folder = begun()
+    process.kill()
+    process.wait()
+    cleaned = clean()
+    check(cleaned.returncode == 0 and str(folder) in cleaned.stdout, cleaned.stdout + cleaned.stderr)
+    gone(folder)
+
+    process, folder = begun()
+    # Another end of the leash, so that nobody in it can notice that the caller is gone.
+    first = json.loads((folder / "state.json").read_text())["processes"][1]["pid"]
+    leash = os.open(f"/proc/{first}/fd/0", os.O_WRONLY)
+    process.kill()
+    process.wait()
+    check(len(processes(folder)) >= 5, "it goes on without its caller")
+    cleaned = clean()
+    check(cleaned.returncode == 0 and "with 1 processes" in cleaned.stdout, cleaned.stdout + cleaned.stderr)
+    gone(folder)
+    os.close(leash)
+    check(interfaces() == before, "nor an interface")
+    process, folder = begun()
+    check(clean("--all").returncode == 0, "--all ends calls that go on")
+    gone(folder)
+    process.wait(30)
+    proved("after kill -9 `testbed clean` leaves nothing, whatever the run was doing")
+
+
+def test():
+    harness.need("ip", "unshare")
+    if os.geteuid() != 0 or not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        raise harness.Skip("the laboratory takes root and /dev/net/tun here")
+    leftovers()
+    wrong_programs()
+    own_agents()
+    bad_lines()
+    discovery()
+    aioice()
+
+
+if __name__ == "__main__":
+    harness.main(test, 600)
