@@ -4,12 +4,14 @@ Needs root, iproute2 and nftables. Nothing of it is seen outside, and all of it 
 """
 
 import contextlib
+import ctypes
 import os
 import subprocess
 import time
 
 import harness
 
+CLONE_NEWNET = 0x4000_0000
 CLIENT, INSIDE = "10.77.0.2", "10.77.0.1"
 OUTSIDE, SERVERS = "192.0.2.1", ("192.0.2.7", "192.0.2.8")
 
@@ -45,6 +47,11 @@ RULES = {
 }
 
 
+def set_namespace(file):
+    if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "setns")
+
+
 class Namespace:
     """A network namespace that a sleeping process holds open."""
 
@@ -68,6 +75,16 @@ class Namespace:
 
     def ip(self, arguments):
         self.run("ip", *arguments.split())
+
+    @contextlib.contextmanager
+    def entered(self):
+        """Sockets that this thread makes meanwhile, and threads that it starts, belong there."""
+        with open("/proc/thread-self/ns/net") as own, open(f"/proc/{self.holder.pid}/ns/net") as there:
+            set_namespace(there)
+            try:
+                yield
+            finally:
+                set_namespace(own)
 
 
 def link(one, one_name, other, other_name):

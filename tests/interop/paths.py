@@ -1,13 +1,16 @@
 """Paths of packets: what can be had is told and taken, what was named and cannot be had is refused, privileges go, nothing
 is left behind by a process that was killed."""
 
+import ctypes
 import json
 import os
 import pathlib
 import re
 import signal
 import socket
+import struct
 import subprocess
+import tempfile
 
 import harness
 from dual import address_of
@@ -34,8 +37,8 @@ listen = "off"
 """
 
 
-def explained(command):
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+def explained(command, **more):
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, **more)
     check(ran.returncode == 0, f"explaining is no failure: {ran.returncode}, {ran.stderr}")
     return ran.stdout
 
@@ -69,6 +72,80 @@ def refused_without_privilege():
         table = explained(as_ordinary_user([str(home.binary), "serve", "--explain-path", "--config", str(file)]))
         check("packets travel by sockets" in table, f"auto then takes sockets: {table}")
     proved("without the capabilities sk_lookup is exit 3 with the sentence, and auto takes sockets")
+
+
+PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, SECCOMP_MODE_FILTER = 22, 24, 38, 2
+CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_SYS_ADMIN": 21, "CAP_BPF": 39}
+# The number of bpf(2), by machine.
+BPF_CALL = {"x86_64": 321, "aarch64": 280}
+RETURN_ERRNO, RETURN_ALLOW, EPERM = 0x0005_0000, 0x7FFF_0000, 1
+
+
+def prctl(*arguments):
+    if ctypes.CDLL(None, use_errno=True).prctl(*arguments):
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def lacks(*names):
+    """What a process does before it becomes another: that one cannot have these capabilities."""
+    return lambda: [prctl(PR_CAPBSET_DROP, CAPABILITIES[name], 0, 0, 0) for name in names]
+
+
+def lacks_bpf_call():
+    """As filters of containers have it: bpf(2) is not permitted."""
+    call = BPF_CALL[os.uname().machine]
+    steps = [(0x20, 0, 0, 0), (0x15, 0, 1, call), (0x06, 0, 0, RETURN_ERRNO | EPERM), (0x06, 0, 0, RETURN_ALLOW)]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
+
+    def filtered():
+        program = struct.pack("@HxxxxxxP", len(steps), ctypes.addressof(code))
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.c_char_p(program), 0, 0)
+
+    return filtered
+
+
+GRANT = r"^grant them \(conf/systemd/swingbridge-{tier}\.conf\), or start as root$"
+# What is taken away from whom, with which interfaces named, and the reason and the cure that are told.
+FORCED = [
+    ("sk_lookup", lacks("CAP_BPF", "CAP_SYS_ADMIN"), [], r"^the process lacks CAP_BPF$", GRANT),
+    ("sk_lookup", lacks("CAP_NET_ADMIN"), [], r"^the process lacks CAP_NET_ADMIN$", GRANT),
+    ("sk_lookup", lacks("CAP_NET_RAW"), [], r"^the process lacks CAP_NET_RAW$", GRANT),
+    ("sk_lookup", lacks_bpf_call(), [], r"^the kernel refuses ", r"filter of system calls of the container"),
+    *[
+        case
+        for tier in ("tc", "xdp")
+        for case in (
+            (tier, None, [], r"^no interface is named", r'write `kernel_interfaces = \["\w+"\]` to `\[relay\]`'),
+            (tier, lacks("CAP_BPF", "CAP_SYS_ADMIN"), ["lo"], r"^the process lacks CAP_BPF$", GRANT),
+            (tier, lacks("CAP_NET_ADMIN"), ["lo"], r"^the process lacks CAP_NET_ADMIN$", GRANT),
+            (tier, lacks_bpf_call(), ["lo"], r"^the kernel lets this process make no map$", r"CAP_BPF|bpf"),
+            (tier, None, ["nowhere0"], r"^no interface `nowhere0`", r"^mend `\[relay\] kernel_interfaces`$"),
+        )
+    ],
+]
+
+
+def forced_off():
+    """Each path taken away in turn: the line that is told, and what `auto` takes instead."""
+    if os.geteuid() != 0:
+        harness.not_proved("forced", "only root has something that can be taken away")
+        return
+    with tempfile.TemporaryDirectory(prefix="swingbridge-paths-") as folder:
+        file = pathlib.Path(folder, "c.toml")
+        for tier, deprive, interfaces, reason, cure in FORCED:
+            text = CONFIG.format(port=harness.free_port(), path="auto")
+            file.write_text(text.replace("[relay]", f"[relay]\nkernel_interfaces = {json.dumps(interfaces)}"))
+            command = [str(harness.binary()), "serve", "--explain-path", "--format", "json", "--config", str(file)]
+            told = json.loads(explained(command, preexec_fn=deprive))
+            [of_tier] = [one for one in told["tiers"] if one["path"] == tier]
+            check(of_tier["verdict"] == "refused", f"{tier} is refused: {of_tier}")
+            check(re.search(reason, of_tier["reason"]), f"{tier}: the reason is {reason!r}: {of_tier['reason']!r}")
+            wanted = cure.replace("{tier}", tier)
+            check(re.search(wanted, of_tier["cure"]), f"{tier}: the cure is {wanted!r}: {of_tier['cure']!r}")
+            check(told["chosen"] not in (None, tier), f"auto takes another: {told['chosen']}")
+            print(f"{tier}: {of_tier['reason']}; {of_tier['cure']}")
+    proved(f"{len(FORCED)} ways to be without a path are told, each with its reason and its cure, and auto takes another")
 
 
 def capabilities_of(pid):
@@ -128,6 +205,7 @@ def leaves_nothing():
 def test():
     tiers = explains()
     refused_without_privilege()
+    forced_off()
     if tiers["sk_lookup"]["verdict"] == "refused":
         harness.not_proved("sk_lookup", tiers["sk_lookup"]["reason"])
         return

@@ -133,7 +133,7 @@ def _family(host):
 class Client:
     """One five-tuple: requests with the long-term credential, and the data that arrives between their answers."""
 
-    def __init__(self, server, username, password):
+    def __init__(self, server, username, password, source=None):
         self.server = server
         self.username, self.password = username, password
         self.realm = self.nonce = self.key = None
@@ -141,6 +141,8 @@ class Client:
         self.last_request = self.last_answer = None
         self.received = collections.deque(maxlen=10_000)
         self.sock = socket.socket(_family(server[0]), socket.SOCK_DGRAM)
+        if source:
+            self.sock.bind((source, 0))
         self.sock.connect(server)
 
     def __enter__(self):
@@ -152,11 +154,7 @@ class Client:
     def request(self, method, attributes=(), peers=()):
         """One authenticated request; takes up the realm and nonce that a 401 or 438 brings. Raises Refused."""
         for _ in range(3):
-            transaction = os.urandom(12)
-            sent = [(XOR_PEER_ADDRESS, xor_address(*peer, transaction)) for peer in peers] + list(attributes)
-            if self.key:
-                sent += [(USERNAME, self.username.encode()), (REALM, self.realm), (NONCE, self.nonce)]
-            request = encode(method, REQUEST, sent, transaction, self.key)
+            request = self.written(method, attributes, peers)
             answer = self.exchange(request)
             if answer.kind == SUCCESS:
                 self.last_request, self.last_answer = request, answer.raw
@@ -166,10 +164,22 @@ class Client:
             fresh = answer.attributes.get(NONCE)
             if code not in (401, 438) or fresh in (None, self.nonce) or (code == 401 and self.key):
                 raise Refused(code, value[4:].decode(errors="replace"), answer)
-            self.nonce, self.realm = fresh, answer.attributes[REALM]
-            text = self.username.encode() + b":" + self.realm + b":" + self.password.encode()
-            self.key = hashlib.md5(text).digest()
+            self.heed(answer)
         raise Refused(438, "again and again")
+
+    def written(self, method, attributes=(), peers=()):
+        """The bytes of a request, with what a challenge has brought so far."""
+        transaction = os.urandom(12)
+        sent = [(XOR_PEER_ADDRESS, xor_address(*peer, transaction)) for peer in peers] + list(attributes)
+        if self.key:
+            sent += [(USERNAME, self.username.encode()), (REALM, self.realm), (NONCE, self.nonce)]
+        return encode(method, REQUEST, sent, transaction, self.key)
+
+    def heed(self, challenge):
+        """Takes up the realm and the nonce of an answer."""
+        self.nonce, self.realm = challenge.attributes[NONCE], challenge.attributes[REALM]
+        text = self.username.encode() + b":" + self.realm + b":" + self.password.encode()
+        self.key = hashlib.md5(text).digest()
 
     def exchange(self, request):
         """Sends, and sends again as RFC 8489 section 6.2.1 has it, until the answer to it arrives. Raises TimeoutError."""

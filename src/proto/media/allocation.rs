@@ -2,8 +2,8 @@
 //! allocation each relayed address stands here by itself; see [`super::client`].
 
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ahash::RandomState;
 
@@ -11,12 +11,15 @@ use crate::proto::types::ChannelNumber;
 use crate::proto::types::Deadline;
 use crate::proto::types::Dialect;
 use crate::proto::types::Family;
+use crate::proto::types::Few;
 use crate::proto::types::FiveTuple;
+use crate::proto::types::Pairs;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayAddr;
 use crate::proto::types::RelayId;
 use crate::proto::types::RelayProtocol;
 use crate::proto::types::Tick;
+use crate::proto::types::ToPeer;
 use crate::proto::types::limits::CHANNELS_PER_ALLOCATION_MAX;
 use crate::proto::types::limits::PERMISSIONS_PER_ALLOCATION_MAX;
 
@@ -57,6 +60,12 @@ pub(super) struct Channel {
     until: Deadline,
 }
 
+impl ToPeer for Channel {
+    fn peer(&self) -> PeerAddr {
+        self.peer
+    }
+}
+
 /// How long an address is permitted.
 #[derive(Clone, Copy, Debug)]
 struct Permitted {
@@ -68,38 +77,40 @@ struct Permitted {
 /// A clone draws from the same buckets.
 #[derive(Clone, Debug)]
 pub(super) struct Allocation {
-    new: NewAllocation,
+    relay: RelayId,
+    relayed: RelayAddr,
+    until: Deadline,
+    dialect: Dialect,
+    protocol: RelayProtocol,
     /// Removed by control: kept only for its counters.
     removed: bool,
-    permitted: HashMap<IpAddr, Permitted, RandomState>,
-    channels: HashMap<ChannelNumber, Channel, RandomState>,
-    /// The same channels by their peer: neither map names what the other does not.
-    channel_of_peer: HashMap<PeerAddr, ChannelNumber, RandomState>,
+    permitted: Few<IpAddr, Permitted>,
+    channels: Pairs<Channel>,
     counters: Cell<Counters>,
     buckets: Buckets,
     path: Path,
     /// The active destination of [MS-TURN]: where bare data goes to, and comes from.
-    destination: Option<PeerAddr>,
+    destination: Option<Box<PeerAddr>>,
 }
 
 /// What a packet asks.
 impl Allocation {
     pub(super) fn relay(&self) -> RelayId {
-        self.new.relay
+        self.relay
     }
 
     /// The family of its relayed address, and so of the peers it can reach.
     pub(super) fn family(&self) -> Family {
-        self.new.relayed.family()
+        self.relayed.family()
     }
 
     /// Whether datagrams run over it.
     pub(super) fn takes_datagrams(&self) -> bool {
-        self.new.protocol == RelayProtocol::Udp
+        self.protocol == RelayProtocol::Udp
     }
 
     pub(super) fn dialect(&self) -> Dialect {
-        self.new.dialect
+        self.dialect
     }
 
     pub(super) fn five_tuple(&self) -> FiveTuple {
@@ -112,19 +123,19 @@ impl Allocation {
 
     /// This allocation, while its time lasts.
     pub(super) fn live(&self, tick: Tick) -> Result<&Self, DropReason> {
-        if self.new.until.is_due(tick) { Err(DropReason::AllocationExpired) } else { Ok(self) }
+        if self.until.is_due(tick) { Err(DropReason::AllocationExpired) } else { Ok(self) }
     }
 
     /// The live channel `number`.
     pub(super) fn channel(&self, number: ChannelNumber, tick: Tick) -> Result<&Channel, DropReason> {
-        let channel = self.channels.get(&number).ok_or(DropReason::NoChannel)?;
+        let channel = self.channels.get(number).ok_or(DropReason::NoChannel)?;
         if channel.until.is_due(tick) { Err(DropReason::ChannelExpired) } else { Ok(channel) }
     }
 
     /// The live channel that is bound to exactly this address and port.
     pub(super) fn channel_to(&self, peer: PeerAddr, tick: Tick) -> Option<ChannelNumber> {
-        let number = *self.channel_of_peer.get(&peer)?;
-        self.channel(number, tick).ok().map(|_| number)
+        let (number, channel) = self.channels.of_peer(peer)?;
+        (!channel.until.is_due(tick)).then_some(number)
     }
 
     /// Whether `peer` is of the relayed address's family and its address is permitted, whatever its port
@@ -166,7 +177,7 @@ impl Allocation {
 
     /// The peer of bare data ([MS-TURN] § 3.3.5.3).
     pub(super) fn destination(&self) -> Option<PeerAddr> {
-        self.destination
+        self.destination.as_deref().copied()
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -175,12 +186,12 @@ impl Allocation {
 
     /// The relayed address as others see it.
     pub(super) fn relayed(&self) -> RelayAddr {
-        self.new.relayed
+        self.relayed
     }
 
     /// When it ends.
     pub(super) fn until(&self) -> Deadline {
-        self.new.until
+        self.until
     }
 
     /// What it draws from.
@@ -193,24 +204,27 @@ impl Allocation {
         self.channels.iter().map(|(number, channel)| {
             let permitted = self.permitted.get(&channel.peer.ip());
             let until = permitted.map_or(Deadline::PAST, |permitted| permitted.until.min(channel.until));
-            (*number, channel, until)
+            (number, channel, until)
         })
     }
 }
 
 /// What control changes.
 impl Allocation {
-    pub(super) fn new(mut new: NewAllocation, hasher: &RandomState) -> Self {
-        let buckets = Buckets::new(std::mem::take(&mut new.bandwidth), new.relayed.family());
+    pub(super) fn new(new: NewAllocation, hasher: &Arc<RandomState>) -> Self {
+        let NewAllocation { relay, five_tuple, dialect, relayed, until, bandwidth, protocol } = new;
         Self {
-            path: Path::new(new.five_tuple),
-            new,
+            relay,
+            relayed,
+            until,
+            dialect,
+            protocol,
+            path: Path::new(five_tuple),
             removed: false,
-            permitted: HashMap::with_hasher(hasher.clone()),
-            channels: HashMap::with_hasher(hasher.clone()),
-            channel_of_peer: HashMap::with_hasher(hasher.clone()),
+            permitted: Few::new(Arc::clone(hasher)),
+            channels: Pairs::new(Arc::clone(hasher)),
             counters: Cell::default(),
-            buckets,
+            buckets: Buckets::new(bandwidth, relayed.family()),
             destination: None,
         }
     }
@@ -220,13 +234,13 @@ impl Allocation {
     pub(super) fn inspect(&self) -> super::Entry {
         let [settled, awaited] = self.path.all();
         let bound =
-            |(number, channel): (&ChannelNumber, &Channel)| (number.get(), channel.peer, channel.until);
+            |(number, channel): (ChannelNumber, &Channel)| (number.get(), channel.peer, channel.until);
         super::Entry {
-            relay: self.new.relay,
+            relay: self.relay,
             removed: self.removed,
-            settled: settled.unwrap_or(self.new.five_tuple),
+            settled: settled.unwrap_or(self.path.five_tuple()),
             awaited,
-            until: self.new.until,
+            until: self.until,
             permitted: self.permitted.iter().map(|(peer, permitted)| (*peer, permitted.until)).collect(),
             channels: self.channels.iter().map(bound).collect(),
         }
@@ -242,7 +256,7 @@ impl Allocation {
 
     /// A refresh may also shorten the time.
     pub(super) fn extend(&mut self, until: Deadline) {
-        self.new.until = until;
+        self.until = until;
     }
 
     /// What was granted is not taken back: the later end counts.
@@ -257,10 +271,10 @@ impl Allocation {
     }
 
     fn permit_at_least(&mut self, peer: IpAddr, until: Deadline) -> &mut Permitted {
-        if self.permitted.len() >= PERMITTED_MAX && !self.permitted.contains_key(&peer) {
+        if self.permitted.len() >= PERMITTED_MAX && !self.permitted.contains(&peer) {
             self.sweep_permitted();
         }
-        let permitted = self.permitted.entry(peer).or_insert(Permitted { until, by_itself: None });
+        let permitted = self.permitted.get_or_insert(peer, Permitted { until, by_itself: None });
         permitted.until = until.max(permitted.until);
         permitted
     }
@@ -276,16 +290,10 @@ impl Allocation {
         until: Deadline,
         judgement: (Reach, u32),
     ) {
-        if self.channels.len() >= CHANNELS_MAX && !self.channels.contains_key(&number) {
+        if self.channels.len() >= CHANNELS_MAX && self.channels.get(number).is_none() {
             self.sweep_channels();
         }
-        let before = self.channels.get(&number).copied();
-        if let Some(before) = before.filter(|before| before.peer != peer) {
-            self.channel_of_peer.remove(&before.peer);
-        }
-        if let Some(other) = self.channel_of_peer.insert(peer, number).filter(|other| *other != number) {
-            self.channels.remove(&other);
-        }
+        let before = self.channels.get(number);
         let until = match before {
             Some(before) if before.peer == peer => before.until.max(until),
             _ => until,
@@ -295,7 +303,7 @@ impl Allocation {
     }
 
     pub(super) fn set_destination(&mut self, peer: PeerAddr) {
-        self.destination = Some(peer);
+        self.destination = Some(Box::new(peer));
     }
 
     /// Takes back what was granted, by whichever way it was.
@@ -309,8 +317,8 @@ impl Allocation {
         let Some(channel) = self.forget_channel(number) else { return };
         let ip = channel.peer.ip();
         let Some(permitted) = self.permitted.get_mut(&ip) else { return };
-        let others = self.channels.values().filter(|other| !strict && other.peer.ip() == ip);
-        match others.map(|other| other.until).max().max(permitted.by_itself) {
+        let others = self.channels.iter().filter(|(_, other)| !strict && other.peer.ip() == ip);
+        match others.map(|(_, other)| other.until).max().max(permitted.by_itself) {
             Some(until) => permitted.until = until.min(permitted.until),
             None => drop(self.permitted.remove(&ip)),
         }
@@ -318,30 +326,27 @@ impl Allocation {
 
     /// Drops a channel whose number is another's now.
     pub(super) fn forget_channel(&mut self, number: ChannelNumber) -> Option<Channel> {
-        let channel = self.channels.remove(&number)?;
-        self.channel_of_peer.remove(&channel.peer);
-        Some(channel)
+        self.channels.remove(number)
     }
 
     /// Lets each channel count as judged by the policy of this number, which is not the one in force.
     pub(super) fn judge_anew(&mut self, judged_by: u32) {
-        self.channels.values_mut().for_each(|channel| channel.judged_by = judged_by);
+        self.channels.iter_mut().for_each(|(_, channel)| channel.judged_by = judged_by);
     }
 
     /// Forgets channels whose time is over. As with addresses no clock is needed: control admits at most
     /// `CHANNELS_PER_ALLOCATION_MAX` at a time.
     fn sweep_channels(&mut self) {
-        let mut ends: Vec<Deadline> = self.channels.values().map(|channel| channel.until).collect();
+        let mut ends: Vec<Deadline> = self.channels.iter().map(|(_, channel)| channel.until).collect();
         let Some(last_over) = ends.len().checked_sub(CHANNELS_PER_ALLOCATION_MAX) else { return };
         let (_, &mut last_over, _) = ends.select_nth_unstable(last_over);
-        self.channels.retain(|_, channel| channel.until > last_over);
-        self.channel_of_peer.retain(|_, number| self.channels.contains_key(number));
+        self.channels.retain(|channel| channel.until > last_over);
     }
 
     /// Forgets addresses whose time is over. No clock is needed to tell which: control admits at most
     /// `PERMITTED_LIVE_MAX` at a time, so of more than that the ones that end first have ended.
     fn sweep_permitted(&mut self) {
-        let mut ends: Vec<Deadline> = self.permitted.values().map(|permitted| permitted.until).collect();
+        let mut ends: Vec<Deadline> = self.permitted.iter().map(|(_, permitted)| permitted.until).collect();
         let Some(last_over) = ends.len().checked_sub(PERMITTED_LIVE_MAX + 1) else { return };
         let (_, &mut last_over, _) = ends.select_nth_unstable(last_over);
         self.permitted.retain(|_, permitted| permitted.until > last_over);
@@ -368,7 +373,7 @@ mod tests {
         let TableChange::Insert(new) = insert(relay(0, 1), client(1), "198.51.100.1:50000", 1_000) else {
             unreachable!("insert makes an Insert")
         };
-        Allocation::new(*new, &RandomState::with_seeds(1, 2, 3, 4))
+        Allocation::new(*new, &Arc::new(RandomState::with_seeds(1, 2, 3, 4)))
     }
 
     fn nth(n: usize) -> IpAddr {
@@ -383,16 +388,16 @@ mod tests {
         allocation.bind(channel(number), peer(to), ms(until), (Reach::Always, 0));
     }
 
-    /// Each channel by both maps, which must say the same.
+    /// Each channel, which is found both ways.
     fn channels(allocation: &Allocation) -> Vec<(u16, String)> {
-        let mut forth: Vec<_> =
-            allocation.channels.iter().map(|(n, c)| (n.get(), c.peer.to_string())).collect();
-        let mut back: Vec<_> =
-            allocation.channel_of_peer.iter().map(|(p, n)| (n.get(), p.to_string())).collect();
-        forth.sort();
-        back.sort();
-        assert_eq!(forth, back);
-        forth
+        let all = allocation.channels.iter().map(|(number, channel)| (number, channel.peer));
+        let all: Vec<_> = all.collect();
+        for (number, peer) in &all {
+            assert_eq!(allocation.channels.of_peer(*peer).map(|(number, _)| number), Some(*number));
+        }
+        let mut told: Vec<_> = all.iter().map(|(number, peer)| (number.get(), peer.to_string())).collect();
+        told.sort();
+        told
     }
 
     #[test]

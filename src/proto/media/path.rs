@@ -9,7 +9,8 @@ use crate::proto::types::FiveTuple;
 #[derive(Clone, Debug)]
 pub(super) struct Path {
     settled: FiveTuple,
-    awaited: Option<FiveTuple>,
+    /// Boxed, because nearly nobody moves.
+    awaited: Option<Box<FiveTuple>>,
     /// Data came on the awaited one. Control has not said yet that the other is over.
     arrived: Cell<bool>,
 }
@@ -21,20 +22,20 @@ impl Path {
 
     /// Where the client is sent to.
     pub(super) fn five_tuple(&self) -> FiveTuple {
-        match self.awaited {
-            Some(awaited) if self.arrived.get() => awaited,
+        match &self.awaited {
+            Some(awaited) if self.arrived.get() => **awaited,
             _ => self.settled,
         }
     }
 
     /// Every five-tuple that is the client's.
     pub(super) fn all(&self) -> [Option<FiveTuple>; 2] {
-        [Some(self.settled), self.awaited]
+        [Some(self.settled), self.awaited.as_deref().copied()]
     }
 
     /// Whether data from `from` is what is waited for.
     pub(super) fn awaits(&self, from: &FiveTuple) -> bool {
-        self.awaited.is_some_and(|awaited| awaited == *from) && !self.arrived.get()
+        self.awaited.as_deref() == Some(from) && !self.arrived.get()
     }
 
     /// The client is there: it is sent to the awaited five-tuple from here on.
@@ -46,21 +47,21 @@ impl Path {
     /// Awaits the client at `next`, and nowhere else: answers the five-tuple that is its own no longer.
     pub(super) fn await_at(&mut self, next: FiveTuple) -> Option<FiveTuple> {
         self.arrived.set(false);
-        let before = self.awaited.take();
-        self.awaited = Some(next).filter(|next| *next != self.settled);
-        before.filter(|before| Some(*before) != self.awaited)
+        let before = self.awaited.take().map(|before| *before);
+        self.awaited = Some(next).filter(|next| *next != self.settled).map(Box::new);
+        before.filter(|before| Some(before) != self.awaited.as_deref())
     }
 
     /// Awaits the client nowhere: answers the five-tuple that is its own no longer.
     pub(super) fn await_nowhere(&mut self) -> Option<FiveTuple> {
         self.arrived.set(false);
-        self.awaited.take()
+        self.awaited.take().map(|awaited| *awaited)
     }
 
     /// The awaited five-tuple is the only one: answers the one that is over.
     pub(super) fn settle(&mut self) -> Option<FiveTuple> {
         self.arrived.set(false);
-        let next = self.awaited.take()?;
+        let next = *self.awaited.take()?;
         Some(std::mem::replace(&mut self.settled, next))
     }
 }

@@ -12,7 +12,6 @@
 use std::cell::Cell;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::Hasher;
 use std::net::IpAddr;
@@ -21,6 +20,7 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 
+use crate::proto::peers::LiveRelays;
 use crate::proto::peers::OwnRelays;
 use crate::proto::peers::PeerPolicy;
 use crate::proto::types::ChannelNumber;
@@ -68,7 +68,7 @@ pub struct Table {
     /// not asked for, so that a new policy takes no walk over the channels.
     pub(super) policy_number: u32,
     strict_permissions: bool,
-    hasher: RandomState,
+    hasher: Arc<RandomState>,
     /// The places in `allocations` of each five-tuple whose allocation was not removed.
     pub(super) clients: HashMap<FiveTuple, Places, RandomState>,
     /// Relayed addresses by `RelayId::index`; never longer than `ALLOCATIONS_MAX`. Boxed, because a worker has few of the
@@ -86,14 +86,14 @@ impl Table {
     #[must_use]
     pub fn new(config: TableConfig) -> Self {
         let [a, b, c, d] = config.hash_seeds;
-        let hasher = RandomState::with_seeds(a, b, c, d);
+        let hasher = Arc::new(RandomState::with_seeds(a, b, c, d));
         Self {
             policy: config.policy,
             policy_number: 0,
             strict_permissions: config.strict_permissions,
-            clients: HashMap::with_hasher(hasher.clone()),
+            clients: HashMap::with_hasher((*hasher).clone()),
             allocations: Vec::new(),
-            own_relays: LiveRelays(HashSet::with_hasher(hasher.clone())),
+            own_relays: LiveRelays::new(Arc::clone(&hasher)),
             transactions: Transactions::new(config.hash_seeds),
             hasher,
             external: config.external,
@@ -110,7 +110,7 @@ impl Table {
             TableChange::Permit { relay, peer, until } => self.permit(relay, peer, until),
             TableChange::Bind { relay, channel, peer, until } => self.bind(relay, channel, peer, until),
             TableChange::Remove { relay } => self.remove(relay),
-            TableChange::OwnRelay { address, live } => self.own_relays.set(address, live),
+            TableChange::OwnRelay { address, live } => self.set_own_relay(address, live),
             TableChange::Policy(policy) => self.set_policy(policy),
             TableChange::Forbid { relay, peer } => self.forbid(relay, peer),
             TableChange::Unbind { relay, channel } => self.unbind(relay, channel),
@@ -292,7 +292,7 @@ impl Table {
     /// The relayed addresses of the whole server that are live, as far as this table was told.
     #[cfg(any(test, feature = "internals"))]
     pub(crate) fn own_relays(&self) -> Vec<SocketAddr> {
-        self.own_relays.0.iter().copied().collect()
+        self.own_relays.iter().collect()
     }
 
     pub(super) fn any_generation(&self, index: u32) -> Option<&Allocation> {
@@ -325,6 +325,11 @@ impl Table {
         }
         self.allocations[place] = Some(Box::new(Allocation::new(new, &self.hasher)));
         self.add_key(five_tuple, relay.index);
+    }
+
+    fn set_own_relay(&mut self, address: SocketAddr, live: bool) {
+        let address = PeerAddr::new(address).socket();
+        if live { self.own_relays.insert(address) } else { self.own_relays.remove(address) }
     }
 
     fn extend(&mut self, relay: RelayId, until: Deadline) {
@@ -419,27 +424,6 @@ pub(super) fn is_newer(relay: RelayId, there: RelayId) -> bool {
     ahead != 0 && ahead < 1 << 31
 }
 
-/// The relayed addresses of the whole server that are live; at most `ALLOCATIONS_MAX`.
-#[derive(Debug)]
-struct LiveRelays(HashSet<SocketAddr, RandomState>);
-
-impl LiveRelays {
-    fn set(&mut self, address: SocketAddr, live: bool) {
-        let address = PeerAddr::new(address).socket();
-        if !live {
-            self.0.remove(&address);
-        } else if self.0.len() < ALLOCATIONS_MAX as usize {
-            self.0.insert(address);
-        }
-    }
-}
-
-impl OwnRelays for LiveRelays {
-    fn is_live(&self, address: SocketAddr) -> bool {
-        self.0.contains(&address)
-    }
-}
-
 /// Own relays that all live, or none.
 struct Supposed {
     live: bool,
@@ -486,7 +470,6 @@ impl Transactions {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
 
     use crate::proto::media::FromClient;
     use crate::proto::media::FromPeer;
@@ -636,17 +619,13 @@ mod tests {
     }
 
     #[test]
-    fn live_relays_are_bounded_and_known_without_their_flow_label() {
-        let mut own = table(false).own_relays;
-        let nth = |n: u32| SocketAddr::new(Ipv4Addr::from_bits(n).into(), 50_000);
-        for n in 0..=ALLOCATIONS_MAX {
-            own.set(nth(n), true);
-        }
-        assert!(own.is_live(nth(ALLOCATIONS_MAX - 1)) && !own.is_live(nth(ALLOCATIONS_MAX)));
-        own.set(nth(3), false);
-        own.set(std::net::SocketAddrV6::new("2001:db8::1".parse().unwrap(), 7, 99, 0).into(), true);
-        assert!(!own.is_live(nth(3)));
-        assert!(own.is_live("[2001:db8::1]:7".parse().unwrap()));
+    fn live_relays_are_known_without_their_flow_label() {
+        let mut table = table(false);
+        let labelled = std::net::SocketAddrV6::new("2001:db8::1".parse().unwrap(), 7, 99, 0).into();
+        table.apply(TableChange::OwnRelay { address: labelled, live: true });
+        assert!(table.own_relays.is_live("[2001:db8::1]:7".parse().unwrap()));
+        table.apply(TableChange::OwnRelay { address: labelled, live: false });
+        assert!(!table.own_relays.is_live("[2001:db8::1]:7".parse().unwrap()));
     }
 
     /// Whether a packet of the client gets through by the channel, and by a Send indication to the same peer.

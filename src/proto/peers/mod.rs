@@ -3,12 +3,14 @@
 
 mod builtin;
 mod canonical;
+mod live;
 mod policy;
 mod rule;
 mod spans;
 
 pub use canonical::embedded_ipv4;
 pub use canonical::is_tunnelled;
+pub use live::LiveRelays;
 pub use policy::OwnRelays;
 pub use policy::PeerPolicy;
 pub use policy::PolicyBuilder;

@@ -354,7 +354,7 @@ impl Allocations {
             self.free.push(leg.relay.index);
         }
         self.by_five_tuple.remove(&allocation.five_tuple);
-        if let Some(next) = allocation.mobility.next {
+        if let Some(next) = allocation.mobility.next() {
             self.by_five_tuple.remove(&next);
             self.awaited -= 1;
         }
@@ -365,7 +365,7 @@ impl Allocations {
     pub(super) fn await_at(&mut self, relay: RelayId, next: FiveTuple) {
         let Some(allocation) = self.get_mut(relay) else { return };
         debug_assert!(allocation.mobility.next.is_none(), "at one place at a time");
-        allocation.mobility.next = Some(next);
+        allocation.mobility.next = Some(Box::new(next));
         let home = allocation.relay.index;
         let before = self.by_five_tuple.insert(next, home);
         debug_assert!(before.is_none(), "a five-tuple has one allocation");
@@ -384,7 +384,7 @@ impl Allocations {
     pub(super) fn settle(&mut self, relay: RelayId) {
         let Some(allocation) = self.get_mut(relay) else { return };
         if let Some(next) = allocation.mobility.next.take() {
-            let old = std::mem::replace(&mut allocation.five_tuple, next);
+            let old = std::mem::replace(&mut allocation.five_tuple, *next);
             self.by_five_tuple.remove(&old);
             self.awaited -= 1;
         }

@@ -1,20 +1,21 @@
 //! Which channel number is tied to which peer (RFC 8656 § 12). The tie outlives the channel by five minutes, so
 //! that late packets cannot reach another peer.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::proto::types::ChannelNumber;
 use crate::proto::types::Deadline;
 use crate::proto::types::Family;
+use crate::proto::types::Pairs;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::Tick;
+use crate::proto::types::ToPeer;
 use crate::proto::types::limits;
 
 /// The channels of one allocation.
 #[derive(Debug)]
 pub(super) struct Channels {
-    by_number: HashMap<ChannelNumber, Tie, ahash::RandomState>,
-    by_peer: HashMap<PeerAddr, ChannelNumber, ahash::RandomState>,
+    ties: Pairs<Tie>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +25,12 @@ struct Tie {
     until: Deadline,
     /// The channel was ended before its time; only the tie is left.
     revoked: bool,
+}
+
+impl ToPeer for Tie {
+    fn peer(&self) -> PeerAddr {
+        self.peer
+    }
 }
 
 /// Why a channel cannot be bound.
@@ -36,8 +43,8 @@ pub(super) enum CannotBind {
 }
 
 impl Channels {
-    pub(super) fn new(hasher: ahash::RandomState) -> Self {
-        Self { by_number: HashMap::with_hasher(hasher.clone()), by_peer: HashMap::with_hasher(hasher) }
+    pub(super) const fn new(hasher: Arc<ahash::RandomState>) -> Self {
+        Self { ties: Pairs::new(hasher) }
     }
 
     /// Whether `channel` may be bound, or bound again, to `peer`, where there may be `max` of them.
@@ -52,17 +59,15 @@ impl Channels {
         max: usize,
     ) -> Result<(), CannotBind> {
         self.free_number(tick, channel);
-        if self.by_number.len() >= max {
-            self.by_number.retain(|_, tie| !tie.until.is_due(tick));
-            self.by_peer.retain(|_, number| self.by_number.contains_key(number));
+        if self.ties.len() >= max {
+            self.ties.retain(|tie| !tie.until.is_due(tick));
         }
-        if let Some(number) = self.by_peer.get(&peer).copied() {
+        if let Some((number, _)) = self.ties.of_peer(peer) {
             self.free_number(tick, number);
         }
-        let number_of_peer = self.by_peer.get(&peer);
-        match (self.by_number.get(&channel), number_of_peer) {
+        match (self.ties.get(channel), self.ties.of_peer(peer)) {
             (Some(tie), _) if tie.peer == peer => Ok(()),
-            (None, None) if self.by_number.len() >= max => Err(CannotBind::Full),
+            (None, None) if self.ties.len() >= max => Err(CannotBind::Full),
             (None, None) => Ok(()),
             _ => Err(CannotBind::Tied),
         }
@@ -70,8 +75,7 @@ impl Channels {
 
     /// Drops the channels to peers of `family`: their numbers can be bound anew at once.
     pub(super) fn forget(&mut self, family: Family) {
-        self.by_number.retain(|_, tie| tie.peer.family() != family);
-        self.by_peer.retain(|peer, _| peer.family() != family);
+        self.ties.retain(|tie| tie.peer.family() != family);
     }
 
     /// Binds `channel` to `peer`, or goes on with it; the channel itself ends at `until`, or later if it was granted for
@@ -79,21 +83,20 @@ impl Channels {
     pub(super) fn bind(&mut self, channel: ChannelNumber, peer: PeerAddr, until: Deadline) {
         let tie_ms = limits::CHANNEL_TIE_AFTER_EXPIRY.as_millis() as u64;
         let until = Deadline::from_millis(until.as_millis().saturating_add(tie_ms));
-        let before = self.by_number.get(&channel).filter(|tie| tie.peer == peer && !tie.revoked);
+        let before = self.ties.get(channel).filter(|tie| tie.peer == peer && !tie.revoked);
         let until = before.map_or(until, |tie| until.max(tie.until));
-        self.by_number.insert(channel, Tie { peer, until, revoked: false });
-        self.by_peer.insert(peer, channel);
+        self.ties.insert(channel, Tie { peer, until, revoked: false });
     }
 
     /// How many numbers are tied.
     pub(super) fn len(&self) -> usize {
-        self.by_number.len()
+        self.ties.len()
     }
 
     /// Each number, its peer, and the end of their tie in milliseconds.
     #[cfg(any(test, feature = "internals"))]
     pub(super) fn iter(&self) -> impl Iterator<Item = (u16, PeerAddr, u64)> + '_ {
-        self.by_number.iter().map(|(number, tie)| (number.get(), tie.peer, tie.until.as_millis()))
+        self.ties.iter().map(|(number, tie)| (number.get(), tie.peer, tie.until.as_millis()))
     }
 
     /// Ends at most `max` channels that live at `tick` and whose peer is `denied`. Number and peer stay tied, for late
@@ -107,10 +110,10 @@ impl Channels {
         let tie = limits::CHANNEL_TIE_AFTER_EXPIRY;
         let tied_until = tick.after(tie);
         let lives = |held: &Tie| !held.revoked && held.until > tied_until;
-        let hit = self.by_number.iter_mut().filter(|(_, held)| lives(held) && denied(held.peer)).take(max);
+        let hit = self.ties.iter_mut().filter(|(_, held)| lives(held) && denied(held.peer)).take(max);
         hit.map(|(number, held)| {
             (held.until, held.revoked) = (tied_until, true);
-            (*number, held.peer)
+            (number, held.peer)
         })
         .collect()
     }
@@ -123,19 +126,16 @@ impl Channels {
     ) -> impl Iterator<Item = (ChannelNumber, PeerAddr, Deadline)> {
         let tie_ms = limits::CHANNEL_TIE_AFTER_EXPIRY.as_millis() as u64;
         let lives = move |tie: &Tie| !tie.revoked && tie.peer.family() == family;
-        let all = self.by_number.iter().filter(move |(_, tie)| lives(tie));
+        let all = self.ties.iter().filter(move |(_, tie)| lives(tie));
         all.map(move |(number, tie)| {
-            (*number, tie.peer, Deadline::from_millis(tie.until.as_millis().saturating_sub(tie_ms)))
+            (number, tie.peer, Deadline::from_millis(tie.until.as_millis().saturating_sub(tie_ms)))
         })
         .filter(move |(_, _, until)| !until.is_due(tick))
     }
 
     fn free_number(&mut self, tick: Tick, channel: ChannelNumber) {
-        if let Some(tie) = self.by_number.get(&channel).copied()
-            && tie.until.is_due(tick)
-        {
-            self.by_number.remove(&channel);
-            self.by_peer.remove(&tie.peer);
+        if self.ties.get(channel).is_some_and(|tie| tie.until.is_due(tick)) {
+            self.ties.remove(channel);
         }
     }
 }
@@ -155,7 +155,7 @@ mod tests {
     }
 
     fn bound(until_ms: u64) -> Channels {
-        let mut channels = Channels::new(ahash::RandomState::with_seeds(1, 2, 3, 4));
+        let mut channels = Channels::new(Arc::new(ahash::RandomState::with_seeds(1, 2, 3, 4)));
         channels.bind(number(0), peer(1), Deadline::from_millis(until_ms));
         channels
     }

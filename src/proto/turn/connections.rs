@@ -14,6 +14,8 @@
 
 use std::collections::HashMap;
 
+use crate::proto::peers::LiveRelays;
+use crate::proto::peers::OwnRelays;
 use crate::proto::types::ConnectionId;
 use crate::proto::types::Deadline;
 use crate::proto::types::Entropy;
@@ -42,7 +44,6 @@ use super::allocation::State;
 use super::reply::Asker;
 use super::reply::Grant;
 use super::retransmit::Key;
-use super::server::LiveRelays;
 use super::server::Timer;
 
 /// One peer's connection.
@@ -393,8 +394,7 @@ pub(super) fn is_over(all: &Connections, output: &Output) -> bool {
 
 /// Where `peer` is reached: the relayed address of a live allocation of this server as it is bound.
 pub(super) fn way_to(relays: &[RelayAddress], live: &LiveRelays, peer: PeerAddr) -> PeerAddr {
-    let own =
-        relays.iter().find(|relay| relay.external == peer.ip()).filter(|_| live.0.contains(&peer.socket()));
+    let own = relays.iter().find(|relay| relay.external == peer.ip()).filter(|_| live.is_live(peer.socket()));
     own.map_or(peer, |relay| PeerAddr::new((relay.bind, peer.port()).into()))
 }
 
@@ -402,7 +402,7 @@ pub(super) fn way_to(relays: &[RelayAddress], live: &LiveRelays, peer: PeerAddr)
 fn name_of(relays: &[RelayAddress], live: &LiveRelays, source: PeerAddr) -> PeerAddr {
     let external = relays.iter().find(|relay| relay.bind == source.ip());
     let external = external.map(|relay| PeerAddr::new((relay.external, source.port()).into()));
-    external.filter(|external| live.0.contains(&external.socket())).unwrap_or(source)
+    external.filter(|external| live.is_live(external.socket())).unwrap_or(source)
 }
 
 /// Whether `protocol` is that of connections.

@@ -174,10 +174,10 @@ impl<E: Entropy> Server<E> {
             self.timers.arm(armed, Timer::Lifetime(relay));
             self.outputs.push_back(Output::Table { worker, change: TableChange::Insert(Box::new(insert)) });
             if is_tcp(protocol) {
-                self.live_tcp.0.insert(relayed.socket());
+                self.live_tcp.insert(relayed.socket());
                 continue;
             }
-            self.live.0.insert(relayed.socket());
+            self.live.insert(relayed.socket());
             self.outputs.push_back(Output::TableOfAll {
                 change: TableChange::OwnRelay { address: relayed.socket(), live: true },
             });
@@ -352,9 +352,9 @@ impl<E: Entropy> Server<E> {
     fn close(&mut self, worker: WorkerId, relay: RelayId, address: SocketAddr, protocol: RelayProtocol) {
         self.outputs.push_back(Output::Table { worker, change: TableChange::Remove { relay } });
         if is_tcp(protocol) {
-            self.live_tcp.0.remove(&address);
+            self.live_tcp.remove(address);
         } else {
-            self.live.0.remove(&address);
+            self.live.remove(address);
             self.outputs
                 .push_back(Output::TableOfAll { change: TableChange::OwnRelay { address, live: false } });
         }

@@ -19,10 +19,17 @@ use super::reply::Asker;
 pub(super) struct Mobility {
     /// The number of the ticket that was given out last: it alone is good. 0 for none.
     pub(super) ticket: u64,
-    /// Where the client is awaited.
-    pub(super) next: Option<FiveTuple>,
+    /// Where the client is awaited. Boxed, because nearly nobody moves.
+    pub(super) next: Option<Box<FiveTuple>>,
     /// Set while its sockets are on the way from one worker to another.
     pub(super) transit: Option<Box<Transit>>,
+}
+
+impl Mobility {
+    /// Where the client is awaited.
+    pub(super) fn next(&self) -> Option<FiveTuple> {
+        self.next.as_deref().copied()
+    }
 }
 
 /// The way from one worker to another.

@@ -1,23 +1,24 @@
 //! What control remembers of an allocation's permissions: how many there are. Whether one is good at a given instant
 //! is the data plane's to judge.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::proto::peers::PeerPolicy;
 use crate::proto::types::Deadline;
 use crate::proto::types::Family;
+use crate::proto::types::Few;
 use crate::proto::types::Tick;
 
 /// The permissions of one allocation (RFC 8656 § 9): by IP address, whatever the port.
 #[derive(Debug)]
 pub(super) struct Permissions {
-    until: HashMap<IpAddr, Deadline, ahash::RandomState>,
+    until: Few<IpAddr, Deadline>,
 }
 
 impl Permissions {
-    pub(super) fn new(hasher: ahash::RandomState) -> Self {
-        Self { until: HashMap::with_hasher(hasher) }
+    pub(super) const fn new(hasher: Arc<ahash::RandomState>) -> Self {
+        Self { until: Few::new(hasher) }
     }
 
     /// Whether all of `peers` can be permitted at once without passing `max`.
@@ -39,13 +40,13 @@ impl Permissions {
     }
 
     fn len_with(&self, peers: &[IpAddr]) -> usize {
-        self.until.len() + peers.iter().filter(|peer| !self.until.contains_key(*peer)).count()
+        self.until.len() + peers.iter().filter(|peer| !self.until.contains(peer)).count()
     }
 
     /// Installs or refreshes a permission. The later end counts, as it does in the tables of workers: what was granted
     /// under a configuration with longer permissions is not forgotten before it is over there.
     pub(super) fn install(&mut self, peer: IpAddr, until: Deadline) {
-        let end = self.until.entry(peer).or_insert(until);
+        let end = self.until.get_or_insert(peer, until);
         *end = until.max(*end);
     }
 
@@ -91,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_full_house_takes_no_one_new_until_somebody_expires() {
-        let mut permissions = Permissions::new(ahash::RandomState::with_seeds(1, 2, 3, 4));
+        let mut permissions = Permissions::new(Arc::new(ahash::RandomState::with_seeds(1, 2, 3, 4)));
         let later = Deadline::from_millis(1_000);
         for number in 0..100 {
             permissions.install(peer(number), later);

@@ -202,7 +202,7 @@ impl Telling<'_> {
             bandwidth: live.bandwidth.clone(),
             protocol: leg.protocol,
         })));
-        if let Some(next) = allocation.mobility.next.filter(|_| reads) {
+        if let Some(next) = allocation.mobility.next().filter(|_| reads) {
             self.change(TableChange::Await { relay: leg.relay, next });
         }
         self.grant_again(allocation, leg);

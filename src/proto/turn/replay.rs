@@ -93,7 +93,7 @@ impl<E: Entropy> Server<E> {
     pub(super) fn bury_nonces(&mut self, now: Now, gone: &Allocation) {
         let through = gone.transactions.next_nonce();
         self.bury_nonces_of(now, gone.five_tuple, through);
-        if let Some(awaited) = gone.mobility.next {
+        if let Some(awaited) = gone.mobility.next() {
             self.bury_nonces_of(now, awaited, through);
         }
     }

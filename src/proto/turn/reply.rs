@@ -163,7 +163,7 @@ impl<E: Entropy> Server<E> {
 
     /// Gives the answer again that this very request got a moment ago.
     pub(super) fn repeat_answer(&mut self, now: Now, asker: &Asker) -> bool {
-        let Some(bytes) = self.answers.find(now, &asker.key()).map(Into::into) else { return false };
+        let Some(bytes) = self.answers.find(now, &asker.key()) else { return false };
         self.event(Event::AnswerRepeated);
         self.outputs.push_back(Output::Reply { worker: asker.worker, to: asker.from, bytes });
         true

@@ -1,8 +1,15 @@
 //! Answers kept for retransmissions (RFC 8489 § 6.3.1): a request that comes again is not carried out again, it
 //! gets the same bytes. An answer is looked up only after the request's MAC was found right.
+//!
+//! ```text
+//!   kept:    │ until, hash, lengths │ whose │ answer │ until, … │   one after the other, the oldest first
+//!                 ▲
+//!   places:  hash ┘   in bytes since the beginning
+//! ```
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
 use crate::proto::types::Deadline;
 use crate::proto::types::FiveTuple;
@@ -19,57 +26,152 @@ pub(super) struct Key {
     pub(super) transaction: TransactionId,
 }
 
+impl Key {
+    /// Itself in as few bytes as will do.
+    fn written(&self, out: &mut Vec<u8>) {
+        out.push(self.from.transport as u8);
+        write_address(self.from.client.socket(), out);
+        write_address(self.from.server.socket(), out);
+        out.extend_from_slice(&self.method.number().to_be_bytes());
+        out.extend_from_slice(&self.transaction.0);
+    }
+}
+
+fn write_address(address: SocketAddr, out: &mut Vec<u8>) {
+    match address {
+        SocketAddr::V4(v4) => {
+            out.push(4);
+            out.extend_from_slice(&v4.ip().octets());
+        }
+        SocketAddr::V6(v6) => {
+            out.push(6);
+            out.extend_from_slice(&v6.ip().octets());
+            out.extend_from_slice(&v6.scope_id().to_be_bytes());
+        }
+    }
+    out.extend_from_slice(&address.port().to_be_bytes());
+}
+
+/// What stands in front of each answer.
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    until: Deadline,
+    hash: u64,
+    key_len: u16,
+    len: u16,
+}
+
+impl Head {
+    const LEN: usize = 20;
+
+    fn write(self, out: &mut VecDeque<u8>) {
+        out.extend(self.until.as_millis().to_le_bytes());
+        out.extend(self.hash.to_le_bytes());
+        out.extend(self.key_len.to_le_bytes());
+        out.extend(self.len.to_le_bytes());
+    }
+
+    fn all(self) -> usize {
+        Self::LEN + usize::from(self.key_len) + usize::from(self.len)
+    }
+}
+
 /// The answers of the last 40 s, at most [`limits::ANSWERS_KEPT_MAX`]; when full the oldest goes.
 #[derive(Debug)]
 pub(super) struct AnswerCache {
-    answers: HashMap<Key, Box<[u8]>, ahash::RandomState>,
-    oldest_first: VecDeque<(Deadline, Key)>,
+    /// Where the answer of each request begins, by the request's keyed hash.
+    places: HashMap<u64, u64, ahash::RandomState>,
+    kept: VecDeque<u8>,
+    /// Bytes that were kept once and are no more.
+    gone: u64,
+    /// The key that is looked for, written.
+    key: Vec<u8>,
 }
 
 impl AnswerCache {
     pub(super) fn new(hasher: ahash::RandomState) -> Self {
-        Self { answers: HashMap::with_hasher(hasher), oldest_first: VecDeque::new() }
+        Self { places: HashMap::with_hasher(hasher), kept: VecDeque::new(), gone: 0, key: Vec::new() }
     }
 
     /// The answer that this request got, if that is not 40 s ago.
-    pub(super) fn find(&mut self, now: Now, key: &Key) -> Option<&[u8]> {
+    pub(super) fn find(&mut self, now: Now, key: &Key) -> Option<Box<[u8]>> {
         self.expire(now);
-        self.answers.get(key).map(AsRef::as_ref)
+        let place = *self.places.get(&self.hash(key))?;
+        let head = self.head(place)?;
+        self.key.clear();
+        key.written(&mut self.key);
+        let begin = usize::try_from(place - self.gone).ok()? + Head::LEN;
+        let (whose, answer) = (begin + usize::from(head.key_len), usize::from(head.len));
+        let is_its = self.kept.range(begin..whose).eq(&self.key);
+        is_its.then(|| self.kept.range(whose..whose + answer).copied().collect())
     }
 
-    /// Keeps an answer. The first answer of a request stays the one.
+    /// Keeps an answer. The first answer of a request stays the one. Of two requests of one hash, which nobody can
+    /// contrive, the second has to do without.
     pub(super) fn keep(&mut self, now: Now, key: Key, bytes: &[u8]) {
         self.expire(now);
-        if self.answers.contains_key(&key) {
+        let hash = self.hash(&key);
+        let Ok(len) = u16::try_from(bytes.len()) else { return };
+        if self.places.contains_key(&hash) {
             return;
         }
-        if self.answers.len() >= limits::ANSWERS_KEPT_MAX {
+        if self.places.len() >= limits::ANSWERS_KEPT_MAX {
             self.drop_oldest();
         }
-        self.answers.insert(key, bytes.into());
-        self.oldest_first.push_back((now.after(limits::ANSWER_KEPT), key));
+        self.key.clear();
+        key.written(&mut self.key);
+        self.places.insert(hash, self.gone + self.kept.len() as u64);
+        let until = now.after(limits::ANSWER_KEPT);
+        Head { until, hash, key_len: self.key.len() as u16, len }.write(&mut self.kept);
+        self.kept.extend(&self.key);
+        self.kept.extend(bytes);
     }
 
     /// How many answers are kept.
     pub(super) fn len(&self) -> usize {
-        self.answers.len()
+        self.places.len()
     }
 
     /// When the oldest answer may go.
     pub(super) fn next_expiry(&self) -> Option<Deadline> {
-        self.oldest_first.front().map(|(until, _)| *until)
+        self.head(self.gone).map(|head| head.until)
     }
 
     pub(super) fn expire(&mut self, now: Now) {
-        while self.oldest_first.front().is_some_and(|(until, _)| until.is_due(now.tick())) {
+        let mut went = false;
+        while self.next_expiry().is_some_and(|until| until.is_due(now.tick())) {
             self.drop_oldest();
+            went = true;
+        }
+        if went && self.kept.len() < self.kept.capacity() / 4 {
+            self.kept.shrink_to(self.kept.len() * 2);
+            self.places.shrink_to(self.places.len() * 2);
         }
     }
 
+    fn hash(&self, key: &Key) -> u64 {
+        self.places.hasher().hash_one(key)
+    }
+
+    fn head(&self, place: u64) -> Option<Head> {
+        let begin = usize::try_from(place.checked_sub(self.gone)?).ok()?;
+        let mut bytes = [0; Head::LEN];
+        let end = begin.checked_add(Head::LEN).filter(|end| *end <= self.kept.len())?;
+        bytes.iter_mut().zip(self.kept.range(begin..end)).for_each(|(to, from)| *to = *from);
+        let [until, hash, lens] = [&bytes[..8], &bytes[8..16], &bytes[16..]];
+        Some(Head {
+            until: Deadline::from_millis(u64::from_le_bytes(until.try_into().ok()?)),
+            hash: u64::from_le_bytes(hash.try_into().ok()?),
+            key_len: u16::from_le_bytes(lens[..2].try_into().ok()?),
+            len: u16::from_le_bytes(lens[2..].try_into().ok()?),
+        })
+    }
+
     fn drop_oldest(&mut self) {
-        if let Some((_, key)) = self.oldest_first.pop_front() {
-            self.answers.remove(&key);
-        }
+        let Some(head) = self.head(self.gone) else { return };
+        self.places.remove(&head.hash);
+        drop(self.kept.drain(..head.all().min(self.kept.len())));
+        self.gone += head.all() as u64;
     }
 }
 
@@ -98,7 +200,7 @@ mod tests {
     fn an_answer_is_found_for_forty_seconds() {
         let mut cache = cache();
         cache.keep(at(0), key(1), b"one");
-        assert_eq!(cache.find(at(39), &key(1)), Some(&b"one"[..]));
+        assert_eq!(cache.find(at(39), &key(1)), Some((*b"one").into()));
         assert_eq!(cache.find(at(40), &key(1)), None);
         assert_eq!(cache.len(), 0);
     }
@@ -116,8 +218,37 @@ mod tests {
         let mut cache = cache();
         cache.keep(at(0), key(1), b"one");
         cache.keep(at(20), key(1), b"two");
-        assert_eq!(cache.find(at(39), &key(1)), Some(&b"one"[..]));
+        assert_eq!(cache.find(at(39), &key(1)), Some((*b"one").into()));
         assert_eq!(cache.find(at(41), &key(1)), None);
+    }
+
+    #[test]
+    fn answers_of_every_length_are_found_whole_while_others_go() {
+        let mut cache = cache();
+        let answer = |number: u32| vec![number as u8; number as usize % 1_700];
+        for number in 0..5_000 {
+            // A hundred of them at a time.
+            let now = Now { since_start: Duration::from_millis(u64::from(number) * 400), unix: 0 };
+            cache.keep(now, key(number), &answer(number));
+            for there in number.saturating_sub(99)..=number {
+                assert_eq!(cache.find(now, &key(there)), Some(answer(there).into()), "{there} at {number}");
+            }
+            assert_eq!(cache.find(now, &key(number.wrapping_sub(100))), None);
+        }
+        cache.expire(at(1_000_000));
+        assert_eq!((cache.len(), cache.kept.capacity(), cache.next_expiry()), (0, 0, None));
+    }
+
+    #[test]
+    fn addresses_that_differ_in_anything_are_written_differently() {
+        let addresses =
+            ["1.2.3.4:5", "1.2.3.4:6", "1.2.3.5:5", "[::1.2.3.4]:5", "[fe80::1]:5", "[fe80::1%2]:5"];
+        let written = addresses.map(|address| {
+            let mut out = Vec::new();
+            write_address(address.parse().unwrap(), &mut out);
+            out
+        });
+        assert!((0..6).all(|one| (0..one).all(|other| written[one] != written[other])));
     }
 
     #[test]

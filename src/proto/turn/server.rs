@@ -1,14 +1,13 @@
 //! The door of the control plane's heart: one input in, outputs out.
 
-use std::collections::HashSet;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::proto::auth::challenge;
 use crate::proto::auth::challenge::Greeting;
 use crate::proto::auth::challenge::Refusal;
 use crate::proto::auth::ticket::Tickets;
-use crate::proto::peers::OwnRelays;
+use crate::proto::peers::LiveRelays;
 use crate::proto::types::ClientAddr;
 use crate::proto::types::ConnectionId;
 use crate::proto::types::Deadline;
@@ -67,7 +66,7 @@ pub struct Server<E> {
     pub(super) answers: AnswerCache,
     pub(super) timers: Wheel<Timer>,
     pub(super) outputs: VecDeque<Output>,
-    pub(super) hasher: ahash::RandomState,
+    pub(super) hasher: Arc<ahash::RandomState>,
     /// Set while all allocations are being ended: the next slot to look at.
     pub(super) ending: Option<usize>,
     pub(super) dead: DeadNonces,
@@ -83,16 +82,6 @@ pub struct Server<E> {
     pub(super) live_tcp: LiveRelays,
     pub(super) connections: Connections,
     pub(super) bucket_source: Source,
-}
-
-/// The relayed transport addresses of live allocations, as peers name them.
-#[derive(Debug)]
-pub(super) struct LiveRelays(pub(super) HashSet<SocketAddr, ahash::RandomState>);
-
-impl OwnRelays for LiveRelays {
-    fn is_live(&self, address: SocketAddr) -> bool {
-        self.0.contains(&address)
-    }
 }
 
 /// Whose time has come.
@@ -154,15 +143,15 @@ impl<E: Entropy> Server<E> {
             pools: (0..config.relays.len() * 2).map(|_| PortPool::new(&config.ports)).collect(),
             per_user: Quota::new(config.allocations_per_user, hasher()),
             per_address: Quota::new(config.allocations_per_address, hasher()),
-            live: LiveRelays(HashSet::with_hasher(hasher())),
+            live: LiveRelays::new(Arc::new(hasher())),
             answers: AnswerCache::new(hasher()),
             timers: Wheel::new(),
             outputs: VecDeque::new(),
-            hasher: hasher(),
+            hasher: Arc::new(hasher()),
             ending: None,
             dead: DeadNonces::new(hasher()),
             user_buckets: UserBuckets::new(config.bandwidth_per_user, hasher()),
-            live_tcp: LiveRelays(HashSet::with_hasher(hasher())),
+            live_tcp: LiveRelays::new(Arc::new(hasher())),
             connections: Connections::new(hasher()),
             draining: false,
             revoking: None,
@@ -252,7 +241,7 @@ impl<E: Entropy> Server<E> {
         let (udp, tcp) = self.pools.split_at(self.config.relays.len());
         Occupancy {
             allocations: self.allocations.len(),
-            live: self.live.0.len() + self.live_tcp.0.len(),
+            live: self.live.len() + self.live_tcp.len(),
             answers: self.answers.len(),
             five_tuples_dead: self.dead.len(),
             ports: udp.iter().map(PortPool::census).collect(),

@@ -1,6 +1,7 @@
 //! Allocate (RFC 8656 § 7.2).
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::proto::auth::credential::Authenticated;
 use crate::proto::media::Counters;
@@ -101,8 +102,8 @@ impl<E: Entropy> Server<E> {
                 wish: places.wish,
                 mobile,
             })),
-            permissions: Permissions::new(self.hasher.clone()),
-            channels: Channels::new(self.hasher.clone()),
+            permissions: Permissions::new(Arc::clone(&self.hasher)),
+            channels: Channels::new(Arc::clone(&self.hasher)),
             carried: Counters::default(),
             transactions: Transactions::new(),
             mobility: Mobility::default(),

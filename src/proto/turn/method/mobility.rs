@@ -176,7 +176,7 @@ impl<E: Entropy> Server<E> {
     /// Whoever was awaited is awaited no longer.
     fn expect_no_longer(&mut self, now: Now, relay: RelayId) {
         let Some(allocation) = self.allocations.get_mut(relay) else { return };
-        let (awaited, through) = (allocation.mobility.next, allocation.transactions.next_nonce());
+        let (awaited, through) = (allocation.mobility.next(), allocation.transactions.next_nonce());
         if let Some(source) = awaited_source::<E>(allocation) {
             self.per_address.remove(&source);
         }
@@ -200,7 +200,7 @@ impl<E: Entropy> Server<E> {
         // Told now, it counts whether the socket arrives or not.
         allocation.carried.add(given.map_or_else(Counters::default, |(counters, _)| counters));
         let worker = allocation.worker;
-        let (Some(transit), Some(next)) = (&allocation.mobility.transit, allocation.mobility.next) else {
+        let (Some(transit), Some(next)) = (&allocation.mobility.transit, allocation.mobility.next()) else {
             // It ended meanwhile. What was given is dropped, which closes it.
             return;
         };
@@ -275,7 +275,7 @@ impl<E: Entropy> Server<E> {
         asker: &Asker,
         request: &Request<'_>,
     ) {
-        let awaited = self.allocations.of(&asker.from).and_then(|allocation| allocation.mobility.next);
+        let awaited = self.allocations.of(&asker.from).and_then(|allocation| allocation.mobility.next());
         if awaited == Some(asker.from) && request.mobility_ticket.is_none() {
             self.client_arrived(now, asker.from);
         }
@@ -294,7 +294,7 @@ impl<E: Entropy> Server<E> {
             return;
         }
         // Told of one leg before the other had come along, it is told of again: then the table alone is to be changed.
-        let is_news = allocation.mobility.next == Some(from);
+        let is_news = allocation.mobility.next() == Some(from);
         if !is_news && allocation.five_tuple != from {
             return;
         }
@@ -344,6 +344,6 @@ impl<E: Entropy> Server<E> {
 
 /// The source address that an allocation counts for besides its own: where its client is awaited, if that is another.
 pub(in crate::proto::turn) fn awaited_source<E: Entropy>(allocation: &Allocation) -> Option<IpAddr> {
-    let next = Server::<E>::source(allocation.mobility.next?.client);
+    let next = Server::<E>::source(allocation.mobility.next()?.client);
     (next != Server::<E>::source(allocation.five_tuple.client)).then_some(next)
 }

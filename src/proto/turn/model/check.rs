@@ -47,7 +47,7 @@ impl Driver {
     fn check_server(&self) -> Result<(), String> {
         let server = &self.world.server;
         same("allocations", &server.allocations.len(), &self.reference.allocations.len())?;
-        let live: BTreeSet<_> = server.live.0.iter().copied().collect();
+        let live: BTreeSet<_> = server.live.iter().collect();
         same("relayed addresses", &live, &self.reference.relayed().into_iter().collect())?;
         for mine in &self.reference.allocations {
             for client in [Some(mine.home), mine.next].into_iter().flatten() {
@@ -64,7 +64,7 @@ impl Driver {
         let now_ms = self.world.now_ms;
         let is = (
             theirs.five_tuple,
-            theirs.mobility.next,
+            theirs.mobility.next(),
             usize::from(theirs.worker.0),
             theirs.owner.username.as_bytes().to_vec(),
             theirs.mobility.transit.is_some(),

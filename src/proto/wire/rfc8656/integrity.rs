@@ -3,6 +3,9 @@
 use hmac::Hmac;
 use hmac::KeyInit;
 use hmac::Mac;
+use hmac::block_api::HmacCore;
+use hmac::digest::block_api::Buffer;
+use hmac::digest::block_api::CoreProxy;
 use sha1::Sha1;
 use sha2::Sha256;
 
@@ -45,11 +48,12 @@ impl Algorithm {
     }
 }
 
-/// HMAC state keyed once with the integrity key of a user, cloned for each message. `Debug` shows nothing.
+/// HMAC state keyed once with the integrity key of a user, cloned for each message. `Debug` shows nothing. Without the
+/// buffers of what is not yet a block, for each allocation keeps one of these.
 #[derive(Clone)]
 pub struct MacKey {
-    sha1: Hmac<Sha1>,
-    sha256: Hmac<Sha256>,
+    sha1: HmacCore<Sha1>,
+    sha256: HmacCore<Sha256>,
 }
 
 impl MacKey {
@@ -57,8 +61,8 @@ impl MacKey {
     #[must_use]
     pub fn new(key: &[u8]) -> Self {
         Self {
-            sha1: Hmac::new_from_slice(key).expect("HMAC takes a key of any length"),
-            sha256: Hmac::new_from_slice(key).expect("HMAC takes a key of any length"),
+            sha1: HmacCore::new_from_slice(key).expect("HMAC takes a key of any length"),
+            sha256: HmacCore::new_from_slice(key).expect("HMAC takes a key of any length"),
         }
     }
 
@@ -72,11 +76,11 @@ impl MacKey {
     ) {
         match algorithm {
             Algorithm::Sha1 => {
-                let mac = fed(&self.sha1, algorithm, fill, covered).finalize();
+                let mac = fed::<Hmac<Sha1>>(&self.sha1, algorithm, fill, covered).finalize();
                 value.copy_from_slice(&mac.into_bytes());
             }
             Algorithm::Sha256 => {
-                let mac = fed(&self.sha256, algorithm, fill, covered).finalize();
+                let mac = fed::<Hmac<Sha256>>(&self.sha256, algorithm, fill, covered).finalize();
                 value.copy_from_slice(&mac.into_bytes());
             }
         }
@@ -100,8 +104,12 @@ pub(in crate::proto::wire) enum ZeroFill {
 }
 
 /// The HMAC after `covered`, with the length field as it is when the message ends with the integrity attribute.
-fn fed<M: Mac + Clone>(keyed: &M, algorithm: Algorithm, fill: ZeroFill, covered: &[u8]) -> M {
-    let mut mac = keyed.clone();
+fn fed<M>(keyed: &M::Core, algorithm: Algorithm, fill: ZeroFill, covered: &[u8]) -> M
+where
+    M: Mac + CoreProxy,
+    M::Core: Clone,
+{
+    let mut mac = M::compose(keyed.clone(), Buffer::<M::Core>::default());
     let end = covered.len() + ATTRIBUTE_HEADER_LEN + algorithm.value_len();
     if let Some((header, attributes)) = covered.split_first_chunk::<HEADER_LEN>() {
         let mut header = *header;
@@ -169,8 +177,12 @@ impl<'a> Presented<'a> {
             return false;
         };
         match algorithm {
-            Algorithm::Sha1 => fed(&key.sha1, algorithm, self.fill, covered).verify_slice(value).is_ok(),
-            Algorithm::Sha256 => fed(&key.sha256, algorithm, self.fill, covered).verify_slice(value).is_ok(),
+            Algorithm::Sha1 => {
+                fed::<Hmac<Sha1>>(&key.sha1, algorithm, self.fill, covered).verify_slice(value).is_ok()
+            }
+            Algorithm::Sha256 => {
+                fed::<Hmac<Sha256>>(&key.sha256, algorithm, self.fill, covered).verify_slice(value).is_ok()
+            }
         }
     }
 
