@@ -38,7 +38,7 @@ pub(crate) fn alone<T: Send>(test: impl FnOnce() -> T + Send) -> Option<T> {
 /// What the tests need and this machine lacks.
 fn missing() -> Option<String> {
     let program = |name: &str| Command::new(name).arg("--version").output().is_err();
-    if let Some(name) = ["ip", "ethtool"].into_iter().find(|name| program(name)) {
+    if let Some(name) = ["ip", "ethtool", "setpriv", "kill"].into_iter().find(|name| program(name)) {
         return Some(format!("there is no {name}"));
     }
     let setup = Setup {
