@@ -61,7 +61,7 @@ fn load(args: &LoadArgs) -> Result<Exit, Fault> {
     let plan = plan(args)?;
     // Before the run: it would be a pity to lose it for a misspelt folder.
     let papers = Papers::open(args)?;
-    machine::prepare(&plan, threads(&plan))?;
+    machine::prepare(&plan, Engine::threads(plan.generator.threads))?;
     let stop = Stop::listen();
     let mut progress = Progress::new(stop, counted(&plan.mode));
     let done = carry_out(plan, &mut progress);
@@ -79,14 +79,6 @@ fn load(args: &LoadArgs) -> Result<Exit, Fault> {
 /// What a run has more and more of.
 const fn counted(mode: &Mode) -> &'static str {
     if matches!(mode, Mode::Ice { .. }) { "pair" } else { "call" }
-}
-
-/// As many threads as the engine will have.
-fn threads(plan: &Plan) -> usize {
-    match plan.generator.threads {
-        0 => std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1)),
-        threads => threads,
-    }
 }
 
 /// What the command line asks for, whole.

@@ -290,6 +290,28 @@ fn after_a_storm_all_are_back_and_in_the_end_nothing_is_left_behind() {
     assert_eq!(served.allocations_left(), 0.0);
 }
 
+/// Whoever was at its port before left without a word.
+#[test]
+fn a_port_that_the_server_takes_for_anothers_is_told_and_left_for_the_next() {
+    let served = Served::start_with("allow = [\"127.0.0.1/32\"]", "allocations_per_user = 0");
+    let plan = plan(&served, "password");
+    let mut before = engine(&plan);
+    before.hold(CALLS, &mut looker()).expect("they come up");
+    before.storm(1, &mut looker()).expect("it comes back");
+    // The same seed, so the same ports.
+    let mut engine = engine(&plan);
+    let setup = engine.hold(CALLS, &mut looker()).expect("they come up");
+    let told: Vec<_> = setup.failures.iter().map(|(words, count)| (words.as_str(), *count)).collect();
+    let &[("Allocate 437", taken)] = &told[..] else { panic!("{told:?}") };
+    // Some ports were passed over: there `before` is at work again.
+    assert!((u64::from(CALLS) / 2..=u64::from(CALLS)).contains(&taken), "{taken}");
+    assert_eq!((setup.asked, setup.served), (taken + u64::from(CALLS), u64::from(CALLS)));
+    let step = engine.measure(Duration::from_secs(1), &mut looker()).expect("it goes through");
+    assert_eq!((step.calls, step.up.lost, step.strangers), (CALLS, 0, 0));
+    drop((engine, before));
+    assert_eq!(served.allocations_left(), 0.0);
+}
+
 #[test]
 fn a_server_that_dies_is_loss_and_no_hang() {
     let mut served = Served::start();

@@ -11,6 +11,7 @@ import subprocess
 import urllib.request
 
 import harness
+import load
 import panic
 import streams
 import uclient
@@ -100,6 +101,23 @@ def strangers(server):
     proved(f"{STRANGERS} hellos without a cookie: {answered / asked:.2f} bytes out for each in, {grown} bytes kept")
 
 
+def made():
+    """Load over DTLS, to its own relays and to peers of its own."""
+    with load.Testbed() as testbed:
+        access = ["--secret-file", f"{testbed.folder}/secret", "--users", "20"]
+        address = f"turns:127.0.0.1:{testbed.port}?transport=udp"
+        trust = ["--authority", f"{testbed.folder}/server.pem"]
+        for more in ([], ["--peer", "local"], ["--indications"], ["--profile", "screen"]):
+            report = load.Ran([address, *access, *trust, *load.brief(), *more], [testbed.secret]).report()
+            load.full(report, f"DTLS {more}")
+            load.lossless(report, f"DTLS {more}")
+            check(report["plan"]["servers"][0]["carrier"] == "dtls", "the carrier is told")
+        ice = load.Ran(["ice", address, *access, *trust, "--calls", "10"]).report()["servers"][0]["ice"]
+        check(ice["connected_by_kind"] == {"relay/dtls-relay/dtls": 10}, f"pairs connect over DTLS: {ice}")
+        load.says([address, *access, *load.brief()], 1, "certificate", [testbed.secret])
+    proved("`swingbridge load` over DTLS: media each way without a loss, ICE, and a certificate that is not believed")
+
+
 def test():
     harness.need("turnutils_uclient", "turnutils_peer", "openssl", "cc")
     os.environ["SWINGBRIDGE_BIN"] = panic.fault_binary()
@@ -118,7 +136,8 @@ def test():
         del os.environ["LD_PRELOAD"]
         check(events(server, "begun") >= 4 * uclient.CLIENTS, "they came over DTLS")
         strangers(server)
+    made()
 
 
 if __name__ == "__main__":
-    harness.main(test)
+    harness.main(test, timeout_s=180)

@@ -20,6 +20,7 @@ from harness import check
 from harness import proved
 
 CALLS, SECONDS = int(os.environ.get("LOAD_CALLS", "100")), int(os.environ.get("LOAD_SECONDS", "10"))
+PAIRS = 200
 TESTBED = harness.ROOT / "conf/testbed/loopback.toml"
 # What a run may end with: a machine that has something else to do makes the generator late, and it says so.
 JUDGED = {"done": 0, "met": 0, "broken": 1, "generator-limited": 1, "stopped": 1}
@@ -197,11 +198,13 @@ def modes(access, port, more=(), who="ours"):
 
 
 def pairs(access, port, who="ours"):
-    ran = Ran(["ice", uri(port), *access, "--calls", "10"])
+    """As many pairs as a server must bear, all of them under way within four seconds."""
+    ran = Ran(["ice", uri(port), *access, "--calls", str(PAIRS), "--per-second", "50"])
     report = ran.report()
     ice = report["servers"][0]["ice"]
-    check(ice["connected_pairs"] == ice["pairs"] == 10, f"{who}: all pairs of agents connect: {ice}")
-    proved(f"{who}: 10 pairs of ICE agents connect by relayed addresses")
+    check(ice["connected_pairs"] == ice["pairs"] == PAIRS, f"{who}: all pairs of agents connect: {ice}")
+    check(ice["connected_by_kind"] == {"relay/udp-relay/udp": PAIRS}, f"{who}: by their relays: {ice}")
+    proved(f"{who}: {PAIRS} pairs of ICE agents connect by relayed addresses, all of them")
 
 
 def long_run(testbed, access):
@@ -240,6 +243,30 @@ def one_leg(testbed, access):
     check(step["round_trip"]["count"] > 0 and step["setup"]["failures"] == {}, "the other peer answers")
     check(code == 0, f"the other peer ends with 0 at SIGTERM, not {code}")
     proved("one leg: peers of this process, and a peer that is a program of its own")
+
+
+def shapes(testbed, access):
+    """Each shape of media, from several addresses, and over IPv6."""
+    sources = [part for number in range(2, 6) for part in ("--source", f"127.0.0.{number}")]
+    for profile in ("video", "screen", "mixed"):
+        report = Ran([uri(testbed.port), *access, *brief(), "--profile", profile, *sources]).report()
+        full(report, profile)
+        lossless(report, profile)
+        check(report["plan"]["traffic"]["profile"] == profile, f"{profile} is told")
+    check(len(report["plan"]["sources"]) == 4, "and where it came from")
+    for sources in ([], ["--all-candidates"]):
+        ran = Ran(["ice", uri(testbed.port), *access, "--calls", "10", *sources, "--source", "127.0.0.7"])
+        check(ran.report()["servers"][0]["ice"]["connected_pairs"] == 10, "pairs at an address of their own")
+    if harness.has_ipv6():
+        for more in ([], ["--peer", "local"], ["--indications"]):
+            report = Ran([uri(testbed.port, host="::1"), *access, *brief(), *more]).report()
+            full(report, f"IPv6 {more}")
+            lossless(report, f"IPv6 {more}")
+        ran = Ran(["ice", uri(testbed.port, host="::1"), *access, "--calls", "10"])
+        check(ran.report()["servers"][0]["ice"]["connected_pairs"] == 10, "pairs over IPv6")
+    else:
+        harness.not_proved("load over IPv6", "there is none")
+    proved("video, screen and mixed, from four source addresses; over IPv6; ICE from a source address and over IPv6")
 
 
 def old_dialect(testbed):
@@ -340,6 +367,7 @@ def ours():
         long_run(testbed, access)
         one_leg(testbed, access)
         old_dialect(testbed)
+        shapes(testbed, access)
         stopped(testbed, access)
         failures(testbed, access)
         pairs(access, testbed.port)

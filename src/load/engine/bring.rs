@@ -33,6 +33,8 @@ use super::thread::Thread;
 const CLIENT_BUFFER: usize = 1 << 20;
 /// Calls that begin in one turn of the thread.
 const BEGUN_MAX: usize = 256;
+/// Calls that are begun anew at the most because of their port, where fewer calls are wanted; else as many as those.
+const REPLACED_MAX: usize = 32;
 /// Calls that leave at once.
 const PARTING_MAX: usize = 256;
 
@@ -49,6 +51,8 @@ pub(super) struct Hold {
     pub(super) to_begin: usize,
     /// Calls that may come up at once.
     pub(super) at_once: usize,
+    /// Calls that may yet be begun in the place of such as came from a port that the server took for somebody else's.
+    pub(super) replaceable: usize,
     /// The order that is owed an answer.
     pub(super) owed: Option<u32>,
 }
@@ -67,6 +71,7 @@ impl Thread {
             self.leaving.extend(live.take(have - calls));
         }
         self.hold.to_begin = calls.saturating_sub(have);
+        self.hold.replaceable = self.hold.to_begin.max(REPLACED_MAX);
         self.hold.at_once = at_once.max(1);
         self.hold.owed = Some(serial);
     }
@@ -110,7 +115,8 @@ impl Thread {
             self.tally.setup.asked += 1;
             if let Err(error) = self.open_client(id, number, *end) {
                 self.tally.note(Why::socket(&error));
-                return self.fail(id);
+                self.fail(id);
+                return;
             }
         }
     }
@@ -216,8 +222,12 @@ impl Thread {
                 News::Allocated => self.introduce(call),
                 News::Ready => self.on_ready(call),
                 News::Failed(why) => {
+                    let is_of_port = why.is_of_port();
                     self.tally.note(why);
-                    self.fail(call);
+                    if self.fail(call) && is_of_port && self.hold.replaceable > 0 {
+                        self.hold.replaceable -= 1;
+                        self.hold.to_begin += 1;
+                    }
                 }
                 News::Lost(why) => {
                     self.tally.note(why);
@@ -283,12 +293,14 @@ impl Thread {
         }
     }
 
-    /// A call comes to nothing: what it has is given back.
-    fn fail(&mut self, id: StreamId) {
-        let Some(call) = self.calls.get(id).filter(|call| call.stage == Stage::Coming) else { return };
-        let _ = call;
-        self.hold.coming -= 1;
-        self.part(id);
+    /// A call comes to nothing: what it has is given back. Answers whether it was still to come up.
+    fn fail(&mut self, id: StreamId) -> bool {
+        let is_coming = self.calls.get(id).is_some_and(|call| call.stage == Stage::Coming);
+        if is_coming {
+            self.hold.coming -= 1;
+            self.part(id);
+        }
+        is_coming
     }
 
     /// Has all ends of a call leave.

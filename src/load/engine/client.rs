@@ -37,6 +37,8 @@ use super::tally::Why;
 const PROBES_MAX: u8 = 3;
 /// The first wait for its answer; each further one is twice as long.
 const PROBE_WAIT: Duration = Duration::from_millis(500);
+/// Allocation Mismatch (RFC 8656 § 19).
+pub(super) const MISMATCH: u16 = 437;
 /// A Binding request without attributes.
 const BINDING_LEN: usize = 20;
 
@@ -226,6 +228,10 @@ impl Client {
 
     /// Takes in a message of the server that is no peer's data, which arrived at `at_ns`.
     pub(super) fn message(&mut self, now_ns: u64, at_ns: u64, bytes: &[u8], tally: &mut Tally) -> Vec<News> {
+        if self.stage == Stage::Allocating && says_taken(bytes) {
+            self.stage = Stage::Over;
+            return vec![News::Failed(Why::TAKEN)];
+        }
         if let Stage::Probing { id, .. } = self.stage {
             let is_answer = decode_response(bytes).is_ok_and(|answer| answer.transaction == id);
             if is_answer {
@@ -463,6 +469,36 @@ impl Client {
     }
 }
 
+/// Whether the server says that it has an allocation for the address that asks for one: somebody was there before, and left
+/// without a word. Not every server signs that (coturn does not), and a client need not believe what nobody signed; but
+/// whoever makes load would wait in vain, and has other ports.
+pub(super) fn says_taken(message: &[u8]) -> bool {
+    decode_response(message)
+        .is_ok_and(|answer| answer.method == Method::Allocate && answer.error_code == Some(MISMATCH))
+}
+
 fn since(at_ns: u64, asked_ns: u64) -> Duration {
     Duration::from_nanos(at_ns.saturating_sub(asked_ns))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::proto::wire::ErrorCode;
+    use crate::proto::wire::rfc8656::framing::MessageClass;
+
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_taken_is_told_though_nobody_signed_it() {
+        let told = |method, code| {
+            let (mut buffer, id) = ([0; 200], TransactionId::with_cookie([7; 12]));
+            let mut answer = MessageWriter::new(&mut buffer, MessageClass::Error, method, id);
+            let len = answer.error_code(code).finish().expect("room");
+            says_taken(&buffer[..len])
+        };
+        assert!(told(Method::Allocate, ErrorCode::AllocationMismatch));
+        assert!(!told(Method::Allocate, ErrorCode::Unauthenticated));
+        assert!(!told(Method::Refresh, ErrorCode::AllocationMismatch));
+        assert!(!says_taken(&[]) && !says_taken(&[0x40, 0, 0, 0]));
+    }
 }

@@ -11,10 +11,11 @@ pub(super) fn cpu_time() -> Duration {
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// The threads to run: as many as were asked for, else the cores less one, and at least one.
+/// The threads to run: as many as were asked for, else the cores less one for whoever adds up; but two where there are two
+/// cores, because one thread has to do one thing after the other.
 pub(super) fn threads(asked: usize) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    if asked == 0 { cores.saturating_sub(1).max(1) } else { asked }
+    if asked == 0 { cores.saturating_sub(1).max(2).min(cores) } else { asked }
 }
 
 #[cfg(test)]

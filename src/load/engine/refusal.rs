@@ -47,10 +47,10 @@ fn protocol_fault(what: &str, failure: Failure, common: &Common) -> Fault {
     let of_server = |what: String| Fault::new(FaultKind::Server, what);
     match failure {
         Failure::Refused { code, .. } => refused(what, code, common),
-        Failure::Timeout if what == "Allocate" => {
-            of_server(format!("{address} does not answer: {what} was sent five times, and nothing came back"))
-                .cure("check the address, the port and the firewalls between; is it a TURN server?")
-        }
+        Failure::Timeout if what == "Allocate" => of_server(format!(
+            "{address} does not answer: {what} was sent again and again, and nothing came back"
+        ))
+        .cure("check the address, the port and the firewalls between; is it a TURN server?"),
         Failure::Timeout => of_server(format!("{address} does not answer {what} any more")),
         Failure::Integrity => of_server(format!("{address} signs its answers with another password"))
             .cure("check the password, or the secret and the realm"),

@@ -88,6 +88,12 @@ impl Pulse {
 }
 
 impl Engine {
+    /// The threads that an engine has of which so many are asked for; 0: as many as suit the machine.
+    #[must_use]
+    pub fn threads(asked: usize) -> usize {
+        own::threads(asked)
+    }
+
     /// Threads without calls, for load on `server`, which is one of the plan's.
     ///
     /// # Errors

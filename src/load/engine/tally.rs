@@ -6,6 +6,8 @@ use crate::load::carrier;
 use crate::load::outcome::Setup;
 use crate::proto::client::Failure;
 
+use super::client::MISMATCH;
+
 /// What a thread counts of bringing calls up.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -29,6 +31,15 @@ pub(super) enum Why {
 }
 
 impl Why {
+    /// The server has an allocation for the client's address already.
+    pub(super) const TAKEN: Self =
+        Self::Protocol("Allocate", Failure::Refused { code: MISMATCH, alternate: None });
+
+    /// Whether another port may do (RFC 8656 § 19: 437).
+    pub(super) fn is_of_port(&self) -> bool {
+        matches!(self, Self::Protocol("Allocate", Failure::Refused { code: MISMATCH, .. }))
+    }
+
     /// What the operating system says to a socket.
     pub(super) fn socket(error: &io::Error) -> Self {
         Self::Socket(error.kind(), error.to_string())

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! While packets flow, the thread sleeps from tick to tick, sends what is due and then sees to all that came meanwhile:
-//! the kernel stamps datagrams as they arrive, so that is no latency. However much came, what becomes due waits for a few
-//! sockets of it at the most.
+//! the kernel stamps datagrams as they arrive, so that is no latency. What becomes due while it reads waits for a few sockets
+//! only; but a thread that has too much to do reads all that came, and sends late, rather than to lose it.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -54,10 +54,12 @@ use super::wheel::Wheel;
 const EVENTS: usize = 1_024;
 /// Datagrams of one receive.
 pub(super) const RECEIVED: usize = 64;
-/// Sockets that are read between two looks at what is due.
+/// Sockets that are read between two looks at the clock.
 const READ_BETWEEN: usize = 16;
-/// Receives from the peers' socket between two looks at everything else.
-const PEER_RECEIVES: usize = 32;
+/// Ticks whose packets may leave while what one wait told of is read.
+const TICKS_BETWEEN: u32 = 8;
+/// Receives from the peers' socket between two waits.
+const PEER_RECEIVES: usize = 256;
 /// Ticks that a thread without packets sleeps at the most: orders are looked for in between.
 const DOZE_TICKS: u64 = 5;
 
@@ -173,7 +175,9 @@ impl Thread {
         let is_busy = self.hold.live > 0;
         let left = self.until_due(if is_busy { 1 } else { DOZE_TICKS });
         if is_busy && self.common.is_stamped {
-            std::thread::sleep(left);
+            if !left.is_zero() {
+                std::thread::sleep(left);
+            }
             self.serve_due();
             self.wait(Duration::ZERO);
         } else {
@@ -241,12 +245,13 @@ impl Thread {
     fn receive(&mut self) {
         // What arrives while this goes on has a stamp that lies a little ahead, as it should.
         let wall = self.common.clock.wall();
+        let mut ticks = TICKS_BETWEEN;
         for index in 0..self.events.len() {
             if index % READ_BETWEEN == READ_BETWEEN - 1 {
-                self.serve_due();
+                self.serve_between(&mut ticks);
             }
             match self.events.token(index) {
-                Some(Token::Listener(_)) => self.receive_all_peers(&wall),
+                Some(Token::Listener(_)) => self.receive_all_peers(&wall, &mut ticks),
                 Some(Token::Stream(id)) => self.receive_client(id, &wall),
                 _ => {}
             }
@@ -255,11 +260,19 @@ impl Thread {
     }
 
     /// What is left is told by the next wait.
-    fn receive_all_peers(&mut self, wall: &Wall) {
+    fn receive_all_peers(&mut self, wall: &Wall, ticks: &mut u32) {
         for _ in 0..PEER_RECEIVES {
             if !self.receive_peers(wall) {
                 return;
             }
+            self.serve_between(ticks);
+        }
+    }
+
+    /// Sends what has become due since the last tick, if there are ticks left.
+    fn serve_between(&mut self, ticks: &mut u32) {
+        if *ticks > 0 && self.wheel.is_behind(tick_of(self.common.clock.now_ns())) {
+            *ticks -= 1;
             self.serve_due();
         }
     }

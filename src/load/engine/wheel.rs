@@ -53,6 +53,11 @@ impl<T> Wheel<T> {
         }
     }
 
+    /// Whether what is due at `tick` may not have been taken.
+    pub(super) const fn is_behind(&self, tick: u64) -> bool {
+        self.next <= tick
+    }
+
     /// The first tick, within `ahead` ticks, that has something; else the tick that lies so far ahead.
     pub(super) fn next_within(&self, ahead: u64) -> u64 {
         let end = self.next.saturating_add(ahead.min(SLOTS as u64));
@@ -86,6 +91,7 @@ mod tests {
         assert_eq!(taken(&mut wheel, 9), []);
         assert_eq!(taken(&mut wheel, 11), [(10, 1)]);
         assert_eq!(wheel.next_within(64), 12);
+        assert_eq!((wheel.is_behind(11), wheel.is_behind(12)), (false, true));
         assert_eq!(taken(&mut wheel, 12), [(12, 2)]);
         assert_eq!(taken(&mut wheel, 9 + SLOTS as u64), []);
         assert_eq!(taken(&mut wheel, 10 + SLOTS as u64), [(10 + SLOTS as u64, 3)]);

@@ -154,8 +154,20 @@ fn moments(side: &Side) -> Vec<(f64, &Moment)> {
     moments
 }
 
+/// Between two moments, in seconds, where more than one of them is missing: calls came up, or another server had its turn.
+const PAUSE_S: f64 = 2.5;
+
+/// A figure over time. Where nothing was measured for a while the line is broken: by a point that is no number.
 fn along(side: &Side, value: impl Fn(&Moment) -> Option<f64>) -> Vec<(f64, f64)> {
-    moments(side).into_iter().filter_map(|(at, moment)| value(moment).map(|value| (at, value))).collect()
+    let mut points: Vec<(f64, f64)> = Vec::new();
+    for (at, moment) in moments(side) {
+        let Some(value) = value(moment) else { continue };
+        if points.last().is_some_and(|(last, _)| at - last > PAUSE_S) {
+            points.push((at, f64::NAN));
+        }
+        points.push((at, value));
+    }
+    points
 }
 
 fn time_label(value: f64) -> String {
@@ -332,7 +344,10 @@ fn thinned(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
 fn setup(report: &Report) -> Plot {
     let curves = curves(report, Shape::Line, |side| {
         let setup = sum::setup(side);
-        sum::setup_parts(&setup).into_iter().map(|(what, latency)| (what, shares_below(latency))).collect()
+        // Of two servers only what counts most, or nobody can tell the curves apart.
+        let parts = sum::setup_parts(&setup).into_iter();
+        let parts = parts.filter(|(what, _)| report.sides.len() == 1 || *what == "allocate");
+        parts.map(|(what, latency)| (what, shares_below(latency))).collect()
     });
     distribution("Setup latency", "How many percents of the requests were answered within how long.", curves)
 }

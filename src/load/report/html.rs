@@ -41,7 +41,8 @@ pub fn html(report: &Report) -> String {
     plots(&mut page, report);
     tables(&mut page, report);
     notes(&mut page, report);
-    page.push_str(style::MEANING);
+    let is_ice = matches!(plan.mode, Mode::Ice { .. });
+    page.push_str(if is_ice { style::MEANING_OF_PAIRS } else { style::MEANING });
     let _ = write!(
         page,
         "<footer class=\"faint\">swingbridge {} · seed {} · {}</footer>\n</body>\n</html>\n",
@@ -121,16 +122,16 @@ fn list(page: &mut String, sentences: &[String]) {
 
 /// The few figures that are looked for first.
 fn tiles(page: &mut String, report: &Report) {
-    page.push_str("<section class=\"tiles\" aria-label=\"Key figures\">\n");
     for (index, side) in report.sides.iter().enumerate() {
+        page.push_str("<section class=\"tiles\" aria-label=\"Key figures\">\n");
         let of =
             if report.sides.len() > 1 { format!("{}: ", table::side_name(index)) } else { String::new() };
         for (value, what) in key_figures(report, side) {
             let _ =
                 writeln!(page, "<div class=\"tile\"><b>{}</b><span>{of}{what}</span></div>", escaped(&value));
         }
+        page.push_str("</section>\n");
     }
-    page.push_str("</section>\n");
 }
 
 fn key_figures(report: &Report, side: &Side) -> Vec<(String, &'static str)> {

@@ -41,7 +41,7 @@ pub(super) struct Curve {
     pub(super) ink: Ink,
     /// How it is drawn.
     pub(super) shape: Shape,
-    /// Where it goes.
+    /// Where it goes. A line ends before a point that is no number, and begins anew behind it.
     pub(super) points: Vec<(f64, f64)>,
 }
 
@@ -155,7 +155,7 @@ fn draw<'a>(
         .margin_right(fine(26))
         .margin_left(fine(2))
         .x_label_area_size(fine(size.letters * 3 + 8))
-        .y_label_area_size(fine(size.letters * 4 + 4))
+        .y_label_area_size(fine(size.letters * 5 + 4))
         .build_cartesian_2d(plot.x, plot.y)?;
     chart
         .configure_mesh()
@@ -172,7 +172,12 @@ fn draw<'a>(
     for curve in &plot.curves {
         let points = || curve.points.iter().copied();
         match curve.shape {
-            Shape::Line => chart.draw_series(LineSeries::new(points(), pen(curve.ink, 2)))?,
+            Shape::Line => {
+                for piece in curve.points.split(|(_, y)| y.is_nan()) {
+                    chart.draw_series(LineSeries::new(piece.iter().copied(), pen(curve.ink, 2)))?;
+                }
+                continue;
+            }
             Shape::Dots => {
                 chart.draw_series(LineSeries::new(points(), pen(curve.ink, 2)))?;
                 let dot = curve.ink.stand_in().filled();

@@ -32,7 +32,7 @@ p { margin: .35rem 0; }
 .tile span { color: var(--faint); font-size: .82rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1rem; margin: .5rem 0; }
 dd { margin: 0; overflow-wrap: anywhere; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr)); gap: 1rem; }
+.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(30rem, 100%), 1fr)); gap: 1rem; }
 figure { margin: 0; padding: .9rem 1rem .5rem; background: var(--card); border-radius: .5rem; min-width: 0; }
 figure svg { display: block; width: 100%; height: auto; }
 figure svg text { font-family: inherit; }
@@ -62,6 +62,20 @@ footer { margin-top: 2rem; }
   figure .narrow { display: block; }
 }
 @media print { body { max-width: none; } figure, .table { break-inside: avoid; } }
+";
+
+/// What the figures of pairs of agents mean, for who reads the page and not the manual.
+pub(super) const MEANING_OF_PAIRS: &str = "\
+<details open><summary>What the figures mean</summary>
+<dl>
+<dt>connected</dt><dd>Data came through both ways, at the one side's word and at the other's; that an agent believes in a
+connection is not enough.</dd>
+<dt>time to connect</dt><dd>From when both sides begin to gather candidates until that data has come through. What one side has
+to tell the other takes no time: there is no signalling between them.</dd>
+<dt>p50, p99</dt><dd>So many percents of the pairs took at most so long.</dd>
+<dt>candidates gathered</dt><dd>When a side had all its candidates, the allocation included.</dd>
+<dt>by</dt><dd>The kind of candidate at each end, and what carried it to its relay.</dd>
+</dl></details>
 ";
 
 /// What the figures mean, for who reads the page and not the manual.

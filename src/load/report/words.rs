@@ -316,12 +316,16 @@ pub(super) fn meaning(failure: &str) -> Option<&'static str> {
         ("300", "the server is draining, or sends clients elsewhere"),
         ("401", "the server does not know this user or password"),
         ("403", "the server's policy forbids this peer; at a Swingbridge: [peers] allow = [\"ADDRESS/32\"]"),
-        ("437", "the server holds something else for this five-tuple"),
+        (
+            "437",
+            "the server still has an allocation for this address and port: somebody did not give it back",
+        ),
         ("438", "the server took the nonce for old, again and again"),
         ("441", "the server knows another user for this allocation"),
         ("442", "the server relays over another transport only"),
         ("486", "this user's quota is used up: --users N, or a larger quota at the server"),
         ("508", "the server has no relay port or no room left"),
+        ("unsigned", "what the server answered was not signed with the password, and not believed"),
         ("timeout", "no answer came, however often it was asked"),
     ];
     let is_there = |word: &str| failure.split(|each: char| !each.is_alphanumeric()).any(|each| each == word);

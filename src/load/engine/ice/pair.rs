@@ -158,6 +158,9 @@ impl Pair {
         if self.standing != Standing::Begun {
             return;
         }
+        if self.sides.iter().any(|side| side.is_taken) {
+            return self.fail(Cause::Of(Why::TAKEN));
+        }
         if now_ns.saturating_sub(self.began_ns) >= patience.as_nanos() as u64 {
             let is_silent = self.gathered_ns.contains(&None);
             let why = Why::Protocol("Allocate", Failure::Timeout);

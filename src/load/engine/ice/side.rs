@@ -15,6 +15,7 @@ use crate::load::carrier::Parcel;
 use crate::load::carrier::Room;
 use crate::load::carrier::Standing;
 use crate::load::engine::client::Dice;
+use crate::load::engine::client::says_taken;
 use crate::load::engine::clock::protocol_time;
 use crate::load::engine::common::Common;
 use crate::load::machine::Ports;
@@ -51,6 +52,8 @@ pub(super) struct Side {
     /// Its agent was told something out of turn.
     pub(super) is_woken: bool,
     pub(super) is_closed: bool,
+    /// The server took its address for somebody else's.
+    pub(super) is_taken: bool,
 }
 
 impl Side {
@@ -78,6 +81,7 @@ impl Side {
             is_up: false,
             is_woken: false,
             is_closed: false,
+            is_taken: false,
         })
     }
 
@@ -95,6 +99,7 @@ impl Side {
             // An error is one that an earlier datagram met, and is no end.
             let Ok((len, from)) = socket.recv_from(buffer) else { return };
             let bytes = &buffer[..len];
+            self.is_taken |= says_taken(bytes);
             self.agent.handle_input(protocol_time(now_ns), Input::Datagram { local, from, bytes });
         }
     }
