@@ -18,6 +18,7 @@ pub mod proxy;
 pub mod record;
 pub mod report;
 pub mod scenario;
+pub mod serve;
 mod verdict;
 pub mod virtual_lab;
 
