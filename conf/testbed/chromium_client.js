@@ -122,6 +122,7 @@ async function main() {
     // What came before the page was ready waits in the socket.
     await page.exposeFunction("ready", () => {
       lines.on("line", (line) => page.evaluate((message) => window.hear(message), JSON.parse(line)).catch(() => {}));
+      lines.resume();
     });
     lines.pause();
     const wanted = {
