@@ -7,12 +7,14 @@ use super::Exit;
 mod agent;
 mod clean;
 mod inside;
+mod matrix;
 mod run;
 mod serve;
 
 pub use agent::TestbedAgentArgs;
 pub use clean::TestbedCleanArgs;
 pub use inside::TestbedInsideArgs;
+pub use matrix::TestbedMatrixArgs;
 pub use run::LineArgs;
 pub use run::TestbedRunArgs;
 pub use serve::TestbedServeArgs;
@@ -38,6 +40,9 @@ pub enum Testbed {
     /// The process of a run, which `run` starts.
     #[command(hide = true)]
     Inside(TestbedInsideArgs),
+    /// Calls between all pairs of places, and whether they end as they have to.
+    #[command(after_help = matrix::HELP)]
+    Matrix(TestbedMatrixArgs),
 }
 
 /// Does what was asked.
@@ -48,5 +53,6 @@ pub(crate) fn run(asked: &Testbed) -> Exit {
         Testbed::Clean(args) => clean::run(args),
         Testbed::Agent(args) => agent::run(args),
         Testbed::Inside(args) => inside::run(args),
+        Testbed::Matrix(args) => matrix::run(args),
     }
 }

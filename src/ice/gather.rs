@@ -386,9 +386,11 @@ impl Agent {
         let gathering = &self.gathering;
         let is_asked = |relay: &Relay| matches!(relay.stage, Stage::Opening | Stage::Asking);
         let is_waiting = !gathering.bindings.is_empty() || gathering.relays.iter().any(is_asked);
-        if gathering.until.is_some() && !gathering.is_done && !is_waiting && self.phase == Phase::Working {
+        if gathering.until.is_some() && !gathering.is_done && !is_waiting {
             self.gathering.is_done = true;
-            self.event(Event::GatheringDone);
+            if self.phase == Phase::Working {
+                self.event(Event::GatheringDone);
+            }
         }
     }
 }

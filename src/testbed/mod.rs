@@ -20,6 +20,7 @@ pub mod real_lab;
 pub mod record;
 pub mod report;
 pub mod scenario;
+pub mod serve;
 mod verdict;
 pub mod virtual_lab;
 

@@ -256,6 +256,18 @@ fn an_agent_can_be_closed_at_any_time() {
     }
 }
 
+#[test]
+fn an_agent_that_is_closed_while_nobody_answers_sleeps_until_it_gives_up() {
+    for transport in [Transport::Udp, Transport::Tcp] {
+        let mut world = World::new(3, Plan::new(Policy::All, transport));
+        world.machine.is_silent = true;
+        world.start();
+        world.run(SECOND, |_| false);
+        (0..2).for_each(|side| world.input(side, Input::Close));
+        assert!(world.run(60 * SECOND, World::is_closed), "{transport:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -418,6 +418,12 @@ pub const TESTBED_FIVE_TUPLES_MAX: usize = 8_192;
 pub const TESTBED_STREAMS_MAX: usize = 1_024;
 /// Messages of one client that a fault delays; more are lost.
 pub const TESTBED_LATER_MAX: usize = 1_024;
+/// Things that came to the sockets of a laboratory's server and wait for its loop.
+pub const TESTBED_QUEUE_MAX: usize = 1_024;
+/// Messages that wait for one connection of a laboratory's client.
+pub const TESTBED_WRITES_MAX: usize = 256;
+/// Notes that are kept of one client of a laboratory.
+pub const TESTBED_NOTES_MAX: usize = 1_000;
 
 const _: () = assert!(OUTPUTS_PER_INPUT_MAX * 2 <= WORKER_COMMANDS_MAX);
 // What a client that reads nothing can cost, beside its place.

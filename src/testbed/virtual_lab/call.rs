@@ -37,8 +37,8 @@ use super::world::World;
 
 /// The password of every user of the laboratory.
 const PASSWORD: &[u8] = b"a password of the laboratory";
-/// What has been sent by then arrives, or never does.
-const DRAIN: Micros = SECOND;
+/// What has been sent by then arrives, by however bad a link, or never does.
+const DRAIN: Micros = 10 * SECOND;
 /// Of the media of so long a time before it ends, the way decides.
 const JUDGED: Micros = SECOND;
 /// How long servers may take to take back what they gave.
@@ -65,8 +65,10 @@ pub struct Plan {
     pub users: [String; 2],
     /// How the server misbehaves.
     pub scenarios: Scenarios,
-    /// Who may use the proxy, and as whom the clients ask it; `None`: anybody.
+    /// As whom the clients ask the proxy.
     pub login: Option<ProxyLogin>,
+    /// Who may use it; `None`: anybody.
+    pub proxy: Option<ProxyLogin>,
     /// Whether it is kept what each point of the laboratory saw.
     pub records: bool,
 }
@@ -86,6 +88,7 @@ impl Plan {
             users: ["left".to_owned(), "right".to_owned()],
             scenarios: Scenarios::default(),
             login: None,
+            proxy: None,
             records: false,
         }
     }
@@ -100,6 +103,8 @@ pub struct Outcome {
     pub events: [Vec<(Duration, Event)>; 2],
     /// What the server's saboteur told.
     pub notes: Vec<Note>,
+    /// Relay sockets that the server still has when both agents have closed.
+    pub relays: usize,
     /// What was seen, if it was kept.
     pub sightings: Vec<Sighting>,
     /// Every byte that left anybody, and when, folded into a number.
@@ -132,6 +137,7 @@ pub fn call(plan: &Plan) -> Outcome {
     Outcome {
         run,
         events: callers.map(|caller| caller.events.into_iter().map(told).collect()),
+        relays: machine.relays(),
         notes: machine.notes,
         sightings: record.unwrap_or_default(),
         digest,
@@ -156,7 +162,7 @@ fn world(plan: &Plan) -> World {
     });
     let machine = Machine::new(password, plan.scenarios.clone(), &mut dice);
     let mut world = World::new(sites, callers, machine, micros(plan.signalling), plan.records);
-    world.rules = Rules { login: plan.login.clone(), ports: vec![PORT_TLS] };
+    world.rules = Rules { login: plan.proxy.clone(), ports: vec![PORT_TLS] };
     world
 }
 
@@ -174,8 +180,11 @@ fn judge(plan: &Plan, world: &World, ended: Micros) -> Run {
     let connected = both.and_then(|both| both.into_iter().max());
     let since = ended.saturating_sub(JUDGED);
     let routes = [0, 1].map(|side| world.media.route(side, since));
+    if world.stands_still {
+        notes.push("the laboratory stood still: somebody is never done".to_owned());
+    }
     let verdict = match routes {
-        _ if world.callers.iter().any(|caller| caller.has_failed) => Verdict::Failed,
+        _ if world.stands_still || world.callers.iter().any(|caller| caller.has_failed) => Verdict::Failed,
         // A relay on either way is a relay.
         [Some(one), Some(other)] => one.max(other),
         _ => {

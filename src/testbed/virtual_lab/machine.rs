@@ -111,7 +111,6 @@ impl Machine {
     }
 
     /// Relay sockets that are open.
-    #[cfg(test)]
     pub(super) fn relays(&self) -> usize {
         self.bound.len()
     }

@@ -33,6 +33,8 @@ use super::tcp::To;
 pub(super) const CORE: Micros = 5 * MILLISECOND;
 /// A packet that a NAT turned around never left the place.
 const TURNED: Micros = MILLISECOND;
+/// Things that happen at one moment.
+const AT_ONCE_MAX: u32 = 100_000;
 /// The headers of IPv4 and UDP.
 const UDP_HEADERS: usize = 20 + 8;
 
@@ -76,6 +78,8 @@ pub(super) struct World {
     pub(super) proxied: BTreeMap<Number, Proxied>,
     pub(super) media: Media,
     pub(super) signalling: Micros,
+    /// Somebody is never done, so that time does not go on: a mistake of ours.
+    pub(super) stands_still: bool,
     /// Whatever left anybody, folded into one number.
     pub(super) digest: u64,
     /// What was seen, if anybody wants to know.
@@ -102,6 +106,7 @@ impl World {
             proxied: BTreeMap::new(),
             media: Media::default(),
             signalling,
+            stands_still: false,
             digest: 0xCBF2_9CE4_8422_2325,
             record: records.then(Vec::new),
         }
@@ -129,7 +134,10 @@ impl World {
 
     /// Goes on until `done` says so, or until nothing happens before `until`.
     pub(super) fn run(&mut self, until: Micros, done: impl Fn(&Self) -> bool) {
-        while !done(self) {
+        let mut stood = (self.micros, 0_u32);
+        while !done(self) && !self.stands_still {
+            stood = if stood.0 == self.micros { (stood.0, stood.1 + 1) } else { (self.micros, 0) };
+            self.stands_still = stood.1 > AT_ONCE_MAX;
             let timers = self.callers.iter().filter_map(|caller| caller.agent.poll_timeout());
             let timer = timers.chain(self.machine.poll_timeout()).min();
             let timer = timer.map(|at| at.as_millis().saturating_mul(MILLISECOND));
