@@ -11,7 +11,6 @@ const fs = require("node:fs");
 const net = require("node:net");
 const os = require("node:os");
 const path = require("node:path");
-const readline = require("node:readline");
 const { chromium } = require("playwright-core");
 
 const FLAGS = [
@@ -108,7 +107,16 @@ async function main() {
     { urls: env.SWINGBRIDGE_STUN_URI },
   ];
   const signalling = net.connect(env.SWINGBRIDGE_SIGNALLING);
-  const lines = readline.createInterface({ input: signalling });
+  // What comes before the page is ready waits.
+  const waiting = [];
+  let deliver = (line) => waiting.push(line);
+  let rest = "";
+  signalling.setEncoding("utf8");
+  signalling.on("data", (text) => {
+    const lines = (rest + text).split("\n");
+    rest = lines.pop();
+    for (const line of lines) deliver(line);
+  });
   const profile = fs.mkdtempSync(path.join(os.tmpdir(), "chromium-client-"));
   const browser = await chromium.launchPersistentContext(profile, {
     executablePath: env.CHROMIUM ?? "/usr/bin/chromium",
@@ -119,11 +127,10 @@ async function main() {
   try {
     const page = await browser.newPage();
     await page.exposeFunction("tell", (message) => signalling.write(`${JSON.stringify(message)}\n`));
-    // What came before the page was ready waits in the socket.
     await page.exposeFunction("ready", () => {
-      lines.on("line", (line) => page.evaluate((message) => window.hear(message), JSON.parse(line)).catch(() => {}));
+      deliver = (line) => page.evaluate((message) => window.hear(message), JSON.parse(line)).catch(console.error);
+      for (const line of waiting.splice(0)) deliver(line);
     });
-    lines.pause();
     const wanted = {
       isLeft: env.SWINGBRIDGE_ROLE === "left",
       iceServers,

@@ -19,6 +19,12 @@ pub(crate) fn complain(text: &str, exit: Exit) -> Exit {
     exit
 }
 
+/// Writes `text` to standard error, for who watches.
+pub(crate) fn note(text: &str) {
+    // Nobody watches where it cannot be written.
+    let _ = write(&mut io::stderr().lock(), text);
+}
+
 /// Whether standard error is a terminal that wants colours (<https://no-color.org>).
 pub(crate) fn stderr_has_colours() -> bool {
     wants_colours() && io::stderr().is_terminal()

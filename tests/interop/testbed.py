@@ -86,13 +86,13 @@ def discovery():
 
 
 def bad_lines():
-    more = ("--loss", "3", "--delay", "30", "--jitter", "10", "--reorder", "2", "--duplicate", "2", "--seed", "7")
+    more = ("--loss", "3%", "--delay", "30ms", "--jitter", "10ms", "--reorder", "2%", "--duplication", "2%", "--seed", "7")
     outcome = judged("port-restricted", "port-restricted", "direct", *more)
     lost = outcome["lost_on_the_lines"]
     check(min(lost) > 0, f"both lines lost something: {lost}")
     after = outcome["connected_after_ms"]
     check(after > 4 * 30, f"a call takes more than two round trips, which are 120 ms each: {after}")
-    code, outcome, printed = run("open", "open", "--loss", "100", "--", *testbed("agent", "--patience", "4s"), "--", "true")
+    code, outcome, printed = run("open", "open", "--loss", "100%", "--", *testbed("agent", "--patience", "4s"), "--", "true")
     check(code == 1 and outcome["verdict"] == "failed", f"a line that loses everything connects nobody: {printed}")
     proved("lines lose, delay, reorder and repeat packets; a call over them connects, and over a dead one does not")
 

@@ -10,14 +10,22 @@ use clap::Args as ArgGroup;
 use clap::ValueEnum;
 
 use crate::cli::Exit;
+use crate::cli::load::stop::Stop;
 use crate::cli::output;
 use crate::config::parse_span;
+use crate::load::Fault;
+use crate::load::fault::FaultKind;
 use crate::testbed::Place;
+use crate::testbed::real_lab;
+use crate::testbed::real_lab::Wish;
 use crate::testbed::report;
 use crate::testbed::report::Matrix;
 use crate::testbed::scenario::Link;
 use crate::testbed::virtual_lab;
 use crate::testbed::virtual_lab::Ask;
+
+use super::run::commands;
+use super::run::exit_of;
 
 pub(super) const HELP: &str = "\
 Places:
@@ -32,6 +40,8 @@ Examples:
       Two kinds of NAT, and links that lose a tenth.
   swingbridge testbed matrix --junit matrix.xml --html matrix.html
       For continuous integration, and for people.
+  swingbridge testbed matrix --lab real --seeds 1 -- ./caller -- ./callee
+      With real packets, and programs of yours in place of our agents.
 
 The same seed gives the same calls, to the byte. docs/testbed.md tells why
 each pair has to end as it is expected to.
@@ -40,7 +50,7 @@ Exit codes:
   0  every call ended as expected
   1  some did not
   2  the request is wrong
-  3  the machine refused: a file cannot be written";
+  3  the machine refused: a file cannot be written, a privilege is missing";
 
 /// Calls between one pair of places at most.
 const SEEDS_MAX: i64 = 10_000;
@@ -87,6 +97,15 @@ pub struct TestbedMatrixArgs {
     /// Write it as one page of HTML; `-` prints it in place of the text.
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+    /// In the real laboratory: how long the programs of one call may take.
+    #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = parse_span)]
+    pub timeout: Duration,
+    /// In the real laboratory: calls that are made at the same time.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub together: usize,
+    /// In the real laboratory: the two programs, LEFT... -- RIGHT... [default: our own agent, twice].
+    #[arg(last = true, value_name = "LEFT -- RIGHT")]
+    pub programs: Vec<String>,
 }
 
 /// Which laboratory.
@@ -94,6 +113,8 @@ pub struct TestbedMatrixArgs {
 pub enum LabArg {
     /// In virtual time, with our own agents.
     Virtual,
+    /// In networks of this machine, between any two programs.
+    Real,
 }
 
 /// The name of no file.
@@ -120,7 +141,7 @@ fn carry_out(args: &TestbedMatrixArgs) -> Result<(String, Exit), (String, Exit)>
         let opened = OpenOptions::new().write(true).create(true).truncate(false).open(path);
         opened.map_err(|error| unwritable(path, &error))?;
     }
-    let matrix = matrix(args);
+    let matrix = matrix(args).map_err(|fault| (fault.to_string(), exit_of(&fault)))?;
     let mut text = report::text(&matrix);
     for (path, form) in asked() {
         if is_printed(&path) {
@@ -132,21 +153,37 @@ fn carry_out(args: &TestbedMatrixArgs) -> Result<(String, Exit), (String, Exit)>
     Ok((text, if matrix.is_as_expected() { Exit::Done } else { Exit::Failed }))
 }
 
-fn matrix(args: &TestbedMatrixArgs) -> Matrix {
+fn matrix(args: &TestbedMatrixArgs) -> Result<Matrix, Fault> {
+    let link = Link {
+        loss_ppm: args.loss,
+        duplication_ppm: args.duplication,
+        reorder_ppm: args.reorder,
+        delay: args.delay,
+        jitter: args.jitter,
+        rate: args.rate,
+    };
+    let places = places(&args.places);
     match args.lab {
-        LabArg::Virtual => virtual_lab::matrix(&Ask {
-            places: places(&args.places),
-            seed: args.seed,
-            seeds: args.seeds,
-            link: Link {
-                loss_ppm: args.loss,
-                duplication_ppm: args.duplication,
-                reorder_ppm: args.reorder,
-                delay: args.delay,
-                jitter: args.jitter,
-                rate: args.rate,
-            },
-        }),
+        LabArg::Virtual if !args.programs.is_empty() => {
+            Err(Fault::new(FaultKind::Request, "the virtual laboratory runs our own agents alone")
+                .cure("add --lab real"))
+        }
+        LabArg::Virtual => Ok(virtual_lab::matrix(&Ask { places, seed: args.seed, seeds: args.seeds, link })),
+        LabArg::Real => {
+            let stop = Stop::listen();
+            let wish = Wish {
+                places,
+                links: [link; 2],
+                commands: commands(&args.programs)?,
+                timeout: args.timeout,
+                seed: args.seed,
+                seeds: args.seeds,
+                together: args.together,
+            };
+            real_lab::matrix(&wish, &|| stop.is_asked(), &|run| {
+                output::note(&format!("{} - {}: {}\n", run.left, run.right, run.verdict));
+            })
+        }
     }
 }
 
@@ -171,7 +208,7 @@ fn unwritable(path: &Path, error: &std::io::Error) -> (String, Exit) {
 }
 
 /// Reads `10`, `10%` or `0.5 %` as so many of a million.
-fn ppm(text: &str) -> Result<u32, String> {
+pub(super) fn ppm(text: &str) -> Result<u32, String> {
     let number = text.trim().trim_end_matches('%').trim_end();
     let percent: f64 = number.parse().map_err(|_| "a percentage is wanted, such as 1%".to_owned())?;
     if (0.0..=100.0).contains(&percent) {

@@ -18,6 +18,8 @@ use crate::testbed::real_lab::Plan;
 use crate::testbed::scenario::Link;
 use crate::testbed::scenario::Scenario;
 
+use super::matrix::ppm;
+
 pub(super) const HELP: &str = "\
 Examples:
   swingbridge testbed run --left symmetric --right symmetric
@@ -25,7 +27,7 @@ Examples:
   swingbridge testbed run --left udp-blocked -- ./caller -- ./callee --once
       The same between two programs of yours. docs/testbed.md says what they
       find in their environment.
-  swingbridge testbed run --loss 2 --delay 40 --jitter 10 --json call.json
+  swingbridge testbed run --loss 2% --delay 40ms --jitter 10ms --json f.json
       Over bad lines, with all that the routers saw in a file.
 
 Each program is in a network of its own, behind the NAT of its place; nothing
@@ -73,49 +75,39 @@ pub struct TestbedRunArgs {
 /// What a line is like, each way.
 #[derive(Clone, Debug, Default, ArgGroup)]
 pub struct LineArgs {
-    /// Of a hundred packets so many are lost.
-    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    /// Of the packets on both lines so many are lost, each way.
+    #[arg(long, value_name = "PERCENT", value_parser = ppm)]
     pub loss: Option<u32>,
-    /// Of a hundred packets so many come twice.
-    #[arg(long, value_name = "PERCENT", value_parser = percent)]
-    pub duplicate: Option<u32>,
-    /// Of a hundred packets so many are overtaken by others.
-    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    /// So many are overtaken by others.
+    #[arg(long, value_name = "PERCENT", value_parser = ppm)]
     pub reorder: Option<u32>,
-    /// Milliseconds that each takes.
-    #[arg(long, value_name = "MS")]
-    pub delay: Option<u32>,
-    /// Milliseconds that it may take longer.
-    #[arg(long, value_name = "MS")]
-    pub jitter: Option<u32>,
-    /// Thousands of bits that it carries in a second.
-    #[arg(long, value_name = "KBIT", value_parser = clap::value_parser!(u32).range(1..))]
-    pub rate: Option<u32>,
+    /// So many come twice.
+    #[arg(long, value_name = "PERCENT", value_parser = ppm)]
+    pub duplication: Option<u32>,
+    /// How long each line takes, each way.
+    #[arg(long, value_name = "SPAN", value_parser = parse_span)]
+    pub delay: Option<Duration>,
+    /// How much longer at most, at random.
+    #[arg(long, value_name = "SPAN", value_parser = parse_span)]
+    pub jitter: Option<Duration>,
+    /// Bits of a second that a line carries, each way.
+    #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub rate: Option<u64>,
 }
 
 impl LineArgs {
     /// A line as it was, and with what was asked for.
     #[must_use]
     pub fn over(&self, link: Link) -> Link {
-        let millis = |asked: Option<u32>, span| asked.map_or(span, |ms| Duration::from_millis(ms.into()));
         Link {
             loss_ppm: self.loss.unwrap_or(link.loss_ppm),
-            duplication_ppm: self.duplicate.unwrap_or(link.duplication_ppm),
+            duplication_ppm: self.duplication.unwrap_or(link.duplication_ppm),
             reorder_ppm: self.reorder.unwrap_or(link.reorder_ppm),
-            delay: millis(self.delay, link.delay),
-            jitter: millis(self.jitter, link.jitter),
-            rate: self.rate.map(|rate| u64::from(rate) * 1_000).or(link.rate),
+            delay: self.delay.unwrap_or(link.delay),
+            jitter: self.jitter.unwrap_or(link.jitter),
+            rate: self.rate.or(link.rate),
         }
     }
-}
-
-/// Reads a percentage; answers how many of a million it is.
-fn percent(text: &str) -> Result<u32, String> {
-    let percent: f64 = text.parse().map_err(|_| "write a number, such as 2 or 0.5".to_owned())?;
-    if !(0.0..=100.0).contains(&percent) {
-        return Err("write a number from 0 to 100".to_owned());
-    }
-    Ok((percent * 10_000.0).round() as u32)
 }
 
 /// Carries out one call, and says how it went.
@@ -203,11 +195,5 @@ mod tests {
         }
         let own = split("").expect("our own");
         assert_eq!((&own[0], &own[1][1..]), (&own[1], &["testbed".to_owned(), "agent".to_owned()][..]));
-    }
-
-    #[test]
-    fn a_percentage_is_read_to_the_ten_thousandth() {
-        assert_eq!(["0", "0.5", "2", "100"].map(percent), [Ok(0), Ok(5_000), Ok(20_000), Ok(1_000_000)]);
-        assert!(["-1", "101", "NaN", "x"].into_iter().all(|text| percent(text).is_err()));
     }
 }

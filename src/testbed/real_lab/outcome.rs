@@ -14,6 +14,7 @@ use crate::testbed::Verdict;
 use super::addresses::Side;
 use super::flow::Count;
 use super::flow::Flow;
+use super::flow::Road;
 use super::judge::judge;
 use super::plan::Plan;
 use super::router::Seen;
@@ -177,7 +178,8 @@ pub fn summary(places: [Place; 2], outcome: &Outcome) -> String {
         };
     }
     let flows = outcome.json["flows"].as_array().map(Vec::as_slice).unwrap_or_default();
-    for flow in flows {
+    // Names that are asked for, and addresses that lead nowhere, would hide the rest.
+    for flow in flows.iter().filter(|flow| flow["road"] != Road::Other.word()) {
         let word = |name: &str| flow[name].as_str().unwrap_or_default().to_owned();
         let count = |way: &str, name: &str| flow[way][name].as_u64().unwrap_or_default();
         text += &format!(
