@@ -124,7 +124,7 @@ pub(crate) fn jobs() -> Vec<Job> {
     let down = |flow| Flow { direction: Direction::Down, ..flow };
     let audio = Flow { rate: 10_000.0, direction: Direction::Both, parts: 5, length_ms: 1_500, ..many };
     // A call has one burst a tick at the most.
-    let runs = Flow { calls: 4, rate: 64_000.0, size: 1_200, burst: 16, segments: true, ..FULL };
+    let runs = Flow { calls: 4, rate: 32_000.0, size: 1_200, burst: 16, segments: true, ..FULL };
     let pair = Flow { rate: 16_000.0, burst: 32, is_pair: true, ..FULL };
     let burst = |size| Flow { rate: 1_024.0, size, burst: 256, length_ms: 2_000, ..down(FULL) };
     let two = Program::Ours { path: "sockets", workers: 2 };
@@ -167,7 +167,7 @@ pub(crate) fn jobs() -> Vec<Job> {
 
 /// Of so many allocations each is active, and none much.
 const fn spread(calls: u32) -> Work {
-    Work::Flow(Flow { calls, rate: 20_000.0, burst: 1, direction: Direction::Both, length_ms: 1_500, ..FULL })
+    Work::Flow(Flow { calls, rate: 12_000.0, burst: 1, direction: Direction::Both, length_ms: 1_500, ..FULL })
 }
 
 fn mixed() -> Job {

@@ -38,7 +38,7 @@ const WARM_UP: Duration = Duration::from_millis(200);
 /// How often calls that are lacking are tried for.
 const HOLDS: u32 = 4;
 /// A flow of which more is lost is not the same work any more.
-const LOSS_MAX: f64 = 0.01;
+const LOSS_MAX: f64 = 0.03;
 /// Allocations whose memory is looked at.
 const HELD: u32 = 2_000;
 /// Cycles under way at once, and for how long they are counted.
@@ -88,6 +88,8 @@ pub(crate) fn turn(
 }
 
 fn plan_of(flow: Flow, target: plan::Server, lab: Lab) -> Plan {
+    // Other ports each time: a server may refuse one that it knew a moment ago, and hands by ports over to its workers.
+    let seed = getrandom::u64().unwrap_or(1);
     Plan {
         servers: vec![target],
         mode: Mode::Soak { calls: flow.calls, length: Duration::from_millis(flow.length_ms) },
@@ -103,7 +105,7 @@ fn plan_of(flow: Flow, target: plan::Server, lab: Lab) -> Plan {
         framing: flow.framing,
         objective: Objective::default(),
         warm_up: WARM_UP,
-        generator: Generator { threads: 1, sources: Vec::new(), segments: flow.segments, seed: 1, lab },
+        generator: Generator { threads: 1, sources: Vec::new(), segments: flow.segments, seed, lab },
     }
 }
 
@@ -138,6 +140,8 @@ fn measured(
     let before = threads_of(server.pid());
     let step = engine.measure(Duration::from_millis(flow.length_ms), watch).map_err(told)?;
     let after = threads_of(server.pid());
+    // All is given back before the next comes: what is left behind takes the ports of those that follow.
+    engine.hold(0, watch).map_err(told)?;
     if step.calls < flow.calls {
         return Err(format!("of {} calls {} came to be", flow.calls, step.calls));
     }
@@ -192,7 +196,7 @@ fn host(flow: Flow, server: &Running, watch: &mut Watch<'_>) -> Result<Taken, St
         let kernel = softirq_time().saturating_sub(kernel);
         let received = (step.up.received + step.down.received) as f64;
         if received < (step.up.sent + step.down.sent) as f64 * (1.0 - LOSS_MAX) {
-            return Err("more than 1 % of the packets was lost".to_owned());
+            return Err("more than 3 % of the packets were lost".to_owned());
         }
         let of_server = step.server.map_or(Duration::ZERO, |cost| cost.cpu);
         Ok((step.own.cpu + of_server + kernel).as_nanos() as f64 / received)

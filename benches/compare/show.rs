@@ -146,12 +146,9 @@ mod tests {
             assert!(text.contains("up-1: 1.2 % were lost"), "{text}");
             assert!(!text.contains("down-200"), "it was not asked for: {text}");
         }
-        assert!(markdown.starts_with("- machine: one\n\n| work |"), "{markdown}");
+        assert!(markdown.contains("| machine | one |\n\n| work |"), "{markdown}");
         let bars = |line: &str| line.matches('|').count();
-        assert!(
-            markdown.lines().filter(|line| line.starts_with('|')).all(|line| bars(line) == 8),
-            "{markdown}"
-        );
+        assert!(markdown.lines().all(|line| [0, 3, 8].contains(&bars(line))), "{markdown}");
     }
 
     #[test]
