@@ -47,8 +47,11 @@ impl Topology {
             ip(&line)?;
         }
         // What XDP sends into a veth arrives only where the other end has NAPI, which GRO brings.
-        let gro = ["netns", "exec", wire, "ethtool", "-K", "swb-wire", "gro", "on"];
-        drop(quietly(Command::new("ip").args(gro)));
+        // And a frame that comes from a card has its whole checksum, which one of a neighbour on this machine lacks.
+        for what in [["gro", "on"], ["tx", "off"]] {
+            let tell = ["netns", "exec", wire, "ethtool", "-K", "swb-wire"];
+            drop(quietly(Command::new("ip").args(tell).args(what)));
+        }
         Ok(made)
     }
 }
