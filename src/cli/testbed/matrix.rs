@@ -13,11 +13,14 @@ use crate::cli::Exit;
 use crate::cli::output;
 use crate::config::parse_span;
 use crate::testbed::Place;
+use crate::testbed::record;
 use crate::testbed::report;
+use crate::testbed::report::Lab;
 use crate::testbed::report::Matrix;
 use crate::testbed::scenario::Link;
 use crate::testbed::virtual_lab;
 use crate::testbed::virtual_lab::Ask;
+use crate::testbed::virtual_lab::Plan;
 
 pub(super) const HELP: &str = "\
 Places:
@@ -78,6 +81,10 @@ pub struct TestbedMatrixArgs {
     /// Bits of a second that a link carries, each way.
     #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u64).range(1..))]
     pub rate: Option<u64>,
+    /// In the virtual laboratory: write to this directory what every point of it saw, as pcapng for Wireshark; of each pair of
+    /// places the first call that did not end as expected, or else the first.
+    #[arg(long, value_name = "DIR")]
+    pub record: Option<PathBuf>,
     /// Write the report for programs to this file; `-` prints it in place of the text.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -96,6 +103,9 @@ pub enum LabArg {
     Virtual,
 }
 
+/// Writes the report in one form.
+type Form = fn(&Matrix) -> String;
+
 /// The name of no file.
 const STANDARD_OUTPUT: &str = "-";
 
@@ -108,7 +118,7 @@ pub(super) fn run(args: &TestbedMatrixArgs) -> Exit {
 }
 
 fn carry_out(args: &TestbedMatrixArgs) -> Result<(String, Exit), (String, Exit)> {
-    let papers: [(&Option<PathBuf>, fn(&Matrix) -> String); 3] =
+    let papers: [(&Option<PathBuf>, Form); 3] =
         [(&args.json, report::json), (&args.junit, report::junit), (&args.html, report::html)];
     let is_printed = |path: &&PathBuf| path.as_path() == Path::new(STANDARD_OUTPUT);
     let asked = || papers.iter().filter_map(|(path, form)| path.as_ref().map(|path| (path, form)));
@@ -126,8 +136,11 @@ fn carry_out(args: &TestbedMatrixArgs) -> Result<(String, Exit), (String, Exit)>
         if is_printed(&path) {
             text = form(&matrix);
         } else {
-            write(path, &form(&matrix)).map_err(|error| unwritable(path, &error))?;
+            write(path, form(&matrix).as_bytes()).map_err(|error| unwritable(path, &error))?;
         }
+    }
+    if let (Some(folder), Lab::Virtual) = (&args.record, matrix.lab) {
+        write_records(folder, args, &matrix)?;
     }
     Ok((text, if matrix.is_as_expected() { Exit::Done } else { Exit::Failed }))
 }
@@ -161,13 +174,35 @@ fn places(named: &[Place]) -> Vec<Place> {
     places
 }
 
-fn write(path: &Path, text: &str) -> std::io::Result<()> {
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
-    file.write_all(text.as_bytes())
+    file.write_all(bytes)
 }
 
 fn unwritable(path: &Path, error: &std::io::Error) -> (String, Exit) {
     (format!("`{}` cannot be written: {error}", path.display()), Exit::Refused)
+}
+
+/// Makes one call of each pair again, which is the same call, and writes what was seen of it.
+fn write_records(folder: &Path, args: &TestbedMatrixArgs, matrix: &Matrix) -> Result<(), (String, Exit)> {
+    std::fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))?;
+    let link = Link {
+        loss_ppm: args.loss,
+        duplication_ppm: args.duplication,
+        reorder_ppm: args.reorder,
+        delay: args.delay,
+        jitter: args.jitter,
+        rate: args.rate,
+    };
+    for cell in matrix.cells() {
+        let wrong = cell.runs.iter().find(|run| !run.is_as_expected());
+        let Some(run) = wrong.or(cell.runs.first()) else { continue };
+        let plan = Plan { records: true, links: [link; 2], ..Plan::new(run.left, run.right, run.seed) };
+        let seen = virtual_lab::call(&plan).sightings;
+        let path = folder.join(format!("{}-{}-{}.pcapng", run.left, run.right, run.seed));
+        write(&path, &record::pcapng(&seen)).map_err(|error| unwritable(&path, &error))?;
+    }
+    Ok(())
 }
 
 /// Reads `10`, `10%` or `0.5 %` as so many of a million.
