@@ -28,8 +28,14 @@ _swingbridge() {
             swingbridge,serve)
                 cmd="swingbridge__subcmd__serve"
                 ;;
+            swingbridge,testbed)
+                cmd="swingbridge__subcmd__testbed"
+                ;;
             swingbridge__subcmd__load,peer)
                 cmd="swingbridge__subcmd__load__subcmd__peer"
+                ;;
+            swingbridge__subcmd__testbed,serve)
+                cmd="swingbridge__subcmd__testbed__subcmd__serve"
                 ;;
             *)
                 ;;
@@ -38,7 +44,7 @@ _swingbridge() {
 
     case "${cmd}" in
         swingbridge)
-            opts="-h -V --help --version serve check credential load"
+            opts="-h -V --help --version serve check credential load testbed"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -320,6 +326,54 @@ _swingbridge() {
                     ;;
                 --format)
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        swingbridge__subcmd__testbed)
+            opts="-h --help serve"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        swingbridge__subcmd__testbed__subcmd__serve)
+            opts="-h --listen --tls --scenarios --http --password --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --listen)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --scenarios)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --http)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 *)

@@ -30,6 +30,7 @@ complete -c swingbridge -n "__fish_swingbridge_needs_command" -f -a "serve" -d '
 complete -c swingbridge -n "__fish_swingbridge_needs_command" -f -a "check" -d 'Look for mistakes in a configuration file'
 complete -c swingbridge -n "__fish_swingbridge_needs_command" -f -a "credential" -d 'Make a time-limited credential'
 complete -c swingbridge -n "__fish_swingbridge_needs_command" -f -a "load" -d 'Load a TURN server with calls, and tell how it fares'
+complete -c swingbridge -n "__fish_swingbridge_needs_command" -f -a "testbed" -d 'A laboratory for ICE: clients behind NATs, and a server that misbehaves on request'
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand serve" -l config -d 'The configuration file [default: embedded defaults that run anywhere]' -r -F
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand serve" -l state-dir -d 'Where is kept what outlives the process: the generated secret when there is no file, certificates of [tls.acme]' -r -F
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand serve" -l log-format -d 'How log lines are written, whatever the file says' -r -f -a "text\t'For people'
@@ -111,3 +112,11 @@ complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -a "peer" -d 'Be the peer of calls that another machine makes: send back what comes'
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and __fish_seen_subcommand_from peer" -l listen -d 'Where to listen' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and __fish_seen_subcommand_from peer" -s h -l help -d 'Print help'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and not __fish_seen_subcommand_from serve" -s h -l help -d 'Print help'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and not __fish_seen_subcommand_from serve" -f -a "serve" -d 'A server that misbehaves on request, for real devices'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from serve" -l listen -d 'Where clients reach it by UDP and TCP, and whence it relays; the port behind it is the other server of redirects' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from serve" -l tls -d 'Where clients reach it by TLS, with a certificate that it makes for itself' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from serve" -l scenarios -d 'Scenario files, in place of those that are built in' -r -F
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from serve" -l http -d 'Where a browser finds the page with the buttons; who reaches it presses them' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from serve" -l password -d 'The password of every user name [default: one that is drawn]; visible to other users of this machine' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from serve" -s h -l help -d 'Print help'

@@ -35,6 +35,8 @@ Examples:
       A username and a password that are good for 8 hours.
   swingbridge load turn:turn.example.net --secret-file secret
       How does a server fare under 50 calls?
+  swingbridge testbed serve --listen 192.0.2.1:3478
+      What does a client make of a server that misbehaves?
 
 Configuration: conf/minimal.toml is the least, conf/webrtc.toml a server for
 browsers, conf/full.toml every key with its meaning and default.
@@ -101,6 +103,19 @@ Exit codes:
   2  the request is wrong
   3  the machine refused";
 
+const TESTBED: &str = "\
+Examples:
+  swingbridge testbed serve --listen 192.0.2.1:3478
+      A server that misbehaves on request, for phones, browsers and programs.
+  swingbridge testbed serve --help
+      What each command can be told. docs/testbed.md is the manual.
+
+Exit codes:
+  0  done
+  1  the thing tested failed
+  2  the request or a file is wrong
+  3  the machine refused: a port is taken, a privilege is missing";
+
 /// A TURN relay: carries calls through NATs and firewalls.
 #[derive(Debug, Parser)]
 #[command(name = "swingbridge", version, after_help = ABOUT, arg_required_else_help = true)]
@@ -130,7 +145,7 @@ pub enum Command {
     )]
     Load(Box<LoadArgs>),
     /// A laboratory for ICE: clients behind NATs, and a server that misbehaves on request.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = TESTBED)]
     Testbed(super::testbed::Testbed),
 }
 
@@ -335,7 +350,9 @@ Exit codes:
 
     #[test]
     fn no_line_of_the_help_is_broken_by_a_narrow_terminal() {
-        for line in [ABOUT, SERVE, CHECK, CREDENTIAL, load::LOAD].iter().flat_map(|text| text.lines()) {
+        for line in
+            [ABOUT, SERVE, CHECK, CREDENTIAL, load::LOAD, TESTBED].iter().flat_map(|text| text.lines())
+        {
             assert!(line.len() <= 78, "{line}");
         }
     }

@@ -187,7 +187,7 @@ impl Core {
     }
 
     /// A datagram came to a relay socket.
-    pub(super) fn from_peer(&mut self, now: Now, relay: RelayId, peer: SocketAddr, bytes: &[u8]) {
+    pub(super) fn hear_peer(&mut self, now: Now, relay: RelayId, peer: SocketAddr, bytes: &[u8]) {
         let payload = DATA_HEADER_MAX..DATA_HEADER_MAX + bytes.len();
         let mut buffer = vec![0; payload.end + DATA_PADDING_MAX];
         buffer[payload.clone()].copy_from_slice(bytes);

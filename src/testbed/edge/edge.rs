@@ -117,7 +117,7 @@ impl<E: Entropy> Edge<E> {
             }
             Input::Bytes { stream, bytes } => self.bytes(now, stream, bytes),
             Input::Closed { stream } => self.closed(now, stream),
-            Input::FromPeer { at, from, bytes } => self.from_peer(now, at, from, bytes),
+            Input::FromPeer { at, from, bytes } => self.of_peer(now, at, from, bytes),
             Input::Bound { at } => self.bound(now, at, true),
             Input::NotBound { at } => self.bound(now, at, false),
             Input::Button(button) => self.button(now, button),
@@ -275,12 +275,12 @@ impl<E: Entropy> Edge<E> {
         }
     }
 
-    fn from_peer(&mut self, now: Now, at: SocketAddr, from: SocketAddr, bytes: &[u8]) {
+    fn of_peer(&mut self, now: Now, at: SocketAddr, from: SocketAddr, bytes: &[u8]) {
         let Some(name) = self.relays.get(&at).cloned() else { return };
         self.with(now, &name, |guest| {
             let of = |(relay, port): (&RelayId, &super::guest::Port)| (port.at == at).then_some(*relay);
             if let Some(relay) = guest.relays.iter().find_map(of) {
-                guest.from_peer(now, relay, from, bytes);
+                guest.of_peer(now, relay, from, bytes);
             }
         });
     }

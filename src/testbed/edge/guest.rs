@@ -200,7 +200,7 @@ impl Guest {
     }
 
     /// A datagram came to the relay socket of `relay`.
-    pub(super) fn from_peer(&mut self, now: Now, relay: RelayId, from: SocketAddr, bytes: &[u8]) {
+    pub(super) fn of_peer(&mut self, now: Now, relay: RelayId, from: SocketAddr, bytes: &[u8]) {
         self.sabotage.moment(Moment::Media, now.tick());
         match self.sabotage.strike(Occasion::ToClient) {
             None => self.hear_peer(now, relay, from, bytes),
@@ -214,7 +214,7 @@ impl Guest {
     }
 
     fn hear_peer(&mut self, now: Now, relay: RelayId, from: SocketAddr, bytes: &[u8]) {
-        self.core.from_peer(now, relay, from, bytes);
+        self.core.hear_peer(now, relay, from, bytes);
         self.drain(now);
     }
 

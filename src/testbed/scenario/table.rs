@@ -102,10 +102,10 @@ impl<'a, 't> Table<'a, 't> {
         key: &'static str,
         name: &'static str,
         findings: &mut Findings<'_>,
-    ) -> Option<Table<'a, 't>> {
+    ) -> Option<Self> {
         let value = self.get(key)?;
         match value.get_ref() {
-            DeValue::Table(table) => Some(Table::new(table, value.span(), name)),
+            DeValue::Table(table) => Some(Self::new(table, value.span(), name)),
             _ => {
                 findings.add(&value.span(), format!("`{key}` is no table"), format!("write {key} = {{ … }}"));
                 None

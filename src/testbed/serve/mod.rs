@@ -1,5 +1,5 @@
-//! `swingbridge testbed serve`: sockets around an [`crate::testbed::edge::Edge`], for real devices. One thread, one loop; readers of sockets hand it
-//! what came, through a bounded queue.
+//! `swingbridge testbed serve`: sockets around an [`Edge`], for real devices. One thread, one loop; readers of sockets hand
+//! it what came, through a bounded queue.
 
 mod board;
 mod door;

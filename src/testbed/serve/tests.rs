@@ -230,7 +230,8 @@ fn a_button_befalls_its_client_and_pages_of_others_press_none() {
     let served = Served::new();
     let mut one = Caller::new("one", served.listen, Transport::Udp);
     let mut other = Caller::new("other", served.listen, Transport::Udp);
-    (one.allocated(), other.allocated());
+    one.allocated();
+    other.allocated();
     let button = page::buttons().iter().position(|(word, _)| *word == "vanish").unwrap();
     let body = format!("client=one&button={button}");
     let press = |site: &str| {

@@ -22,6 +22,7 @@ use crate::proto::types::Entropy as _;
 use crate::proto::types::Now;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::Secret;
+use crate::proto::types::StreamId;
 use crate::proto::types::Transport;
 use crate::proto::wire::TransactionId;
 use crate::proto::wire::rfc8656::attributes as attribute;
@@ -33,6 +34,7 @@ use crate::proto::wire::rfc8656::integrity::Signature;
 use crate::testbed::edge::dice::Dice;
 use crate::testbed::edge::message;
 use crate::testbed::edge::*;
+use crate::testbed::scenario::Scenario;
 use crate::testbed::scenario::Scenarios;
 
 pub(super) const PASSWORD: &[u8] = b"a password of this bench";
@@ -96,6 +98,8 @@ pub(super) struct Bench {
     pub(super) stays_quiet: bool,
     /// The first one that was used.
     nonce: Option<Option<Vec<u8>>>,
+    stream: Option<StreamId>,
+    pub(super) shut: Vec<StreamId>,
 }
 
 struct Seed(u64);
@@ -145,7 +149,39 @@ impl Bench {
             change,
             stays_quiet: false,
             nonce: None,
+            stream: None,
+            shut: Vec::new(),
         }
+    }
+
+    /// The client of a scenario of its own.
+    pub(super) fn written(text: &str) -> Self {
+        let mut bench = Self::new("plain", Wrong::Nothing);
+        let scenario =
+            Scenario::parse("own", "own.toml", text).unwrap_or_else(|problems| panic!("{problems}"));
+        bench.edge = Edge::new(setup(), Scenarios::only(scenario), Dice::from(&mut bench.dice));
+        bench
+    }
+
+    /// The same over TCP, a few bytes at a time.
+    pub(super) fn over_a_stream(scenario: &str) -> Self {
+        let mut bench = Self::with(scenario, Wrong::Nothing, |config| {
+            *config = config.clone().over(Transport::Tcp);
+        });
+        let stream = StreamId { index: 1, generation: 0 };
+        let (at, from) = (bench.server, bench.from);
+        bench.edge_input(Input::Accepted { stream, at, from, transport: Transport::Tcp });
+        bench.stream = Some(stream);
+        bench
+    }
+
+    pub(super) fn with_password(&mut self, password: &'static [u8]) {
+        let credential = Credential {
+            username: self.name.as_bytes().into(),
+            proof: Proof::Password(Secret::new(password)),
+            token: None,
+        };
+        self.client = Client::new(Config::new(credential), Dice::from(&mut self.dice));
     }
 
     pub(super) fn now(&self) -> Now {
@@ -201,6 +237,10 @@ impl Bench {
                 Wrong::LongRequests => bytes = self.another(&bytes, None, |_, _| {}, &[b'x'; 700]),
                 _ => {}
             }
+        }
+        if let Some(stream) = self.stream {
+            bytes.chunks(7).for_each(|bytes| self.edge_input(Input::Bytes { stream, bytes }));
+            return;
         }
         let (at, from) = (self.server, self.from);
         self.edge_input(Input::Datagram { at, from, bytes: &bytes });
@@ -258,7 +298,11 @@ impl Bench {
                 Output::Bind { at } => self.edge_input(Input::Bound { at }),
                 Output::Unbind { .. } => {}
                 Output::Note(note) => self.notes.push(note),
-                Output::Write { .. } | Output::Shut { .. } => panic!("nothing here is a stream"),
+                Output::Write { stream, bytes } => {
+                    assert_eq!(Some(stream), self.stream);
+                    self.queue.push((self.millis, bytes.into()));
+                }
+                Output::Shut { stream } => self.shut.push(stream),
             }
         }
     }
@@ -295,7 +339,7 @@ impl Bench {
                 _ => {}
             }
         }
-        self.input(Happens::Message(&bytes));
+        self.input(Happens::Bytes(&bytes));
     }
 
     /// A Refresh as a client without bounds sends it.
