@@ -11,13 +11,13 @@ use clap::ValueEnum;
 
 use crate::cli::Exit;
 use crate::cli::output;
-use crate::config::parse_span;
 use crate::testbed::Place;
 use crate::testbed::record;
 use crate::testbed::report;
 use crate::testbed::report::Lab;
 use crate::testbed::report::Matrix;
 use crate::testbed::scenario::Link;
+use crate::testbed::scenario::span;
 use crate::testbed::virtual_lab;
 use crate::testbed::virtual_lab::Ask;
 use crate::testbed::virtual_lab::Plan;
@@ -73,10 +73,10 @@ pub struct TestbedMatrixArgs {
     #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = ppm)]
     pub duplication: u32,
     /// How long each link takes, each way.
-    #[arg(long, value_name = "SPAN", default_value = "10ms", value_parser = parse_span)]
+    #[arg(long, value_name = "SPAN", default_value = "10ms", value_parser = span)]
     pub delay: Duration,
     /// How much longer at most, at random.
-    #[arg(long, value_name = "SPAN", default_value = "0ms", value_parser = parse_span)]
+    #[arg(long, value_name = "SPAN", default_value = "0ms", value_parser = span)]
     pub jitter: Duration,
     /// Bits of a second that a link carries, each way.
     #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u64).range(1..))]
@@ -218,7 +218,25 @@ fn ppm(text: &str) -> Result<u32, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: TestbedMatrixArgs,
+    }
+
+    #[test]
+    fn a_line_without_flags_asks_for_all_pairs_over_good_links() {
+        let Line { args } = Line::try_parse_from(["matrix"]).unwrap();
+        assert_eq!((args.delay, args.jitter), (Duration::from_millis(10), Duration::ZERO));
+        assert_eq!((args.loss, args.seeds, args.seed, args.places.len()), (0, 3, 1, 0));
+        for wrong in [["--places", "nowhere"], ["--seeds", "0"], ["--loss", "101%"], ["--delay", "ten"]] {
+            assert!(Line::try_parse_from(["matrix", wrong[0], wrong[1]]).is_err(), "{wrong:?}");
+        }
+    }
 
     #[test]
     fn percentages_are_read_with_their_sign_and_without() {
