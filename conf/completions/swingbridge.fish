@@ -112,11 +112,27 @@ complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -a "peer" -d 'Be the peer of calls that another machine makes: send back what comes'
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and __fish_seen_subcommand_from peer" -l listen -d 'Where to listen' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and __fish_seen_subcommand_from peer" -s h -l help -d 'Print help'
-complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and not __fish_seen_subcommand_from serve" -s h -l help -d 'Print help'
-complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and not __fish_seen_subcommand_from serve" -f -a "serve" -d 'A server that misbehaves on request, for real devices'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and not __fish_seen_subcommand_from serve matrix" -s h -l help -d 'Print help'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and not __fish_seen_subcommand_from serve matrix" -f -a "serve" -d 'A server that misbehaves on request, for real devices'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and not __fish_seen_subcommand_from serve matrix" -f -a "matrix" -d 'Calls between all pairs of places, and whether they end as they have to'
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from serve" -l listen -d 'Where clients reach it by UDP and TCP, and whence it relays; the port behind it is the other server of redirects' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from serve" -l tls -d 'Where clients reach it by TLS, with a certificate that it makes for itself' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from serve" -l scenarios -d 'Scenario files, in place of those that are built in' -r -F
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from serve" -l http -d 'Where a browser finds the page with the buttons; who reaches it presses them' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from serve" -l password -d 'The password of every user name [default: one that is drawn]; visible to other users of this machine' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from serve" -s h -l help -d 'Print help'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l lab -d 'Where the calls are made' -r -f -a "virtual\t'In virtual time, with our own agents'"
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l places -d 'Only these places, each with each' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l seeds -d 'Calls between each pair of places' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l seed -d 'The seed of the first call between each pair' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l loss -d 'Of the packets on each link so many are lost, each way' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l reorder -d 'So many are overtaken by the next' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l duplication -d 'So many come twice' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l delay -d 'How long each link takes, each way' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l jitter -d 'How much longer at most, at random' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l rate -d 'Bits of a second that a link carries, each way' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l record -d 'In the virtual laboratory: write to this directory what every point of it saw, as pcapng for Wireshark; of each pair of places the first call that did not end as expected, or else the first' -r -F
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l json -d 'Write the report for programs to this file; `-` prints it in place of the text' -r -F
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l junit -d 'Write it as JUnit XML; `-` prints it in place of the text' -r -F
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l html -d 'Write it as one page of HTML; `-` prints it in place of the text' -r -F
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -18,11 +18,14 @@ use crate::load::fault::FaultKind;
 use crate::testbed::Place;
 use crate::testbed::real_lab;
 use crate::testbed::real_lab::Wish;
+use crate::testbed::record;
 use crate::testbed::report;
 use crate::testbed::report::Matrix;
 use crate::testbed::scenario::Link;
+use crate::testbed::scenario::span;
 use crate::testbed::virtual_lab;
 use crate::testbed::virtual_lab::Ask;
+use crate::testbed::virtual_lab::Plan;
 
 use super::run::commands;
 use super::run::exit_of;
@@ -80,14 +83,18 @@ pub struct TestbedMatrixArgs {
     #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = ppm)]
     pub duplication: u32,
     /// How long each link takes, each way.
-    #[arg(long, value_name = "SPAN", default_value = "10ms", value_parser = parse_span)]
+    #[arg(long, value_name = "SPAN", default_value = "10ms", value_parser = span)]
     pub delay: Duration,
     /// How much longer at most, at random.
-    #[arg(long, value_name = "SPAN", default_value = "0ms", value_parser = parse_span)]
+    #[arg(long, value_name = "SPAN", default_value = "0ms", value_parser = span)]
     pub jitter: Duration,
     /// Bits of a second that a link carries, each way.
     #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u64).range(1..))]
     pub rate: Option<u64>,
+    /// In the virtual laboratory: write to this directory what every point of it saw, as pcapng for Wireshark; of each pair of
+    /// places the first call that did not end as expected, or else the first.
+    #[arg(long, value_name = "DIR")]
+    pub record: Option<PathBuf>,
     /// Write the report for programs to this file; `-` prints it in place of the text.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -117,6 +124,9 @@ pub enum LabArg {
     Real,
 }
 
+/// Writes the report in one form.
+type Form = fn(&Matrix) -> String;
+
 /// The name of no file.
 const STANDARD_OUTPUT: &str = "-";
 
@@ -129,7 +139,7 @@ pub(super) fn run(args: &TestbedMatrixArgs) -> Exit {
 }
 
 fn carry_out(args: &TestbedMatrixArgs) -> Result<(String, Exit), (String, Exit)> {
-    let papers: [(&Option<PathBuf>, fn(&Matrix) -> String); 3] =
+    let papers: [(&Option<PathBuf>, Form); 3] =
         [(&args.json, report::json), (&args.junit, report::junit), (&args.html, report::html)];
     let is_printed = |path: &&PathBuf| path.as_path() == Path::new(STANDARD_OUTPUT);
     let asked = || papers.iter().filter_map(|(path, form)| path.as_ref().map(|path| (path, form)));
@@ -147,26 +157,26 @@ fn carry_out(args: &TestbedMatrixArgs) -> Result<(String, Exit), (String, Exit)>
         if is_printed(&path) {
             text = form(&matrix);
         } else {
-            write(path, &form(&matrix)).map_err(|error| unwritable(path, &error))?;
+            write(path, form(&matrix).as_bytes()).map_err(|error| unwritable(path, &error))?;
         }
+    }
+    if let Some(folder) = &args.record {
+        write_records(folder, args, &matrix)?;
     }
     Ok((text, if matrix.is_as_expected() { Exit::Done } else { Exit::Failed }))
 }
 
 fn matrix(args: &TestbedMatrixArgs) -> Result<Matrix, Fault> {
-    let link = Link {
-        loss_ppm: args.loss,
-        duplication_ppm: args.duplication,
-        reorder_ppm: args.reorder,
-        delay: args.delay,
-        jitter: args.jitter,
-        rate: args.rate,
-    };
+    let link = link(args);
     let places = places(&args.places);
     match args.lab {
         LabArg::Virtual if !args.programs.is_empty() => {
             Err(Fault::new(FaultKind::Request, "the virtual laboratory runs our own agents alone")
                 .cure("add --lab real"))
+        }
+        LabArg::Real if args.record.is_some() => {
+            Err(Fault::new(FaultKind::Request, "captures are written of the virtual laboratory alone")
+                .cure("leave out --record"))
         }
         LabArg::Virtual => Ok(virtual_lab::matrix(&Ask { places, seed: args.seed, seeds: args.seeds, link })),
         LabArg::Real => {
@@ -187,6 +197,18 @@ fn matrix(args: &TestbedMatrixArgs) -> Result<Matrix, Fault> {
     }
 }
 
+/// What the lines of both sides do.
+const fn link(args: &TestbedMatrixArgs) -> Link {
+    Link {
+        loss_ppm: args.loss,
+        duplication_ppm: args.duplication,
+        reorder_ppm: args.reorder,
+        delay: args.delay,
+        jitter: args.jitter,
+        rate: args.rate,
+    }
+}
+
 /// Those that were named, each once; all where none was.
 fn places(named: &[Place]) -> Vec<Place> {
     let mut places: Vec<Place> = Vec::new();
@@ -198,13 +220,27 @@ fn places(named: &[Place]) -> Vec<Place> {
     places
 }
 
-fn write(path: &Path, text: &str) -> std::io::Result<()> {
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
-    file.write_all(text.as_bytes())
+    file.write_all(bytes)
 }
 
 fn unwritable(path: &Path, error: &std::io::Error) -> (String, Exit) {
     (format!("`{}` cannot be written: {error}", path.display()), Exit::Refused)
+}
+
+/// Makes one call of each pair again, which is the same call, and writes what was seen of it.
+fn write_records(folder: &Path, args: &TestbedMatrixArgs, matrix: &Matrix) -> Result<(), (String, Exit)> {
+    std::fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))?;
+    for cell in matrix.cells() {
+        let wrong = cell.runs.iter().find(|run| !run.is_as_expected());
+        let Some(run) = wrong.or(cell.runs.first()) else { continue };
+        let plan = Plan { records: true, links: [link(args); 2], ..Plan::new(run.left, run.right, run.seed) };
+        let seen = virtual_lab::call(&plan).sightings;
+        let path = folder.join(format!("{}-{}-{}.pcapng", run.left, run.right, run.seed));
+        write(&path, &record::pcapng(&seen)).map_err(|error| unwritable(&path, &error))?;
+    }
+    Ok(())
 }
 
 /// Reads `10`, `10%` or `0.5 %` as so many of a million.
@@ -220,7 +256,25 @@ pub(super) fn ppm(text: &str) -> Result<u32, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: TestbedMatrixArgs,
+    }
+
+    #[test]
+    fn a_line_without_flags_asks_for_all_pairs_over_good_links() {
+        let Line { args } = Line::try_parse_from(["matrix"]).unwrap();
+        assert_eq!((args.delay, args.jitter), (Duration::from_millis(10), Duration::ZERO));
+        assert_eq!((args.loss, args.seeds, args.seed, args.places.len()), (0, 3, 1, 0));
+        for wrong in [["--places", "nowhere"], ["--seeds", "0"], ["--loss", "101%"], ["--delay", "ten"]] {
+            assert!(Line::try_parse_from(["matrix", wrong[0], wrong[1]]).is_err(), "{wrong:?}");
+        }
+    }
 
     #[test]
     fn percentages_are_read_with_their_sign_and_without() {

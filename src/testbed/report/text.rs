@@ -160,7 +160,7 @@ mod tests {
             let text = text(&matrix);
             assert!(!text.contains('\u{1b}'), "{name}");
             for line in text.lines() {
-                assert!(line.chars().count() <= 125 && line.trim_end() == line, "{name}: {line:?}");
+                assert!(line.chars().count() <= 140 && line.trim_end() == line, "{name}: {line:?}");
             }
         }
     }

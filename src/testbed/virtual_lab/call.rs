@@ -39,10 +39,13 @@ use super::world::World;
 const PASSWORD: &[u8] = b"a password of the laboratory";
 /// What has been sent by then arrives, by however bad a link, or never does.
 const DRAIN: Micros = 10 * SECOND;
-/// Of the media of so long a time before it ends, the way decides.
-const JUDGED: Micros = SECOND;
-/// How long servers may take to take back what they gave.
-const CLOSING: Micros = 5 * SECOND;
+/// Of the media of so long a time before it ends the route decides.
+const JUDGED: Micros = 2 * SECOND;
+/// A call that is relayed may yet become direct as long as checks are repeated, so it is judged so long after the last change
+/// of path (RFC 8445 § 14.3: seven transmissions, and more of an agent that has patience).
+const SETTLING: Micros = 25 * SECOND;
+/// How long servers may take to take back what they gave: one that does not answer is given up after 39.5 s.
+const CLOSING: Micros = 60 * SECOND;
 /// A call that neither connected nor failed by then is over all the same.
 const CALL_MAX: Micros = 180 * SECOND;
 
@@ -57,7 +60,8 @@ pub struct Plan {
     pub links: [Link; 2],
     /// How long a word of one client takes to the other.
     pub signalling: Duration,
-    /// How long media flows after the last change of path.
+    /// How long media flows after the last change of path. A call that is relayed by then goes on for a while with less of it,
+    /// in case that it becomes direct.
     pub media: Duration,
     /// Which candidates each client uses.
     pub policies: [Policy; 2],
@@ -117,11 +121,14 @@ pub fn call(plan: &Plan) -> Outcome {
     let mut world = world(plan);
     world.begin();
     let media = micros(plan.media);
+    world.media.busy = media;
     world.run(CALL_MAX, |world| {
         let is_settled = |world: &World| {
             let both = world.callers.iter().all(|caller| caller.connected.is_some());
-            let switched = world.callers.iter().map(|caller| caller.switched).max();
-            both && switched.is_some_and(|switched| world.micros >= switched + media)
+            let switched = world.callers.iter().map(|caller| caller.switched).max().unwrap_or_default();
+            let is_direct = |caller: &Caller| caller.agent.path().is_some_and(|path| !path.is_relayed());
+            both && world.micros >= switched + media
+                && (world.micros >= switched + SETTLING || world.callers.iter().all(is_direct))
         };
         world.callers.iter().any(|caller| caller.has_failed) || is_settled(world)
     });

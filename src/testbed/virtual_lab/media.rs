@@ -19,18 +19,22 @@ use super::world::World;
 
 /// Each side sends a packet so often, as speech does.
 const INTERVAL: Micros = 20 * MILLISECOND;
+/// The same once it has flowed for long enough.
+const QUIET_INTERVAL: Micros = 200 * MILLISECOND;
 /// Bytes of a packet.
 const LEN: usize = 160;
 /// What a packet begins with: nothing of STUN's, nor of ChannelData's.
 const MARK: [u8; 2] = *b"SB";
 /// Arrivals that are remembered of each side.
-const RECENT_MAX: usize = 64;
+const RECENT_MAX: usize = 128;
 
 /// What was sent and what came.
 #[derive(Debug, Default)]
 pub(super) struct Media {
     /// No more is sent.
     pub(super) is_over: bool,
+    /// How long it flows at its full rate after a change of path.
+    pub(super) busy: Micros,
     /// By which pairs each side sent.
     sent: [Vec<Sent>; 2],
     /// What arrived last of each side's: when it left, and by which of its pairs.
@@ -118,7 +122,8 @@ impl World {
         }
         // What the other side is told by may have become known since.
         self.media.sent[side][at].path = path;
-        self.later(INTERVAL, Next::Media { side });
+        let is_busy = self.micros < self.callers[side].switched + self.media.busy;
+        self.later(if is_busy { INTERVAL } else { QUIET_INTERVAL }, Next::Media { side });
     }
 
     /// A side got a packet of the other's.
