@@ -21,6 +21,7 @@ use crate::testbed::real_lab::Wish;
 use crate::testbed::report;
 use crate::testbed::report::Matrix;
 use crate::testbed::scenario::Link;
+use crate::testbed::scenario::span;
 use crate::testbed::virtual_lab;
 use crate::testbed::virtual_lab::Ask;
 
@@ -80,10 +81,10 @@ pub struct TestbedMatrixArgs {
     #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = ppm)]
     pub duplication: u32,
     /// How long each link takes, each way.
-    #[arg(long, value_name = "SPAN", default_value = "10ms", value_parser = parse_span)]
+    #[arg(long, value_name = "SPAN", default_value = "10ms", value_parser = span)]
     pub delay: Duration,
     /// How much longer at most, at random.
-    #[arg(long, value_name = "SPAN", default_value = "0ms", value_parser = parse_span)]
+    #[arg(long, value_name = "SPAN", default_value = "0ms", value_parser = span)]
     pub jitter: Duration,
     /// Bits of a second that a link carries, each way.
     #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u64).range(1..))]

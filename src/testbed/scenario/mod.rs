@@ -26,6 +26,7 @@ pub use lab::Link;
 pub use problem::Problem;
 pub use problem::Problems;
 pub use value::method_word;
+pub use value::span;
 
 use std::collections::BTreeMap;
 use std::fs;

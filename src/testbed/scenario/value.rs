@@ -21,7 +21,7 @@ pub(super) const METHODS: [(&str, Method); 7] = [
 ];
 
 /// `20s`, `500ms`, `5m`, `1h`: a whole number and one unit, a day at most.
-pub(super) fn span(text: &str) -> Result<Duration, String> {
+pub fn span(text: &str) -> Result<Duration, String> {
     const FIX: &str = "write a whole number and a unit: \"500ms\", \"20s\", \"5m\", \"1h\"";
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let number: u64 = text[..digits].parse().map_err(|_| FIX.to_owned())?;

@@ -196,3 +196,30 @@ fn what_it_is(place: Place) -> Known {
         Place::UdpBlocked | Place::Only443 | Place::HttpProxy => (Reach::Silent, None, None, None, None),
     }
 }
+
+#[test]
+fn the_manual_expects_what_the_code_expects() {
+    let manual = include_str!("../../../docs/testbed.md");
+    let name = |cell: &str| cell.trim().trim_matches('`').parse::<Place>().ok();
+    let (mut columns, mut seen) = (Vec::new(), 0);
+    for line in manual.lines().filter(|line| line.starts_with('|')) {
+        let cells: Vec<_> = line.trim_matches('|').split('|').collect();
+        if cells[0].contains("left \\ right") {
+            columns = cells[1..].iter().filter_map(|cell| name(cell)).collect();
+        } else if let (Some(left), 10) = (name(cells[0]), cells.len()) {
+            for (right, cell) in columns.iter().zip(&cells[1..]) {
+                let told = match cell.trim() {
+                    "direct" => Verdict::Direct,
+                    "udp" => Verdict::Relayed(Relay::Udp),
+                    "tcp" => Verdict::Relayed(Relay::Tcp),
+                    "tls" => Verdict::Relayed(Relay::Tls),
+                    "proxy" => Verdict::Relayed(Relay::Proxy),
+                    other => panic!("{other}"),
+                };
+                assert_eq!(told, expected(left, *right), "{left} calls {right}");
+                seen += 1;
+            }
+        }
+    }
+    assert_eq!(seen, 81);
+}
