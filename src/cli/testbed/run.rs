@@ -17,6 +17,7 @@ use crate::testbed::real_lab;
 use crate::testbed::real_lab::Plan;
 use crate::testbed::scenario::Link;
 use crate::testbed::scenario::Scenario;
+use crate::testbed::scenario::span;
 
 use super::matrix::ppm;
 
@@ -85,10 +86,10 @@ pub struct LineArgs {
     #[arg(long, value_name = "PERCENT", value_parser = ppm)]
     pub duplication: Option<u32>,
     /// How long each line takes, each way.
-    #[arg(long, value_name = "SPAN", value_parser = parse_span)]
+    #[arg(long, value_name = "SPAN", value_parser = span)]
     pub delay: Option<Duration>,
     /// How much longer at most, at random.
-    #[arg(long, value_name = "SPAN", value_parser = parse_span)]
+    #[arg(long, value_name = "SPAN", value_parser = span)]
     pub jitter: Option<Duration>,
     /// Bits of a second that a line carries, each way.
     #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u64).range(1..))]

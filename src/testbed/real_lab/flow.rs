@@ -1,6 +1,7 @@
 //! What the routers saw: flows, by which road each goes, and what of it is data of the call.
 
 use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -159,8 +160,17 @@ impl Flow {
 /// All flows of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Flows {
-    flows: BTreeMap<(Side, bool, SocketAddr, SocketAddr), Flow>,
+    flows: BTreeMap<Key, Flow>,
+    /// By which flows the last data went that could be read, each side and way for itself.
+    recent: BTreeMap<(Side, Way), VecDeque<Key>>,
 }
+
+/// Whose, whether it is UDP, and both ends.
+type Key = (Side, bool, SocketAddr, SocketAddr);
+
+/// How many of the last packets with data tell by which road a call goes: an agent begins with what works first, and changes to
+/// what is better.
+const RECENT: usize = 25;
 
 impl Flows {
     /// A packet passed outside of `side`'s NATs, with these addresses.
@@ -195,6 +205,11 @@ impl Flows {
             count.media += 1;
             count.media_bytes += data.len() as u64;
             flow.first[way as usize].get_or_insert(at);
+            if !flow.road.is_opaque() {
+                let recent = self.recent.entry((side, way)).or_default();
+                recent.truncate(RECENT - 1);
+                recent.push_front(key);
+            }
         }
     }
 
@@ -203,19 +218,22 @@ impl Flows {
         self.flows.values()
     }
 
-    /// The flow by which most of the call's data leaves `side`, and the one by which most of it comes: some agents send by
-    /// another pair than the other side does.
+    /// The flow by which the call's last data left `side`, and the one by which it came: some agents send by another pair than
+    /// the other side does.
     #[must_use]
     pub fn main(&self, side: Side) -> Option<[&Flow; 2]> {
-        Some([self.busiest(side, Way::Out)?, self.busiest(side, Way::In)?])
+        Some([self.last(side, Way::Out)?, self.last(side, Way::In)?])
     }
 
-    fn busiest(&self, side: Side, way: Way) -> Option<&Flow> {
-        let least = |flow: &Flow| if flow.road.is_opaque() { OPAQUE_MIN } else { 1 };
-        // What can be read is believed before what cannot.
+    /// What can be read is believed before what cannot.
+    fn last(&self, side: Side, way: Way) -> Option<&Flow> {
+        if let Some(recent) = self.recent.get(&(side, way)) {
+            let times = |key: &&Key| recent.iter().filter(|other| other == key).count();
+            return self.flows.get(recent.iter().max_by_key(times)?);
+        }
         self.iter()
-            .filter(|flow| flow.side == side && flow.count(way).media >= least(flow))
-            .max_by_key(|flow| (!flow.road.is_opaque(), flow.count(way).media))
+            .filter(|flow| flow.side == side && flow.count(way).media >= OPAQUE_MIN)
+            .max_by_key(|flow| flow.count(way).media)
     }
 
     /// When `side` had first sent data and first heard some, as far as that can be read.
@@ -290,6 +308,23 @@ mod tests {
         assert_eq!(road(false, "192.0.2.9:8080", b"CONNECT 192.0.2.1:443 HTTP/1.1", 99), None);
         assert_eq!(road(false, "192.0.2.1:443", &record, 9), None, "so few may be control");
         assert_eq!(road(true, "8.8.8.8:53", &media, 99), None);
+    }
+
+    #[test]
+    fn a_call_ends_on_the_road_that_it_changed_to() {
+        let mut flows = Flows::default();
+        for (far, packets) in [("192.0.2.1:50000", 500), ("198.51.100.1:5", RECENT)] {
+            for _ in 0..packets {
+                note(&mut flows, Way::Out, true, far, &[0x80; 100]);
+                note(&mut flows, Way::In, true, far, &[0x80; 100]);
+            }
+        }
+        let roads = flows.main(Side::Left).map(|flows| flows.map(|flow| flow.road));
+        assert_eq!(roads, Some([Road::Direct; 2]));
+        // A straggler changes nothing.
+        note(&mut flows, Way::In, true, "192.0.2.1:50000", &[0x80; 100]);
+        assert_eq!(flows.main(Side::Left).map(|flows| flows[1].road), Some(Road::Direct));
+        assert!(flows.recent.values().all(|recent| recent.len() == RECENT));
     }
 
     #[test]

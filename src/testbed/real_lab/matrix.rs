@@ -198,7 +198,10 @@ mod tests {
             seed: 3,
             logs: None,
         };
-        let side = |road: &str, near: &str, far: &str, data: u64| json!({ "road": road, "near": near, "far": far, "in": { "data": data, "data_bytes": data * 160 } });
+        let side = |road: &str, near: &str, far: &str, data: u64| {
+            let count = json!({ "data": data, "data_bytes": data * 160 });
+            json!({ "road": road, "near": near, "far": far, "in": count })
+        };
         let json = json!({ "call": [
             vec![side("server (tcp)", "203.0.113.1:5", "192.0.2.1:3478", 7); 2],
             vec![side("to the other side's relay", "198.51.100.1:6", "192.0.2.1:50001", 9); 2],

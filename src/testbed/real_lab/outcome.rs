@@ -128,7 +128,10 @@ fn verdict_of(text: &str) -> Option<Verdict> {
 }
 
 fn flow_to_json(flow: &Flow) -> Value {
-    let count = |count: Count| json!({ "packets": count.packets, "bytes": count.bytes, "data": count.media, "data_bytes": count.media_bytes });
+    let count = |count: Count| {
+        let Count { packets, bytes, media, media_bytes } = count;
+        json!({ "packets": packets, "bytes": bytes, "data": media, "data_bytes": media_bytes })
+    };
     json!({
         "side": flow.side.name(),
         "protocol": if flow.is_udp { "udp" } else { "tcp" },

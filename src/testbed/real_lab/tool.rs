@@ -41,7 +41,10 @@ mod tests {
         let told = |program: &str, arguments: &str| {
             run(program, "install it", arguments).expect_err("it fails").to_string()
         };
-        assert!(told("sh", "-c exit\u{a0}1").contains("failed"));
+        assert_eq!(
+            told("cat", "/no/such/file"),
+            "`cat /no/such/file` failed: cat: /no/such/file: No such file or directory"
+        );
         assert_eq!(
             told("no-such-program-anywhere", ""),
             "there is no program `no-such-program-anywhere` here: install it"
