@@ -34,8 +34,20 @@ _swingbridge() {
             swingbridge__subcmd__load,peer)
                 cmd="swingbridge__subcmd__load__subcmd__peer"
                 ;;
+            swingbridge__subcmd__testbed,agent)
+                cmd="swingbridge__subcmd__testbed__subcmd__agent"
+                ;;
+            swingbridge__subcmd__testbed,clean)
+                cmd="swingbridge__subcmd__testbed__subcmd__clean"
+                ;;
+            swingbridge__subcmd__testbed,inside)
+                cmd="swingbridge__subcmd__testbed__subcmd__inside"
+                ;;
             swingbridge__subcmd__testbed,matrix)
                 cmd="swingbridge__subcmd__testbed__subcmd__matrix"
+                ;;
+            swingbridge__subcmd__testbed,run)
+                cmd="swingbridge__subcmd__testbed__subcmd__run"
                 ;;
             swingbridge__subcmd__testbed,serve)
                 cmd="swingbridge__subcmd__testbed__subcmd__serve"
@@ -339,7 +351,7 @@ _swingbridge() {
             return 0
             ;;
         swingbridge__subcmd__testbed)
-            opts="-h --help serve matrix"
+            opts="-h --help serve run clean agent inside matrix"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -352,15 +364,65 @@ _swingbridge() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        swingbridge__subcmd__testbed__subcmd__agent)
+            opts="-h --data --patience --discover --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --data)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --patience)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        swingbridge__subcmd__testbed__subcmd__clean)
+            opts="-h --all --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        swingbridge__subcmd__testbed__subcmd__inside)
+            opts="-h --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         swingbridge__subcmd__testbed__subcmd__matrix)
-            opts="-h --lab --places --seeds --seed --loss --reorder --duplication --delay --jitter --rate --record --json --junit --html --help"
+            opts="-h --lab --places --seeds --seed --loss --reorder --duplication --delay --jitter --rate --record --json --junit --html --timeout --together --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --lab)
-                    COMPREPLY=($(compgen -W "virtual" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "virtual real" -- "${cur}"))
                     return 0
                     ;;
                 --places)
@@ -412,6 +474,80 @@ _swingbridge() {
                     return 0
                     ;;
                 --html)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --together)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        swingbridge__subcmd__testbed__subcmd__run)
+            opts="-h --scenario --left --right --loss --reorder --duplication --delay --jitter --rate --timeout --seed --json --logs --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --scenario)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --left)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --right)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --loss)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --reorder)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --duplication)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --delay)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --jitter)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --seed)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --json)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --logs)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

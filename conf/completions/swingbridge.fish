@@ -112,16 +112,42 @@ complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -a "peer" -d 'Be the peer of calls that another machine makes: send back what comes'
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and __fish_seen_subcommand_from peer" -l listen -d 'Where to listen' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and __fish_seen_subcommand_from peer" -s h -l help -d 'Print help'
-complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and not __fish_seen_subcommand_from serve matrix" -s h -l help -d 'Print help'
-complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and not __fish_seen_subcommand_from serve matrix" -f -a "serve" -d 'A server that misbehaves on request, for real devices'
-complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and not __fish_seen_subcommand_from serve matrix" -f -a "matrix" -d 'Calls between all pairs of places, and whether they end as they have to'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and not __fish_seen_subcommand_from serve run clean agent inside matrix" -s h -l help -d 'Print help'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and not __fish_seen_subcommand_from serve run clean agent inside matrix" -f -a "serve" -d 'A server that misbehaves on request, for real devices'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and not __fish_seen_subcommand_from serve run clean agent inside matrix" -f -a "run" -d 'One call between two programs, each behind its NAT'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and not __fish_seen_subcommand_from serve run clean agent inside matrix" -f -a "clean" -d 'Remove what runs left behind that were killed'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and not __fish_seen_subcommand_from serve run clean agent inside matrix" -f -a "agent" -d 'Our own ICE agent, as a program for `run`'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and not __fish_seen_subcommand_from serve run clean agent inside matrix" -f -a "inside" -d 'The process of a run, which `run` starts'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and not __fish_seen_subcommand_from serve run clean agent inside matrix" -f -a "matrix" -d 'Calls between all pairs of places, and whether they end as they have to'
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from serve" -l listen -d 'Where clients reach it by UDP and TCP, and whence it relays; the port behind it is the other server of redirects' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from serve" -l tls -d 'Where clients reach it by TLS, with a certificate that it makes for itself' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from serve" -l scenarios -d 'Scenario files, in place of those that are built in' -r -F
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from serve" -l http -d 'Where a browser finds the page with the buttons; who reaches it presses them' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from serve" -l password -d 'The password of every user name [default: one that is drawn]; visible to other users of this machine' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from serve" -s h -l help -d 'Print help'
-complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l lab -d 'Where the calls are made' -r -f -a "virtual\t'In virtual time, with our own agents'"
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l scenario -d 'Places and lines, of a scenario file; options win over it' -r -F
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l left -d 'Where the left program stands [default: open]' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l right -d 'Where the right program stands [default: open]' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l loss -d 'Of the packets on both lines so many are lost, each way' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l reorder -d 'So many are overtaken by others' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l duplication -d 'So many come twice' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l delay -d 'How long each line takes, each way' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l jitter -d 'How much longer at most, at random' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l rate -d 'Bits of a second that a line carries, each way' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l timeout -d 'How long the programs may take together; what still runs then is ended' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l seed -d 'What chance is drawn from: ports of NATs, losses of lines' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l json -d 'Write all that came of it to this file' -r -F
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l logs -d 'Keep in this folder what the programs and the server printed' -r -F
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -s h -l help -d 'Print help'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from clean" -l all -d 'End runs that go on, too'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from clean" -s h -l help -d 'Print help'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from agent" -l data -d 'How long it sends data once it is connected' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from agent" -l patience -d 'How long connecting may take' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from agent" -l discover -d 'In place of a call, ask the server how the NAT here behaves (RFC 5780)'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from agent" -s h -l help -d 'Print help'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from inside" -s h -l help -d 'Print help'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l lab -d 'Where the calls are made' -r -f -a "virtual\t'In virtual time, with our own agents'
+real\t'In networks of this machine, between any two programs'"
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l places -d 'Only these places, each with each' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l seeds -d 'Calls between each pair of places' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l seed -d 'The seed of the first call between each pair' -r
@@ -135,4 +161,6 @@ complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __f
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l json -d 'Write the report for programs to this file; `-` prints it in place of the text' -r -F
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l junit -d 'Write it as JUnit XML; `-` prints it in place of the text' -r -F
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l html -d 'Write it as one page of HTML; `-` prints it in place of the text' -r -F
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l timeout -d 'In the real laboratory: how long the programs of one call may take' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l together -d 'In the real laboratory: calls that are made at the same time' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -14,6 +14,12 @@ impl Dice {
         Self(seed)
     }
 
+    /// One of the many that a seed makes.
+    #[must_use]
+    pub const fn stream(seed: u64, number: u64) -> Self {
+        Self(seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32))
+    }
+
     /// The next number, of all there are.
     pub const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -36,6 +42,16 @@ impl Dice {
     /// Comes true so many times of 1,000.
     pub const fn chance(&mut self, permille: u32) -> bool {
         self.number(1_000) < permille as u64
+    }
+
+    /// Comes true so many times of a million.
+    pub const fn befalls(&mut self, ppm: u32) -> bool {
+        self.number(1_000_000) < ppm as u64
+    }
+
+    /// From 0 up to, and without, 1.
+    pub const fn fraction(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// A place in something that has `len` of them.
@@ -87,6 +103,7 @@ mod tests {
         };
         assert_eq!(drawn(7), drawn(7));
         assert_ne!(drawn(7), drawn(8));
+        assert_ne!(Dice::stream(7, 0).next(), Dice::stream(7, 1).next());
         // The published first output of SplitMix64 for seed 0.
         assert_eq!(Dice::new(0).next(), 0xE220_A839_7B1D_CDAF);
     }
@@ -96,6 +113,8 @@ mod tests {
         let mut dice = Dice::new(1);
         let drawn: std::collections::BTreeSet<u64> = (0..200).map(|_| dice.range(3, 6)).collect();
         assert_eq!(drawn.into_iter().collect::<Vec<_>>(), [3, 4, 5, 6]);
+        assert!((0..1_000).map(|_| dice.fraction()).all(|part| (0.0..1.0).contains(&part)));
+        assert!(!(0..100).any(|_| dice.befalls(0)) && (0..100).all(|_| dice.befalls(1_000_000)));
         assert!(!(0..100).any(|_| dice.chance(0)) && (0..100).all(|_| dice.chance(1_000)));
     }
 }

@@ -45,7 +45,7 @@ use crate::proto::wire::rfc8656::integrity::Algorithm;
 use crate::proto::wire::rfc8656::integrity::MacKey;
 
 use super::Setup;
-use super::dice::Dice;
+use super::source::Source;
 
 const WORKER: WorkerId = WorkerId(0);
 /// How long a live allocation may go on after its credential's expiry.
@@ -71,7 +71,7 @@ pub(super) enum Leaves {
 /// One client's server.
 #[derive(Debug)]
 pub(super) struct Core {
-    server: Server<Dice>,
+    server: Server<Source>,
     table: Table,
     pub(super) challenger: Challenger,
     credentials: Arc<Credentials>,
@@ -104,7 +104,7 @@ pub(super) fn challenger(setup: &Setup, realm: &str, nonce_key: NonceKey) -> Cha
 
 impl Core {
     /// A server for `username` that knows nothing yet.
-    pub(super) fn new(setup: &Setup, challenger: Challenger, username: &[u8], mut dice: Dice) -> Self {
+    pub(super) fn new(setup: &Setup, challenger: Challenger, username: &[u8], mut dice: Source) -> Self {
         let credentials = Arc::new(credentials(setup, &challenger.realm, username));
         let hash_seeds = [(); 4].map(|()| {
             let mut seed = [0; 8];

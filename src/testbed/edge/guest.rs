@@ -30,10 +30,10 @@ use super::Setup;
 use super::core::Core;
 use super::core::Leaves;
 use super::core::challenger;
-use super::dice::Dice;
 use super::judge::Judge;
 use super::sabotage::Occasion;
 use super::sabotage::Sabotage;
+use super::source::Source;
 
 /// Requests whose keys are remembered until their answers leave.
 const SIGNATURES: usize = 64;
@@ -98,7 +98,7 @@ pub(super) struct Guest {
     pub(super) judge: Judge,
     pub(super) relays: BTreeMap<RelayId, Port>,
     pub(super) out: VecDeque<Out>,
-    pub(super) dice: Dice,
+    pub(super) dice: Source,
     setup: Arc<Setup>,
     signatures: VecDeque<(TransactionId, MacKey, Algorithm)>,
     later: BTreeMap<(Deadline, u64), Late>,
@@ -122,7 +122,7 @@ impl Guest {
         entropy: &mut impl Entropy,
     ) -> Self {
         let challenger = challenger(&setup, &setup.realm, nonce_key);
-        let core = Core::new(&setup, challenger, name.as_bytes(), Dice::from(entropy));
+        let core = Core::new(&setup, challenger, name.as_bytes(), Source::from(entropy));
         Self {
             sabotage: Sabotage::new(Arc::clone(&scenario)),
             judge: Judge::new(scenario.expect.clone()),
@@ -131,7 +131,7 @@ impl Guest {
             core,
             relays: BTreeMap::new(),
             out: VecDeque::new(),
-            dice: Dice::from(entropy),
+            dice: Source::from(entropy),
             setup,
             signatures: VecDeque::new(),
             later: BTreeMap::new(),
@@ -418,7 +418,7 @@ impl Guest {
         }
         self.ends = None;
         let challenger = self.core.challenger.clone();
-        let dice = Dice::from(&mut self.dice);
+        let dice = Source::from(&mut self.dice);
         self.core = Core::new(&self.setup, challenger, self.name.as_bytes(), dice);
     }
 

@@ -12,7 +12,6 @@
 
 mod befall;
 mod core;
-mod dice;
 #[expect(clippy::module_inception, reason = "the file holds the type that the room is named after")]
 mod edge;
 mod guest;
@@ -23,6 +22,7 @@ mod note;
 mod output;
 mod sabotage;
 mod setup;
+mod source;
 #[cfg(test)]
 mod tests;
 mod words;

@@ -19,9 +19,9 @@ use crate::proto::types::limits::LAB_HELD_MAX;
 use crate::proto::types::limits::LAB_HELD_SPAN;
 use crate::testbed::Place;
 
-use super::dice::Dice;
 use super::icmp;
 use super::packet::Shape;
+use crate::proto::types::Dice;
 
 /// Which way a packet goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,7 +86,7 @@ impl Gate {
             let outer = if at + 1 == behaviours.len() { external } else { between };
             let firewall = if at == 0 { place.firewall(proxy) } else { Firewall::Open };
             // What a firewall stops is lost without a word, as is usual, and worse for clients than a refusal.
-            let nat = Nat::new(*behaviour, vec![IpAddr::V4(outer)], Dice::new(seed, at as u64));
+            let nat = Nat::new(*behaviour, vec![IpAddr::V4(outer)], Dice::stream(seed, at as u64));
             nats.push(nat.behind(firewall, false));
         }
         let holds = nats.iter().any(|nat| nat.behaviour().fragments == Fragments::OutOfOrder);

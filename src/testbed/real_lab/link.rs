@@ -7,7 +7,7 @@ use crate::proto::types::Entropy as _;
 use crate::proto::types::limits::LAB_QUEUE_SPAN;
 use crate::testbed::scenario::Link;
 
-use super::dice::Dice;
+use crate::proto::types::Dice;
 
 /// How long a packet is held back to be overtaken.
 const OVERTAKEN: Duration = Duration::from_millis(15);
@@ -69,7 +69,7 @@ mod tests {
 
     /// Arrivals of 10,000 packets of 125 bytes, one in a millisecond.
     fn run(link: Link) -> Vec<[Option<Duration>; 2]> {
-        let mut lane = Lane::new(link, Dice::new(7, 0));
+        let mut lane = Lane::new(link, Dice::stream(7, 0));
         (0..10_000).map(|at| lane.arrivals(MS * at, 125)).collect()
     }
 

@@ -12,7 +12,6 @@
 
 mod addresses;
 mod command;
-mod dice;
 mod flow;
 mod folder;
 mod gate;

@@ -26,13 +26,13 @@ use crate::proto::types::limits::LAB_PACKETS_MAX;
 use crate::testbed::scenario::Link;
 
 use super::addresses::Side;
-use super::dice::Dice;
 use super::flow::Flows;
 use super::gate::Fate;
 use super::gate::Gate;
 use super::gate::Way;
 use super::link::Lane;
 use super::packet::Shape;
+use crate::proto::types::Dice;
 
 /// How long a wait is at most: somebody may want the end.
 const DOZE: Duration = Duration::from_millis(20);
@@ -70,7 +70,7 @@ pub(super) struct Leg {
 
 impl Leg {
     pub(super) fn new(inner: Tun, outer: Tun, gate: Gate, link: Link, seed: u64) -> Self {
-        Self { inner, outer, gate, lanes: [0, 1].map(|way| Lane::new(link, Dice::new(seed, 16 + way))) }
+        Self { inner, outer, gate, lanes: [0, 1].map(|way| Lane::new(link, Dice::stream(seed, 16 + way))) }
     }
 
     const fn lane(&mut self, way: Way) -> &mut Lane {

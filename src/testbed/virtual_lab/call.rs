@@ -29,11 +29,11 @@ use super::caller::Caller;
 use super::clock::Micros;
 use super::clock::SECOND;
 use super::clock::micros;
-use super::dice::Dice;
 use super::machine::Machine;
 use super::places::PORT_TLS;
 use super::places::Site;
 use super::world::World;
+use crate::proto::types::Dice;
 
 /// The password of every user of the laboratory.
 const PASSWORD: &[u8] = b"a password of the laboratory";

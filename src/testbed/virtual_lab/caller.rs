@@ -19,12 +19,12 @@ use crate::proto::types::Transport;
 use crate::testbed::Relay;
 
 use super::clock::Micros;
-use super::dice::Dice;
 use super::places::PORT;
 use super::places::PORT_TLS;
 use super::places::SERVER;
 use super::tcp::Number;
 use super::tunnel::Tunnel;
+use crate::proto::types::Dice;
 
 /// How a client reaches the server: all of these, as a library does that is given every URI of a server and a proxy. The
 /// place in this list is that in the agent's configuration.

@@ -19,13 +19,13 @@ use crate::testbed::scenario::Scenarios;
 use super::clock;
 use super::clock::MILLISECOND;
 use super::clock::Micros;
-use super::dice::Dice;
 use super::machine::Leaves;
 use super::machine::Machine;
 use super::places::PORT;
 use super::places::SERVER;
 use super::places::Site;
 use super::world::CORE;
+use crate::proto::types::Dice;
 
 /// The ports of the client's two sockets.
 const PORTS: [u16; 2] = [50_000, 50_002];

@@ -23,7 +23,6 @@ use crate::testbed::edge::Setup;
 use crate::testbed::record::Point;
 use crate::testbed::scenario::Scenarios;
 
-use super::dice::Dice;
 use super::places::PORT;
 use super::places::PORT_OTHER;
 use super::places::PORT_TLS;
@@ -31,6 +30,7 @@ use super::places::SERVER;
 use super::places::SERVER_OTHER;
 use super::tcp::Number;
 use super::tunnel::Tunnel;
+use crate::proto::types::Dice;
 
 /// What leaves the host.
 #[derive(Debug)]

@@ -15,7 +15,6 @@
 mod call;
 mod caller;
 mod clock;
-mod dice;
 mod discovery;
 mod machine;
 mod matrix;

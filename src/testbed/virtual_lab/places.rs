@@ -12,8 +12,8 @@ use crate::proto::types::Tick;
 use crate::testbed::Place;
 use crate::testbed::scenario::Link;
 
-use super::dice::Dice;
 use super::wire::Wire;
+use crate::proto::types::Dice;
 
 /// The server's first address, which its relayed ones are of too.
 pub(super) const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);

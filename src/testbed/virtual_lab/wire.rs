@@ -6,7 +6,7 @@ use super::clock::MILLISECOND;
 use super::clock::Micros;
 use super::clock::SECOND;
 use super::clock::micros;
-use super::dice::Dice;
+use crate::proto::types::Dice;
 
 /// What waits for longer than so before a slow link is lost, as in a router's queue.
 const QUEUE_MAX: Micros = 200 * MILLISECOND;
@@ -35,7 +35,7 @@ impl Wire {
         if self.dice.befalls(self.link.loss_ppm) {
             return [None; 2];
         }
-        let jitter = self.dice.up_to(micros(self.link.jitter));
+        let jitter = self.dice.range(0, micros(self.link.jitter));
         let arrives = left + micros(self.link.delay) + jitter;
         let first = if self.dice.befalls(self.link.reorder_ppm) {
             arrives + OVERTAKEN

@@ -31,8 +31,8 @@ use crate::proto::wire::rfc8656::decode::decode_response;
 use crate::proto::wire::rfc8656::encode::MessageWriter;
 use crate::proto::wire::rfc8656::integrity::MacKey;
 use crate::proto::wire::rfc8656::integrity::Signature;
-use crate::testbed::edge::dice::Dice;
 use crate::testbed::edge::message;
+use crate::testbed::edge::source::Source;
 use crate::testbed::edge::*;
 use crate::testbed::scenario::Scenario;
 use crate::testbed::scenario::Scenarios;
@@ -77,10 +77,10 @@ pub(super) enum Wrong {
 }
 
 pub(super) struct Bench {
-    pub(super) edge: Edge<Dice>,
-    pub(super) client: Client<Dice>,
+    pub(super) edge: Edge<Source>,
+    pub(super) client: Client<Source>,
     name: String,
-    dice: Dice,
+    dice: Source,
     wrong: Wrong,
     pub(super) server: SocketAddr,
     pub(super) from: SocketAddr,
@@ -127,8 +127,8 @@ impl Bench {
     pub(super) fn with(scenario: &str, wrong: Wrong, change: fn(&mut Config)) -> Self {
         let mut seed = Seed(7);
         let name = format!("{scenario}.alice");
-        let edge = Edge::new(setup(), Scenarios::built_in(), Dice::from(&mut seed));
-        let mut dice = Dice::from(&mut seed);
+        let edge = Edge::new(setup(), Scenarios::built_in(), Source::from(&mut seed));
+        let mut dice = Source::from(&mut seed);
         let client = client(&name, &mut dice, change);
         Self {
             edge,
@@ -159,7 +159,7 @@ impl Bench {
         let mut bench = Self::new("plain", Wrong::Nothing);
         let scenario =
             Scenario::parse("own", "own.toml", text).unwrap_or_else(|problems| panic!("{problems}"));
-        bench.edge = Edge::new(setup(), Scenarios::only(scenario), Dice::from(&mut bench.dice));
+        bench.edge = Edge::new(setup(), Scenarios::only(scenario), Source::from(&mut bench.dice));
         bench
     }
 
@@ -181,7 +181,7 @@ impl Bench {
             proof: Proof::Password(Secret::new(password)),
             token: None,
         };
-        self.client = Client::new(Config::new(credential), Dice::from(&mut self.dice));
+        self.client = Client::new(Config::new(credential), Source::from(&mut self.dice));
     }
 
     pub(super) fn now(&self) -> Now {
@@ -475,12 +475,12 @@ impl Bench {
     }
 }
 
-fn client(name: &str, dice: &mut Dice, change: fn(&mut Config)) -> Client<Dice> {
+fn client(name: &str, dice: &mut Source, change: fn(&mut Config)) -> Client<Source> {
     let mut config = Config::new(Credential {
         username: name.as_bytes().into(),
         proof: Proof::Password(Secret::new(PASSWORD)),
         token: None,
     });
     change(&mut config);
-    Client::new(config, Dice::from(dice))
+    Client::new(config, Source::from(dice))
 }

@@ -6,18 +6,18 @@ use sha2::Sha256;
 use crate::proto::types::Entropy;
 
 /// A source with a seed of its own.
-pub(super) struct Dice {
+pub(super) struct Source {
     seed: [u8; 32],
     drawn: u64,
 }
 
-impl std::fmt::Debug for Dice {
+impl std::fmt::Debug for Source {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str("Dice(…)")
+        out.write_str("Source(…)")
     }
 }
 
-impl Dice {
+impl Source {
     /// Draws the seed.
     pub(super) fn from(entropy: &mut impl Entropy) -> Self {
         let mut seed = [0; 32];
@@ -26,7 +26,7 @@ impl Dice {
     }
 }
 
-impl Entropy for Dice {
+impl Entropy for Source {
     fn fill_secret(&mut self, out: &mut [u8]) {
         for chunk in out.chunks_mut(32) {
             let block =
