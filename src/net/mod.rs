@@ -18,7 +18,8 @@ pub mod dtls;
 #[cfg(feature = "dtls")]
 pub mod dtls_client;
 pub mod mutual;
-pub mod network;
+mod name;
+mod network;
 pub mod outward;
 pub mod packet;
 pub mod peer;

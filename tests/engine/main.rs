@@ -240,7 +240,7 @@ fn calls_are_added_and_let_go_and_nothing_is_left_behind() {
     let mut engine = engine(&plan);
     for calls in [5, 30, 12, 0, 3] {
         engine.hold(calls, &mut looker()).expect("they come up");
-        assert_eq!(served.metric("swingbridge_allocations"), f64::from(calls));
+        assert_eq!(served.allocations_become(calls), f64::from(calls));
     }
     let step = engine.measure(Duration::from_secs(1), &mut looker()).expect("it goes through");
     assert_eq!((step.calls, step.up.sent, step.up.lost), (3, 150, 0));

@@ -89,10 +89,15 @@ impl Served {
 
     /// Allocations that are alive; waits until there are none, for a while.
     pub(crate) fn allocations_left(&self) -> f64 {
+        self.allocations_become(0)
+    }
+
+    /// Allocations that are alive; waits until there are so many, for a while: an answer leaves before its event is counted.
+    pub(crate) fn allocations_become(&self, wanted: u32) -> f64 {
         let until = Instant::now() + Duration::from_secs(10);
         loop {
             let left = self.metric("swingbridge_allocations");
-            if left == 0.0 || Instant::now() > until {
+            if left == f64::from(wanted) || Instant::now() > until {
                 return left;
             }
             std::thread::sleep(Duration::from_millis(50));
