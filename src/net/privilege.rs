@@ -51,18 +51,19 @@ pub fn missing(wanted: &[Capability]) -> Vec<Capability> {
     wanted.iter().copied().filter(|one| !effective.intersects(one.set())).collect()
 }
 
-/// Gives back everything that some tier may have needed, in this thread and in those that it will start: nothing of it can
-/// be had again. What else the process may do it keeps, such as to read the files that a reload names. Answers whether
+/// Gives back everything that some tier may have needed but `kept`, in this thread and in those that it will start: nothing of
+/// it can be had again. What else the process may do it keeps, such as to read the files that a reload names. Answers whether
 /// there was anything to give back.
 ///
 /// # Errors
 /// What the kernel says.
-pub fn give_back() -> io::Result<bool> {
-    let given = CapabilitySet::BPF
+pub fn give_back(kept: &[Capability]) -> io::Result<bool> {
+    let all = CapabilitySet::BPF
         | CapabilitySet::NET_ADMIN
         | CapabilitySet::NET_RAW
         | CapabilitySet::PERFMON
         | CapabilitySet::SYS_ADMIN;
+    let given = kept.iter().fold(all, |given, one| given - one.set());
     let had = capabilities(None)?;
     if !had.permitted.intersects(given) {
         return Ok(false);
@@ -103,12 +104,20 @@ mod tests {
     #[test]
     fn what_was_given_back_is_missing_in_the_thread_and_in_those_that_it_starts() {
         let before = missing(&ALL);
-        thread::spawn(|| {
-            give_back().expect("giving back is always allowed");
+        let had = before.clone();
+        thread::spawn(move || {
+            let before = had;
+            give_back(&[Capability::NetAdmin]).expect("giving back is always allowed");
+            let kept = missing(&[Capability::NetAdmin]);
+            assert_eq!(
+                (kept.len(), missing(&ALL).len()),
+                (before.iter().filter(|one| **one == Capability::NetAdmin).count(), 2 + kept.len())
+            );
+            give_back(&[]).expect("giving back is always allowed");
             assert_eq!(missing(&ALL), ALL);
             let child = thread::spawn(|| missing(&ALL));
             assert_eq!(child.join().expect("it ran"), ALL);
-            assert!(!give_back().expect("nothing is left"));
+            assert!(!give_back(&[]).expect("nothing is left"));
         })
         .join()
         .expect("it ran");

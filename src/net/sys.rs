@@ -101,6 +101,9 @@ impl Headers {
             self.aim(index, index..index + 1, NAME_LEN, CONTROL_LEN);
             count = index + 1;
         }
+        if count == 1 {
+            return self.receive_one(socket);
+        }
         let wanted = libc::c_uint::try_from(count).unwrap_or(libc::c_uint::MAX);
         // SAFETY: the first `count` headers were just aimed at live memory: at a buffer that `buffers` lent for 'a,
         // which outlives this call, and at the name and control of the same index, which belong to `self`.
@@ -114,6 +117,16 @@ impl Headers {
             )
         };
         usize::try_from(answer).map_err(|_| last_errno())
+    }
+
+    /// The same for the one header that was aimed: the call for several looks in vain for a second one, and costs more.
+    fn receive_one(&mut self, socket: BorrowedFd<'_>) -> Result<usize, Errno> {
+        let message = &mut self.messages[0];
+        // SAFETY: as in `receive`, which alone leads here.
+        let answer =
+            unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message.msg_hdr, libc::MSG_DONTWAIT) };
+        message.msg_len = libc::c_uint::try_from(answer).map_err(|_| last_errno())?;
+        Ok(1)
     }
 
     /// What is known of the datagram at `index` of the last [`Self::receive`].
@@ -270,6 +283,12 @@ impl Headers {
     /// Sends the headers `from..to`; an error is that of the first of them. Never answers 0.
     fn send_from(&mut self, socket: BorrowedFd<'_>, from: usize, to: usize) -> Result<usize, Errno> {
         let headers = &mut self.messages[from..to];
+        if let [one] = headers {
+            // SAFETY: as below. One datagram costs the kernel less this way; it may be empty, so that 0 is no failure.
+            let answer =
+                unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const one.msg_hdr, libc::MSG_DONTWAIT) };
+            return if answer < 0 { Err(last_errno()) } else { Ok(1) };
+        }
         let wanted = libc::c_uint::try_from(headers.len()).unwrap_or(libc::c_uint::MAX);
         // SAFETY: `send` and `send_packets`, which alone lead here, aimed these headers at vectors that stay where they are;
         // they point to bytes borrowed for 'a and to heads that the two hold. These, and the name and control of the same

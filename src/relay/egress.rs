@@ -42,6 +42,16 @@ pub(super) enum Bytes {
     },
 }
 
+impl Bytes {
+    /// How many.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Slot { range, .. } | Self::Inbound { range } => range.len(),
+            Self::Answer { len, .. } => *len,
+        }
+    }
+}
+
 /// What a datagram is counted as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {

@@ -9,6 +9,7 @@ use thiserror::Error;
 use crate::net::BindError;
 use crate::net::Listener;
 use crate::net::privilege;
+use crate::net::privilege::Capability;
 use crate::net::probe;
 use crate::net::udp;
 use crate::proto::media::TableConfig;
@@ -92,7 +93,7 @@ fn tell(choice: &Choice) {
         tracing::info!(path = tier.word(), %reason, %cure, "a path that cannot be had");
     }
     match &choice.below {
-        None => tracing::info!(path = choice.tier.word(), "the path of packets"),
+        None => tracing::info!(path = choice.tier.word(), raw = choice.sends_raw, "the path of packets"),
         Some(below) => {
             let word = below.as_ref().map_or(Tier::Sockets, |tier| *tier).word();
             if let Err(Refusal { tier, reason, cure }) = below {
@@ -105,10 +106,8 @@ fn tell(choice: &Choice) {
 
 /// On sockets the privilege to have large buffers stays: each allocation asks for some.
 fn give_back(tier: Tier) {
-    if tier == Tier::Sockets {
-        return;
-    }
-    match privilege::give_back() {
+    let kept: &[_] = if tier == Tier::Sockets { &[Capability::NetAdmin] } else { &[] };
+    match privilege::give_back(kept) {
         Ok(given) => tracing::debug!(given, "privileges that the path needed at its start"),
         Err(error) => tracing::warn!(%error, "the privileges that the path needed cannot be given back"),
     }

@@ -326,25 +326,23 @@ pub(crate) fn config(workers: u16, addresses: &[&str]) -> Config {
     }
 }
 
-/// Names the tier that the relay ports of this process stand on: without it, sockets.
+/// Names the tier that the relay ports of this process stand on, with raw sockets to leave by where they are permitted.
+/// Without it, sockets that send for themselves.
 pub(crate) const PATH_VARIABLE: &str = "SWINGBRIDGE_TEST_PATH";
 
 fn wish() -> Wish {
     let named = std::env::var(PATH_VARIABLE).ok();
     let tier = named.as_deref().and_then(|word| Tier::ALL.into_iter().find(|tier| tier.word() == word));
     assert_eq!(named.is_some(), tier.is_some(), "{named:?} is no tier");
-    wish_for(tier.unwrap_or(Tier::Sockets))
+    tier.map_or_else(Wish::default, wish_for)
 }
 
 /// What relay ports on loopback need to stand on `tier`.
 pub(crate) fn wish_for(tier: Tier) -> Wish {
-    match tier {
-        Tier::Sockets => Wish::default(),
-        tier => Wish {
-            tier: Some(tier),
-            addresses: ["127.0.0.1", "::1", "127.0.0.2"].map(|ip| ip.parse().expect("a literal")).into(),
-            ..Wish::default()
-        },
+    Wish {
+        tier: Some(tier),
+        addresses: ["127.0.0.1", "::1", "127.0.0.2"].map(|ip| ip.parse().expect("a literal")).into(),
+        ..Wish::default()
     }
 }
 

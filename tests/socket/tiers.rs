@@ -17,8 +17,8 @@ use crate::plane::Client;
 use crate::plane::PATH_VARIABLE;
 use crate::plane::Plane;
 
-/// Names the test that starts all others again, which must not start itself.
-const ALL_AGAIN: &str = "tiers::every_test_of_this_folder_passes_on_sk_lookup_too";
+/// Names the tests that start all others again, which must not start themselves.
+const ALL_AGAIN: &str = "tiers::every_test_of_this_folder_passes_";
 
 /// Whether this machine lets this process have the tier; says so aloud where it does not.
 fn is_permitted() -> bool {
@@ -37,19 +37,29 @@ fn is_permitted() -> bool {
 
 #[test]
 fn every_test_of_this_folder_passes_on_sk_lookup_too() {
+    all_again(Tier::SkLookup);
+}
+
+#[test]
+fn every_test_of_this_folder_passes_where_sockets_send_raw_too() {
+    all_again(Tier::Sockets);
+}
+
+/// Runs all tests again on `tier`, where this process may have raw sockets.
+fn all_again(tier: Tier) {
     if env::var_os(PATH_VARIABLE).is_some() || !is_permitted() {
         return;
     }
     let this = env::current_exe().expect("this program");
     let ran = Command::new(this)
         .args(["--skip", ALL_AGAIN])
-        .env(PATH_VARIABLE, Tier::SkLookup.word())
+        .env(PATH_VARIABLE, tier.word())
         .output()
         .expect("it can be started");
     let told = String::from_utf8_lossy(&ran.stdout);
     assert!(ran.status.success(), "{told}\n{}", String::from_utf8_lossy(&ran.stderr));
     let result = told.lines().find(|line| line.starts_with("test result: ok.")).expect("a result");
-    println!("on sk_lookup: {result}");
+    println!("on {}: {result}", tier.word());
     assert!(!result.contains(" 0 passed"), "{result}");
 }
 

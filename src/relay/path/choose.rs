@@ -15,6 +15,7 @@ use crate::proto::types::limits;
 
 use super::Attached;
 use super::Buckets;
+use super::Raws;
 use super::Steered;
 use super::attached;
 use super::prove;
@@ -145,11 +146,14 @@ pub struct Choice {
     pub refused: Vec<Refusal>,
     /// What the ports stand on below a tier in the kernel: [`Tier::SkLookup`], or why it had to be [`Tier::Sockets`].
     pub below: Option<Result<Tier, Refusal>>,
+    /// Whether what goes to peers, and to clients, leaves by raw sockets.
+    pub sends_raw: bool,
 }
 
 /// What a worker gets.
 #[derive(Debug, Default)]
 pub(in crate::relay) struct Share {
+    pub(super) raws: Option<Raws>,
     pub(super) steered: Option<Steered>,
     pub(super) attached: Option<Attached>,
 }
@@ -164,9 +168,12 @@ pub(in crate::relay) struct Shares {
 }
 
 impl Shares {
-    fn of(each: impl IntoIterator<Item = Option<Steered>>) -> Self {
-        let each = each.into_iter().map(|steered| Share { steered, attached: None }).collect();
+    const fn of(each: Vec<Share>) -> Self {
         Self { each, buckets: None, below: None }
+    }
+
+    fn send_raw(&self) -> bool {
+        self.each.iter().all(|share| share.raws.is_some())
     }
 }
 
@@ -184,14 +191,15 @@ pub(in crate::relay) fn choose(
         match prepare(tier, wish, workers, start) {
             Ok(mut shares) => {
                 let below = shares.below.take();
-                return Ok((Choice { tier, refused, below }, shares));
+                return Ok((Choice { tier, refused, below, sends_raw: shares.send_raw() }, shares));
             }
             Err(refusal) if wish.tier.is_some() => return Err(refusal),
             Err(refusal) => refused.push(refusal),
         }
     }
     // The last one tried needs nothing.
-    Ok((Choice { tier: Tier::Sockets, refused, below: None }, no_shares(workers)))
+    let shares = sockets(wish, workers);
+    Ok((Choice { tier: Tier::Sockets, refused, below: None, sends_raw: shares.send_raw() }, shares))
 }
 
 /// Tries every tier, the best first, and lets go of each. Nothing is served meanwhile; nothing stays attached.
@@ -210,14 +218,30 @@ pub fn explain(wish: &Wish, workers: u16) -> Vec<Verdict> {
 
 fn prepare(tier: Tier, wish: &Wish, workers: u16, start: Instant) -> Result<Shares, Refusal> {
     match tier {
-        Tier::Sockets => Ok(no_shares(workers)),
+        Tier::Sockets => Ok(sockets(wish, workers)),
         Tier::SkLookup => sk_lookup(wish, workers),
         Tier::Tc | Tier::Xdp => in_kernel(tier, wish, workers, start),
     }
 }
 
 fn no_shares(workers: u16) -> Shares {
-    Shares::of((0..workers).map(|_| None))
+    Shares::of((0..workers).map(|_| Share::default()).collect())
+}
+
+/// It takes nothing; but with CAP_NET_RAW what leaves does so by raw sockets, if that works.
+fn sockets(wish: &Wish, workers: u16) -> Shares {
+    let mut shares = no_shares(workers);
+    if !privilege::missing(&[Capability::NetRaw]).is_empty() || wish.addresses.is_empty() {
+        return shares;
+    }
+    if let Err(what) = prove::raw(&wish.addresses) {
+        tracing::info!(%what, "raw sockets do not work here: packets to peers leave one by one");
+        return shares;
+    }
+    for share in &mut shares.each {
+        share.raws = Raws::open(&wish.addresses).ok();
+    }
+    shares
 }
 
 /// The program, in front of the best tier below it, which has the ports and gets all that is not plain.
@@ -225,7 +249,7 @@ fn in_kernel(tier: Tier, wish: &Wish, workers: u16, start: Instant) -> Result<Sh
     let (attached, buckets) = attached::attach(tier, wish, workers, start)?;
     let (mut shares, below) = match sk_lookup(wish, workers) {
         Ok(shares) => (shares, Ok(Tier::SkLookup)),
-        Err(refusal) => (no_shares(workers), Err(refusal)),
+        Err(refusal) => (sockets(wish, workers), Err(refusal)),
     };
     for (share, attached) in shares.each.iter_mut().zip(attached) {
         share.attached = Some(attached);
@@ -269,7 +293,9 @@ fn sk_lookup(wish: &Wish, workers: u16) -> Result<Shares, Refusal> {
     }
     let steering = Arc::new(steering);
     let shares = (0..workers).zip(receiving).map(|(worker, receiving)| {
-        Steered::new(Arc::clone(&steering), worker, receiving, &wish.addresses).map(Some)
+        let steered = Steered::new(Arc::clone(&steering), worker, receiving, &wish.addresses)?;
+        let raws = Raws::open(&wish.addresses)?;
+        Ok(Share { raws: Some(raws), steered: Some(steered), attached: None })
     });
     shares
         .collect::<std::io::Result<Vec<_>>>()
@@ -335,6 +361,18 @@ mod tests {
         assert_eq!((choice.tier, choice.refused.len(), shares.each.len()), (Tier::Sockets, 0, 3));
         assert!(shares.each.iter().all(|share| share.steered.is_none() && share.attached.is_none()));
         assert!(Tier::Sockets.needs().is_empty());
+    }
+
+    #[test]
+    fn sockets_send_raw_where_that_is_permitted_and_addresses_are_known() {
+        let permitted = privilege::missing(&[Capability::NetRaw]).is_empty();
+        let (choice, _) = choose(&wish(Some(Tier::Sockets)), 2, Instant::now()).expect("it can be had");
+        assert_eq!(choice.sends_raw, permitted);
+        for addresses in [Vec::new(), vec![Ipv4Addr::new(192, 0, 2, 1).into()]] {
+            let wish = Wish { addresses, ..wish(Some(Tier::Sockets)) };
+            let (choice, _) = choose(&wish, 1, Instant::now()).expect("it can be had");
+            assert!(!choice.sends_raw, "{:?}", wish.addresses);
+        }
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   open close detach attach ─▶ Path ─▶ sockets: each port is a bound, watched socket, on every tier
-//!                                  ├──▶ sk_lookup: what comes for it is steered to one socket of the worker,
-//!                                  │    what leaves goes by raw sockets, many allocations to a call
+//!                                  ├──▶ raw sockets, where they are permitted: what leaves, many allocations to a call
+//!                                  ├──▶ sk_lookup: what comes for it is steered to one socket of the worker
 //!                                  └──▶ tc, xdp: what is plain does not come here at all, in front of either
 //! ```
 //!
@@ -17,6 +17,7 @@ mod choose;
 pub mod kernel;
 mod ports;
 mod prove;
+mod raws;
 mod sockets;
 mod steered;
 
@@ -39,6 +40,7 @@ use crate::proto::types::RelayId;
 use crate::proto::types::Tick;
 use crate::relay::Stats;
 
+use raws::Raws;
 use sockets::Sockets;
 
 pub(super) use attached::Attached;
@@ -58,8 +60,11 @@ pub(super) use steered::Steered;
 #[derive(Debug)]
 pub(super) struct Path {
     sockets: Sockets,
+    raws: Option<Raws>,
     steered: Option<Steered>,
     attached: Option<Attached>,
+    /// The number of the batch that is being looked at.
+    batch: u32,
 }
 
 /// How a datagram leaves a relay port as a packet: the place of the raw socket, and the port it leaves from.
@@ -72,11 +77,11 @@ pub(super) struct Raw {
 impl Path {
     /// On the tiers that `share` is of; its sockets are watched from here on.
     pub(super) fn new(poll: &Poll, share: Share) -> io::Result<Self> {
-        let Share { steered, attached } = share;
+        let Share { raws, steered, attached } = share;
         if let Some(steered) = &steered {
             steered.watch(poll)?;
         }
-        Ok(Self { sockets: Sockets::default(), steered, attached })
+        Ok(Self { sockets: Sockets::default(), raws, steered, attached, batch: 0 })
     }
 
     /// `table` has changed in what it says of `relay`, or with `None` perhaps of each: so does what the kernel relays by
@@ -227,15 +232,31 @@ impl Path {
     }
 
     /// How `data_len` bytes that `relay` sends `to` a peer leave: by this raw socket, or where there is none by
-    /// [`Self::find`].
-    pub(super) fn raw_for(&self, relay: RelayId, to: SocketAddr, data_len: usize) -> Option<Raw> {
-        let steered = self.steered.as_ref()?;
-        steered.raw_for(self.sockets.bound(relay)?, to, data_len)
+    /// [`Self::find`], as does what leaves in runs.
+    pub(super) fn raw_for(&mut self, relay: RelayId, to: SocketAddr, data_len: usize) -> Option<Raw> {
+        let raws = self.raws.as_ref()?;
+        let (bound, in_runs) = self.sockets.note_departure(relay, self.batch)?;
+        if in_runs { None } else { raws.way(bound, to, data_len) }
+    }
+
+    /// The raw socket of packets that leave `from`, which is no relayed address, if there is one.
+    pub(super) fn raw_from(&self, from: SocketAddr) -> Option<&RawSocket> {
+        self.raws.as_ref()?.of(from.ip())
+    }
+
+    /// Whether `len` bytes can leave `from` for `to` by a raw socket.
+    pub(super) fn can_leave_raw(&self, from: SocketAddr, to: SocketAddr, len: usize) -> bool {
+        raws::is_plain(from, to, len)
+    }
+
+    /// All of a batch has left.
+    pub(super) fn next_batch(&mut self) {
+        self.batch = self.batch.wrapping_add(1);
     }
 
     /// The raw socket at this place.
     pub(super) fn raw(&self, place: u16) -> Option<&RawSocket> {
-        self.steered.as_ref()?.raw(place)
+        self.raws.as_ref()?.get(place)
     }
 
     /// Where ICMP errors about what left by raw sockets are heard.

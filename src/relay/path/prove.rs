@@ -1,6 +1,6 @@
-//! The self-test of sk_lookup, before anybody counts on it: for each relayed address a datagram goes to a port that is
-//! steered and one comes back from it by the raw socket; and when the port is steered no longer, the next one is left to
-//! whoever is bound there. Nothing leaves the machine.
+//! The self-tests of sk_lookup and of raw sockets, before anybody counts on them: for each relayed address a datagram goes to
+//! a port that is steered and one comes back from it by the raw socket; and when the port is steered no longer, the next one
+//! is left to whoever is bound there. Nothing leaves the machine.
 
 use std::io;
 use std::net::IpAddr;
@@ -77,6 +77,29 @@ fn one(receiving: &Receiving, owner: &UdpSocket, at: SocketAddr) -> Result<UdpSo
     if !is_it {
         return Err("a steered datagram came as another".to_owned());
     }
+    answers(&peer, at)?;
+    Ok(peer)
+}
+
+/// Tries a raw socket of each of `addresses`.
+///
+/// # Errors
+/// What did not come to pass, as a sentence.
+pub(super) fn raw(addresses: &[IpAddr]) -> Result<(), String> {
+    for address in addresses {
+        let said = |error: io::Error| format!("{address}: {error}");
+        let bind = || UdpSocket::bind(SocketAddr::new(*address, 0));
+        let (owner, peer) = (bind().map_err(said)?, bind().map_err(said)?);
+        let at = owner.local_addr().map_err(said)?;
+        answers(&peer, at).map_err(|what| format!("{address}: {what}"))?;
+    }
+    Ok(())
+}
+
+/// Sends to `peer` from `at` by a raw socket.
+fn answers(peer: &UdpSocket, at: SocketAddr) -> Result<(), String> {
+    let said = |error: io::Error| error.to_string();
+    let from = peer.local_addr().map_err(said)?;
     let raw = RawSocket::open(at.ip()).map_err(said)?;
     let packet = DepartingPacket { bytes: ANSWER, from: at.port(), to: from, header: IpHeader::default() };
     let mut refused = None;
@@ -84,7 +107,7 @@ fn one(receiving: &Receiving, owner: &UdpSocket, at: SocketAddr) -> Result<UdpSo
     if let Some(error) = refused {
         return Err(format!("a packet cannot be sent: {error}"));
     }
-    if !is_ready(&peer) {
+    if !is_ready(peer) {
         return Err("a packet that was sent did not arrive".to_owned());
     }
     let mut buffer = [0; 64];
@@ -92,7 +115,7 @@ fn one(receiving: &Receiving, owner: &UdpSocket, at: SocketAddr) -> Result<UdpSo
     if came_from != at || &buffer[..len] != ANSWER {
         return Err("a packet that was sent came as another".to_owned());
     }
-    Ok(peer)
+    Ok(())
 }
 
 /// A port of the range, not the first one, which is the likeliest to be somebody's.

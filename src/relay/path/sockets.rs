@@ -16,6 +16,7 @@ use crate::proto::types::limits;
 use crate::relay::runs::Runs;
 
 use super::ports::Ports;
+use super::raws::Pace;
 
 /// Runs that one socket may bring at a time: about as much work as a share of single datagrams.
 const RUNS_BUDGET: usize = 2;
@@ -37,6 +38,7 @@ struct Open {
     lost: u32,
     runs: Runs,
     share: Share,
+    pace: Pace,
     /// Another worker reads it: here it only sends.
     lent: bool,
     /// Asked for since the last restart.
@@ -118,6 +120,7 @@ impl Sockets {
             lost: 0,
             runs,
             share: Share::default(),
+            pace: Pace::default(),
             lent: false,
             claimed: true,
         });
@@ -177,6 +180,7 @@ impl Sockets {
             lost,
             runs,
             share: Share::default(),
+            pace: Pace::default(),
             lent: false,
             claimed: true,
         });
@@ -202,6 +206,17 @@ impl Sockets {
     /// The address of `relay`, if it is open.
     pub(in crate::relay) fn bound(&self, relay: RelayId) -> Option<RelayAddr> {
         self.find(relay).map(RelaySocket::bound)
+    }
+
+    /// One more datagram leaves `relay` in the batch of this number: the address that it is bound to, and whether it sends in
+    /// runs.
+    pub(in crate::relay) fn note_departure(
+        &mut self,
+        relay: RelayId,
+        batch: u32,
+    ) -> Option<(RelayAddr, bool)> {
+        let open = self.places.get_mut(relay.index as usize)?.as_mut()?;
+        (open.generation == relay.generation).then(|| (open.socket.bound(), open.pace.note(batch)))
     }
 
     /// The name of what is open at `index` and was not given away.

@@ -1,5 +1,4 @@
-//! The tier sk_lookup: what comes for the relay ports of a worker comes to one socket of each family, and what leaves them
-//! leaves by one raw socket of each relayed address.
+//! The tier sk_lookup: what comes for the relay ports of a worker comes to one socket of each family.
 
 use std::io;
 use std::net::IpAddr;
@@ -11,7 +10,6 @@ use rustix::io::Errno;
 
 use crate::net::Batch;
 use crate::net::Poll;
-use crate::net::RawSocket;
 use crate::net::Receiving;
 use crate::net::Returned;
 use crate::net::Steering;
@@ -19,11 +17,6 @@ use crate::net::Token;
 use crate::net::packet::Arrived;
 use crate::proto::types::RelayAddr;
 use crate::proto::types::RelayId;
-
-use super::Raw;
-
-/// What fits into the packet of IPv6 that every path takes whole (RFC 8200 § 5), behind the headers of IPv6 and UDP.
-const V6_DATA_MAX: usize = 1_280 - 40 - 8;
 
 /// One worker's share of the tier.
 #[derive(Debug)]
@@ -34,8 +27,7 @@ pub(in crate::relay) struct Steered {
     /// By family: IPv4, IPv6.
     lost: [u32; 2],
     returned: [Option<Returned>; 2],
-    /// In the order of the relayed addresses.
-    raws: Vec<RawSocket>,
+    addresses: Box<[IpAddr]>,
     /// For each relayed address, by port: the index of the relay it is steered for, plus 1.
     owners: Vec<Box<[u32]>>,
 }
@@ -44,7 +36,7 @@ impl Steered {
     /// `receiving` are the sockets that `steering` was told of for `worker`.
     ///
     /// # Errors
-    /// What the kernel says, as where raw sockets are not permitted.
+    /// What the kernel says, as where errors cannot be heard without CAP_NET_RAW.
     pub(in crate::relay) fn new(
         steering: Arc<Steering>,
         worker: u16,
@@ -53,10 +45,9 @@ impl Steered {
     ) -> io::Result<Self> {
         let returned = |v6: bool| receiving.of(v6).map(|_| Returned::open(v6)).transpose();
         let returned = [returned(false)?, returned(true)?];
-        let raws = addresses.iter().map(|ip| RawSocket::open(*ip)).collect::<io::Result<_>>()?;
         // Zeroes that are never looked at take no memory.
         let owners = addresses.iter().map(|_| vec![0; 1 << 16].into()).collect();
-        Ok(Self { steering, worker, receiving, lost: [0; 2], returned, raws, owners })
+        Ok(Self { steering, worker, receiving, lost: [0; 2], returned, addresses: addresses.into(), owners })
     }
 
     pub(super) fn watch(&self, poll: &Poll) -> io::Result<()> {
@@ -124,28 +115,6 @@ impl Steered {
         Ok((arrived, more))
     }
 
-    /// What a bound socket knows better, or refuses, is left to it: an address that means something on one link alone, a
-    /// port that is none, and what some path of IPv6 may not take whole.
-    pub(super) fn raw_for(&self, bound: RelayAddr, to: SocketAddr, data_len: usize) -> Option<Raw> {
-        let bound = bound.socket();
-        let is_plain = match to {
-            SocketAddr::V4(_) => bound.is_ipv4(),
-            SocketAddr::V6(v6) => {
-                let is_of_a_link = v6.scope_id() != 0 || v6.ip().is_unicast_link_local();
-                bound.is_ipv6() && !is_of_a_link && data_len <= V6_DATA_MAX
-            }
-        };
-        if !is_plain || to.port() == 0 {
-            return None;
-        }
-        let place = self.steering.address(bound.ip())?;
-        Some(Raw { place: u16::try_from(place).ok()?, from: bound.port() })
-    }
-
-    pub(super) fn raw(&self, place: u16) -> Option<&RawSocket> {
-        self.raws.get(usize::from(place))
-    }
-
     pub(super) fn returned(&self, v6: bool) -> Option<&Returned> {
         self.returned[usize::from(v6)].as_ref()
     }
@@ -164,7 +133,7 @@ impl Drop for Steered {
     fn drop(&mut self) {
         for (place, owners) in self.owners.iter().enumerate() {
             for (port, _) in (0_u16..=u16::MAX).zip(owners).filter(|(_, owner)| **owner != 0) {
-                self.steering.close(SocketAddr::new(self.raws[place].address(), port));
+                self.steering.close(SocketAddr::new(self.addresses[place], port));
             }
         }
     }

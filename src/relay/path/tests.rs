@@ -172,7 +172,7 @@ fn what_raw_sockets_cannot_send_leaves_by_the_bound_one() {
     for (index, home) in (0..).zip(HOMES) {
         path.open(&poll, relay(index, 0), any(home)).expect("opened");
     }
-    let raw =
+    let mut raw =
         |index, to: &str, len| path.raw_for(relay(index, 0), to.parse().expect("a literal"), len).is_some();
     assert!(raw(0, "203.0.113.9:7", 172) && raw(0, "203.0.113.9:7", 9_000));
     assert!(raw(1, "[2001:db8::9]:7", 172) && raw(1, "[2001:db8::9]:7", V6_WHOLE));
@@ -187,6 +187,19 @@ fn what_raw_sockets_cannot_send_leaves_by_the_bound_one() {
     ] {
         assert!(!raw(index, to, len), "{to}, {len} bytes");
     }
+}
+
+#[test]
+fn what_leaves_in_runs_leaves_by_the_bound_socket_from_the_next_batch_on() {
+    let Some((poll, [mut path, _])) = paths() else { return };
+    path.open(&poll, relay(0, 0), any(HOMES[0])).expect("opened");
+    let to = "203.0.113.9:7".parse().expect("a literal");
+    let mut batch = |packets: usize| {
+        let raw = (0..packets).filter(|_| path.raw_for(relay(0, 0), to, 172).is_some()).count();
+        path.next_batch();
+        raw
+    };
+    assert_eq!([batch(16), batch(16), batch(1), batch(1)], [16, 0, 0, 1]);
 }
 
 /// Data that fits into 1,280 octets with the headers of IPv6 and UDP.

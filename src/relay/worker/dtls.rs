@@ -103,7 +103,13 @@ impl Worker<'_> {
                 let len = data.len();
                 // What waits to leave refers to the batch; this must not wait for what comes into its place.
                 self.inbound[..len].copy_from_slice(data);
-                self.egress.push(slot.to_peer(relay, peer, Bytes::Inbound { range: 0..len }, len, header));
+                self.egress.push(slot.departure_to(
+                    relay,
+                    peer,
+                    Bytes::Inbound { range: 0..len },
+                    len,
+                    header,
+                ));
                 self.flush();
             }
             FromClient::LiveRequest => {

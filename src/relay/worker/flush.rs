@@ -1,9 +1,13 @@
 //! What a batch makes leave.
 
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+
 use rustix::io::Errno;
 
 use crate::net::Departing;
 use crate::net::DepartingPacket;
+use crate::net::Listener;
 use crate::net::RawSender;
 use crate::net::RawSocket;
 use crate::net::RelaySocket;
@@ -25,8 +29,8 @@ use super::Worker;
 
 impl Slot {
     /// Application data of `relay` on its way to a peer, by a raw socket where there is one.
-    pub(super) fn to_peer(
-        &self,
+    pub(super) fn departure_to(
+        &mut self,
         relay: RelayId,
         peer: PeerAddr,
         bytes: Bytes,
@@ -77,7 +81,13 @@ impl Worker<'_> {
             };
             match way {
                 Way::Listener(door) => {
-                    sender.send(&slot.doors[usize::from(door)].listener, departing, failed);
+                    let listener = &slot.doors[usize::from(door)].listener;
+                    match raw_from(&slot.path, listener, group) {
+                        Some((raw, from)) => {
+                            send_raw((packets, sender), raw, departing, |_| (from, Some(listener)), failed);
+                        }
+                        None => sender.send(listener, departing, failed),
+                    }
                 }
                 Way::Relay(relay) => match slot.path.find(relay) {
                     Some(socket) if group[0].1.is_whole() => send_whole(sender, socket, departing, failed),
@@ -88,7 +98,17 @@ impl Worker<'_> {
                     }
                 },
                 Way::Raw(place) => match slot.path.raw(place) {
-                    Some(raw) => send_raw(&slot.path, packets, sender, (raw, group), departing, failed),
+                    Some(raw) => {
+                        let relay = |index: usize| {
+                            let departure = &group[index].1;
+                            let (relay, from) = departure.relay.unzip();
+                            let own = relay
+                                .filter(|_| !departure.is_whole())
+                                .and_then(|relay| slot.path.find(relay));
+                            (from.unwrap_or(0), own)
+                        };
+                        send_raw((packets, sender), raw, departing, relay, failed);
+                    }
                     None => (0..group.len()).for_each(|index| failed(index, Errno::BADF)),
                 },
             }
@@ -96,6 +116,7 @@ impl Worker<'_> {
             stats.to_clients.add(left.to_client.0, left.to_client.1);
         }
         egress.clear();
+        slot.path.next_batch();
     }
 }
 
@@ -115,32 +136,46 @@ fn send_whole<'a>(
     let _ = socket.set_whole(false);
 }
 
-/// Sends packets by a raw socket. One that is too long for the link, and may be fragmented, leaves by its relay's own
-/// socket, which can do that.
-fn send_raw<'a>(
-    path: &Path,
-    packets: &mut RawSender,
-    sender: &mut Sender,
-    (raw, group): (&RawSocket, &[(usize, Departure)]),
+/// The raw socket by which all of `group` can leave from `listener`, and its port. Where one follows another to the same client
+/// they may leave as a run, which only a bound socket can send.
+fn raw_from<'a>(
+    path: &'a Path,
+    listener: &Listener,
+    group: &[(usize, Departure)],
+) -> Option<(&'a RawSocket, u16)> {
+    let first = &group[0].1;
+    let from =
+        SocketAddr::new(first.source.map_or(listener.local().ip(), |(ip, _)| ip), listener.local().port());
+    let raw = path.raw_from(from)?;
+    let can = |departure: &Departure| {
+        departure.source == first.source && path.can_leave_raw(from, departure.to, departure.bytes.len())
+    };
+    let is_run = group.windows(2).any(|pair| pair[0].1.to == pair[1].1.to);
+    (group.len() > 1 && !is_run && group.iter().all(|(_, departure)| can(departure)))
+        .then_some((raw, from.port()))
+}
+
+/// Sends packets by a raw socket; `origin` tells of each which port it leaves from, and the bound socket by which it may leave
+/// in fragments if it is too long for the link.
+fn send_raw<'a, S: AsFd + 'a>(
+    (packets, sender): (&mut RawSender, &mut Sender),
+    raw: &RawSocket,
     departing: impl Iterator<Item = Departing<'a>> + Clone,
+    origin: impl Fn(usize) -> (u16, Option<&'a S>),
     mut failed: impl FnMut(usize, Errno),
 ) {
     let again = departing.clone();
-    let departing = departing.zip(group).map(|(one, (_, departure))| DepartingPacket {
+    let departing = departing.enumerate().map(|(index, one)| DepartingPacket {
         bytes: one.bytes,
-        from: departure.relay.map_or(0, |(_, port)| port),
+        from: origin(index).0,
         to: one.to,
         header: one.header,
     });
-    packets.send(raw, departing, |index, error| {
-        let (_, departure) = &group[index];
-        let socket = departure.relay.and_then(|(relay, _)| path.find(relay));
-        match (socket, again.clone().nth(index)) {
-            (Some(socket), Some(one)) if error == Errno::MSGSIZE && !departure.is_whole() => {
-                sender.send(socket, std::iter::once(one), |_, error| failed(index, error));
-            }
-            _ => failed(index, error),
+    packets.send(raw, departing, |index, error| match (origin(index).1, again.clone().nth(index)) {
+        (Some(socket), Some(one)) if error == Errno::MSGSIZE => {
+            sender.send(socket, std::iter::once(one), |_, error| failed(index, error));
         }
+        _ => failed(index, error),
     });
 }
 

@@ -215,7 +215,7 @@ impl<'s> Worker<'s> {
                     let header = IpHeader { dont_fragment: false, ..header };
                     return self.pass_to_client(tick, other, source, header, (place, range));
                 }
-                self.egress.push(slot.to_peer(relay, peer, Bytes::Slot { place, range }, len, header));
+                self.egress.push(slot.departure_to(relay, peer, Bytes::Slot { place, range }, len, header));
             }
             FromClient::LiveRequest => hand_up(&mut slot.live, &slot.stats, from, datagram),
             FromClient::StrangerRequest => self.greet(tick, door, place, from),

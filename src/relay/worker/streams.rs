@@ -251,7 +251,7 @@ impl Worker<'_> {
                     }
                 } else {
                     let bytes = Bytes::Inbound { range };
-                    self.egress.push(slot.to_peer(relay, peer, bytes, data.len(), header));
+                    self.egress.push(slot.departure_to(relay, peer, bytes, data.len(), header));
                 }
             }
             FromClient::LiveRequest => {
