@@ -158,6 +158,13 @@ pub const KEYS: &[Key] = &[
         "Network interfaces that the tiers \"tc\" and \"xdp\" may be attached to, such as [\"eth0\"]. Nothing is attached to\n\
          one that is not named here.",
     ),
+    key(
+        "relay.runs",
+        Kind::Word(&["auto", "off"]),
+        r#""auto""#,
+        "Whether datagrams that come or leave together may pass the kernel as one (GRO, GSO), which spares most of the\n\
+         work: \"auto\" where a socket brings enough of them, \"off\" never, for network cards that do it badly.",
+    ),
     Key {
         takes: Takes::Live,
         also_called: &[
