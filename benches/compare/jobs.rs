@@ -10,7 +10,10 @@ use super::lines::SK_LOOKUP;
 use super::lines::SK_LOOKUP_FEW;
 use super::lines::SOCKETS;
 use super::lines::TC;
+use super::lines::TC_V6;
 use super::lines::XDP;
+use super::lines::XDP_V6;
+use super::server::Ours;
 use super::server::Program;
 
 /// What is read off a piece of work.
@@ -63,6 +66,13 @@ pub(crate) enum Work {
     Cycles,
     /// A fresh process, idle, and then with 2,000 allocations.
     Fresh,
+    /// One packet to the peer and back, and then the next.
+    RoundTrips,
+    /// The program of a path in the kernel, alone, on frames of one family.
+    Alone {
+        path: &'static str,
+        is_v6: bool,
+    },
 }
 
 /// One of those that are compared.
@@ -100,8 +110,9 @@ const FULL: Flow = Flow {
     parts: 1,
     length_ms: 700,
 };
+
 const fn ours(path: &'static str) -> Program {
-    Program::Ours { path, workers: 0 }
+    Program::Ours(Ours::on(path))
 }
 
 fn against_coturn(lines: &[(&'static str, Metric)], work: Work) -> Job {
@@ -127,7 +138,7 @@ pub(crate) fn jobs() -> Vec<Job> {
     let runs = Flow { calls: 4, rate: 32_000.0, size: 1_200, burst: 16, segments: true, ..FULL };
     let pair = Flow { rate: 16_000.0, burst: 32, is_pair: true, ..FULL };
     let burst = |size| Flow { rate: 1_024.0, size, burst: 256, length_ms: 2_000, ..down(FULL) };
-    let two = Program::Ours { path: "sockets", workers: 2 };
+    let two = Program::Ours(Ours { workers: 2, ..Ours::on("sockets") });
     let mut jobs = vec![
         cpu("up-1", FULL),
         cpu("up-200", many),
@@ -153,6 +164,7 @@ pub(crate) fn jobs() -> Vec<Job> {
         sk_lookup(),
     ];
     jobs.extend(kernel());
+    jobs.extend(alone());
     jobs.extend([
         against_coturn(&[("cycle", Metric::Cycle)], Work::Cycles),
         Job {
@@ -171,8 +183,9 @@ const fn spread(calls: u32) -> Work {
 }
 
 fn mixed() -> Job {
+    let off = Program::Ours(Ours { runs: "off", ..Ours::on("sockets") });
     let sides = vec![
-        Side { name: GRO_OFF, program: Program::WithoutRuns, work: Work::Mixed },
+        Side { name: GRO_OFF, program: off, work: Work::Mixed },
         Side { name: SOCKETS, program: ours("sockets"), work: Work::Mixed },
     ];
     Job { lines: vec![("mixed", Metric::Cpu)], sides, is_apart: false, rounds_max: u32::MAX }
@@ -189,36 +202,35 @@ fn sk_lookup() -> Job {
 }
 
 fn kernel() -> Vec<Job> {
+    let apart = |lines, sides, rounds_max| Job { lines, sides, is_apart: true, rounds_max };
     let mut jobs = Vec::new();
-    for (name, few, many, idle) in
-        [(TC, "tc-128", "tc-8192", "idle-tc"), (XDP, "xdp-128", "xdp-8192", "idle-xdp")]
-    {
+    for (name, few, many, round_trip, idle) in [
+        (TC, "tc-128", "tc-8192", "tc-idle", "idle-tc"),
+        (XDP, "xdp-128", "xdp-8192", "xdp-idle", "idle-xdp"),
+    ] {
         for (line, calls) in [(few, 128), (many, 8_192)] {
             let sides = vec![
                 Side { name: SOCKETS, program: ours("sockets"), work: spread(calls) },
                 Side { name, program: ours(name), work: spread(calls) },
             ];
-            jobs.push(Job { lines: vec![(line, Metric::Host)], sides, is_apart: true, rounds_max: 3 });
+            jobs.push(apart(vec![(line, Metric::Host)], sides, u32::MAX));
         }
-        let sides = vec![Side { name, program: ours(name), work: Work::Fresh }];
-        jobs.push(Job { lines: vec![(idle, Metric::Idle)], sides, is_apart: true, rounds_max: 1 });
+        let one = |work| vec![Side { name, program: ours(name), work }];
+        jobs.push(apart(vec![(round_trip, Metric::P50)], one(Work::RoundTrips), u32::MAX));
+        jobs.push(apart(vec![(idle, Metric::Idle)], one(Work::Fresh), 1));
     }
     jobs
 }
 
-/// Lines that nothing here measures, and why.
-pub(crate) const ELSEWHERE: &[(&str, &str)] = &[
-    (
-        "tc-idle",
-        "it takes a program at the driver's level that answers; `tests/run kernel` measures the program alone",
-    ),
-    (
-        "xdp-idle",
-        "it takes a program at the driver's level that answers; `tests/run kernel` measures the program alone",
-    ),
-    ("tc-alone", "`tests/run kernel` measures and prints it, with BPF_PROG_TEST_RUN"),
-    ("xdp-alone", "`tests/run kernel` measures and prints it, with BPF_PROG_TEST_RUN"),
-];
+/// The programs in the kernel, alone.
+fn alone() -> Vec<Job> {
+    let of = |path, v6, lines: [&'static str; 2]| {
+        let side = |name, is_v6| Side { name, program: Program::Nobody, work: Work::Alone { path, is_v6 } };
+        let lines = lines.map(|line| (line, Metric::Cpu)).to_vec();
+        Job { lines, sides: vec![side(path, false), side(v6, true)], is_apart: false, rounds_max: u32::MAX }
+    };
+    vec![of(TC, TC_V6, ["tc-alone", "tc-alone-v6"]), of(XDP, XDP_V6, ["xdp-alone", "xdp-alone-v6"])]
+}
 
 #[cfg(test)]
 mod tests {
@@ -227,12 +239,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_line_is_measured_once_or_says_where() {
+    fn each_line_is_measured_once_by_all_that_it_names() {
         let jobs = jobs();
         for line in LINES {
             let here = jobs.iter().flat_map(|job| &job.lines).filter(|(id, _)| *id == line.id).count();
-            let elsewhere = ELSEWHERE.iter().filter(|(id, _)| *id == line.id).count();
-            assert_eq!(here + elsewhere, 1, "{}", line.id);
+            assert_eq!(here, 1, "{}", line.id);
         }
         for job in &jobs {
             for (id, _) in &job.lines {

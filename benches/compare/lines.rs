@@ -77,6 +77,8 @@ pub(crate) const SK_LOOKUP_FEW: &str = "sk_lookup, 128";
 pub(crate) const GRO_OFF: &str = "sockets, GRO off";
 pub(crate) const TC: &str = "tc";
 pub(crate) const XDP: &str = "xdp";
+pub(crate) const TC_V6: &str = "tc, IPv6";
+pub(crate) const XDP_V6: &str = "xdp, IPv6";
 
 const fn part(of: &'static str, reach: f64, stretch: f64) -> Goal {
     Goal::Part { of, reach, stretch: if stretch > 0.0 { Some(stretch) } else { None } }
@@ -123,6 +125,8 @@ pub(crate) const LINES: &[Line] = &[
     latency("xdp-idle", "idle round trip, p50", XDP, Goal::AtMost(15.0)),
     cpu("tc-alone", "the program alone, every check on", TC, Goal::AtMost(200.0)),
     cpu("xdp-alone", "the program alone, every check on", XDP, Goal::AtMost(180.0)),
+    cpu("tc-alone-v6", "the program alone, IPv6 against IPv4", TC_V6, part(TC, 1.30, 0.0)),
+    cpu("xdp-alone-v6", "the program alone, IPv6 against IPv4", XDP_V6, part(XDP, 1.30, 0.0)),
     other("cycle", "Allocate … Refresh 0", Unit::MicrosPerCycle, SOCKETS, part(COTURN, 0.30, 0.0)),
     other("memory", "memory of an allocation, of 2,000", Unit::Bytes, SOCKETS, Goal::AtMost(2_000.0)),
     other("idle", "memory when idle", Unit::Mebibytes, SOCKETS, Goal::AtMost(8.0)),

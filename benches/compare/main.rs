@@ -23,24 +23,38 @@ use self::jobs::Job;
 use self::jobs::Metric;
 use self::jobs::Side;
 use self::jobs::Work;
+use self::measure::Taken;
+use self::server::Ours;
 use self::server::Place;
 use self::server::Program;
+use self::server::Running;
 use self::stop::Stop;
 use self::stop::Watch;
 use self::topology::Topology;
 
+mod alone;
+#[path = "../../tests/kernel/cost.rs"]
+mod cost;
 mod defaults;
 mod figures;
+#[allow(dead_code, reason = "the tests also take frames apart")]
+#[path = "../../tests/kernel/frame.rs"]
+mod frame;
+mod host;
 mod jobs;
 mod lines;
 mod machine;
 mod measure;
 mod plot;
+mod probe;
+mod round_trips;
 mod server;
 mod show;
 mod stop;
 mod topology;
 
+/// The number of the servers that the defaults are proved of.
+const PROOF: u16 = 9;
 /// Packets each second of a quick run, each way: what any build bears.
 const QUICK_RATE: f64 = 8_000.0;
 
@@ -63,9 +77,6 @@ struct Args {
     /// Our program.
     #[arg(long, default_value = "target/release/swingbridge")]
     binary: PathBuf,
-    /// Our program built so that sockets bring no runs (GRO), for the row `mixed`.
-    #[arg(long)]
-    without_runs: Option<PathBuf>,
     /// Writes every round of every figure there.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -101,8 +112,6 @@ fn run(args: &Args) -> Result<ExitCode, String> {
     let binary = args.binary.canonicalize().map_err(|error| {
         format!("{} cannot be run: {error}; cargo build --release makes it", args.binary.display())
     })?;
-    let without_runs = args.without_runs.as_ref().map(|path| path.canonicalize());
-    let without_runs = without_runs.transpose().map_err(|error| format!("--without-runs: {error}"))?;
     let (began, facts) = (Instant::now(), machine::facts());
     let cpu = machine::pin()?;
     let stop = Stop::listen();
@@ -112,24 +121,9 @@ fn run(args: &Args) -> Result<ExitCode, String> {
     let bar = ProgressBar::new(turns);
     let style = ProgressStyle::with_template("{bar:24} {pos}/{len} {elapsed} (about {eta} more)  {msg}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let mut figures = Figures::default();
-    for (line, why) in jobs::ELSEWHERE {
-        if wanted(line, args) {
-            figures.not_run(line, why);
-        }
-    }
-    let mut bench = Bench {
-        binary,
-        without_runs,
-        topology: None,
-        rounds,
-        is_quick: args.quick,
-        stop,
-        bar,
-        figures,
-        is_whole: true,
-    };
-    let proof = if jobs.is_empty() { Vec::new() } else { bench.prove()? };
+    let figures = Figures::default();
+    let mut bench = Bench { binary, rounds, is_quick: args.quick, stop, bar, figures, is_whole: true };
+    let proof = bench.prove(&jobs)?;
     for job in &jobs {
         if bench.stop.is_asked() {
             break;
@@ -219,9 +213,6 @@ fn tell(
 /// A run.
 struct Bench {
     binary: PathBuf,
-    without_runs: Option<PathBuf>,
-    /// Made when it is first needed; or why it cannot be.
-    topology: Option<Result<Topology, String>>,
     rounds: u32,
     is_quick: bool,
     stop: Stop,
@@ -232,44 +223,57 @@ struct Bench {
 }
 
 impl Bench {
-    /// Proves that what is measured is what is shipped.
-    fn prove(&mut self) -> Result<Vec<String>, String> {
-        self.bar.set_message("are the defaults on?");
-        let place = Place { binary: &self.binary, without_runs: None, topology: None };
-        let server = place.start(Program::Ours { path: "sockets", workers: 0 }, 9)?;
-        defaults::prove(&server)
+    /// Proves that what is measured is what is shipped, on each path that is measured.
+    fn prove(&mut self, jobs: &[Job]) -> Result<Vec<String>, String> {
+        let mut proof = Vec::new();
+        for path in [lines::SOCKETS, lines::SK_LOOKUP, lines::TC, lines::XDP] {
+            let is_on = |side: &Side| matches!(side.program, Program::Ours(ours) if ours.path == path);
+            if !jobs.iter().flat_map(|job| &job.sides).any(is_on) {
+                continue;
+            }
+            self.bar.set_message(format!("are the defaults on? {path}"));
+            let is_apart = matches!(path, lines::TC | lines::XDP);
+            // Where it cannot be had, its rows say so.
+            let topology = if is_apart { Topology::make(PROOF).ok() } else { None };
+            let place = Place { binary: &self.binary, topology: topology.as_ref() };
+            if (is_apart && topology.is_none()) || (path != lines::SOCKETS && place.refused(path).is_some()) {
+                continue;
+            }
+            proof.push(defaults::prove(&place, path, PROOF).map_err(|why| format!("{path}: {why}"))?);
+        }
+        if !proof.is_empty() {
+            proof.extend(defaults::MEANING.map(str::to_owned));
+        }
+        Ok(proof)
     }
 
     /// Has all sides of a job do it, in turn.
     fn work(&mut self, job: &Job) {
-        if job.is_apart && self.topology.is_none() {
-            self.topology = Some(Topology::make());
-        }
-        let topology = match (&self.topology, job.is_apart) {
-            (Some(Err(why)), true) => {
-                self.is_whole = false;
-                return refuse(&mut self.figures, job, why);
+        let mut topologies = Vec::new();
+        for number in (0..).take(if job.is_apart { job.sides.len() } else { 0 }) {
+            match Topology::make(number) {
+                Ok(topology) => topologies.push(topology),
+                Err(why) => return self.refuse(job, &why),
             }
-            (Some(Ok(topology)), true) => Some(topology),
-            _ => None,
-        };
-        let place = Place { binary: &self.binary, without_runs: self.without_runs.as_deref(), topology };
+        }
+        let binary = self.binary.clone();
+        let place = |side: usize| Place { binary: &binary, topology: topologies.get(side) };
         let is_fresh = job.sides.iter().any(|side| side.work == Work::Fresh);
         let mut servers = Vec::new();
-        for (number, side) in (0..).zip(&job.sides) {
-            if let Program::Ours { path, .. } = side.program
-                && path != "sockets"
-                && let Some(why) = place.refused(path)
+        for ((index, number), side) in (0..).zip(0..).zip(&job.sides) {
+            if let Program::Ours(Ours { path, .. }) = side.program
+                && path != lines::SOCKETS
+                && let Some(why) = place(index).refused(path)
             {
-                self.is_whole = false;
-                return refuse(&mut self.figures, job, &why);
+                return self.refuse(job, &why);
             }
-            match place.start(side.program, number) {
-                Ok(server) => servers.push(server),
-                Err(why) => {
-                    self.is_whole = false;
-                    return refuse(&mut self.figures, job, &format!("{}: {why}", side.name));
-                }
+            if side.program == Program::Nobody {
+                servers.push(None);
+                continue;
+            }
+            match place(index).start(side.program, number) {
+                Ok(server) => servers.push(Some(server)),
+                Err(why) => return self.refuse(job, &format!("{}: {why}", side.name)),
             }
         }
         if is_fresh {
@@ -282,35 +286,16 @@ impl Bench {
                 let index = (turn + round) % job.sides.len();
                 let side = &job.sides[index];
                 self.bar.set_message(format!("{} {}", job.lines[0].0, side.name));
-                let fresh = if is_fresh { Some(place.start(side.program, 0)) } else { None };
-                let mut watch = Watch { stop: &self.stop, bar: &self.bar };
-                let is_host = job.lines.iter().any(|(_, metric)| *metric == Metric::Host);
-                let taken = match &fresh {
-                    Some(Ok(server)) => measure::turn(side.work, server, is_host, &mut watch),
-                    Some(Err(why)) => Err(why.clone()),
-                    None => measure::turn(side.work, &servers[index], is_host, &mut watch),
+                let taken = if is_fresh {
+                    place(index).start(side.program, 0).and_then(|server| self.turn(job, side, Some(&server)))
+                } else {
+                    self.turn(job, side, servers[index].as_ref())
                 };
                 self.bar.inc(1);
                 if self.stop.is_asked() {
                     return;
                 }
-                self.is_whole &= taken
-                    .as_ref()
-                    .is_ok_and(|taken| job.lines.iter().all(|(_, metric)| taken.figure(*metric).is_some()));
-                for (line, metric) in &job.lines {
-                    match &taken {
-                        Ok(taken) => {
-                            self.figures.note(line, side.name, taken.figure(*metric));
-                            for remark in &taken.remarks {
-                                self.figures.remark(line, format!("{}: {remark}", side.name));
-                            }
-                        }
-                        Err(why) => {
-                            self.figures.note(line, side.name, None);
-                            self.figures.not_run(line, &format!("{}: {why}", side.name));
-                        }
-                    }
-                }
+                self.note(job, side, &taken);
             }
         }
         if self.is_quick {
@@ -319,10 +304,42 @@ impl Bench {
             }
         }
     }
-}
 
-fn refuse(figures: &mut Figures, job: &Job, why: &str) {
-    for (line, _) in &job.lines {
-        figures.not_run(line, why);
+    fn turn(&self, job: &Job, side: &Side, server: Option<&Running>) -> Result<Taken, String> {
+        let is_host = job.lines.iter().any(|(_, metric)| *metric == Metric::Host);
+        let mut watch = Watch { stop: &self.stop, bar: &self.bar };
+        match (side.work, server) {
+            (Work::Alone { path, is_v6 }, _) => alone::alone(path, is_v6),
+            (work, Some(server)) => measure::turn(work, server, is_host, &mut watch),
+            (_, None) => Err("there is no server".to_owned()),
+        }
+    }
+
+    /// What a turn gave, in each line of its job.
+    fn note(&mut self, job: &Job, side: &Side, taken: &Result<Taken, String>) {
+        self.is_whole &= taken
+            .as_ref()
+            .is_ok_and(|taken| job.lines.iter().all(|(_, metric)| taken.figure(*metric).is_some()));
+        for (line, metric) in &job.lines {
+            match taken {
+                Ok(taken) => {
+                    self.figures.note(line, side.name, taken.figure(*metric));
+                    for remark in &taken.remarks {
+                        self.figures.remark(line, format!("{}: {remark}", side.name));
+                    }
+                }
+                Err(why) => {
+                    self.figures.note(line, side.name, None);
+                    self.figures.not_run(line, &format!("{}: {why}", side.name));
+                }
+            }
+        }
+    }
+
+    fn refuse(&mut self, job: &Job, why: &str) {
+        self.is_whole = false;
+        for (line, _) in &job.lines {
+            self.figures.not_run(line, why);
+        }
     }
 }

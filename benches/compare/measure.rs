@@ -8,6 +8,7 @@ use std::time::Duration;
 use swingbridge::load::Engine;
 use swingbridge::load::Rig as _;
 use swingbridge::load::machine;
+use swingbridge::load::outcome::GENERATOR_FAULTS_MAX;
 use swingbridge::load::outcome::Latency;
 use swingbridge::load::outcome::Objective;
 use swingbridge::load::outcome::Step;
@@ -25,20 +26,25 @@ use swingbridge::load::plan::Traffic;
 use swingbridge::load::watch::Reader;
 use swingbridge::net::probe;
 
+use super::host::host;
 use super::jobs::Flow;
 use super::jobs::Metric;
 use super::jobs::Work;
 use super::machine::as_the_wire;
 use super::machine::softirq_time;
+use super::round_trips::round_trips;
 use super::server::Running;
 use super::stop::Watch;
 
 /// What comes before a measurement.
-const WARM_UP: Duration = Duration::from_millis(200);
+pub(crate) const WARM_UP: Duration = Duration::from_millis(200);
 /// How often calls that are lacking are tried for.
-const HOLDS: u32 = 4;
+pub(crate) const HOLDS: u32 = 4;
 /// A flow of which more is lost is not the same work any more.
-const LOSS_MAX: f64 = 0.03;
+pub(crate) const LOSS_MAX: f64 = 0.01;
+/// A reader must know if more than this part of the packets left later than they were due: then more came at a time than was
+/// asked for.
+const LATE_MAX: f64 = 0.01;
 /// Allocations whose memory is looked at.
 const HELD: u32 = 2_000;
 /// Cycles under way at once, and for how long they are counted.
@@ -57,7 +63,7 @@ const ACROSS_PART: f64 = 0.25;
 /// What a turn gave.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Taken {
-    figures: Vec<(Metric, f64)>,
+    pub(crate) figures: Vec<(Metric, f64)>,
     /// What a reader must know.
     pub(crate) remarks: Vec<String>,
 }
@@ -84,10 +90,13 @@ pub(crate) fn turn(
         Work::Mixed => mixed(server, watch),
         Work::Cycles => cycles(server, watch),
         Work::Fresh => fresh(server, watch),
+        Work::RoundTrips => round_trips(server),
+        Work::Alone { .. } => Err("it is about no server".to_owned()),
     }
 }
 
-fn plan_of(flow: Flow, target: plan::Server, lab: Lab) -> Plan {
+/// What a generator is asked for that does `flow` against `target`, which is `server` in a form.
+pub(crate) fn plan_of(flow: Flow, server: &Running, target: plan::Server, lab: Lab) -> Plan {
     // Other ports each time: a server may refuse one that it knew a moment ago, and hands by ports over to its workers.
     let seed = getrandom::u64().unwrap_or(1);
     Plan {
@@ -101,7 +110,7 @@ fn plan_of(flow: Flow, target: plan::Server, lab: Lab) -> Plan {
             },
             direction: flow.direction,
         },
-        peer: if flow.is_pair { PeerPlace::Relay } else { PeerPlace::Local(None) },
+        peer: if flow.is_pair { PeerPlace::Relay } else { PeerPlace::Local(Some(server.peers)) },
         framing: flow.framing,
         objective: Objective::default(),
         warm_up: WARM_UP,
@@ -110,7 +119,7 @@ fn plan_of(flow: Flow, target: plan::Server, lab: Lab) -> Plan {
 }
 
 /// A generator for `plan`, ready.
-fn engine(plan: &Plan, namespace: Option<&str>) -> Result<Engine, String> {
+pub(crate) fn engine(plan: &Plan, namespace: Option<&str>) -> Result<Engine, String> {
     machine::prepare(plan, 1).map_err(|fault| fault.to_string())?;
     let made = as_the_wire(namespace, || Engine::new(plan, &plan.servers[0]))?;
     made.map_err(|fault| fault.to_string())
@@ -122,12 +131,7 @@ fn measured(
     lab: Lab,
     watch: &mut Watch<'_>,
 ) -> Result<(Step, Vec<Duration>), String> {
-    let mut target = server.target(flow.carrier);
-    if lab.is_serverless {
-        target.watch = None;
-        target.carrier = Carrier::LegacyUdp;
-    }
-    let plan = plan_of(flow, target, lab);
+    let plan = plan_of(flow, server, server.target(flow.carrier), lab);
     let mut engine = engine(&plan, server.wire.as_deref())?;
     let told = |fault: swingbridge::load::Fault| fault.to_string();
     for _ in 0..HOLDS {
@@ -175,9 +179,7 @@ fn relay(flow: Flow, server: &Running, watch: &mut Watch<'_>) -> Result<Taken, S
     let (sent, lost) = (step.up.sent + step.down.sent, step.up.lost + step.down.lost);
     let lost = lost.saturating_sub(step.own.dropped);
     taken.figures.push((Metric::Lost, (lost as f64 * BURST / sent.max(1) as f64).ceil()));
-    if step.own.limited(sent).is_some() {
-        taken.remarks.push("in some rounds the generator was late, or short of room".to_owned());
-    }
+    remark(&step, &mut taken);
     let part = lost as f64 / sent.max(1) as f64;
     if part > LOSS_MAX && flow.burst != BURST as u16 {
         taken.remarks.push(format!("rounds that lost more than {:.0} % are left out", LOSS_MAX * 100.0));
@@ -188,31 +190,11 @@ fn relay(flow: Flow, server: &Running, watch: &mut Watch<'_>) -> Result<Taken, S
     Ok(taken)
 }
 
-/// CPU of all that a host does for a packet, less what generator and wire cost without a relay.
-fn host(flow: Flow, server: &Running, watch: &mut Watch<'_>) -> Result<Taken, String> {
-    let whole = |lab: Lab, watch: &mut Watch<'_>| -> Result<f64, String> {
-        let kernel = softirq_time();
-        let (step, _) = measured(flow, server, lab, watch)?;
-        let kernel = softirq_time().saturating_sub(kernel);
-        let received = (step.up.received + step.down.received) as f64;
-        if received < (step.up.sent + step.down.sent) as f64 * (1.0 - LOSS_MAX) {
-            return Err("more than 3 % of the packets were lost".to_owned());
-        }
-        let of_server = step.server.map_or(Duration::ZERO, |cost| cost.cpu);
-        Ok((step.own.cpu + of_server + kernel).as_nanos() as f64 / received)
-    };
-    let with = whole(Lab::default(), watch)?;
-    let without = whole(Lab { parts: 0, is_serverless: true }, watch)?;
-    let mut taken = Taken::default();
-    taken.figures.push((Metric::Host, with - without));
-    Ok(taken)
-}
-
 /// CPU of the server for a packet among voices and a camera: two generators on one CPU.
 fn mixed(server: &Running, watch: &mut Watch<'_>) -> Result<Taken, String> {
     let load = |calls: u32, profile: Profile| {
         let flow = Flow { calls, segments: true, length_ms: MIXED_MS, ..quiet(calls) };
-        let mut plan = plan_of(flow, server.target(Carrier::Udp), Lab::default());
+        let mut plan = plan_of(flow, server, server.target(Carrier::Udp), Lab::default());
         plan.traffic = Traffic { profile, direction: Direction::Both };
         engine(&plan, server.wire.as_deref())
     };
@@ -223,23 +205,30 @@ fn mixed(server: &Running, watch: &mut Watch<'_>) -> Result<Taken, String> {
     voices.idle(WARM_UP * 2, watch).map_err(told)?;
     let length = Duration::from_millis(MIXED_MS);
     let mut second = Watch { stop: watch.stop, bar: watch.bar };
+    let kernel = softirq_time();
     let (of_voices, of_camera) = thread::scope(|scope| {
         let of_camera = scope.spawn(|| camera.measure(length, &mut second).map_err(told));
         let of_voices = voices.measure(length, watch).map_err(told);
         (of_voices, of_camera.join().unwrap_or_else(|_| Err("the generator has failed".to_owned())))
     });
-    let (of_voices, of_camera) = (of_voices?, of_camera?);
-    let received: u64 =
-        [&of_voices, &of_camera].iter().map(|step| step.up.received + step.down.received).sum();
-    let cost = of_voices.server.ok_or("the server's CPU time cannot be read")?;
+    let kernel = softirq_time().saturating_sub(kernel);
+    let both = [of_voices?, of_camera?];
+    let sent: u64 = both.iter().map(|step| step.up.sent + step.down.sent).sum();
+    let received: u64 = both.iter().map(|step| step.up.received + step.down.received).sum();
     let mut taken = Taken::default();
-    taken.figures.push((Metric::Cpu, cost.cpu.as_nanos() as f64 / received.max(1) as f64));
+    both.iter().for_each(|step| remark(step, &mut taken));
+    if (received as f64) < sent as f64 * (1.0 - LOSS_MAX) {
+        taken.remarks.push(format!("rounds that lost more than {:.0} % are left out", LOSS_MAX * 100.0));
+        return Ok(taken);
+    }
+    let cost = both[0].server.as_ref().ok_or("the server's CPU time cannot be read")?;
+    taken.figures.push((Metric::Cpu, (cost.cpu + kernel).as_nanos() as f64 / received.max(1) as f64));
     Ok(taken)
 }
 
 /// CPU of a whole life of an allocation.
 fn cycles(server: &Running, watch: &mut Watch<'_>) -> Result<Taken, String> {
-    let mut plan = plan_of(quiet(1), server.target(Carrier::Udp), Lab::default());
+    let mut plan = plan_of(quiet(1), server, server.target(Carrier::Udp), Lab::default());
     plan.mode = Mode::Churn { at_once: CYCLES_AT_ONCE, rate: None, length: CYCLES_LENGTH };
     let mut engine = engine(&plan, server.wire.as_deref())?;
     let spent = || probe::cpu_time_of(server.pid()).map_err(|error| error.to_string());
@@ -266,7 +255,7 @@ fn fresh(server: &Running, watch: &mut Watch<'_>) -> Result<Taken, String> {
     let watched = plan::Watch::Process(server.pid());
     let before = Reader::open(&watched).and_then(|mut reader| reader.read()).map_err(told)?.memory;
     let flow = quiet(HELD);
-    let plan = plan_of(flow, server.target(Carrier::Udp), Lab::default());
+    let plan = plan_of(flow, server, server.target(Carrier::Udp), Lab::default());
     let mut engine = engine(&plan, server.wire.as_deref())?;
     let setup = engine.hold(HELD, watch).map_err(told)?;
     if setup.served < u64::from(HELD) {
@@ -298,6 +287,18 @@ const fn quiet(calls: u32) -> Flow {
     }
 }
 
+/// What the generator itself was not good for.
+fn remark(step: &Step, taken: &mut Taken) {
+    let sent = (step.up.sent + step.down.sent) as f64;
+    if step.own.late as f64 > sent * LATE_MAX {
+        let part = LATE_MAX * 100.0;
+        taken.remarks.push(format!("in some rounds more than {part:.0} % of the packets left late"));
+    }
+    if (step.own.unsent + step.own.dropped) as f64 > sent * GENERATOR_FAULTS_MAX {
+        taken.remarks.push("in some rounds the generator was short of room".to_owned());
+    }
+}
+
 fn latencies(step: &Step, taken: &mut Taken) {
     let mut both: Latency = step.up.latency.clone();
     both.add(&step.down.latency);
@@ -314,7 +315,7 @@ fn is_across(mut spent: Vec<Duration>) -> bool {
 }
 
 /// CPU time of each thread of a process.
-fn threads_of(pid: u32) -> BTreeMap<String, Duration> {
+pub(crate) fn threads_of(pid: u32) -> BTreeMap<String, Duration> {
     let Ok(all) = fs::read_dir(format!("/proc/{pid}/task")) else { return BTreeMap::new() };
     let of = |entry: fs::DirEntry| {
         let text = fs::read_to_string(entry.path().join("schedstat")).ok()?;

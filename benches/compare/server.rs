@@ -42,17 +42,36 @@ const STOP_MAX: Duration = Duration::from_secs(8);
 const LISTEN_PORT: u16 = 3_600;
 const PORTS: &str = "10000-29999";
 
+/// A bandwidth that nobody here reaches, so that each packet is charged and none held back.
+pub(crate) const AMPLE: &str = "10Gbit/s";
+
 /// A server as it is to be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Program {
     Coturn,
-    /// Ours on a path, with so many workers; 0: as shipped.
-    Ours {
-        path: &'static str,
-        workers: u32,
-    },
-    /// A build of ours whose sockets bring each datagram by itself, on `sockets`.
-    WithoutRuns,
+    /// Ours.
+    Ours(Ours),
+    /// No server at all.
+    Nobody,
+}
+
+/// What the file of ours says beside addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ours {
+    pub(crate) path: &'static str,
+    /// 0: as shipped.
+    pub(crate) workers: u32,
+    /// `auto` as shipped, or `off`.
+    pub(crate) runs: &'static str,
+    /// What an allocation may carry, and a user.
+    pub(crate) bandwidth: &'static str,
+}
+
+impl Ours {
+    /// As shipped, on this path.
+    pub(crate) const fn on(path: &'static str) -> Self {
+        Self { path, workers: 0, runs: "auto", bandwidth: AMPLE }
+    }
 }
 
 /// A server that runs.
@@ -63,23 +82,34 @@ pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     /// Where its counters are, of ours.
     pub(crate) admin: Option<SocketAddr>,
-    /// The namespace that its clients live in.
+    /// The namespace that its clients and peers live in.
     pub(crate) wire: Option<String>,
+    /// Where clients are, and peers.
+    pub(crate) clients: IpAddr,
+    pub(crate) peers: IpAddr,
+    /// Another address that it hears clients at.
+    pub(crate) beside: SocketAddr,
 }
 
 /// Where servers come from and live.
 pub(crate) struct Place<'a> {
     /// Our program.
     pub(crate) binary: &'a Path,
-    /// The same, built without runs, if there is one.
-    pub(crate) without_runs: Option<&'a Path>,
     /// A host of its own, or else loopback.
     pub(crate) topology: Option<&'a Topology>,
 }
 
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const LOOPBACK_BESIDE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+
 impl Place<'_> {
+    /// Of two addresses that which is meant here.
+    const fn of(&self, apart: IpAddr, else_: IpAddr) -> IpAddr {
+        if self.topology.is_some() { apart } else { else_ }
+    }
+
     const fn host(&self) -> IpAddr {
-        if self.topology.is_some() { topology::RELAY } else { IpAddr::V4(Ipv4Addr::LOCALHOST) }
+        self.of(topology::LISTEN, LOOPBACK)
     }
 
     /// A command that runs where servers live.
@@ -87,7 +117,7 @@ impl Place<'_> {
         match self.topology {
             Some(topology) => {
                 let mut command = Command::new("ip");
-                command.args(["netns", "exec", &topology.relay]).arg(program);
+                command.args(["netns", "exec", &topology.relay.name]).arg(program);
                 command
             }
             None => Command::new(program),
@@ -105,26 +135,29 @@ impl Place<'_> {
         let address = SocketAddr::new(self.host(), LISTEN_PORT + number);
         let (mut command, admin) = match program {
             Program::Coturn => (self.coturn(address, &folder), None),
-            Program::Ours { .. } | Program::WithoutRuns => {
-                let (path, workers, binary) = match program {
-                    Program::Ours { path, workers } => (path, workers, Some(self.binary)),
-                    _ => ("sockets", 0, self.without_runs),
-                };
-                let binary =
-                    binary.ok_or("there is no build without runs to compare with: --without-runs FILE")?;
+            Program::Ours(ours) => {
                 let admin = SocketAddr::new(self.host(), LISTEN_PORT + 100 + number);
-                let file = self.write(&folder, path, workers, address, admin)?;
-                let mut command = self.command(binary);
+                let file = self.write(&folder, ours, address.port(), admin)?;
+                let mut command = self.command(self.binary);
                 command.arg("serve").arg("--config").arg(file);
                 (command, Some(admin))
             }
+            Program::Nobody => return Err("there is no server to start".to_owned()),
         };
         let log = fs::File::create(folder.join("log")).map_err(|error| error.to_string())?;
         let errors = log.try_clone().map_err(|error| error.to_string())?;
         let child = command.current_dir(&folder).stdin(Stdio::null()).stdout(log).stderr(errors).spawn();
         let child = child.map_err(|error| format!("{program:?} cannot be started: {error}"))?;
-        let wire = self.topology.map(|topology| topology.wire.clone());
-        let mut running = Running { child, folder, address, admin, wire };
+        let mut running = Running {
+            child,
+            folder,
+            address,
+            admin,
+            wire: self.topology.map(|topology| topology.wire.name.clone()),
+            clients: self.of(topology::CLIENTS, LOOPBACK),
+            peers: self.of(topology::PEERS, LOOPBACK),
+            beside: SocketAddr::new(self.of(topology::BESIDE, LOOPBACK_BESIDE), address.port()),
+        };
         running.wait()?;
         Ok(running)
     }
@@ -157,28 +190,25 @@ impl Place<'_> {
         command
     }
 
-    /// The file of ours: the shipped defaults, but for addresses, the user, and what a laboratory must allow.
-    fn write(
-        &self,
-        folder: &Path,
-        path: &str,
-        workers: u32,
-        listen: SocketAddr,
-        admin: SocketAddr,
-    ) -> Result<PathBuf, String> {
-        let host = listen.ip();
-        let interfaces = self.topology.map_or(String::new(), |topology| format!("{:?}", topology.interface));
+    /// The file of ours: the shipped defaults, wildcard listeners among them, but for addresses, the user, and what a
+    /// laboratory must allow; and limits of bandwidth, which are off as shipped, so that each packet is charged to two buckets.
+    fn write(&self, folder: &Path, ours: Ours, port: u16, admin: SocketAddr) -> Result<PathBuf, String> {
+        let Ours { path, workers, runs, bandwidth } = ours;
+        let relayed = self.of(topology::RELAYED, LOOPBACK);
+        let interfaces = self.topology.map_or(String::new(), |_| format!("{:?}", topology::INTERFACES));
         let text = format!(
             "realm = \"compare\"\n\
-             [listen]\nudp = [\"{listen}\"]\nstream = [\"{listen}\"]\n\
-             [relay]\naddresses = [\"{host}\"]\nports = \"{PORTS}\"\npath = \"{path}\"\nworkers = {workers}\n\
-             kernel_interfaces = [{interfaces}]\n\
+             [listen]\nudp = [\"0.0.0.0:{port}\"]\nstream = [\"0.0.0.0:{port}\"]\n\
+             [relay]\naddresses = [\"{relayed}\"]\nports = \"{PORTS}\"\npath = \"{path}\"\nworkers = {workers}\n\
+             kernel_interfaces = [{}]\nruns = \"{runs}\"\n\
              [auth]\nusers = {{ {USER} = \"{PASSWORD}\" }}\n\
-             [peers]\nallow = [\"127.0.0.0/8\", \"127.0.0.1/32\", \"10.78.0.0/24\", \"{}/32\"]\n\
+             [peers]\nallow = [\"127.0.0.0/8\", \"127.0.0.1/32\", \"10.79.0.0/24\", \"{}/32\"]\n\
              [limits]\nallocations_per_user = 0\nstreams_per_address = 0\n\
+             bandwidth_per_allocation = \"{bandwidth}\"\nbandwidth_per_user = \"{AMPLE}\"\n\
              unproven_exempt = [\"127.0.0.0/8\", \"10.78.0.0/24\"]\n\
              [admin]\nlisten = \"{admin}\"\n",
-            topology::RELAY
+            interfaces.trim_matches(['[', ']']),
+            topology::RELAYED
         );
         let file = folder.join("swingbridge.toml");
         fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
@@ -191,8 +221,8 @@ impl Place<'_> {
     pub(crate) fn refused(&self, path: &'static str) -> Option<String> {
         let folder = std::env::temp_dir().join(format!("swingbridge-compare-{}-path", std::process::id()));
         let asked = fs::create_dir_all(&folder).map_err(|error| error.to_string()).and_then(|()| {
-            let at = SocketAddr::new(self.host(), LISTEN_PORT + 99);
-            let file = self.write(&folder, path, 0, at, SocketAddr::new(self.host(), LISTEN_PORT + 199))?;
+            let admin = SocketAddr::new(self.host(), LISTEN_PORT + 199);
+            let file = self.write(&folder, Ours::on(path), LISTEN_PORT + 99, admin)?;
             let mut command = self.command(self.binary);
             command.args(["serve", "--explain-path", "--format", "json", "--config"]).arg(file);
             let done = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
@@ -280,7 +310,8 @@ pub(crate) fn credential() -> Credential {
     Credential { username: USER.as_bytes().into(), proof, token: None }
 }
 
-fn ask(address: SocketAddr) -> std::io::Result<()> {
+/// Asks with a Binding request, and hears an answer from that very address.
+pub(crate) fn ask(address: SocketAddr) -> std::io::Result<()> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
     socket.connect(address)?;
     socket.set_read_timeout(Some(Duration::from_millis(200)))?;

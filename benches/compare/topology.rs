@@ -1,4 +1,8 @@
-//! A host of its own for the relay, one cable away from the generator: two network namespaces and a pair of veth.
+//! A host of its own for the relay, between its clients and its peers: two network namespaces and two cables (veth).
+//!
+//! ```text
+//!   wire: clients 10.78.0.2 ──── 10.78.0.1 relay 10.79.0.1 ──── 10.79.0.2 peers :wire
+//! ```
 
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
@@ -7,65 +11,88 @@ use std::process::Stdio;
 
 use super::machine::quietly;
 
-/// The generator's address, and the relay's.
-pub(crate) const WIRE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 78, 0, 2));
-pub(crate) const RELAY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 78, 0, 1));
+/// Where clients find the relay, and another address of it there.
+pub(crate) const LISTEN: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 78, 0, 1));
+pub(crate) const BESIDE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 78, 0, 3));
+/// Where clients are.
+pub(crate) const CLIENTS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 78, 0, 2));
+/// The relayed address, and where peers are.
+pub(crate) const RELAYED: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 79, 0, 1));
+pub(crate) const PEERS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 79, 0, 2));
+
+/// The relay's ends of the cables, and those of the generator, which is both clients and peers.
+pub(crate) const INTERFACES: [&str; 2] = ["swb-near", "swb-far"];
+const FAR_ENDS: [&str; 2] = ["swb-clients", "swb-peers"];
 
 /// The two namespaces; gone when this is.
 #[derive(Debug)]
 pub(crate) struct Topology {
-    pub(crate) wire: String,
-    pub(crate) relay: String,
-    /// The relay's interface.
-    pub(crate) interface: String,
+    pub(crate) wire: Namespace,
+    pub(crate) relay: Namespace,
 }
 
 impl Topology {
-    /// Makes them.
+    /// Makes them. `number` keeps those apart that there are at a time: what stands at an interface for one server is in
+    /// the way of another.
     ///
     /// # Errors
     /// Which command was refused, and how: it takes root and `ip`.
-    pub(crate) fn make() -> Result<Self, String> {
-        let own = std::process::id();
-        let made = Self {
-            wire: format!("swb-wire-{own}"),
-            relay: format!("swb-relay-{own}"),
-            interface: "swb-relay".to_owned(),
-        };
-        let (wire, relay, interface) = (&made.wire, &made.relay, &made.interface);
-        for line in [
-            format!("netns add {wire}"),
-            format!("netns add {relay}"),
-            format!("-n {relay} link add {interface} type veth peer name swb-wire netns {wire}"),
-            format!("-n {relay} addr add {RELAY}/24 dev {interface}"),
-            format!("-n {wire} addr add {WIRE}/24 dev swb-wire"),
-            format!("-n {relay} link set lo up"),
-            format!("-n {wire} link set lo up"),
-            format!("-n {relay} link set {interface} up"),
-            format!("-n {wire} link set swb-wire up"),
-        ] {
-            ip(&line)?;
+    pub(crate) fn make(number: u16) -> Result<Self, String> {
+        let made = Self { wire: Namespace::make("wire", number)?, relay: Namespace::make("relay", number)? };
+        let ends = [(CLIENTS, LISTEN), (PEERS, RELAYED)];
+        for ((near, far), (theirs, ours)) in INTERFACES.into_iter().zip(FAR_ENDS).zip(ends) {
+            made.relay.ip(&format!("link add {near} type veth peer name {far} netns {}", made.wire.name))?;
+            made.relay.ip(&format!("addr add {ours}/24 dev {near}"))?;
+            made.wire.ip(&format!("addr add {theirs}/24 dev {far}"))?;
+            made.relay.ip(&format!("link set {near} up"))?;
+            made.wire.ip(&format!("link set {far} up"))?;
+            // What XDP sends into a veth arrives only where the other end has NAPI, which GRO brings.
+            // And a frame that comes from a card has its whole checksum, which one of a neighbour on this machine lacks.
+            for what in [["gro", "on"], ["tx", "off"]] {
+                let tell = ["netns", "exec", &made.wire.name, "ethtool", "-K", far];
+                drop(quietly(Command::new("ip").args(tell).args(what)));
+            }
         }
-        // What XDP sends into a veth arrives only where the other end has NAPI, which GRO brings.
-        // And a frame that comes from a card has its whole checksum, which one of a neighbour on this machine lacks.
-        for what in [["gro", "on"], ["tx", "off"]] {
-            let tell = ["netns", "exec", wire, "ethtool", "-K", "swb-wire"];
-            drop(quietly(Command::new("ip").args(tell).args(what)));
-        }
+        made.relay.ip(&format!("addr add {BESIDE}/24 dev {}", INTERFACES[0]))?;
         Ok(made)
     }
 }
 
-impl Drop for Topology {
+/// A network namespace, with its loopback interface; gone when this is.
+#[derive(Debug)]
+pub(crate) struct Namespace {
+    pub(crate) name: String,
+}
+
+impl Namespace {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// Which command was refused, and how.
+    pub(crate) fn make(what: &str, number: u16) -> Result<Self, String> {
+        let made = Self { name: format!("swb-{what}-{}-{number}", std::process::id()) };
+        ip(&format!("netns add {}", made.name))?;
+        made.ip("link set lo up")?;
+        Ok(made)
+    }
+
+    /// The rest of a command of `ip`, there.
+    ///
+    /// # Errors
+    /// Which command was refused, and how.
+    pub(crate) fn ip(&self, line: &str) -> Result<(), String> {
+        ip(&format!("-n {} {line}", self.name))
+    }
+}
+
+impl Drop for Namespace {
     fn drop(&mut self) {
-        for namespace in [&self.wire, &self.relay] {
-            drop(quietly(Command::new("ip").args(["netns", "delete", namespace])));
-        }
+        drop(quietly(Command::new("ip").args(["netns", "delete", &self.name])));
     }
 }
 
 fn ip(line: &str) -> Result<(), String> {
-    let done = Command::new("ip").args(line.split(' ')).stdin(Stdio::null()).output();
+    let done = Command::new("ip").args(line.split_whitespace()).stdin(Stdio::null()).output();
     let done = done.map_err(|error| format!("`ip` cannot be run: {error}"))?;
     if done.status.success() {
         return Ok(());

@@ -327,6 +327,7 @@ fn rooms(settings: &Settings, clock: Clock, entropy: &mut SystemEntropy) -> (tur
         #[cfg(feature = "dtls")]
         dtls: None,
         path: explain::wish(settings),
+        runs: settings.runs,
     };
     (turn, relay)
 }

@@ -181,6 +181,8 @@ pub struct Settings {
     pub acme: Option<AcmeSettings>,
     /// The network interfaces that a program of the path may be attached to.
     pub kernel_interfaces: Vec<String>,
+    /// Whether datagrams that come or leave together may do so as one (GRO, GSO).
+    pub runs: bool,
 }
 
 impl Checked {
@@ -245,6 +247,7 @@ impl Checked {
             web: self.web.build(self.streams_total.value),
             acme: self.acme.build(),
             kernel_interfaces: self.kernel_interfaces.into_iter().map(|name| name.value).collect(),
+            runs: self.runs.value,
         }
     }
 

@@ -104,6 +104,7 @@ pub struct Checked {
     listed: Vec<Listed>,
     pub(crate) acme: CheckedAcme,
     pub(crate) kernel_interfaces: Vec<Located<String>>,
+    pub(crate) runs: Located<bool>,
 }
 
 impl Checked {
@@ -194,6 +195,7 @@ fn read(reader: &mut Reader<'_, '_>, text: &str) -> Checked {
         acme: reader.acme(),
         listed: KEYS.iter().map(|key| listed(key, reader.document, text)).collect(),
         kernel_interfaces: reader.interfaces("relay.kernel_interfaces"),
+        runs: reader.word("relay.runs", &[("auto", true), ("off", false)]),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod keys;
 mod mras;
+mod path;
 mod tls;
 
 pub use keys::KEYS;

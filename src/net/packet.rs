@@ -334,6 +334,15 @@ impl Sender {
         Self { headers: Headers::new(count), segmenting: Segmenting::new() }
     }
 
+    /// The same, from which every datagram leaves by itself.
+    ///
+    /// # Panics
+    /// If `count` is 0, which is the caller's bug.
+    #[must_use]
+    pub fn one_by_one(count: usize) -> Self {
+        Self { segmenting: Segmenting::never(), ..Self::new(count) }
+    }
+
     /// Sends every one of `departing` from `socket`, without blocking, those that follow one another to one destination with
     /// one header as runs. Whatever one of them meets, the others are sent; `failed` hears the place in `departing` and the
     /// error of each that was not.

@@ -45,6 +45,11 @@ impl Segmenting {
         Self { known, longest: usize::MAX, left: 0, pause: PAUSE_FIRST }
     }
 
+    /// No runs, whatever the kernel knows.
+    pub(super) const fn never() -> Self {
+        Self { known: false, longest: usize::MAX, left: 0, pause: PAUSE_FIRST }
+    }
+
     /// The longest datagrams that the next call may send as runs; 0: none.
     pub(super) fn longest(&mut self) -> usize {
         self.left = self.left.saturating_sub(1);

@@ -39,4 +39,6 @@ pub struct Config {
     pub dtls: Option<DtlsServer>,
     /// What the relay ports shall stand on.
     pub path: Wish,
+    /// Whether datagrams that come or leave together may do so as one (UDP_GRO, UDP_SEGMENT).
+    pub runs: bool,
 }

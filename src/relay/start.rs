@@ -150,7 +150,8 @@ fn start_one(
         share,
     })?;
     // The program at TC comes behind what puts datagrams together, and knows single ones alone.
-    slot.set_single(tier == Tier::Tc);
+    slot.set_single(tier == Tier::Tc || !config.runs);
+    slot.set_leave_singly(!config.runs);
     let thread = thread::Builder::new()
         .name(format!("worker-{worker}"))
         .spawn(move || worker::live(worker, slot, worker::run))?;

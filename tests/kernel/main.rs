@@ -4,7 +4,9 @@
 #![cfg(all(feature = "kernel", target_os = "linux"))]
 #![allow(unsafe_code, reason = "a thread gets a network of its own by a system call that no crate here has")]
 
+mod cable;
 mod cases;
+mod cost;
 mod figures;
 mod frame;
 mod fuzz;

@@ -52,8 +52,8 @@ use crate::lab::Host;
 use crate::world::NEVER;
 use crate::world::address;
 
-const MODES: [Mode; 3] = [Mode::Tc, Mode::Xdp, Mode::XdpGeneric];
-const CHANNEL: u16 = 0x4001;
+pub(crate) const MODES: [Mode; 3] = [Mode::Tc, Mode::Xdp, Mode::XdpGeneric];
+pub(crate) const CHANNEL: u16 = 0x4001;
 pub(crate) const INTERFACES: [&str; 2] = ["r0", "r1"];
 /// Client, server, relay port, peer.
 const FLOWS: [[&str; 4]; 4] = [
@@ -104,7 +104,7 @@ pub(crate) fn hosts() -> Hosts {
 }
 
 /// The server, as far as the kernel's part goes.
-struct Relay {
+pub(crate) struct Relay {
     kernel: Kernel,
     writer: Writer,
     table: Table,
@@ -112,7 +112,7 @@ struct Relay {
 }
 
 impl Relay {
-    fn new(mode: Mode) -> Self {
+    pub(crate) fn new(mode: Mode) -> Self {
         let kernel = load(mode).unwrap_or_else(|refused| panic!("{refused}"));
         let policy = PolicyBuilder {
             default: Unlisted::None,
@@ -136,7 +136,7 @@ impl Relay {
         Deadline::from_millis((self.began.elapsed() + span).as_millis() as u64)
     }
 
-    fn allocate(&mut self, index: u32, flow: [&str; 4]) {
+    pub(crate) fn allocate(&mut self, index: u32, flow: [&str; 4]) {
         let [client, server, bound, peer] = flow.map(address);
         let relay = RelayId { index, generation: 1 };
         let (until, peer) = (self.after(Duration::from_secs(600)), PeerAddr::new(peer));
@@ -212,7 +212,7 @@ pub(crate) fn received(socket: &UdpSocket) -> io::Result<(Vec<u8>, SocketAddr)> 
 }
 
 /// Sends until something arrives: the first packets ask for neighbours, and XDP waits until somebody else has asked.
-fn begin(relay: &mut Relay, from: &UdpSocket, sent: &[u8], to: SocketAddr, at: &UdpSocket) {
+pub(crate) fn begin(relay: &mut Relay, from: &UdpSocket, sent: &[u8], to: SocketAddr, at: &UdpSocket) {
     for _ in 0..50 {
         let _ = from.send_to(sent, to).or_else(|_| from.send(sent));
         if received(at).is_ok() {

@@ -38,6 +38,7 @@ use swingbridge::relay::kernel::Mode;
 use swingbridge::relay::kernel::Setup;
 use swingbridge::relay::kernel::Writer;
 
+use crate::cost;
 use crate::frame::ETHERNET_LEN;
 use crate::lab;
 
@@ -75,31 +76,14 @@ pub(crate) enum Done {
 
 /// In a network of the calling thread's own.
 pub(crate) fn network() {
-    lab::ip(
-        "link set lo up
-         link add eth type veth peer name far
-         link set far up
-         link set eth address 02:00:00:00:00:01
-         link set eth up
-         addr add 198.51.100.1/24 dev eth
-         addr add 198.51.100.2/24 dev eth
-         addr add 2001:db8:ffff::1/64 dev eth nodad
-         neigh add 198.51.100.254 lladdr 02:00:00:00:00:fe dev eth nud permanent
-         neigh add 2001:db8:ffff::fe lladdr 02:00:00:00:00:fe dev eth nud permanent
-         route add default via 198.51.100.254
-         -6 route add default via 2001:db8:ffff::fe",
-    );
+    lab::ip(cost::NETWORK);
 }
 
 impl World {
     /// An empty server, whose program lends each next hop a frame so often.
     pub(crate) fn new(mode: Mode, lend: Duration) -> Self {
-        Self::with(mode, lend, &RELAYS)
-    }
-
-    pub(crate) fn with(mode: Mode, lend: Duration, relays: &[&str]) -> Self {
         let setup = Setup {
-            addresses: relays.iter().map(|ip| ip.parse().expect("an address")).collect(),
+            addresses: RELAYS.map(|ip| ip.parse().expect("an address")).to_vec(),
             ports: 50_000..=50_099,
             workers: 2,
             channels: 4_096,
@@ -167,30 +151,6 @@ impl World {
             protocol: RelayProtocol::Udp,
         })));
         self.apply(TableChange::OwnRelay { address: relayed, live: true });
-    }
-
-    /// The same with another address of the server, which is also the relayed one.
-    pub(crate) fn allocate_at(
-        &mut self,
-        index: u32,
-        client: &str,
-        server: &str,
-        bound: &str,
-        bandwidth: Bandwidth,
-    ) {
-        let relay = RelayId { index, generation: 1 };
-        let server = ServerAddr::new(address(server));
-        let five_tuple = FiveTuple { server, ..five_tuple(address(client)) };
-        self.bound.push((address(bound), relay));
-        self.apply(TableChange::Insert(Box::new(NewAllocation {
-            relay,
-            five_tuple,
-            dialect: Dialect::Rfc8656,
-            relayed: RelayAddr::new(address(bound)),
-            until: Deadline::from_millis(LATER_MS),
-            bandwidth,
-            protocol: RelayProtocol::Udp,
-        })));
     }
 
     /// Binds a channel, and permits its peer, until then.

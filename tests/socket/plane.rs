@@ -323,6 +323,7 @@ pub(crate) fn config(workers: u16, addresses: &[&str]) -> Config {
         start: Instant::now(),
         external: ExternalAddresses::default(),
         path: wish(),
+        runs: true,
     }
 }
 

@@ -9,6 +9,7 @@ use super::key;
 use super::live;
 use super::mras;
 use super::open_key;
+use super::path;
 use super::tls;
 
 const HOUR: u64 = 3_600;
@@ -151,13 +152,8 @@ pub const KEYS: &[Key] = &[
             "Threads that carry packets; 0 for one per core.",
         )
     },
-    key(
-        "relay.kernel_interfaces",
-        Kind::Names,
-        "[]",
-        "Network interfaces that the tiers \"tc\" and \"xdp\" may be attached to, such as [\"eth0\"]. Nothing is attached to\n\
-         one that is not named here.",
-    ),
+    path::KERNEL_INTERFACES,
+    path::RUNS,
     Key {
         takes: Takes::Live,
         also_called: &[

@@ -194,6 +194,7 @@ struct {
 // Set before the program is loaded, so that the verifier takes out what cannot happen.
 const volatile __u64 STARTED_NS = 0; // the monotonic clock when the server's own began
 const volatile __u64 LEND_NS = 0;    // how long a next hop goes without a frame through the sockets: see lend()
+const volatile __u32 BY_REDIRECT = 0; // whether a frame that leaves where it came in is redirected there: see xdp_turn()
 const volatile __u32 PORT_FIRST = 0;
 const volatile __u32 PORT_COUNT = 0;
 const volatile __u32 RELAYS4 = 0;
@@ -671,7 +672,9 @@ int xdp_turn(struct xdp_md *ctx)
     }
     __builtin_memcpy(data, hop->dmac, 12);
     *(__be16 *)(data + 12) = m.family == 4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
-    if (hop->ifindex == ctx->ingress_ifindex)
+    // veth puts what XDP_TX sends into a ring at its far end, and wakes nobody there who has no XDP program. What is redirected
+    // wakes whoever can take it.
+    if (hop->ifindex == ctx->ingress_ifindex && !BY_REDIRECT)
         return XDP_TX;
     return bpf_redirect(hop->ifindex, 0);
 lost:

@@ -126,13 +126,14 @@ struct Worker<'s> {
 
 impl<'s> Worker<'s> {
     fn new(slot: &'s mut Slot) -> Self {
+        let sender = if slot.leave_singly { Sender::one_by_one(BATCH) } else { Sender::new(BATCH) };
         Self {
             slot,
             batch: Batch::new(BATCH),
             answers: vec![0; BATCH * limits::RESPONSE_MAX].into(),
             inbound: vec![0; streams::INBOUND].into(),
             egress: Egress::new(BATCH),
-            sender: Sender::new(BATCH),
+            sender,
             packets: RawSender::new(BATCH),
             leaving: false,
         }

@@ -96,6 +96,8 @@ pub(in crate::relay) struct Slot {
     pub(super) peers: PeerConnections,
     /// What the control task must hear of peers' connections.
     pub(super) peer_reports: VecDeque<PeerReport>,
+    /// Datagrams leave one by one.
+    pub(super) leave_singly: bool,
 }
 
 /// What the parts that do not outlive a panic are made of.
@@ -220,6 +222,7 @@ impl Slot {
             talks: Talks::new(hash_seeds),
             peers: PeerConnections::new(hash_seeds),
             peer_reports: VecDeque::new(),
+            leave_singly: false,
         })
     }
 
@@ -230,6 +233,11 @@ impl Slot {
             door.runs.forbid(&door.listener, single);
         }
         self.path.set_single(single);
+    }
+
+    /// Whether datagrams leave one by one, always; of the loop that is made next.
+    pub(in crate::relay) fn set_leave_singly(&mut self, singly: bool) {
+        self.leave_singly = singly;
     }
 
     pub(super) fn tick(&self) -> Tick {

@@ -105,7 +105,9 @@ impl Kernel {
             ));
         }
         let frame = frame(setup)?;
-        let mut ebpf = make(&frame, setup)?;
+        // An interface that cannot be asked is refused when the program is attached.
+        let is_veth = |name: &String| super::kind_of(name).is_ok_and(|kind| kind == "veth");
+        let mut ebpf = make(&frame, setup, interfaces.iter().any(is_veth))?;
         verify(&mut ebpf, mode)?;
         let (tallies, words) = map_shared(&ebpf, &frame).map_err(|error| {
             Refused::new(
@@ -247,8 +249,8 @@ fn frame(setup: &Setup) -> Result<Frame, Refused> {
     Ok(frame)
 }
 
-/// Makes the maps, and the program with what is constant in it.
-fn make(frame: &Frame, setup: &Setup) -> Result<Ebpf, Refused> {
+/// Makes the maps, and the program with what is constant in it. With `by_redirect` no frame goes back by XDP_TX.
+fn make(frame: &Frame, setup: &Setup, by_redirect: bool) -> Result<Ebpf, Refused> {
     let channels = setup.channels.clamp(1, KERNEL_CHANNELS_MAX);
     let places = u32::try_from(frame.places()).unwrap_or(u32::MAX);
     let counts = [frame.v4.len(), frame.v6.len()].map(|count| u32::try_from(count).unwrap_or(u32::MAX));
@@ -271,6 +273,7 @@ fn make(frame: &Frame, setup: &Setup) -> Result<Ebpf, Refused> {
         .map_max_entries("hops", KERNEL_HOPS_PER_WORKER * u32::from(setup.workers.max(1)))
         .override_global("STARTED_NS", &frame.started_ns, true)
         .override_global("LEND_NS", &frame.lend_ns, true)
+        .override_global("BY_REDIRECT", &u32::from(by_redirect), true)
         .override_global("PORT_FIRST", &u32::from(frame.port_first), true)
         .override_global("PORT_COUNT", &frame.port_count, true)
         .override_global("RELAYS4", &counts[0], true)

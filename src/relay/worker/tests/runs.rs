@@ -92,6 +92,25 @@ fn relay_sockets_are_judged_each_by_itself_and_a_word_turns_all_off() {
 }
 
 #[test]
+fn a_word_has_each_datagram_leave_by_itself() {
+    const COUNT: usize = 8;
+    for singly in [false, true] {
+        let (mut slot, far) = slot(8);
+        slot.set_leave_singly(singly);
+        let mut worker = Worker::new(&mut slot);
+        let to = far_end(far.server);
+        assert!(udp::set_runs(&to, true).expect("set"), "it would see a run as one");
+        let one = || Departing { bytes: &[7; 40], to: to.local(), source: None, header: IpHeader::default() };
+        let leaving = (0..COUNT).map(|_| one());
+        worker.sender.send(&worker.slot.doors[0].listener, leaving, |_, error| panic!("{error}"));
+        let mut batch = crate::net::Batch::new(COUNT);
+        let arrived = batch.receive_runs(&to, COUNT).expect("they are there");
+        let in_runs = if singly { 0 } else { COUNT };
+        assert_eq!((arrived.places.len(), arrived.in_runs), (COUNT, in_runs), "{singly}");
+    }
+}
+
+#[test]
 fn what_one_relay_sends_to_another_of_the_same_worker_goes_through_no_socket_and_is_judged_on_both_sides() {
     let (mut slot, mut far) = slot(8);
     far.open(1);
