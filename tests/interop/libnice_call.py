@@ -15,6 +15,7 @@ import aioice_echo
 import chromium_call
 import harness
 import legacy
+from place import SERVER4
 from harness import Skip, check, proved
 
 # Half of them leave before the pause, and the pause holds two refreshes of an allocation of so many seconds.
@@ -42,7 +43,7 @@ STATIC = (harness.USER.encode(), harness.PASSWORD.encode())
 def call(program, server, transport, *, credential=STATIC, count=COUNT, hold_s=0):
     """What the driver said, and its exit code."""
     encoded = [base64.b64encode(part).decode() for part in credential]
-    command = [str(program), "127.0.0.1", str(server.port), transport, *encoded, str(count), str(hold_s)]
+    command = [str(program), SERVER4, str(server.port), transport, *encoded, str(count), str(hold_s)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     print(transport, done.stdout.strip(), done.stderr.strip(), flush=True)
     return json.loads(done.stdout), done.returncode
@@ -59,7 +60,7 @@ def calling(server):
         try:
             while not enough.is_set():
                 try:
-                    asyncio.run(aioice_echo.call(server, "127.0.0.1", (harness.USER, harness.PASSWORD)))
+                    asyncio.run(aioice_echo.call(server, SERVER4, (harness.USER, harness.PASSWORD)))
                 except AssertionError as failure:
                     # libnice gives nothing back: at a port of its that the kernel gives out again, all is data of the old
                     # dialect for as long as that allocation lives. It is one port of thousands.

@@ -10,15 +10,15 @@ import socket
 import subprocess
 import threading
 import time
-import urllib.request
 
 import harness
 from harness import check
 from harness import proved
+from place import HERE4_MORE
 
 CALLS, PACKETS, PAUSE_S = 8, 600, 0.004
 CHANNEL = 0x4000
-PEER, OTHER = "127.0.0.2", "127.0.0.3"
+PEER, OTHER = HERE4_MORE
 ALLOW = (f"{PEER}/32", f"{OTHER}/32")
 # What the loop had in its hands when it fell: a batch, and what stood in it of one call is little.
 LOST_MAX = 16
@@ -73,7 +73,7 @@ def fault_binary():
 
 
 def metrics(server):
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.admin_port}/metrics", timeout=5) as answer:
+    with server.get() as answer:
         return answer.read().decode()
 
 
@@ -85,7 +85,7 @@ def of_workers(server, name, labels=""):
 
 def is_healthy(server):
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{server.admin_port}/health", timeout=5) as answer:
+        with server.get("/health") as answer:
             return answer.status == 200
     except OSError:
         return False

@@ -121,11 +121,12 @@ pub(crate) fn program(world: &World, mode: Mode, frame: &[u8]) -> Done {
             let fits = out.packet().len() <= MTU;
             // Its sum would have to be made of all of the data.
             let unsummed = came.unsummed && out.to.is_ipv6();
-            let partial = is_partial(&came) && (mode == Mode::Tc || out.to.is_ipv6());
-            if !is_framed || !fits || unsummed || partial {
+            // TC can ask whether it is; XDP lets it go without.
+            let partial = mode != Mode::Tc && is_partial(&came);
+            if !is_framed || !fits || unsummed || (partial && out.to.is_ipv6()) {
                 return Done::Up;
             }
-            Done::Relayed(Plain { unsummed: out.unsummed || is_partial(&came), ..out }.frame())
+            Done::Relayed(Plain { unsummed: out.unsummed || partial, ..out }.frame())
         }
         // What would be a Data indication is the worker's to hold back.
         Verdict::Drop(DropReason::AllocationBandwidth | DropReason::UserBandwidth)
