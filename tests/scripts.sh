@@ -1,5 +1,5 @@
 # Sourced by tests/run: scripts that speak with a server run side by side, each in a network of its own, and are told one after
-# the other, in the order in which they were named.
+# the other, in the order in which they begin.
 # shellcheck shell=bash
 
 # So many at a time.
@@ -89,7 +89,6 @@ side_by_side() {
     local prefix=$1 command_of=$2 tell=$3 name told=0 results ordered=() queue=() alone=() command=()
     local -A running=() seen=()
     shift 3
-    ordered=("$@")
     results=$(mktemp -d)
     local is_apart=no
     can_be_apart && is_apart=yes
@@ -102,6 +101,7 @@ side_by_side() {
             alone+=("$name")
         fi
     done
+    ordered=("${queue[@]}" "${alone[@]}")
     # Whoever ends this ends what it has begun.
     trap 'kill "${!running[@]}" 2>/dev/null; wait; exit 130' INT TERM
     begin_each "$script_jobs" apart "${queue[@]}"

@@ -141,6 +141,7 @@ class Server:
         self.admin_port = free_port(socket.SOCK_STREAM) if admin else None
         self.hosts = [place.SERVER4] + ([place.SERVER6] if has_ipv6() else [])
         self.interfaces = place.INTERFACES
+        self.listens_to_signals = not other_server()
         self.exit_code = None
 
     def address(self, host=place.SERVER4):
@@ -265,8 +266,11 @@ class Server:
         # The door for connections opens after that for datagrams, and the one for metrics last.
         if self.admin_port:
             with self.there():
-                return opens(self.process, ("127.0.0.1", self.admin_port))
-        return not self.streams or opens(self.process, self.address())
+                opened = opens(self.process, ("127.0.0.1", self.admin_port))
+        else:
+            opened = not self.streams or opens(self.process, self.address())
+        # Workers answer before anybody listens to signals; SIGTERM would end it as if it had no handler.
+        return opened and (not self.listens_to_signals or listens_to(self.process, signal.SIGTERM))
 
     def __exit__(self, failure, *_):
         self.exit_code = stop(self.process)
@@ -323,6 +327,17 @@ def opens(process, address, timeout_s=15):
             return True
         except OSError:
             time.sleep(0.05)
+    return False
+
+
+def listens_to(process, number, timeout_s=15):
+    """Whether it has a handler for this signal before the time is up or it ends."""
+    until = time.monotonic() + timeout_s
+    while time.monotonic() < until and process.poll() is None:
+        status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+        if int(status.partition("SigCgt:")[2].split()[0], 16) >> (number - 1) & 1:
+            return True
+        time.sleep(0.01)
     return False
 
 
@@ -400,18 +415,21 @@ def main(test, timeout_s=90, cable=True):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     signal.alarm(timeout_s)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
+    code = 1
     try:
         with contextlib.ExitStack() as held:
             if cable and place.ON_CABLE:
                 place.lay_cable(held)
             test()
+        code = 0
     except Skip as why:
         print(why)
-        sys.exit(SKIPPED)
-    except Exception:  # the whole story belongs in the log
+        code = SKIPPED
+    except BaseException:  # the whole story belongs in the log
         traceback.print_exc()
-        sys.exit(1)
-    finally:
-        signal.alarm(0)
-        leave_nobody()
-    sys.exit(0)
+    signal.alarm(0)
+    leave_nobody()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Threads that still wait for what will not come are not waited for.
+    os._exit(code)
