@@ -7,6 +7,7 @@ import time
 import suite  # first: it knows where the harness is
 import craft
 import harness
+import place
 from harness import check
 from harness import proved
 from target import SILENCE
@@ -14,7 +15,7 @@ from target import Target
 from target import dropped
 from target import grown
 
-PEER = "127.0.0.1", 9
+PEER = place.HERE4, 9
 METHODS = {
     "Allocate": (craft.ALLOCATE, [craft.UDP], []),
     "Refresh": (craft.REFRESH, [craft.lifetime(0)], []),
@@ -193,7 +194,7 @@ def attack_attributes_after_integrity():
         check(answer.kind == craft.SUCCESS, f"a signed Refresh with attributes behind it succeeds, not {answer.code}")
         check(answer.attributes[craft.LIFETIME] == struct.pack("!I", 700), "a LIFETIME behind the integrity is not obeyed")
         of = craft.transaction()
-        behind = [craft.peer("127.0.0.1", 0, of), craft.peer("9.9.9.9", 0, of)]
+        behind = [craft.peer(place.HERE4, 0, of), craft.peer("9.9.9.9", 0, of)]
         raw = attacker.request(craft.CREATE_PERMISSION, peers=[PEER], of=of, behind=behind)
         check(attacker.ask(raw).kind == craft.SUCCESS, "CreatePermission")
         attacker.expect(attacker.indication(("9.9.9.9", 9), b"data"), SILENCE, "Send to a peer behind the integrity")

@@ -20,7 +20,7 @@ from place import HERE4_MORE
 
 CALLS, PACKETS, PAUSE_S = 8, 600, 0.004
 CHANNEL = 0x4000
-PEER, OTHER = HERE4_MORE
+PEER, OTHER = HERE4_MORE[:2]
 ALLOW = (f"{PEER}/32", f"{OTHER}/32")
 # What the loop had in its hands when it fell: a batch, and what stood in it of one call is little.
 LOST_MAX = 16

@@ -20,7 +20,7 @@ ON_CABLE = os.environ.get(PATH_VARIABLE) in IN_KERNEL
 # The server's, and those of clients and peers; further ones of peers.
 SERVER4, SERVER6 = ("10.77.1.1", "fd77:1::1") if ON_CABLE else ("127.0.0.1", "::1")
 HERE4, HERE6 = ("10.77.1.2", "fd77:1::2") if ON_CABLE else ("127.0.0.1", "::1")
-HERE4_MORE = ("10.77.1.3", "10.77.1.4") if ON_CABLE else ("127.0.0.2", "127.0.0.3")
+HERE4_MORE = ("10.77.1.3", "10.77.1.4", "10.77.1.5") if ON_CABLE else ("127.0.0.2", "127.0.0.3", "127.0.0.4")
 INTERFACES = ["net"] if ON_CABLE else []
 
 BPF_PROG_LOAD, BPF_LINK_CREATE = 5, 28
@@ -40,7 +40,7 @@ def lay_cable(held):
 
     global _side
     if os.geteuid() != 0 or not all(map(shutil.which, ("ip", "ethtool", "nsenter", "unshare"))):
-        raise harness.Skip("a network of its own needs root, iproute2 and ethtool")
+        raise harness.Skip("own-network: a network of its own needs root, iproute2 and ethtool")
     side, far = nat.Namespace(held), nat.Namespace(held)
     nat.link(side, "net", far, "cable")
     for ns, name, addresses in ((side, "net", (SERVER4, SERVER6)), (far, "cable", (HERE4, *HERE4_MORE, HERE6))):

@@ -18,7 +18,7 @@ from harness import proved
 from place import HERE4
 from place import HERE4_MORE
 
-DENIED, KEPT = HERE4_MORE
+DENIED, KEPT = HERE4_MORE[:2]
 PACKETS, PAUSE_S = 400, 0.005
 
 
