@@ -402,7 +402,7 @@ def leave_nobody(rounds=50):
 
 
 def main(test, timeout_s=90, cable=True):
-    """Runs a test: exit code 0 passed, 1 failed, 77 cannot be run here. A test that hangs fails, and none leaves a process behind.
+    """Runs a test: exit code 0 passed, 1 failed, 77 cannot be run here. A test that hangs fails; none leaves a process behind.
     With `cable`, one for a path in the kernel is run at the far end of a cable to its server."""
 
     def give_up():

@@ -15,6 +15,7 @@ import aioice_echo
 import chromium_call
 import harness
 import legacy
+from place import HERE4
 from place import SERVER4
 from harness import Skip, check, proved
 
@@ -43,7 +44,7 @@ STATIC = (harness.USER.encode(), harness.PASSWORD.encode())
 def call(program, server, transport, *, credential=STATIC, count=COUNT, hold_s=0):
     """What the driver said, and its exit code."""
     encoded = [base64.b64encode(part).decode() for part in credential]
-    command = [str(program), SERVER4, str(server.port), transport, *encoded, str(count), str(hold_s)]
+    command = [str(program), SERVER4, str(server.port), transport, *encoded, str(count), str(hold_s), HERE4]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     print(transport, done.stdout.strip(), done.stderr.strip(), flush=True)
     return json.loads(done.stdout), done.returncode

@@ -46,6 +46,9 @@ def lay_cable(held):
     for ns, name, addresses in ((side, "net", (SERVER4, SERVER6)), (far, "cable", (HERE4, *HERE4_MORE, HERE6))):
         for address in addresses:
             ns.ip(f"address add {address}/{'64 dev {name} nodad' if ':' in address else '24 dev {name}'}".format(name=name))
+    # Chromium has no address where there is no way to the rest of the world.
+    far.ip(f"route add default via {SERVER4}")
+    far.ip(f"-6 route add default via {SERVER6}")
     # The end of a pair takes frames of a driver's program only where it reads in rounds; and as network cards have it, sums are
     # made by the senders.
     far.run("ethtool", "-K", "cable", "gro", "on", "tx", "off", "rx", "off")
@@ -78,7 +81,8 @@ def pass_all(interface):
     where = ctypes.addressof
     program = bpf(BPF_PROG_LOAD, struct.pack("=IIQQ", PROG_TYPE_XDP, len(code) // 8, where(code), where(terms)))
     try:
-        return bpf(BPF_LINK_CREATE, struct.pack("=IIII", program, socket.if_nametoindex(interface), ATTACH_XDP, XDP_FLAGS_DRV_MODE))
+        index = socket.if_nametoindex(interface)
+        return bpf(BPF_LINK_CREATE, struct.pack("=IIII", program, index, ATTACH_XDP, XDP_FLAGS_DRV_MODE))
     finally:
         os.close(program)
 

@@ -21,6 +21,7 @@ import stun
 from harness import check
 from harness import proved
 from place import HERE4
+from place import HERE6
 from place import SERVER4
 from place import SERVER6
 
@@ -121,11 +122,11 @@ class Stream(stun.Client):
 
 @contextlib.contextmanager
 def peer(host):
-    """A listening peer."""
+    """A listening peer, of the family of a host."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, 0))
+        listener.bind((HERE6 if ":" in host else HERE4, 0))
         listener.listen()
         listener.settimeout(10)
         yield listener

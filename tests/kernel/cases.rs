@@ -652,8 +652,13 @@ fn a_true_sum_that_looks_like_one_left_to_the_card_is_relayed() {
                     // XDP cannot ask: over IPv4 it sends such a packet without a checksum.
                     let left = Plain { unsummed: mode == Mode::Xdp, ..left };
                     match world.run(&came.frame()) {
-                        Done::Relayed(out) => assert_eq!(comparable(&out), comparable(&left.frame()), "{came:?}"),
-                        done => assert!(done == Done::Up && left.unsummed && left.to.is_ipv6(), "{done:?}: {came:?}"),
+                        Done::Relayed(out) => {
+                            assert_eq!(comparable(&out), comparable(&left.frame()), "{came:?}")
+                        }
+                        done => assert!(
+                            done == Done::Up && left.unsummed && left.to.is_ipv6(),
+                            "{done:?}: {came:?}"
+                        ),
                     }
                 }
             }
