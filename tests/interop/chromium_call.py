@@ -9,6 +9,7 @@ import tempfile
 import harness
 from harness import check
 from harness import proved
+from place import NAME
 from place import SERVER4
 
 SECONDS = 8
@@ -91,7 +92,7 @@ def test():
         judge(call(minted(server)), f"{source}, default peer rules")
     with harness.Server(auth="static", streams=True) as server:
         for transport in ("tcp", "tls"):
-            url = server.url("localhost" if transport == "tls" else SERVER4, transport)
+            url = server.url(NAME if transport == "tls" else SERVER4, transport)
             ice_servers = [{"urls": url, "username": harness.USER, "credential": harness.PASSWORD}]
             # Nobody signed the certificate; the name is checked against it in streams.py.
             judge(call(ice_servers, ["--ignore-certificate-errors"]), url, transport)

@@ -16,6 +16,7 @@ import chromium_call
 import harness
 import legacy
 from place import HERE4
+from place import NAME
 from place import SERVER4
 from harness import Skip, check, proved
 
@@ -89,7 +90,7 @@ def beside_a_browser(program):
     if not (shutil.which("chromium") and shutil.which("node") and modules.is_dir()):
         return harness.not_proved("libnice_call:browser", "Chromium, node or playwright-core is not installed")
     with harness.Server(streams=True) as server, concurrent.futures.ThreadPoolExecutor() as pool:
-        url = server.url("localhost", "tls")
+        url = server.url(NAME, "tls")
         ice_servers = [{"urls": url, "username": harness.USER, "credential": harness.PASSWORD}]
         browser = pool.submit(chromium_call.call, ice_servers, ["--ignore-certificate-errors"])
         done = 0

@@ -21,6 +21,8 @@ ON_CABLE = os.environ.get(PATH_VARIABLE) in IN_KERNEL
 SERVER4, SERVER6 = ("10.77.1.1", "fd77:1::1") if ON_CABLE else ("127.0.0.1", "::1")
 HERE4, HERE6 = ("10.77.1.2", "fd77:1::2") if ON_CABLE else ("127.0.0.1", "::1")
 HERE4_MORE = ("10.77.1.3", "10.77.1.4", "10.77.1.5") if ON_CABLE else ("127.0.0.2", "127.0.0.3", "127.0.0.4")
+# What its certificate is asked for.
+NAME = SERVER4 if ON_CABLE else "localhost"
 INTERFACES = ["net"] if ON_CABLE else []
 
 BPF_PROG_LOAD, BPF_LINK_CREATE = 5, 28

@@ -14,6 +14,7 @@ from harness import check
 from harness import proved
 from place import HERE4
 from place import HERE6
+from place import ON_CABLE
 from place import SERVER4
 from place import SERVER6
 
@@ -120,6 +121,21 @@ def relayed_in(log):
     return {(host, int(port)) for host, port, _ in made}, sum(1 for *_, additional in made if additional)
 
 
+def went_by_the_kernel(server):
+    """On a path of the kernel that is where the media of channels went, but for what came first: more than one run has."""
+    wanted, until = 2 * CLIENTS * MESSAGES, time.monotonic() + 5
+    while True:
+        with server.get() as page:
+            counts = re.findall(r"^swingbridge_kernel_packets_relayed_total\{.*\} (\d+)$", page.read().decode(), re.MULTILINE)
+        relayed = sum(map(int, counts))
+        # The page is a second old.
+        if relayed >= wanted or time.monotonic() > until:
+            break
+        time.sleep(0.2)
+    check(relayed >= wanted, f"the kernel relayed at least {wanted} packets, not {relayed}")
+    proved(f"{relayed} of these packets, there or back, were relayed in the kernel")
+
+
 def dual_and_pairs():
     """A server of its own: the client leaves many allocations behind, and they count in the quota."""
     runs = [run for run in DUAL_RUNS + PAIR_RUNS if harness.has_ipv6() or "IPv6" not in run[0]]
@@ -141,7 +157,7 @@ def test():
     if not harness.has_ipv6():
         harness.not_proved("ipv6", "this machine has no ::1")
     # This client draws its channel numbers from the range of RFC 5766.
-    with harness.Server(limits={"channel_numbers": "rfc5766"}) as server, echoing_peer() as peer_port:
+    with harness.Server(limits={"channel_numbers": "rfc5766"}, admin=True) as server, echoing_peer() as peer_port:
         for host in server.hosts:
             binding(server, host)
             proved(f"turnutils_stunclient learns its reflexive address {host}")
@@ -156,6 +172,8 @@ def test():
         text, code = client(server, SERVER4, peer_port, ["-c", "-e", HERE4], "wrong", 1, 5)
         check(code != 0 and "Cannot complete Allocation" in text, f"uclient is refused with a wrong password: {text}")
         proved("uclient is refused with a wrong password")
+        if ON_CABLE:
+            went_by_the_kernel(server)
     dual_and_pairs()
     moving()
 
