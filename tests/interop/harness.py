@@ -140,7 +140,7 @@ class Server:
         self.port = free_port_of_both() if streams else free_port()
         self.admin_port = free_port(socket.SOCK_STREAM) if admin else None
         self.hosts = [place.SERVER4] + ([place.SERVER6] if has_ipv6() else [])
-        self.interfaces = place.INTERFACES
+        self.path, self.interfaces = os.environ.get(PATH_VARIABLE), place.INTERFACES
         self.listens_to_signals = not other_server()
         self.exit_code = None
 
@@ -170,8 +170,8 @@ class Server:
             f"addresses = [{relays}]",
             f'ports = "{PORTS[0]}-{PORTS[-1]}"',
             "workers = 2",
-            *([f'path = "{path}"'] if (path := os.environ.get(PATH_VARIABLE)) else []),
-            f"kernel_interfaces = {json.dumps(self.interfaces)}",
+            *([f'path = "{self.path}"'] if self.path else []),
+            *([f"kernel_interfaces = {json.dumps(self.interfaces)}"] if self.interfaces else []),
             "[auth]",
             f'secrets = ["{self.secret}"{handed}]',
             f'users = {{ {USER} = "{PASSWORD}" }}',

@@ -48,6 +48,7 @@ pub(crate) const COMBINATIONS: [[&str; 3]; 4] = [
 /// |---|---|
 /// | 0 – 3 | nothing: all combinations; channel 0x4000 |
 /// | 0 | also: 0x4001 channel over, 0x4002 permission over, 0x4003 another port of the same peer |
+/// | 0 | and 0x7FFE, a number of RFC 5766 |
 /// | 0 | and 0x4004 a forbidden port, 0x4005 and up: more peers than stand beside the port |
 /// | 4 | over |
 /// | 5, 6 | relayed behind a NAT, and not: each other's peers by 0x4000 |
@@ -63,6 +64,7 @@ pub(crate) fn world(mode: Mode) -> World {
     world.bind(0, 0x4002, "203.0.113.7:2000", [EARLIER_MS, LATER_MS]);
     world.bind(0, 0x4003, "203.0.113.5:2009", BOTH);
     world.bind(0, 0x4004, "203.0.113.66:53", BOTH);
+    world.bind(0, 0x7FFE, "203.0.113.30:3000", BOTH);
     for more in 0..4 {
         world.bind(0, 0x4005 + more, &format!("203.0.113.{}:3000", 20 + more), BOTH);
     }
@@ -300,6 +302,11 @@ fn unusual_cases() -> Vec<(String, Vec<u8>, Expected)> {
             "too long in the other family",
             from_client(COMBINATIONS[1][0], 0x4000, &[1; 1_453]),
             Worker::Relays,
+        ),
+        (
+            "a channel number of RFC 5766".to_owned(),
+            from_client(c4, 0x7FFE, HELLO).frame(),
+            Expected::Relayed(less(1, Plain::new(r4, "203.0.113.30:3000", HELLO))),
         ),
         (
             "empty data is data".to_owned(),

@@ -542,8 +542,8 @@ static __always_inline int judge(void *data, void *end, __u32 frame_len, struct 
         m->now = bpf_ktime_get_ns();
         return from_peer(&s, place, m, partial_is_fine);
     }
-    // The first byte of ChannelData is 0x40 to 0x4F.
-    if ((s.channel & bpf_htons(0xf000)) != bpf_htons(0x4000))
+    // ChannelData: which of its numbers may be bound, RFC 8656's or all of RFC 5766, is the server's to say.
+    if ((s.channel & bpf_htons(0xc000)) != bpf_htons(0x4000))
         return 0;
     m->now = bpf_ktime_get_ns();
     m->was += CHANNEL_LEN;
