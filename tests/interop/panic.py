@@ -182,8 +182,12 @@ def contained(server):
 
     # The next: in the middle of an Allocate, whose client just asks again.
     server.process.send_signal(signal.SIGUSR2)
-    struck = [call_struck(server) for _ in range(6)]
-    until("a panic over a command is counted", lambda: sum(of_workers(server, "swingbridge_worker_panics_total").values()) == 2)
+    panics = lambda: sum(of_workers(server, "swingbridge_worker_panics_total").values())
+    struck = []
+    # Until the kernel has given one to the worker that is to be hit.
+    while len(struck) < 6 or (panics() < 2 and len(struck) < 40):
+        struck.append(call_struck(server))
+    until("a panic over a command is counted", lambda: panics() == 2)
     for one in calls + more + struck:
         one.client.received.clear()
         one.client.send_channel(CHANNEL, b"over")
