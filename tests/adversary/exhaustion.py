@@ -6,6 +6,7 @@ import struct
 import suite  # first: it knows where the harness is
 import craft
 import harness
+import place
 from harness import check
 from harness import proved
 from target import SILENCE
@@ -13,7 +14,7 @@ from target import Target
 from target import dropped
 from target import grown
 
-PEER = "127.0.0.1", 9
+PEER = place.HERE4, 9
 
 
 class SmallTarget(Target):
@@ -78,7 +79,7 @@ def attack_address_quota():
         one_more(target, "486 signed", "one allocation above the address's quota")
         credential = harness.time_limited(target.secret, "bob")
         one_more(target, "486 signed", "another user of the same address", credential=credential)
-        with target.attacker(source=("127.0.0.2", 0)) as elsewhere:
+        with target.attacker(source=(place.HERE4_MORE[0], 0)) as elsewhere:
             elsewhere.allocate()
             elsewhere.end()
         proved("486 signed above an address's quota, whoever asks; other addresses are not touched")

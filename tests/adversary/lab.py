@@ -16,6 +16,7 @@ import struct
 import suite  # first: it knows where the harness is
 import harness
 import nat
+import place
 from target import Target
 
 CLONE_NEWNET = 0x4000_0000
@@ -62,6 +63,11 @@ class Lab:
         self.pid = self.side.holder.pid
         self.here(f"link add name cable type veth peer name net netns {self.pid}")
         self.here("link set cable up")
+        if place.ON_CABLE:
+            # As in place.py.
+            harness.check(os.system("ethtool -K cable gro on tx off rx off") == 0, "sums are made by senders")
+        if os.environ.get(place.PATH_VARIABLE) == "xdp":
+            held.callback(os.close, place.pass_all("cable"))
         self.side.ip("link set net up")
         for there, here in ((SERVER, ATTACKER), (SERVER6, ATTACKER6)):
             bits = 64 if ":" in there else 24
@@ -102,12 +108,11 @@ class LabTarget(Target):
         self.lab = lab
         self.hosts = [SERVER, SERVER6]
 
-    def command(self):
-        return self.lab.side.command(*super().command())
+    def command_there(self, *words):
+        return self.lab.side.command(*words)
 
-    def page(self):
-        with of_process(self.lab.pid):
-            return super().page()
+    def there(self):
+        return of_process(self.lab.pid)
 
     def address(self, host=SERVER):
         return host, self.port

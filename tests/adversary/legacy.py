@@ -10,6 +10,7 @@ import socket
 import suite  # first: it knows where the harness is
 import harness
 import msturn
+import place
 from harness import check
 from harness import proved
 from target import Target
@@ -25,7 +26,7 @@ class Peer:
     def __init__(self):
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        self.sock.bind(("127.0.0.1", 0))
+        self.sock.bind((place.HERE4, 0))
         self.sock.settimeout(10)
 
     @property
@@ -139,10 +140,10 @@ def attack_forged_numbers():
 
 def attack_forbidden_peers_over_tcp():
     """No form of asking opens a connection to a forbidden peer."""
-    with Target(streams=True, allow=[]) as target, socket.create_server(("127.0.0.1", 0)) as listener:
+    with Target(streams=True, allow=[]) as target, socket.create_server((place.HERE4, 0)) as listener:
         with msturn.Stream(target.address(), harness.USER.encode(), harness.PASSWORD.encode()) as client:
             client.allocate()
-            forbidden = [listener.getsockname(), client.relayed, ("127.0.0.1", target.port)]
+            forbidden = [listener.getsockname(), client.relayed, target.address()]
             forbidden += [(host, 9) for host in ("0.0.0.0", "10.0.0.1", "169.254.169.254", "224.0.0.1", "255.255.255.255")]
             for peer in forbidden:
                 check(code_of(client, peer) == 403, f"Set Active Destination to {peer}")
@@ -163,7 +164,7 @@ def attack_pending_connections():
     with contextlib.ExitStack() as held, Target(streams=True, lines=["connects_per_allocation = 4"]) as target:
         busy = []
         for _ in range(8):
-            listener = held.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+            listener = held.enter_context(socket.create_server((place.HERE4, 0), backlog=0))
             busy.append(listener.getsockname())
             # Until the kernel has no room for more, and drops what comes.
             for _ in range(3):

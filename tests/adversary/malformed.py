@@ -5,13 +5,14 @@ import struct
 import suite  # first: it knows where the harness is
 import craft
 import oracle
+import place
 from harness import check
 from harness import proved
 from target import SILENCE
 from target import Target
 from target import dropped
 
-PEER = "127.0.0.1", 9
+PEER = place.HERE4, 9
 
 
 def server():
@@ -260,7 +261,7 @@ def attack_duplicate_attributes():
         swapped = [(craft.USERNAME, b"mallory"), *attacker.identity()]
         raw = craft.message(craft.REFRESH, attributes=[craft.lifetime(0), *swapped], key=attacker.key)
         attacker.expect(raw, "401 unsigned", "a wrong name before the right one")
-        raw = attacker.request(craft.CHANNEL_BIND, [craft.channel(0x4000)], [PEER, ("127.0.0.2", 9)])
+        raw = attacker.request(craft.CHANNEL_BIND, [craft.channel(0x4000)], [PEER, (place.HERE4_MORE[0], 9)])
         attacker.expect(raw, "400 signed", "a ChannelBind with two peers")
         check(attacker.refresh(), "the allocation is what it was")
         proved("duplicate attributes: the first counts; two peers of one ChannelBind: 400")

@@ -17,6 +17,7 @@ import forged
 import harness
 import malformed
 import oracle
+import place
 from harness import check
 from harness import proved
 from target import Attacker
@@ -30,7 +31,7 @@ from transport import Tcp
 from transport import Tls
 from transport import Udp
 
-PEER = "127.0.0.1", 9
+PEER = place.HERE4, 9
 STREAMS = (Tcp, Tls)
 
 
@@ -264,7 +265,7 @@ def attack_frames_of_a_live_allocation():
 @contextlib.contextmanager
 def peer():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as echo:
-        echo.bind(("127.0.0.1", 0))
+        echo.bind((place.HERE4, 0))
         echo.settimeout(10)
         yield echo, echo.getsockname()
 
@@ -330,7 +331,7 @@ def attack_malformed_over_streams():
 def attack_replay_on_another_connection():
     """What was captured is worth nothing elsewhere, and nothing later, not even from the same addresses."""
     for transport in STREAMS:
-        local = "127.0.0.1", harness.free_port(socket.SOCK_STREAM)
+        local = place.HERE4, harness.free_port(socket.SOCK_STREAM)
         with over(transport), Target() as target, target.attacker(source=local) as attacker, target.attacker() as elsewhere:
             attacker.challenge()
             captured = forged.all_kinds(attacker)
@@ -363,7 +364,7 @@ def attack_nonces_of_another_transport():
     """The same two addresses over UDP, TCP and TLS are three five-tuples: nonces and allocations are not shared."""
     with Target(streams=True, exempt=True) as target:
         take = lambda transport, source=None: Attacker(transport(target.address(), source), harness.USER, harness.PASSWORD)
-        local = "127.0.0.1", harness.free_port_of_both()
+        local = place.HERE4, harness.free_port_of_both()
         with take(Udp, local) as first:
             first.challenge()
             known = {"udp": first.nonce}
@@ -403,15 +404,15 @@ def attack_too_many_connections():
         silent = [Tcp(target.address()) for _ in range(2)]
         half = Tcp(target.address())
         half.send(b"\x16\x03\x01")
-        with take("127.0.0.1", Tls) as served, take("127.0.0.2") as other:
+        with take(place.HERE4, Tls) as served, take(place.HERE4_MORE[0]) as other:
             served.allocate()
             other.allocate()
             for _ in range(3):
                 check(Tcp(target.address()).all() == b"", "the fifth of a source is closed without a byte")
             check(refused() == {'swingbridge_streams_refused_total{limit="address"}': 3}, f"each is counted: {refused()}")
-            with take("127.0.0.3"):
+            with take(place.HERE4_MORE[1]):
                 for _ in range(3):
-                    check(take("127.0.0.4").transport.all() == b"", "the seventh of all is closed without a byte")
+                    check(take(place.HERE4_MORE[2]).transport.all() == b"", "the seventh of all is closed without a byte")
                 told = refused()
                 check(told['swingbridge_streams_refused_total{limit="total"}'] == 3, f"each is counted: {told}")
                 check(served.refresh() and other.refresh(), "those who were there go on")
@@ -419,7 +420,7 @@ def attack_too_many_connections():
                 each.reset()
             until = time.monotonic() + 10
             while True:
-                with take("127.0.0.1") as newcomer, contextlib.suppress(AssertionError):
+                with take(place.HERE4) as newcomer, contextlib.suppress(AssertionError):
                     newcomer.transport.send(craft.message(craft.BINDING))
                     if newcomer.transport.receive(2):
                         break

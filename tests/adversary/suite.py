@@ -1,5 +1,6 @@
 """Runs the named tests of one script: `suite.main(globals())`. A test is a function whose name begins with `attack_`."""
 
+import contextlib
 import os
 import pathlib
 import random
@@ -10,6 +11,8 @@ import traceback
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "interop"))
 
 import craft  # noqa: E402
+import harness  # noqa: E402
+import place  # noqa: E402
 from harness import Skip  # noqa: E402
 
 SEED = int(os.environ.get("ADVERSARY_SEED", "0") or 0) or random.SystemRandom().getrandbits(32)
@@ -26,11 +29,15 @@ def main(names):
     script = os.path.basename(sys.argv[0]).removesuffix(".py")
     failed = 0
     print(f"seed: ADVERSARY_SEED={SEED}", flush=True)
+    harness.prctl(harness.PR_SET_CHILD_SUBREAPER, 1)
     for test in tests:
         began = time.monotonic()
         craft.ids = dice(f"{script}/{test.__name__}/transactions")
         try:
-            test()
+            with contextlib.ExitStack() as held:
+                if place.ON_CABLE:
+                    place.lay_cable(held)
+                test()
         except Skip as why:
             print(f"skipped: {why}", flush=True)
         except Exception:  # the whole story belongs in the log
@@ -41,4 +48,5 @@ def main(names):
             print(f"passed: {script}::{test.__name__} {time.monotonic() - began:.1f} s", flush=True)
     if not tests:
         print(f"FAILED: {script}: not one test ran")
+    harness.leave_nobody()
     sys.exit(1 if failed or not tests else 0)

@@ -7,17 +7,20 @@ worker and by the control thread, so an answer to the attack would have come bef
 import collections
 import contextlib
 import hashlib
+import json
 import re
 import time
-import urllib.error
-import urllib.request
 
 import craft
 import harness
+import place
 from harness import check
 from transport import Udp
 
 SILENCE = "silence"
+# Where attackers are.
+OURS = [f"{host}/32" for host in (place.HERE4, *place.HERE4_MORE)] if place.ON_CABLE else ["127.0.0.0/8"]
+OURS.append(f"{place.HERE6}/128")
 # What attackers speak who say nothing else of it: the last of these.
 OVER = [Udp]
 
@@ -39,20 +42,10 @@ class Target(harness.Server):
     def __init__(self, *, exempt=False, lines=(), **more):
         more.setdefault("streams", not OVER[-1].datagrams)
         super().__init__(admin=True, more='[drain]\ndeadline = "1s"\n', **more)
-        self.lines = [*lines] + (['unproven_exempt = ["127.0.0.0/8", "::1/128"]'] if exempt else [])
+        self.lines = [*lines] + ([f"unproven_exempt = {json.dumps(OURS)}"] if exempt else [])
 
     def config(self):
         return super().config().replace("[limits]\n", "\n".join(["[limits]", *self.lines, ""]))
-
-    def __enter__(self):
-        """All its doors are open: workers answer first, and the door of the metrics is the last."""
-        super().__enter__()
-        try:
-            self.page()
-        except BaseException:
-            self.__exit__(RuntimeError, None, None)
-            raise
-        return self
 
     def counters(self):
         """Every counter and gauge, summed over the workers: name, or name{labels less the worker}."""
@@ -63,17 +56,9 @@ class Target(harness.Server):
         return found
 
     def page(self):
-        """The metrics, as soon as their door is open."""
-        until = time.monotonic() + 5
-        while True:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/metrics", timeout=5) as page:
-                    return page.read().decode()
-            except urllib.error.URLError as error:
-                refused = isinstance(error.reason, ConnectionRefusedError)
-                if not refused or time.monotonic() > until or self.process.poll() is not None:
-                    raise
-            time.sleep(0.02)
+        """The metrics."""
+        with self.get() as page:
+            return page.read().decode()
 
     def settles(self, wanted):
         """Waits until gauges have their values: the page is written a moment after an answer leaves."""
@@ -86,7 +71,7 @@ class Target(harness.Server):
                 return counters
             time.sleep(0.01)
 
-    def attacker(self, host="127.0.0.1", source=None, credential=(harness.USER, harness.PASSWORD)):
+    def attacker(self, host=place.SERVER4, source=None, credential=(harness.USER, harness.PASSWORD)):
         return Attacker(OVER[-1](self.address(host), source), *credential)
 
     def alive(self):

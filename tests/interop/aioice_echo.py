@@ -8,6 +8,8 @@ import aioice
 import harness
 from harness import check
 from harness import proved
+from place import SERVER4
+from place import SERVER6
 
 PACKET_BYTES = 1_000
 PACKETS = 1_048
@@ -93,10 +95,10 @@ def test():
     size = PACKETS * PACKET_BYTES
     with harness.Server(auth="static") as server:
         credential = (harness.USER, harness.PASSWORD)
-        asyncio.run(call(server, "127.0.0.1", credential))
+        asyncio.run(call(server, SERVER4, credential))
         proved(f"aioice, relay only, IPv4, a static user: {size} bytes there and back, every byte the same")
         if harness.has_ipv6():
-            asyncio.run(call(server, "::1", credential))
+            asyncio.run(call(server, SERVER6, credential))
             proved(f"aioice over IPv6 to the server, relayed over IPv4: {size} bytes there and back")
         else:
             harness.not_proved("ipv6", "this machine has no ::1")
@@ -104,7 +106,7 @@ def test():
         proved("aioice gets no relayed candidate with a wrong password")
     with harness.Server(auth="secret") as server:
         credential = harness.time_limited(server.secret, "bob")
-        asyncio.run(call(server, "127.0.0.1", credential))
+        asyncio.run(call(server, SERVER4, credential))
         proved(f"aioice, relay only, IPv4, a time-limited credential: {size} bytes there and back")
         asyncio.run(refused(server, harness.time_limited(server.secret, "bob", -1_000)))
         proved("aioice gets no relayed candidate with a credential that has ended")
@@ -112,7 +114,7 @@ def test():
         # aioice trusts what this names, and checks the address against the certificate.
         os.environ["SSL_CERT_FILE"] = f"{server.folder}/server.pem"
         for transport in ("tcp", "tls"):
-            asyncio.run(call(server, "127.0.0.1", (harness.USER, harness.PASSWORD), transport))
+            asyncio.run(call(server, SERVER4, (harness.USER, harness.PASSWORD), transport))
             proved(f"aioice over {transport}: {size} bytes there and back, every byte the same")
 
 

@@ -11,8 +11,10 @@ import harness
 import stun
 from harness import check
 from harness import proved
+from place import SERVER4
+from place import SERVER6
 
-EXTERNAL = {"127.0.0.1": "203.0.113.7", "::1": "2001:db8::7"}
+EXTERNAL = {SERVER4: "203.0.113.7", SERVER6: "2001:db8::7"}
 # The kernel spreads clients over the two workers by their ports; with so many, pairs of both kinds are certain enough.
 CLIENTS = 12
 FIRST_CHANNEL = 0x4000
@@ -84,7 +86,7 @@ def ended(one, other):
 
 def test():
     with harness.Server(allow=(), admin=True, external=EXTERNAL) as server, contextlib.ExitStack() as clients:
-        families = [("127.0.0.1", 4)] + ([("::1", 6)] if harness.has_ipv6() else [])
+        families = [(SERVER4, 4)] + ([(SERVER6, 6)] if harness.has_ipv6() else [])
         for host, family in families:
             one, other = everybody_talks(server, clients, host, family)
             proved(f"clients reach each other at {EXTERNAL[host]}, by Send and by channel, both ways")

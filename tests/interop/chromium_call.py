@@ -9,6 +9,8 @@ import tempfile
 import harness
 from harness import check
 from harness import proved
+from place import NAME
+from place import SERVER4
 
 SECONDS = 8
 BYTES_MIN, FRAMES_MIN, AUDIO_PACKETS_MIN = 50_000, 30, 100
@@ -20,7 +22,7 @@ def minted(server):
         username, credential = harness.time_limited(server.secret, "browser")
         return [{"urls": server.url(), "username": username, "credential": credential}]
     command = [str(harness.binary()), "credential", "--secret", server.secret, "--user", "browser"]
-    command += ["--host", f"127.0.0.1:{server.port}", "--format", "ice-servers"]
+    command += ["--host", f"{SERVER4}:{server.port}", "--format", "ice-servers"]
     ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10)
     check(ran.returncode == 0, f"swingbridge credential succeeds: {ran.stderr}")
     return json.loads(ran.stdout)
@@ -90,7 +92,7 @@ def test():
         judge(call(minted(server)), f"{source}, default peer rules")
     with harness.Server(auth="static", streams=True) as server:
         for transport in ("tcp", "tls"):
-            url = server.url("localhost" if transport == "tls" else "127.0.0.1", transport)
+            url = server.url(NAME if transport == "tls" else SERVER4, transport)
             ice_servers = [{"urls": url, "username": harness.USER, "credential": harness.PASSWORD}]
             # Nobody signed the certificate; the name is checked against it in streams.py.
             judge(call(ice_servers, ["--ignore-certificate-errors"]), url, transport)

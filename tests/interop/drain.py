@@ -14,6 +14,8 @@ import harness
 import stun
 from harness import check
 from harness import proved
+from place import SERVER4
+from place import SERVER6
 
 ALTERNATE_V4, ALTERNATE_V6 = ("203.0.113.9", 3478), ("2001:db8::9", 3479)
 # The last steps, measured: signal, answers on their way, workers, admin.
@@ -53,7 +55,7 @@ def left(server, since, at_most_s, at_least_s=0.0):
 
 def health(server):
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{server.admin_port}/health", timeout=5) as page:
+        with server.get("/health") as page:
             return page.status, json.load(page)
     except urllib.error.HTTPError as failing:
         return failing.code, json.load(failing)
@@ -94,8 +96,8 @@ def call(clients, server):
 
 
 def newcomers(server, v4, v6):
-    for host, expected in (("127.0.0.1", v4), ("::1", v6)):
-        if host == "::1" and not harness.has_ipv6():
+    for host, expected in ((SERVER4, v4), (SERVER6, v6)):
+        if host == SERVER6 and not harness.has_ipv6():
             harness.not_proved("ipv6", "this machine has no ::1")
             continue
         with server.client(host) as late:

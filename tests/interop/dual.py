@@ -7,8 +7,14 @@ import harness
 import stun
 from harness import check
 from harness import proved
+from place import HERE4
+from place import HERE6
+from place import SERVER4
+from place import SERVER6
 
-HOSTS = {4: "127.0.0.1", 6: "::1"}
+# Those of the server, and those of peers.
+HOSTS = {4: SERVER4, 6: SERVER6}
+PEERS = {4: HERE4, 6: HERE6}
 # Enough five-tuples that both workers of the server get some of them.
 PAIRS = 12
 
@@ -52,9 +58,10 @@ def both_ways(client, peer, relayed, number):
     check(client.receive() == (number, b"channel back"), "and back by the channel")
 
 
-def is_free(address):
+def is_free(server, address):
     try:
-        bound(*address).close()
+        with server.there():
+            bound(*address).close()
     except OSError:
         return False
     return True
@@ -66,21 +73,21 @@ def lives_and_halves(server, host, peers, first, second):
         relayed, errors = client.allocate_both()
         check([address[0] for address in relayed] == [HOSTS[4], HOSTS[6]] and not errors, f"two addresses: {relayed}")
         relayed = dict(zip((4, 6), relayed))
-        client.permit(HOSTS[4], HOSTS[6])
+        client.permit(PEERS[4], PEERS[6])
         for family, number in ((4, 0x4000), (6, 0x4001)):
             both_ways(client, peers[family], relayed[family], number)
         # proves rfc8656:5-16, rfc8656:7.2-20
         proved(f"a client at {host} talks over both relayed addresses, by Send and by channel, both ways")
 
         check(client.refresh(0, first) == 0, "one half is given back")
-        check(is_free(relayed[first]), "its port can be bound the moment this is answered")
-        check(not is_free(relayed[second]), "the other's port is held")
-        check(refusal(client.permit, HOSTS[first]) == 443, "no permission for a peer of the family that is gone")
+        check(is_free(server, relayed[first]), "its port can be bound the moment this is answered")
+        check(not is_free(server, relayed[second]), "the other's port is held")
+        check(refusal(client.permit, PEERS[first]) == 443, "no permission for a peer of the family that is gone")
         check(refusal(client.bind_channel, 0x4002, address_of(peers[first])) == 443, "nor a channel")
         check(refusal(client.refresh, 600, first) == 443, "nor a refresh of it")
         check(refusal(client.allocate) == 437, "the five-tuple has its allocation still")
         client.send(address_of(peers[first]), b"too late")
-        with bound(HOSTS[second]) as other_peer:
+        with bound(PEERS[second]) as other_peer:
             both_ways(client, other_peer, relayed[second], 0x4003)
         peers[first].settimeout(0.2)
         try:
@@ -90,7 +97,7 @@ def lives_and_halves(server, host, peers, first, second):
         peers[first].settimeout(2)
         check(client.refresh(600, second) == 600, "the half that is left can be refreshed")
         check(client.refresh(0, second) == 0, "and be given back")
-        check(is_free(relayed[second]), "then its port is free too")
+        check(is_free(server, relayed[second]), "then its port is free too")
         code = refusal(client.refresh, 600)
         check(code in (437, 438), f"and the allocation is over: {code}")
         # proves rfc8656:8.1-2, rfc8656:8.1-3, rfc8656:8.2-1, rfc8656:10.2-5, rfc8656:12.2-2
@@ -100,11 +107,11 @@ def lives_and_halves(server, host, peers, first, second):
 def one_family_only():
     """A server without IPv6 relays gives the half it has and says why not the other."""
     server = harness.Server()
-    server.hosts = ["127.0.0.1"]
-    with server, server.client() as client, bound("127.0.0.1") as peer:
+    server.hosts = [SERVER4]
+    with server, server.client() as client, bound(HERE4) as peer:
         relayed, errors = client.allocate_both()
         check(len(relayed) == 1 and errors == [(6, 440)], f"one address and the error of the other: {relayed}, {errors}")
-        client.permit("127.0.0.1")
+        client.permit(HERE4)
         both_ways(client, peer, relayed[0], 0x4000)
     # proves rfc8656:7.2-19
     proved("without an IPv6 relay address: success with IPv4, ADDRESS-ERROR-CODE with IPv6 and 440")
@@ -112,20 +119,22 @@ def one_family_only():
 
 def pairs(server):
     """Even ports, and the next one to whoever shows the token."""
-    with contextlib.ExitStack() as clients, bound("127.0.0.1") as peer:
+    with contextlib.ExitStack() as clients, bound(HERE4) as peer:
         for _ in range(PAIRS):
             one, other = (clients.enter_context(server.client()) for _ in range(2))
             (host, even), token = one.allocate_pair()
             check(even % 2 == 0, f"port {even} is even")
-            check(is_free((host, even + 1)), "a reserved port is bound by nobody yet")
+            check(is_free(server, (host, even + 1)), "a reserved port is bound by nobody yet")
             check(other.redeem(token) == (host, even + 1), "the token stands for the next port")
             check(refusal(clients.enter_context(server.client()).redeem, token) == 508, "a token is good once")
-        other.permit("127.0.0.1")
+        other.permit(HERE4)
         both_ways(other, peer, other.relayed, 0x4000)
         # proves rfc8656:7.2-25, rfc8656:7.2-26, rfc8656:7.2-27, rfc8656:7.2-30
         proved(f"{PAIRS} pairs of ports, each upper one redeemed from another five-tuple, and it carries")
         (host, even), token = one_more = clients.enter_context(server.client()).allocate_pair()
-        with bound(host, even + 1):
+        with server.there():
+            taken = bound(host, even + 1)
+        with taken:
             code = refusal(clients.enter_context(server.client()).redeem, token)
         check(code == 508, f"{one_more}: a reserved port that another program took gets 508, not {code}")
         # proves rfc8656:7.2-9
@@ -139,12 +148,12 @@ def test():
     if not harness.has_ipv6():
         harness.not_proved("ipv6", "this machine has no ::1")
         return
-    with harness.Server(log={"level": "info"}) as server, bound(HOSTS[4]) as four, bound(HOSTS[6]) as six:
+    with harness.Server(log={"level": "info"}) as server, bound(PEERS[4]) as four, bound(PEERS[6]) as six:
         peers = {4: four, 6: six}
-        lives_and_halves(server, "127.0.0.1", peers, 6, 4)
-        lives_and_halves(server, "::1", peers, 4, 6)
+        lives_and_halves(server, SERVER4, peers, 6, 4)
+        lives_and_halves(server, SERVER6, peers, 4, 6)
     made = [line for line in server.output().splitlines() if "allocation made" in line]
-    check(len(made) == 2 and all("additional=[::1]:" in line for line in made), f"the log tells both addresses: {made}")
+    check(len(made) == 2 and all(f"additional=[{SERVER6}]:" in line for line in made), f"the log tells both addresses: {made}")
     proved("one line of the log for each dual allocation, with both addresses")
 
 

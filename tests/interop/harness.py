@@ -6,8 +6,10 @@ it. SWINGBRIDGE_BIN names another binary than target/release/swingbridge.
 
 import base64
 import contextlib
+import ctypes
 import hashlib
 import hmac
+import json
 import os
 import pathlib
 import secrets
@@ -20,15 +22,17 @@ import tempfile
 import threading
 import time
 import traceback
+import urllib.request
 
+import place
 import stun
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 USER, PASSWORD, REALM = "alice", "correct-horse-battery", "interop.example"
 PORTS = range(50_000, 60_000)
 SKIPPED = 77
-# Names the path of packets that our server shall take; without it the server chooses.
-PATH_VARIABLE = "SWINGBRIDGE_INTEROP_PATH"
+PATH_VARIABLE = place.PATH_VARIABLE
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 class Skip(Exception):
@@ -89,7 +93,8 @@ def make_certificate(folder, name="server", hosts=("localhost",)):
     """A self-signed certificate for these names and for loopback; gives the files of chain and key."""
     need("openssl")
     chain, key = f"{folder}/{name}.pem", f"{folder}/{name}.key"
-    names = ",".join([*(f"DNS:{host}" for host in hosts), "IP:127.0.0.1", "IP:::1"])
+    own = dict.fromkeys(("127.0.0.1", "::1", place.SERVER4, place.SERVER6))
+    names = ",".join([*(f"DNS:{host}" for host in hosts), *(f"IP:{address}" for address in own)])
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     command += ["-keyout", key, "-out", chain, "-days", "30", "-subj", f"/CN={hosts[0]}"]
     command += ["-addext", f"subjectAltName={names}"]
@@ -110,7 +115,7 @@ class Server:
     def __init__(
         self,
         *,
-        allow=("127.0.0.1/32", "::1/128"),
+        allow=(f"{place.HERE4}/32", f"{place.HERE6}/128"),
         auth="static",
         log=None,
         limits=None,
@@ -134,17 +139,19 @@ class Server:
         self.streams = streams
         self.port = free_port_of_both() if streams else free_port()
         self.admin_port = free_port(socket.SOCK_STREAM) if admin else None
-        self.hosts = ["127.0.0.1"] + (["::1"] if has_ipv6() else [])
+        self.hosts = [place.SERVER4] + ([place.SERVER6] if has_ipv6() else [])
+        self.path, self.interfaces = os.environ.get(PATH_VARIABLE), place.INTERFACES
+        self.listens_to_signals = not other_server()
         self.exit_code = None
 
-    def address(self, host="127.0.0.1"):
+    def address(self, host=place.SERVER4):
         return host, self.port
 
-    def url(self, host="127.0.0.1", transport="udp"):
+    def url(self, host=place.SERVER4, transport="udp"):
         scheme, transport = ("turns", "tcp") if transport == "tls" else ("turn", transport)
         return f"{scheme}:{bracketed(host)}:{self.port}?transport={transport}"
 
-    def client(self, host="127.0.0.1", credential=(USER, PASSWORD)):
+    def client(self, host=place.SERVER4, credential=(USER, PASSWORD)):
         return stun.Client(self.address(host), *credential)
 
     def config(self):
@@ -163,7 +170,8 @@ class Server:
             f"addresses = [{relays}]",
             f'ports = "{PORTS[0]}-{PORTS[-1]}"',
             "workers = 2",
-            *([f'path = "{path}"'] if (path := os.environ.get(PATH_VARIABLE)) else []),
+            *([f'path = "{self.path}"'] if self.path else []),
+            *([f"kernel_interfaces = {json.dumps(self.interfaces)}"] if self.interfaces else []),
             "[auth]",
             f'secrets = ["{self.secret}"{handed}]',
             f'users = {{ {USER} = "{PASSWORD}" }}',
@@ -198,7 +206,20 @@ class Server:
         file = pathlib.Path(self.folder, "swingbridge.toml")
         file.write_text(self.config())
         file.chmod(0o600)
-        return [str(program), "serve", "--config", str(file)]
+        return self.command_there(str(program), "serve", "--config", str(file))
+
+    def command_there(self, *words):
+        """A command as it is run on the server's side."""
+        return place.command(*words)
+
+    def there(self):
+        """Sockets made within are on the server's side."""
+        return place.there()
+
+    def get(self, path="/metrics", timeout_s=5):
+        """A page of the door for metrics."""
+        with self.there():
+            return urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}{path}", timeout=timeout_s)
 
     def coturn_command(self):
         """coturn knows static users or time-limited credentials, but never both in one process."""
@@ -229,14 +250,27 @@ class Server:
         except BaseException:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
-        # The door for connections opens after that for datagrams, and the one for metrics last. In a namespace of its own
-        # neither is at our loopback.
-        door = self.admin_port or (self.port if self.streams else None)
-        near = door and self.address()[0] == "127.0.0.1"
-        if not answers(self.process, self.address()) or (near and not opens(self.process, door)):
+        try:
+            if self.is_open():
+                return self
+        except BaseException:
             self.__exit__(RuntimeError, None, None)
-            raise RuntimeError("the server was started and did not answer")
-        return self
+            raise
+        self.__exit__(RuntimeError, None, None)
+        raise RuntimeError("the server was started and did not answer")
+
+    def is_open(self):
+        """Waits until it answers at each of its doors."""
+        if not answers(self.process, self.address()):
+            return False
+        # The door for connections opens after that for datagrams, and the one for metrics last.
+        if self.admin_port:
+            with self.there():
+                opened = opens(self.process, ("127.0.0.1", self.admin_port))
+        else:
+            opened = not self.streams or opens(self.process, self.address())
+        # Workers answer before anybody listens to signals; SIGTERM would end it as if it had no handler.
+        return opened and (not self.listens_to_signals or listens_to(self.process, signal.SIGTERM))
 
     def __exit__(self, failure, *_):
         self.exit_code = stop(self.process)
@@ -256,9 +290,21 @@ class Server:
         return "".join(pathlib.Path(self.folder, name).read_text(errors="replace") for name in ("out", "err"))
 
 
+def prctl(*arguments):
+    if ctypes.CDLL(None, use_errno=True).prctl(*arguments, *[0] * (5 - len(arguments))):
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def ends_with_us():
+    """What a process does before it becomes another: that one is killed when the thread that made it is gone."""
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def spawn(command, folder, **more):
-    """Starts a program with its outputs in the files `out` and `err` of the folder."""
+    """Starts a program with its outputs in the files `out` and `err` of the folder. The main thread does, for it is killed when
+    its maker is gone, however that ends."""
     with open(f"{folder}/out", "ab") as out, open(f"{folder}/err", "ab") as err:
+        more.setdefault("preexec_fn", ends_with_us)
         return subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err, **more)
 
 
@@ -272,15 +318,26 @@ def answers(process, address, timeout_s=15):
     return False
 
 
-def opens(process, port, timeout_s=15):
-    """Whether it takes a connection on loopback before the time is up or it ends."""
+def opens(process, address, timeout_s=15):
+    """Whether it takes a connection before the time is up or it ends."""
     until = time.monotonic() + timeout_s
     while time.monotonic() < until and process.poll() is None:
         try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
+            socket.create_connection(address, 1).close()
             return True
         except OSError:
             time.sleep(0.05)
+    return False
+
+
+def listens_to(process, number, timeout_s=15):
+    """Whether it has a handler for this signal before the time is up or it ends."""
+    until = time.monotonic() + timeout_s
+    while time.monotonic() < until and process.poll() is None:
+        status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+        if int(status.partition("SigCgt:")[2].split()[0], 16) >> (number - 1) & 1:
+            return True
+        time.sleep(0.01)
     return False
 
 
@@ -321,8 +378,32 @@ def not_proved(part, why):
     print(f"skipped: {part}: {why}", flush=True)
 
 
-def main(test, timeout_s=90):
-    """Runs a test: exit code 0 passed, 1 failed, 77 cannot be run here. A test that hangs fails."""
+def children():
+    """The processes that this one has started, and those left to it by them."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == os.getpid():
+                found.append(int(entry.name))
+    return found
+
+
+def leave_nobody(rounds=50):
+    """Ends whatever this process has started and has not ended."""
+    for _ in range(rounds):
+        # What a child has started becomes ours with its end.
+        for child in children():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(child, 0)
+        if not children():
+            return
+
+
+def main(test, timeout_s=90, cable=True):
+    """Runs a test: exit code 0 passed, 1 failed, 77 cannot be run here. A test that hangs fails; none leaves a process behind.
+    With `cable`, one for a path in the kernel is run at the far end of a cable to its server."""
 
     def give_up():
         raise TimeoutError(f"the test took longer than {timeout_s} s")
@@ -333,12 +414,22 @@ def main(test, timeout_s=90):
     signal.signal(signal.SIGALRM, on_alarm)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     signal.alarm(timeout_s)
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    code = 1
     try:
-        test()
+        with contextlib.ExitStack() as held:
+            if cable and place.ON_CABLE:
+                place.lay_cable(held)
+            test()
+        code = 0
     except Skip as why:
         print(why)
-        sys.exit(SKIPPED)
-    except Exception:  # the whole story belongs in the log
+        code = SKIPPED
+    except BaseException:  # the whole story belongs in the log
         traceback.print_exc()
-        sys.exit(1)
-    sys.exit(0)
+    signal.alarm(0)
+    leave_nobody()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Threads that still wait for what will not come are not waited for.
+    os._exit(code)

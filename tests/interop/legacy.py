@@ -19,6 +19,8 @@ import reload
 import streams
 import stun
 import tcp_relay
+from place import HERE4
+from place import SERVER4
 from harness import check, proved
 
 FOREIGN = {
@@ -100,9 +102,9 @@ def media(old, new):
 
 def closed(server, old):
     """What is not to be had: the server's own ports, and a peer that nobody asked for."""
-    check(refusal(old.set_destination, ("127.0.0.1", server.port)) == 403, "the listener is nobody's peer")
+    check(refusal(old.set_destination, (SERVER4, server.port)) == 403, "the listener is nobody's peer")
     check(refusal(old.set_destination, ("10.0.0.1", 9)) == 403, "nor is a private address")
-    old.send(("127.0.0.1", server.port), b"\x00\x01\x00\x00\x21\x12\xa4\x42" + bytes(12))
+    old.send((SERVER4, server.port), b"\x00\x01\x00\x00\x21\x12\xa4\x42" + bytes(12))
     check(old.receive(0.3) is None, "a Send to the listener goes nowhere, and nobody is told")
 
 
@@ -176,7 +178,7 @@ def heard(client, count):
 
 def by_connections(server):
     """Relayed ports of TCP: peers dialled and let in, forbidden ones never, and a stream of bytes both ways."""
-    with over(server, "tcp") as client, socket.create_server(("127.0.0.1", 0)) as listener:
+    with over(server, "tcp") as client, socket.create_server((HERE4, 0)) as listener:
         client.allocate()
         listener.settimeout(10)
         peer = listener.getsockname()
@@ -299,7 +301,7 @@ def with_connections_of_the_other_dialect(server):
     with over(server, "tls") as old, tcp_relay.Stream(server, transport="tls") as new:
         old.allocate()
         new.allocate_tcp()
-        old.send(("127.0.0.1", 9), b"a permission")
+        old.send((HERE4, 9), b"a permission")
         # Carried out in their order: it is permitted when this is answered.
         check(refusal(old.set_destination, old.relayed) == 403, "nobody is his own peer")
         data, early = new.bind(new.connect(old.relayed))
@@ -333,7 +335,7 @@ def test():
         with_others(server)
     with harness.Server(allow=[], streams=True) as server:
         among_themselves(server)
-    with harness.Server(allow=["127.0.0.1/32"], streams=True) as server:
+    with harness.Server(allow=[f"{HERE4}/32"], streams=True) as server:
         by_connections(server)
         with_connections_of_the_other_dialect(server)
     tokens()

@@ -1,7 +1,7 @@
 /* Two ICE agents of libnice in the mode of Office Communicator 2007 R2, that may use relayed candidates alone, exchange
  * datagrams through one server. Says in one line of JSON what happened.
  *
- *   libnice_call HOST PORT udp|tcp|tls USER PASSWORD COUNT HOLD
+ *   libnice_call HOST PORT udp|tcp|tls USER PASSWORD COUNT HOLD OWN-ADDRESS
  *
  * USER and PASSWORD are base64, as libnice wants them in this mode. Half of the COUNT datagrams of each side leave at
  * once, the other half HOLD seconds later. Exit code 0 if all arrived, 3 if no relay was to be had, 1 else.
@@ -172,7 +172,7 @@ static void open_end(End *end, gboolean controlling, char **argv) {
     g_object_set(end->agent, "controlling-mode", controlling, "upnp", FALSE, "force-relay", TRUE, "ice-tcp",
                  type != NICE_RELAY_TYPE_TURN_UDP, "ice-udp", TRUE, NULL);
     nice_address_init(&local);
-    nice_address_set_from_string(&local, argv[1]);
+    nice_address_set_from_string(&local, argv[8]);
     nice_agent_add_local_address(end->agent, &local);
     end->stream = nice_agent_add_stream(end->agent, COMPONENT);
     nice_agent_set_relay_info(end->agent, end->stream, COMPONENT, argv[1], atoi(argv[2]), argv[4], argv[5], type);
@@ -193,8 +193,8 @@ static gboolean begin(gpointer data) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 8) {
-        fprintf(stderr, "usage: libnice_call HOST PORT udp|tcp|tls USER PASSWORD COUNT HOLD\n");
+    if (argc != 9) {
+        fprintf(stderr, "usage: libnice_call HOST PORT udp|tcp|tls USER PASSWORD COUNT HOLD OWN-ADDRESS\n");
         return 2;
     }
     count = (guint)atoi(argv[6]);

@@ -15,6 +15,9 @@ import aioice_echo
 import chromium_call
 import harness
 import legacy
+from place import HERE4
+from place import NAME
+from place import SERVER4
 from harness import Skip, check, proved
 
 # Half of them leave before the pause, and the pause holds two refreshes of an allocation of so many seconds.
@@ -42,7 +45,7 @@ STATIC = (harness.USER.encode(), harness.PASSWORD.encode())
 def call(program, server, transport, *, credential=STATIC, count=COUNT, hold_s=0):
     """What the driver said, and its exit code."""
     encoded = [base64.b64encode(part).decode() for part in credential]
-    command = [str(program), "127.0.0.1", str(server.port), transport, *encoded, str(count), str(hold_s)]
+    command = [str(program), SERVER4, str(server.port), transport, *encoded, str(count), str(hold_s), HERE4]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     print(transport, done.stdout.strip(), done.stderr.strip(), flush=True)
     return json.loads(done.stdout), done.returncode
@@ -59,7 +62,7 @@ def calling(server):
         try:
             while not enough.is_set():
                 try:
-                    asyncio.run(aioice_echo.call(server, "127.0.0.1", (harness.USER, harness.PASSWORD)))
+                    asyncio.run(aioice_echo.call(server, SERVER4, (harness.USER, harness.PASSWORD)))
                 except AssertionError as failure:
                     # libnice gives nothing back: at a port of its that the kernel gives out again, all is data of the old
                     # dialect for as long as that allocation lives. It is one port of thousands.
@@ -87,7 +90,7 @@ def beside_a_browser(program):
     if not (shutil.which("chromium") and shutil.which("node") and modules.is_dir()):
         return harness.not_proved("libnice_call:browser", "Chromium, node or playwright-core is not installed")
     with harness.Server(streams=True) as server, concurrent.futures.ThreadPoolExecutor() as pool:
-        url = server.url("localhost", "tls")
+        url = server.url(NAME, "tls")
         ice_servers = [{"urls": url, "username": harness.USER, "credential": harness.PASSWORD}]
         browser = pool.submit(chromium_call.call, ice_servers, ["--ignore-certificate-errors"])
         done = 0

@@ -13,6 +13,10 @@ from harness import proved
 class Coturn(harness.Server):
     """Debian's coturn, whatever the environment says."""
 
+    def __init__(self, **more):
+        super().__init__(**more)
+        self.listens_to_signals = False
+
     def command(self):
         command = self.coturn_command()
         load.make_certificate(self.folder)

@@ -8,6 +8,7 @@ import harness
 import stun
 from harness import check
 from harness import proved
+from place import HERE4
 
 TO_PEER, TO_CLIENT = (7, 100), (5, 40)
 # A user name that would forge a line and move a terminal's cursor, were it printed as it came.
@@ -34,7 +35,7 @@ def events(output, log_format):
 
 def carry_data(client, peer):
     """A known number of packets and bytes each way."""
-    client.permit("127.0.0.1")
+    client.permit(HERE4)
     for _ in range(TO_PEER[0]):
         client.send(peer.getsockname(), bytes(TO_PEER[1]))
         payload, back = peer.recvfrom(2048)
@@ -55,7 +56,7 @@ def live_and_leave(server):
         server.client() as left,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer,
     ):
-        peer.bind(("127.0.0.1", 0))
+        peer.bind((HERE4, 0))
         peer.settimeout(2)
         good.allocate()
         carry_data(good, peer)
@@ -72,7 +73,7 @@ def live_and_leave(server):
             pass
         left.allocate()
         clients = (good, bad, eve, left)
-        addresses = ["127.0.0.1:%d" % client.sock.getsockname()[1] for client in clients]
+        addresses = [f"{HERE4}:{client.sock.getsockname()[1]}" for client in clients]
         for client in clients:
             secrets += [client.nonce.decode(), client.key.hex()]
         return made, addresses, secrets

@@ -13,9 +13,12 @@ import harness
 import stun
 from harness import check
 from harness import proved
+from place import SERVER4
+from place import SERVER6
 
-# Ways to write 127.0.0.1 as an IPv6 address: mapped, compatible, 6to4, NAT64.
-DISGUISES = ["::ffff:127.0.0.1", "::127.0.0.1", "2002:7f00:1::", "64:ff9b::127.0.0.1"]
+# Ways to write the server's IPv4 address as an IPv6 address: mapped, compatible, 6to4, NAT64.
+SIX_TO_FOUR = "2002:" + socket.inet_aton(SERVER4).hex(":", 2) + "::"
+DISGUISES = [f"::ffff:{SERVER4}", f"::{SERVER4}", SIX_TO_FOUR, f"64:ff9b::{SERVER4}"]
 NEVER_PEERS = ["127.0.0.2", "0.0.0.0", "169.254.169.254", "224.0.0.1", "255.255.255.255", "10.0.0.1", "192.168.0.1"]
 
 
@@ -48,9 +51,10 @@ def no_permission_no_data(one, without):
     check(without.receive(0.3) is None, "a client without a permission gets no peer's data")
 
 
-def watch(host, port):
+def watch(server, host, port):
     """A socket that would see a packet on that port, or None where the port is somebody's already or privileged."""
-    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    with server.there():
+        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
     try:
         sock.bind((host, port))
     except OSError as why:
@@ -69,23 +73,23 @@ def heard(sock):
         return None
 
 
-def unallocated_port(host, relayed_ports):
+def unallocated_port(server, host, relayed_ports):
     """A port of the range that no allocation has and nobody holds."""
     for port in reversed(harness.PORTS):
-        if port not in relayed_ports and (sock := watch(host, port)):
+        if port not in relayed_ports and (sock := watch(server, host, port)):
             sock.close()
             return port
     raise RuntimeError("every port of the range is taken")
 
 
-def what_is_reached(client, peer_host, real_host, ports, control):
+def what_is_reached(server, client, peer_host, real_host, ports, control):
     """Tries each port of one address by Send and by channel; `control` sends what must arrive, last. Gives the breaches."""
     refusal(client.permit, peer_host)
     breaches = []
     with contextlib.ExitStack() as held:
         watches = {}
         for name, port in ports.items():
-            if sock := watch(real_host, port):
+            if sock := watch(server, real_host, port):
                 watches[name] = held.enter_context(sock)
         for index, (name, port) in enumerate(ports.items()):
             number = 0x4100 + index
@@ -103,8 +107,8 @@ def what_is_reached(client, peer_host, real_host, ports, control):
     return breaches
 
 
-def nothing_is_reached(client, peer_host, real_host, ports, control):
-    breaches = what_is_reached(client, peer_host, real_host, ports, control)
+def nothing_is_reached(server, client, peer_host, real_host, ports, control):
+    breaches = what_is_reached(server, client, peer_host, real_host, ports, control)
     check(not breaches, f"nothing of the server is reached as {peer_host}: {'; '.join(breaches)}")
 
 
@@ -114,7 +118,7 @@ def own_ports(server, host, taken):
         "port 3478": 3478,
         "the listener's port": server.port,
         "the admin port": server.admin_port,
-        "an unallocated port of the range": unallocated_port(host, taken),
+        "an unallocated port of the range": unallocated_port(server, host, taken),
         "another local port": harness.free_port(),
     }
 
@@ -122,13 +126,13 @@ def own_ports(server, host, taken):
 def forbidden(server, one, other):
     """None of the server's own ports but live relayed addresses, from an IPv4 and from an IPv6 allocation."""
     taken = {one.relayed[1], other.relayed[1]}
-    ports = own_ports(server, "127.0.0.1", taken)
+    ports = own_ports(server, SERVER4, taken)
 
     def positive():
         one.send(other.relayed, b"control")
         check(other.receive() == (0x4000, b"control"), "a live relayed address is reached meanwhile")
 
-    nothing_is_reached(one, "127.0.0.1", "127.0.0.1", ports, positive)
+    nothing_is_reached(server, one, SERVER4, SERVER4, ports, positive)
     # proves rfc8656:11.2-6, rfc8656:12.2-3
     proved(f"a permission for the server's own address reaches none of: {', '.join(ports)}; Send silent, channel 403")
     for host in NEVER_PEERS:
@@ -139,14 +143,14 @@ def forbidden(server, one, other):
     if not harness.has_ipv6():
         harness.not_proved("ipv6", "this machine has no ::1")
         return
-    with server.client("::1") as six:
+    with server.client(SERVER6) as six:
         six.allocate(6)
-        ports = own_ports(server, "::1", taken | {six.relayed[1]})
-        nothing_is_reached(six, "::1", "::1", ports, positive)
+        ports = own_ports(server, SERVER6, taken | {six.relayed[1]})
+        nothing_is_reached(server, six, SERVER6, SERVER6, ports, positive)
         proved("the same over IPv6")
         for disguise in DISGUISES:
-            nothing_is_reached(six, disguise, "127.0.0.1", ports, positive)
-        proved(f"nor with 127.0.0.1 written as {', '.join(DISGUISES)}")
+            nothing_is_reached(server, six, disguise, SERVER4, ports, positive)
+        proved(f"nor with {SERVER4} written as {', '.join(DISGUISES)}")
 
 
 def one_allocation_each(one, request, answer):
@@ -159,14 +163,14 @@ def one_allocation_each(one, request, answer):
     proved("a retransmitted Allocate gets the same answer, byte for byte")
 
 
-def closed_at_once(one, other):
+def closed_at_once(server, one, other):
     """After Refresh 0 the port is nobody's, its traffic is refused, and its data goes nowhere."""
     host, port = one.relayed
-    check(watch(host, port) is None, "the relayed port is held while the allocation lives")
+    check(watch(server, host, port) is None, "the relayed port is held while the allocation lives")
     check(one.refresh(0) == 0, "Refresh 0 is answered with lifetime 0")
     if harness.other_server():
         time.sleep(2)  # coturn answers first and closes afterwards
-    sock = watch(host, port)
+    sock = watch(server, host, port)
     check(sock is not None, "the port can be bound the moment Refresh 0 is answered")
     sock.close()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
@@ -220,7 +224,7 @@ def test():
                 raise AssertionError("coturn was told to let loopback through, and the test did not notice")
         else:
             forbidden(server, one, other)
-        closed_at_once(one, other)
+        closed_at_once(server, one, other)
         if not harness.other_server():
             begins_again(one)
 

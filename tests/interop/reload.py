@@ -10,14 +10,15 @@ import socket
 import tempfile
 import threading
 import time
-import urllib.request
 
 import harness
 import stun
 from harness import check
 from harness import proved
+from place import HERE4
+from place import HERE4_MORE
 
-DENIED, KEPT = "127.0.0.2", "127.0.0.3"
+DENIED, KEPT = HERE4_MORE[:2]
 PACKETS, PAUSE_S = 400, 0.005
 
 
@@ -78,7 +79,7 @@ def hang_up(server, word="new configuration in force", timeout_s=5):
 
 def reloads(server):
     """What the metrics count: applied, refused."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.admin_port}/metrics", timeout=5) as answer:
+    with server.get() as answer:
         text = answer.read().decode()
     words = ("applied", "refused")
     return tuple(int(re.search(rf'swingbridge_reloads_total\{{result="{word}"\}} (\d+)', text)[1]) for word in words)
@@ -204,7 +205,7 @@ def restart_only(server):
         check(first.realm == harness.REALM.encode(), "the realm is as it was")
         check(refusal(second.allocate) == 486, "a limit of the same file is in force")
         port = first.sock.getsockname()[1]
-    check(f"client=127.0.0.1:{port}" in server.output(), "the level of the log is in force")
+    check(f"client={HERE4}:{port}" in server.output(), "the level of the log is in force")
     proved("keys that need a restart are named and ignored; limits and the log's level of the same file take effect")
 
 

@@ -13,12 +13,13 @@ import ssl
 import struct
 import subprocess
 import time
-import urllib.request
 
 import harness
 import stun
 from harness import check
 from harness import proved
+from place import HERE4
+from place import SERVER4
 
 CLIENTS, MESSAGES, BYTES = 4, 100, 172
 # Over TLS this client loses packets by itself when it is paced faster.
@@ -28,11 +29,11 @@ SILENT_BYTES_MAX = 4_096
 SLOW, ALLOCATES = 200, 1_000
 
 RUNS = [
-    ("channels over TCP", ["-t", "-e", "127.0.0.1"]),
-    ("Send indications over TCP", ["-t", "-s", "-e", "127.0.0.1"]),
+    ("channels over TCP", ["-t", "-e", HERE4]),
+    ("Send indications over TCP", ["-t", "-s", "-e", HERE4]),
     ("client to client over TCP", ["-t", "-y"]),
-    ("channels over TLS", ["-t", "-S", "-e", "127.0.0.1"]),
-    ("Send indications over TLS", ["-t", "-S", "-s", "-e", "127.0.0.1"]),
+    ("channels over TLS", ["-t", "-S", "-e", HERE4]),
+    ("Send indications over TLS", ["-t", "-S", "-s", "-e", HERE4]),
     ("client to client over TLS", ["-t", "-S", "-y"]),
 ]
 
@@ -40,7 +41,7 @@ RUNS = [
 class Stream(stun.Client):
     """A TURN client whose socket is a stream: the frames of RFC 8656 section 12.5."""
 
-    def __init__(self, server, host="127.0.0.1", tls=None, name="localhost"):
+    def __init__(self, server, host=SERVER4, tls=None, name="localhost"):
         self.unread = b""
         super().__init__((host, server.port), harness.USER, harness.PASSWORD)
         self.sock.close()
@@ -95,7 +96,7 @@ def trusting(*files):
 
 def metrics(server):
     """Every sample of the metrics page."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.admin_port}/metrics", timeout=10) as page:
+    with server.get(timeout_s=10) as page:
         lines = page.read().decode().splitlines()
     return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if not line.startswith("#")}
 
@@ -111,7 +112,7 @@ def eventually(what, look, timeout_s=15):
 @contextlib.contextmanager
 def echoing_peer():
     port = harness.free_port()
-    command = ["turnutils_peer", "-L", "127.0.0.1", "-p", str(port)]
+    command = ["turnutils_peer", "-L", HERE4, "-p", str(port)]
     peer = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(0.2)
     try:
@@ -126,7 +127,7 @@ def uclient(server, peer_port, run):
     command = ["turnutils_uclient", "-u", harness.USER, "-w", harness.PASSWORD, "-p", str(server.port), "-c"]
     command += ["-m", str(CLIENTS), "-n", str(MESSAGES), "-l", str(BYTES), "-z", str(PACE_MS), "-r", str(peer_port)]
     ran = subprocess.run(
-        [*command, *options, "127.0.0.1"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100
+        [*command, *options, SERVER4], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100
     )
     text = ran.stdout + ran.stderr
     sums = re.findall(r"tot_send_msgs=(\d+), tot_recv_msgs=(\d+)\s*$", text, re.MULTILINE)
@@ -146,7 +147,7 @@ def certificates(server):
     """By name, and exchanged under traffic."""
     first = f"{server.folder}/server.pem"
     second, _ = harness.make_certificate(server.folder, "second", ("second.example",))
-    shown = lambda name: ssl.get_server_certificate(("127.0.0.1", server.port)) if name is None else None
+    shown = lambda name: ssl.get_server_certificate(server.address()) if name is None else None
     check(shown(None) == pathlib.Path(first).read_text(), "the first certificate is the default")
 
     def certificate_for(name, trusted):
@@ -158,7 +159,7 @@ def certificates(server):
     proved("the certificate is chosen by the name that is asked for")
 
     peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    peer.bind(("127.0.0.1", 0))
+    peer.bind((HERE4, 0))
     peer.settimeout(10)
     with Stream(server, tls=trusting(first)) as client, peer:
         client.allocate()
@@ -212,7 +213,7 @@ def slow_ones(server):
     parts = [b"", b"\0", b"\0\1\0\0", hello, stun.encode(stun.BINDING, stun.REQUEST, [])[:-1]]
 
     def slow_one(number):
-        one = socket.create_connection(("127.0.0.1", server.port))
+        one = socket.create_connection(server.address())
         one.sendall(parts[number % len(parts)])
         return one
 
@@ -254,10 +255,10 @@ def slow_ones(server):
 def silent_ones(server):
     resident = lambda: metrics(server)["process_resident_memory_bytes"]
     # The first ones also bring in what the process takes once.
-    warm = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(200)]
+    warm = [socket.create_connection(server.address()) for _ in range(200)]
     eventually("they are seen", lambda: metrics(server)["process_open_fds"] > 200)
     before = resident()
-    silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(SILENT)]
+    silent = [socket.create_connection(server.address()) for _ in range(SILENT)]
     eventually("they are seen", lambda: metrics(server)["process_open_fds"] > 200 + SILENT)
     each = (resident() - before) / SILENT
     for one in silent + warm:

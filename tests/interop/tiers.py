@@ -10,17 +10,13 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
-import urllib.error
-import urllib.request
 
 import harness
 import nat
 import stun
+from place import IN_KERNEL
 
-EVERY = ("sockets", "sk_lookup", "tc", "xdp")
-# In the program at an interface: they go on while the process does not run.
-IN_KERNEL = ("tc", "xdp")
+EVERY = ("sockets", "sk_lookup", *IN_KERNEL)
 SO_RCVBUFFORCE = 33
 # Clients and peers are behind interfaces of their own.
 NEAR, FAR = "10.77.1.1", "10.77.1.2"
@@ -84,19 +80,22 @@ class Server(harness.Server):
     def __init__(self, ground, *, changes=(), **more):
         super().__init__(allow=("127.0.0.0/8", "10.77.2.0/24"), **more)
         self.ground, self.changes = ground, list(changes)
-        self.hosts = [ground.server_host]
+        self.hosts, self.interfaces = [ground.server_host], ground.interfaces
 
     def config(self):
         text = super().config()
-        named = f'[relay]\npath = "{self.ground.tier}"\nkernel_interfaces = {json.dumps(self.ground.interfaces)}\n'
+        named = f'[relay]\npath = "{self.ground.tier}"\n'
         text = re.sub(r'^path = ".*"\n', "", text, flags=re.MULTILINE)
         for there, instead in [("[relay]\n", named), *self.changes]:
             harness.check(there in text, f"the configuration holds {there!r}")
             text = text.replace(there, instead)
         return text
 
-    def command(self):
-        return self.ground.command(*super().command())
+    def command_there(self, *words):
+        return self.ground.command(*words)
+
+    def there(self):
+        return self.ground.there()
 
     def address(self, host=None):
         return host or self.ground.server_host, self.port
@@ -105,16 +104,9 @@ class Server(harness.Server):
         return stun.Client(self.address(host), *credential, source=self.ground.client_host)
 
     def page(self):
-        """The metrics, whose door is the last to be opened."""
-        until = time.monotonic() + 5
-        while True:
-            try:
-                with self.ground.there(), urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/metrics") as page:
-                    return page.read().decode()
-            except urllib.error.URLError:
-                if time.monotonic() > until:
-                    raise
-            time.sleep(0.05)
+        """The metrics."""
+        with self.get() as page:
+            return page.read().decode()
 
     def of_workers(self, name, labels=""):
         """The values of a metric, by worker."""

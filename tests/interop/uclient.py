@@ -12,44 +12,49 @@ import time
 import harness
 from harness import check
 from harness import proved
+from place import HERE4
+from place import HERE6
+from place import ON_CABLE
+from place import SERVER4
+from place import SERVER6
 
 CLIENTS, MESSAGES, BYTES, PACE_MS = 4, 200, 172, 5
 
 # What, the server's address, options. With -c the client never asks for a port pair.
 RUNS = [
-    ("channels to a peer over IPv4", "127.0.0.1", ["-e", "127.0.0.1"]),
-    ("Send indications to a peer over IPv4", "127.0.0.1", ["-s", "-e", "127.0.0.1"]),
-    ("client to client over IPv4", "127.0.0.1", ["-y"]),
-    ("channels to a peer over IPv6", "::1", ["-x", "-e", "::1"]),
-    ("Send indications to a peer over IPv6", "::1", ["-x", "-s", "-e", "::1"]),
-    ("client to client over IPv6", "::1", ["-x", "-y"]),
-    ("an IPv4 client with an IPv6 relayed address", "127.0.0.1", ["-x", "-e", "::1"]),
-    ("surplus CreatePermission and ChannelBind requests", "127.0.0.1", ["-G", "-e", "127.0.0.1"]),
-    ("DONT-FRAGMENT in Allocate and in Send indications over IPv4", "127.0.0.1", ["-g", "-s", "-e", "127.0.0.1"]),
-    ("DONT-FRAGMENT in Send indications over IPv6", "::1", ["-x", "-g", "-s", "-e", "::1"]),
-    ("DONT-FRAGMENT in Allocate, with channels", "127.0.0.1", ["-g", "-e", "127.0.0.1"]),
+    ("channels to a peer over IPv4", SERVER4, ["-e", HERE4]),
+    ("Send indications to a peer over IPv4", SERVER4, ["-s", "-e", HERE4]),
+    ("client to client over IPv4", SERVER4, ["-y"]),
+    ("channels to a peer over IPv6", SERVER6, ["-x", "-e", HERE6]),
+    ("Send indications to a peer over IPv6", SERVER6, ["-x", "-s", "-e", HERE6]),
+    ("client to client over IPv6", SERVER6, ["-x", "-y"]),
+    ("an IPv4 client with an IPv6 relayed address", SERVER4, ["-x", "-e", HERE6]),
+    ("surplus CreatePermission and ChannelBind requests", SERVER4, ["-G", "-e", HERE4]),
+    ("DONT-FRAGMENT in Allocate and in Send indications over IPv4", SERVER4, ["-g", "-s", "-e", HERE4]),
+    ("DONT-FRAGMENT in Send indications over IPv6", SERVER6, ["-x", "-g", "-s", "-e", HERE6]),
+    ("DONT-FRAGMENT in Allocate, with channels", SERVER4, ["-g", "-e", HERE4]),
 ]
 RUNS = [(what, host, ["-c", *options]) for what, host, options in RUNS]
 
 # A dual allocation implies that there is no port pair. Its client gives back now the one half, now the other, now both.
 DUAL_RUNS = [
-    ("dual allocation, channels to a peer over IPv4", "127.0.0.1", ["-Z", "-e", "127.0.0.1"]),
-    ("dual allocation, channels to a peer over IPv6", "127.0.0.1", ["-Z", "-e", "::1"]),
-    ("dual allocation of an IPv6 client, Send indications to a peer over IPv6", "::1", ["-Z", "-s", "-e", "::1"]),
+    ("dual allocation, channels to a peer over IPv4", SERVER4, ["-Z", "-e", HERE4]),
+    ("dual allocation, channels to a peer over IPv6", SERVER4, ["-Z", "-e", HERE6]),
+    ("dual allocation of an IPv6 client, Send indications to a peer over IPv6", SERVER6, ["-Z", "-s", "-e", HERE6]),
 ]
 PAIR_RUNS = [
-    ("even port and the reserved next one, channels", "127.0.0.1", ["-e", "127.0.0.1"]),
-    ("even port and the reserved next one, Send indications", "127.0.0.1", ["-s", "-e", "127.0.0.1"]),
-    ("even port and the reserved next one, over IPv6", "::1", ["-x", "-e", "::1"]),
+    ("even port and the reserved next one, channels", SERVER4, ["-e", HERE4]),
+    ("even port and the reserved next one, Send indications", SERVER4, ["-s", "-e", HERE4]),
+    ("even port and the reserved next one, over IPv6", SERVER6, ["-x", "-e", HERE6]),
 ]
 
 
 # Each client moves to another port after its Allocate (RFC 8016), so that about half of them change workers.
 MOVING_RUNS = [
-    ("clients that move, channels", "127.0.0.1", ["-M", "-e", "127.0.0.1"]),
-    ("clients that move, Send indications", "127.0.0.1", ["-M", "-s", "-e", "127.0.0.1"]),
-    ("clients that move, client to client", "127.0.0.1", ["-M", "-y"]),
-    ("clients that move, over IPv6", "::1", ["-M", "-x", "-e", "::1"]),
+    ("clients that move, channels", SERVER4, ["-M", "-e", HERE4]),
+    ("clients that move, Send indications", SERVER4, ["-M", "-s", "-e", HERE4]),
+    ("clients that move, client to client", SERVER4, ["-M", "-y"]),
+    ("clients that move, over IPv6", SERVER6, ["-M", "-x", "-e", HERE6]),
 ]
 
 
@@ -57,8 +62,8 @@ MOVING_RUNS = [
 def echoing_peer():
     """turnutils_peer on a free port of every loopback address."""
     port = harness.free_port()
-    command = ["turnutils_peer", "-L", "127.0.0.1", "-p", str(port)]
-    command += ["-L", "::1"] if harness.has_ipv6() else []
+    command = ["turnutils_peer", "-L", HERE4, "-p", str(port)]
+    command += ["-L", HERE6] if harness.has_ipv6() else []
     peer = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(0.2)
     try:
@@ -100,7 +105,8 @@ def binding(server, host):
     command = ["turnutils_stunclient", "-p", str(server.port), host]
     ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
     seen = re.search(r"UDP reflexive addr: (.*):\d+", ran.stdout)
-    check(seen and seen[1].strip("[]") == host, f"turnutils_stunclient learns its address {host}: {ran.stdout!r}")
+    own = HERE6 if ":" in host else HERE4
+    check(seen and seen[1].strip("[]") == own, f"turnutils_stunclient learns its address {own}: {ran.stdout!r}")
 
 
 def carry_all(server, peer_port, pool, runs):
@@ -113,6 +119,21 @@ def relayed_in(log):
     """The first relayed address of each allocation that the log tells of, and how many had a second."""
     made = re.findall(r"allocation made .* relayed=(\S+):(\d+) (additional=)?", log)
     return {(host, int(port)) for host, port, _ in made}, sum(1 for *_, additional in made if additional)
+
+
+def went_by_the_kernel(server):
+    """On a path of the kernel that is where the media of channels went, but for what came first: more than one run has."""
+    wanted, until = 2 * CLIENTS * MESSAGES, time.monotonic() + 5
+    while True:
+        with server.get() as page:
+            counts = re.findall(r"^swingbridge_kernel_packets_relayed_total\{.*\} (\d+)$", page.read().decode(), re.MULTILINE)
+        relayed = sum(map(int, counts))
+        # The page is a second old.
+        if relayed >= wanted or time.monotonic() > until:
+            break
+        time.sleep(0.2)
+    check(relayed >= wanted, f"the kernel relayed at least {wanted} packets, not {relayed}")
+    proved(f"{relayed} of these packets, there or back, were relayed in the kernel")
 
 
 def dual_and_pairs():
@@ -136,21 +157,23 @@ def test():
     if not harness.has_ipv6():
         harness.not_proved("ipv6", "this machine has no ::1")
     # This client draws its channel numbers from the range of RFC 5766.
-    with harness.Server(limits={"channel_numbers": "rfc5766"}) as server, echoing_peer() as peer_port:
+    with harness.Server(limits={"channel_numbers": "rfc5766"}, admin=True) as server, echoing_peer() as peer_port:
         for host in server.hosts:
             binding(server, host)
             proved(f"turnutils_stunclient learns its reflexive address {host}")
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             nobody = pool.submit(
-                client, server, "127.0.0.1", harness.free_port(), ["-c", "-e", "127.0.0.1"], clients=1, messages=5
+                client, server, SERVER4, harness.free_port(), ["-c", "-e", HERE4], clients=1, messages=5
             )
             carry_all(server, peer_port, pool, runs)
         text, _ = nobody.result()
         check(totals(text) == (5, 0, 5, 0), f"uclient, a peer that is not there: all is lost: {totals(text)}")
         proved("uclient's totals tell of loss: to a peer that is not there, 5 of 5 messages")
-        text, code = client(server, "127.0.0.1", peer_port, ["-c", "-e", "127.0.0.1"], "wrong", 1, 5)
+        text, code = client(server, SERVER4, peer_port, ["-c", "-e", HERE4], "wrong", 1, 5)
         check(code != 0 and "Cannot complete Allocation" in text, f"uclient is refused with a wrong password: {text}")
         proved("uclient is refused with a wrong password")
+        if ON_CABLE:
+            went_by_the_kernel(server)
     dual_and_pairs()
     moving()
 
@@ -167,7 +190,7 @@ def moving():
             check(moved >= CLIENTS * len(runs), f"each client moved: {made} allocations made, {moved} moved")
             proved(f"{moved} of {made} allocations moved with their client")
     with harness.Server(limits=limits) as server, echoing_peer() as peer_port:
-        text, code = client(server, "127.0.0.1", peer_port, ["-M", "-e", "127.0.0.1"], clients=1, messages=5)
+        text, code = client(server, SERVER4, peer_port, ["-M", "-e", HERE4], clients=1, messages=5)
         check(code != 0, f"uclient is refused mobility where it is off: {text[-500:]}")
         proved("uclient is refused mobility where it is off")
 

@@ -7,11 +7,12 @@ Mode -R never ends by itself, whoever the server is: it is ended after a while.
 import contextlib
 import subprocess
 import time
-import urllib.request
 
 import harness
 from harness import check
 from harness import proved
+from place import HERE4
+from place import SERVER4
 
 # What, the option, and how long it may take.
 MODES = [
@@ -25,10 +26,10 @@ MODES = [
 def hostile(server, peer_port, option, seconds):
     """Runs one mode; it may end by itself, with whatever exit code, or is ended."""
     command = ["turnutils_uclient", "-c", "-u", harness.USER, "-w", harness.PASSWORD, "-p", str(server.port)]
-    command += ["-e", "127.0.0.1", "-r", str(peer_port), "-m", "2", "-n", "50", "-l", "172", "-z", "5", option]
+    command += ["-e", HERE4, "-r", str(peer_port), "-m", "2", "-n", "50", "-l", "172", "-z", "5", option]
     with contextlib.suppress(subprocess.TimeoutExpired):
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        subprocess.run([*command, "127.0.0.1"], timeout=seconds, **quiet)
+        subprocess.run([*command, SERVER4], timeout=seconds, **quiet)
 
 
 def good(server):
@@ -39,7 +40,7 @@ def good(server):
 
 
 def page(server, path):
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.admin_port}/{path}", timeout=5) as answer:
+    with server.get(f"/{path}") as answer:
         return answer.read().decode()
 
 
@@ -55,7 +56,7 @@ def test():
     with harness.Server(limits=limits, admin=True) as server:
         peer_port = harness.free_port()
         peer = subprocess.Popen(
-            ["turnutils_peer", "-L", "127.0.0.1", "-p", str(peer_port)],
+            ["turnutils_peer", "-L", HERE4, "-p", str(peer_port)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

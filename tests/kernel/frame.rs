@@ -147,6 +147,19 @@ fn udp_of(from: IpAddr, to: IpAddr, udp: &[u8]) -> Option<Plain> {
     })
 }
 
+/// The first two bytes of data that make the true checksum of `plain`, whose payload has them as 0 at `at`, look like one that
+/// was left to the card: the sum of the pseudo-header alone.
+pub(crate) fn like_partial(plain: &Plain, at: usize) -> [u8; 2] {
+    let udp_len = u16::try_from(8 + plain.payload.len()).expect("a datagram fits its length");
+    let packet = plain.packet();
+    let check_at = if plain.to.is_ipv4() { 26 } else { 46 };
+    assert_eq!(plain.payload[at..at + 2], [0; 2]);
+    // In ones' complement: the word is what lies between the checksum that it has and the one that it shall have.
+    let word = |bytes: &[u8]| u32::from(bytes[0]) << 8 | u32::from(bytes[1]);
+    let (is, shall) = (word(&packet[check_at..check_at + 2]), u32::from(sum(&plain.pseudo(udp_len))));
+    u16::try_from((is + 0xFFFF - shall) % 0xFFFF).expect("a word").to_be_bytes()
+}
+
 /// RFC 1071.
 pub(crate) fn sum(bytes: &[u8]) -> u16 {
     let mut sum = 0_u32;

@@ -112,20 +112,21 @@ pub(crate) fn program(world: &World, mode: Mode, frame: &[u8]) -> Done {
         .payload
         .get(2..4)
         .is_some_and(|len| usize::from(u16::from_be_bytes([len[0], len[1]])) + 4 == came.payload.len());
-    if !to_relay && (came.payload[0] & 0xF0 != 0x40 || !whole) {
+    if !to_relay && (came.payload[0] & 0xC0 != 0x40 || !whole) {
         return Done::Up;
     }
     match forward(world, &came) {
         Verdict::Leaves(out) => {
-            let is_framed = out.from.port() != 3478 || out.payload[0] & 0xF0 == 0x40;
+            let is_framed = out.from.port() != 3478 || out.payload[0] & 0xC0 == 0x40;
             let fits = out.packet().len() <= MTU;
             // Its sum would have to be made of all of the data.
             let unsummed = came.unsummed && out.to.is_ipv6();
-            let partial = is_partial(&came) && (mode == Mode::Tc || out.to.is_ipv6());
-            if !is_framed || !fits || unsummed || partial {
+            // TC can ask whether it is; XDP lets it go without.
+            let partial = mode != Mode::Tc && is_partial(&came);
+            if !is_framed || !fits || unsummed || (partial && out.to.is_ipv6()) {
                 return Done::Up;
             }
-            Done::Relayed(Plain { unsummed: out.unsummed || is_partial(&came), ..out }.frame())
+            Done::Relayed(Plain { unsummed: out.unsummed || partial, ..out }.frame())
         }
         // What would be a Data indication is the worker's to hold back.
         Verdict::Drop(DropReason::AllocationBandwidth | DropReason::UserBandwidth)

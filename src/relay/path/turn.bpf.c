@@ -224,7 +224,8 @@ struct made {
     struct hop *hop;
     __u64 now;
     __u8 family, was_family;
-    __u8 pad[6];
+    __u8 doubt; // its sum may be one that is left to the card
+    __u8 pad[5];
 };
 
 static __always_inline __u32 fold(__u32 sum)
@@ -345,14 +346,16 @@ static __always_inline int make(const struct seen *s, const struct out *o, struc
     __u32 len = UDP_LEN + (channel ? CHANNEL_LEN : 0) + m->data_len;
     __be16 udp_len = bpf_htons(len);
     __be16 check = 0;
+    // A sender of this very machine has left the sum to its card (CHECKSUM_PARTIAL), and only the pseudo-header is summed. A
+    // true sum looks like this once in 65,536 times.
+    m->doubt = s->check == (__be16)fold(pseudo + s->udp_len);
     if (s->check == 0) {
         // None was made, and none can be without a walk over all of the data.
         if (o->family != 4)
             return 0;
-    } else if (s->check == (__be16)fold(pseudo + s->udp_len)) {
-        // A sender of this very machine has left the sum to its card (CHECKSUM_PARTIAL), and only the pseudo-header is
-        // summed. IPv4 may go without; a true sum looks like this once in 65,536 times, and loses nothing by it.
-        if (o->family != 4 || !partial_is_fine)
+    } else if (m->doubt && partial_is_fine) {
+        // IPv4 may go without, and a true sum loses nothing by it.
+        if (o->family != 4)
             return 0;
     } else {
         __u32 sum = (__u16)~s->check + o->ends + not_ends + change + 2 * (__u32)udp_len + 2 * (__u32)(__u16)~s->udp_len;
@@ -540,8 +543,8 @@ static __always_inline int judge(void *data, void *end, __u32 frame_len, struct 
         m->now = bpf_ktime_get_ns();
         return from_peer(&s, place, m, partial_is_fine);
     }
-    // The first byte of ChannelData is 0x40 to 0x4F.
-    if ((s.channel & bpf_htons(0xf000)) != bpf_htons(0x4000))
+    // ChannelData: which of its numbers may be bound, RFC 8656's or all of RFC 5766, is the server's to say.
+    if ((s.channel & bpf_htons(0xc000)) != bpf_htons(0x4000))
         return 0;
     m->now = bpf_ktime_get_ns();
     m->was += CHANNEL_LEN;
@@ -682,6 +685,17 @@ lost:
     return XDP_DROP;
 }
 
+// Whether the sum at `at` is left to the card. This helper alone knows: it leaves the field of such a packet as it is, for
+// there is no sum yet that could be mended, and changes that of every other one.
+static __always_inline int is_left_to_card(struct __sk_buff *skb, __u32 at)
+{
+    __be16 before = 0, after = 0;
+    if (bpf_skb_load_bytes(skb, at, &before, 2) || bpf_l4_csum_replace(skb, at, 0, 1, 2) ||
+        bpf_skb_load_bytes(skb, at, &after, 2) || before == after)
+        return 1;
+    return bpf_skb_store_bytes(skb, at, &before, 2, 0) != 0;
+}
+
 SEC("classifier")
 int tc_turn(struct __sk_buff *skb)
 {
@@ -699,8 +713,10 @@ int tc_turn(struct __sk_buff *skb)
         end = (void *)(long)skb->data_end;
     }
     struct made m = {};
-    // A sum left to the card would be written where it no longer belongs, once the headers have moved.
     if (!judge(data, end, skb->len, &m, 0))
+        return TC_ACT_UNSPEC;
+    // It would be written where it no longer belongs, once the headers have moved.
+    if (m.doubt && is_left_to_card(skb, ETH_LEN + (m.was_family == 4 ? IP4_LEN : IP6_LEN) + 6))
         return TC_ACT_UNSPEC;
     __s32 more = (__s32)m.len - (__s32)m.was;
     if (m.family != m.was_family) {
