@@ -16,6 +16,7 @@ from harness import check
 from harness import proved
 
 AIOICE = harness.ROOT / "conf/testbed/aioice_client.py"
+TUN = "/dev/net/tun"
 # Each answer that a client can come to, with the pairs of places that show it. All of them: `testbed matrix --lab real`.
 OWN = [
     ("open", "open", "direct"),
@@ -29,14 +30,17 @@ OWN = [
     ("http-proxy", "symmetric", "relayed (proxy)"),
     ("http-proxy", "http-proxy", "relayed (proxy)"),
 ]
-# How each place looks to RFC 5780: mapping, filtering, hairpinning.
+# How each place looks to RFC 5780: whether there is a NAT, mapping, filtering, hairpinning; nothing where UDP does not leave.
 KINDS = {
-    "open": (None, "endpoint-independent", None),
-    "full-cone": ("endpoint-independent", "endpoint-independent", True),
-    "address-restricted": ("endpoint-independent", "address-dependent", True),
-    "port-restricted": ("endpoint-independent", "address-and-port-dependent", True),
-    "symmetric": ("address-and-port-dependent", "address-and-port-dependent", None),
-    "cgn": ("endpoint-independent", "address-and-port-dependent", True),
+    "open": (False, None, "endpoint-independent", None),
+    "full-cone": (True, "endpoint-independent", "endpoint-independent", True),
+    "address-restricted": (True, "endpoint-independent", "address-dependent", True),
+    "port-restricted": (True, "endpoint-independent", "address-and-port-dependent", True),
+    "symmetric": (True, "address-and-port-dependent", "address-and-port-dependent", None),
+    "cgn": (True, "endpoint-independent", "address-and-port-dependent", True),
+    "udp-blocked": None,
+    "only-443": None,
+    "http-proxy": None,
 }
 
 
@@ -74,15 +78,29 @@ def own_agents():
 
 def discovery():
     programs = ["--", *testbed("agent", "--discover"), "--", *testbed("agent", "--discover")]
-    kinds = list(KINDS)
+    kinds = [*KINDS, "open"]
     for left, right in zip(kinds[::2], kinds[1::2]):
         _, outcome, printed = run(left, right, programs=programs)
         for place, program in zip((left, right), outcome["programs"]):
-            said = program["said"]
-            found = (said["mapping"], said["filtering"], said["hairpin"])
-            check(said["reach"] == "full" and found == KINDS[place], f"{place}: {said} {printed}")
-            check(said["nat"] == (place != "open"), f"{place}: {said}")
+            said, kind = program["said"], KINDS[place]
+            found = tuple(said[name] for name in ("nat", "mapping", "filtering", "hairpin"))
+            check(said["reach"] == ("full" if kind else "silent"), f"{place}: {said} {printed}")
+            check(found == (kind or (None,) * 4), f"{place}: {said} {printed}")
     proved(f"RFC 5780: our own client recognises {len(KINDS)} places by mapping, filtering and hairpinning")
+
+
+def routes():
+    """What a client finds in its network: one interface, and one way out."""
+    show = ["sh", "-c", "echo \"[$(ip -j -4 address), $(ip -j route)]\""]
+    _, outcome, printed = run("cgn", "http-proxy", programs=["--", *show, "--", *show])
+    for program in outcome["programs"]:
+        check(program["said"] is not None, f"a client may look at its network: {program} {printed}")
+        addresses, ways = program["said"]
+        names = [each["ifname"] for each in addresses]
+        check(names == ["lo", "eth0"], f"one interface beside loopback: {names}")
+        default = [way["dev"] for way in ways if way["dst"] == "default"]
+        check(default == ["eth0"], f"one default route, by it: {ways}")
+    proved("each client has one interface, and a default route by it")
 
 
 def bad_lines():
@@ -217,12 +235,18 @@ def leftovers():
     proved("after kill -9 `testbed clean` leaves nothing, whatever the run was doing")
 
 
+def need(*more):
+    """What the laboratory takes, and these programs."""
+    harness.need("ip", "unshare", *more)
+    if os.geteuid() != 0 or not os.access(TUN, os.R_OK | os.W_OK):
+        raise harness.Skip(f"the laboratory takes root and {TUN} here")
+
+
 def test():
-    harness.need("ip", "unshare")
-    if os.geteuid() != 0 or not os.access("/dev/net/tun", os.R_OK | os.W_OK):
-        raise harness.Skip("the laboratory takes root and /dev/net/tun here")
+    need()
     leftovers()
     wrong_programs()
+    routes()
     own_agents()
     bad_lines()
     discovery()

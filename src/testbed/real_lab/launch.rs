@@ -22,6 +22,7 @@ use std::time::Instant;
 use crate::load::Fault;
 use crate::load::fault::FaultKind;
 
+use super::PRIVILEGES;
 use super::folder;
 use super::folder::Folder;
 use super::inside::OUTCOME;
@@ -116,8 +117,7 @@ fn refused(folder: &Folder) -> Fault {
     let what = format!("the laboratory cannot be started: {}", said.trim());
     let is_refused = said.contains("not permitted") || said.contains("denied");
     let cure = if is_refused {
-        "run it as root, or let users make namespaces (sysctl user.max_user_namespaces, and no AppArmor or seccomp rule \
-         against it), with /dev/net/tun readable and writable for them"
+        PRIVILEGES
     } else {
         "`swingbridge testbed clean` removes what earlier runs may have left"
     };
