@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -235,9 +236,52 @@ def leftovers():
     proved("after kill -9 `testbed clean` leaves nothing, whatever the run was doing")
 
 
+# A place for the device that a user may open or not, seen by what is started in it alone; then an ordinary user.
+STRANGER = """
+set -eu
+mount -t tmpfs -o mode=755 none /dev/net
+[ "$MODE" = none ] || mknod -m "$MODE" /dev/net/tun c 10 200
+exec setpriv --reuid 65534 --regid 65534 --clear-groups "$@"
+"""
+
+
+def stranger(folder, mode, *command):
+    """What became of a command of an ordinary user, for whom /dev/net/tun has this mode, or is not there."""
+    environment = os.environ | {"HOME": folder, "TMPDIR": folder, "MODE": mode}
+    started = ["unshare", "--mount", "sh", "-c", STRANGER, "sh", *command]
+    ran = subprocess.run(started, capture_output=True, text=True, timeout=100, cwd=folder, env=environment)
+    return ran.returncode, ran.stdout + ran.stderr
+
+
+def user_namespace():
+    """The laboratory of somebody who is not root."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        program = shutil.copy(harness.binary(), folder)
+        os.chmod(program, 0o755)
+        code, printed = stranger(folder, "666", "unshare", "--user", "--map-root-user", "--net", "--pid", "--fork", "true")
+        if code != 0:
+            return harness.not_proved("user-namespace", f"users may not make namespaces here: {printed.strip()}")
+        run = [program, "testbed", "run", "--left", "symmetric", "--right", "udp-blocked"]
+        code, printed = stranger(folder, "666", *run)
+        check(code == 0 and "symmetric - udp-blocked: relayed (tcp)" in printed, f"a user's call: {code} {printed}")
+        for mode, why in (("600", "Permission denied"), ("none", "No such file")):
+            code, printed = stranger(folder, mode, *run)
+            told = f"`{TUN}` cannot be opened: {why}" in printed and "help: run it as root, or" in printed
+            check(code == 3 and told, f"without the device: {code} {printed}")
+        # As where an administrator forbids it: the user is one of a namespace that may have no other within.
+        forbid = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
+        within = ["unshare", "--user", "--map-user=1000", "--keep-caps", "sh", "-c", forbid, "sh"]
+        code, printed = stranger(folder, "666", *within, *run)
+        check(code == 3 and "unshare failed" in printed, f"without namespaces: {code} {printed}")
+        check("help: run it as root, or let users make namespaces" in printed, f"and what helps: {printed}")
+        check(os.listdir(folder) == [os.path.basename(program)], f"nothing is left of it: {os.listdir(folder)}")
+    proved("an ordinary user has a laboratory in a user namespace, or is told what it takes")
+
+
 def need(*more):
     """What the laboratory takes, and these programs."""
-    harness.need("ip", "unshare", *more)
+    harness.need("ip", "unshare", "setpriv", *more)
     if os.geteuid() != 0 or not os.access(TUN, os.R_OK | os.W_OK):
         raise harness.Skip(f"the laboratory takes root and {TUN} here")
 
@@ -250,6 +294,7 @@ def test():
     own_agents()
     bad_lines()
     discovery()
+    user_namespace()
     aioice()
 
 

@@ -35,10 +35,15 @@ def one(case):
     return testbed.judged(left, right, wanted, programs=["--", *one, "--", *other])
 
 
-def libnice(own):
+def has_libnice():
     try:
-        ctypes.CDLL("libnice.so.10")
+        return bool(ctypes.CDLL("libnice.so.10"))
     except OSError:
+        return False
+
+
+def libnice(own):
+    if not has_libnice():
         return harness.not_proved("libnice", "libnice10 is not installed")
     pairs = [("full-cone", "full-cone", DIRECT), ("symmetric", "symmetric", UDP), ("udp-blocked", "full-cone", TCP)]
     judged("libnice and libnice", [(*pair, LIBNICE, LIBNICE) for pair in pairs])
@@ -63,6 +68,8 @@ def webrtc_rs(own):
     # It reaches no relay but over UDP; whom it calls may.
     pairs.append(("udp-blocked", "full-cone", TCP))
     judged("our own agent and webrtc-rs", [(*pair, own, WEBRTC_RS) for pair in pairs])
+    if has_libnice():
+        judged("libnice and webrtc-rs", [("symmetric", "port-restricted", UDP, LIBNICE, WEBRTC_RS)])
     judged("webrtc-rs and our own agent", [("symmetric", "address-restricted", DIRECT, WEBRTC_RS, own)])
 
 

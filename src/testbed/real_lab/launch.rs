@@ -115,7 +115,9 @@ fn wait(child: &mut Child, timeout: Duration, is_stopped: &dyn Fn() -> bool) -> 
 fn refused(folder: &Folder) -> Fault {
     let said = fs::read_to_string(folder.path().join(LOG)).unwrap_or_default();
     let what = format!("the laboratory cannot be started: {}", said.trim());
-    let is_refused = said.contains("not permitted") || said.contains("denied");
+    // The last is what the kernel says where there may be no further namespace.
+    let refusals = ["not permitted", "denied", "No space left"];
+    let is_refused = refusals.into_iter().any(|refusal| said.contains(refusal));
     let cure = if is_refused {
         PRIVILEGES
     } else {

@@ -87,7 +87,9 @@ async fn call(span: Duration) -> Result<Value> {
     // What was told is to be read before the end.
     let _ = timeout(LAST, telling).await;
     let after = (connected - began).as_secs_f64() * 1e3;
-    Ok(json!({ "connected": heard > 0, "connected_after_ms": after, "sent": sent, "heard": heard, "pair": pair }))
+    Ok(
+        json!({ "connected": heard > 0, "connected_after_ms": after, "sent": sent, "heard": heard, "pair": pair }),
+    )
 }
 
 fn told(name: &str) -> Result<String> {
@@ -136,7 +138,11 @@ async fn credentials(hear: &mut Heard) -> Result<(String, String)> {
 }
 
 /// Takes the other side's candidates, and hears when it is done.
-async fn candidates(mut hear: Heard, agent: Arc<Agent>, done: tokio::sync::watch::Sender<bool>) -> Result<()> {
+async fn candidates(
+    mut hear: Heard,
+    agent: Arc<Agent>,
+    done: tokio::sync::watch::Sender<bool>,
+) -> Result<()> {
     while let Some(line) = hear.next_line().await? {
         let message: Value = line.parse()?;
         if let Some(text) = message["candidate"].as_str() {

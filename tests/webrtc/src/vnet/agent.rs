@@ -58,7 +58,7 @@ impl Caller {
     /// Finds all of its candidates.
     pub async fn gather(&self) -> Result<()> {
         let (tell, mut told) = mpsc::channel(1);
-        self.agent.on_candidate(Box::new(move |candidate| {
+        self.agent.on_candidate(Box::new(move |candidate: Option<Arc<dyn Candidate + Send + Sync>>| {
             let tell = tell.clone();
             Box::pin(async move {
                 if candidate.is_none() {
@@ -77,7 +77,8 @@ impl Caller {
     /// Takes the other's candidates, as text, as signalling would carry them.
     pub async fn learn(&self, other: &Self) -> Result<()> {
         for candidate in other.agent.get_local_candidates().await? {
-            let candidate: Arc<dyn Candidate + Send + Sync> = Arc::new(unmarshal_candidate(&candidate.marshal())?);
+            let candidate: Arc<dyn Candidate + Send + Sync> =
+                Arc::new(unmarshal_candidate(&candidate.marshal())?);
             self.agent.add_remote_candidate(&candidate)?;
         }
         Ok(())
@@ -85,11 +86,12 @@ impl Caller {
 
     pub async fn connect(&self, (ufrag, password): (String, String)) -> Result<Arc<dyn Conn + Send + Sync>> {
         let (_hold, cancel) = mpsc::channel(1);
-        Ok(if self.is_controlling {
+        let conn: Arc<dyn Conn + Send + Sync> = if self.is_controlling {
             self.agent.dial(cancel, ufrag, password).await?
         } else {
             self.agent.accept(cancel, ufrag, password).await?
-        })
+        };
+        Ok(conn)
     }
 
     pub async fn close(&self) -> Result<()> {

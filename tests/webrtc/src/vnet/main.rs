@@ -10,6 +10,9 @@ mod world;
 use std::error::Error;
 use std::time::Duration;
 
+use tokio::task::LocalSet;
+use tokio::task::spawn_local;
+use tokio::time::timeout;
 use webrtc_util::vnet::nat::EndpointDependencyType;
 use webrtc_util::vnet::nat::EndpointDependencyType::EndpointAddrDependent;
 use webrtc_util::vnet::nat::EndpointDependencyType::EndpointAddrPortDependent;
@@ -56,8 +59,13 @@ const PATIENCE: Duration = Duration::from_secs(40);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
+    // What starts a router is not to be sent between threads.
+    LocalSet::new().run_until(calls()).await
+}
+
+async fn calls() -> Result<()> {
     // All at once: each has a world of its own, and waits most of the time.
-    let calls = CASES.map(|case| (case, tokio::spawn(tokio::time::timeout(PATIENCE, call(case.0, case.1)))));
+    let calls = CASES.map(|case| (case, spawn_local(timeout(PATIENCE, call(case.0, case.1)))));
     let mut wrong = Vec::new();
     for ((left, right, expected), call) in calls {
         let told = match call.await? {

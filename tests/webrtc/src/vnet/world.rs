@@ -10,6 +10,7 @@ use webrtc_util::vnet::chunk::Chunk;
 use webrtc_util::vnet::nat::NatType;
 use webrtc_util::vnet::net::Net;
 use webrtc_util::vnet::net::NetConfig;
+use webrtc_util::vnet::router::Nic as _;
 use webrtc_util::vnet::router::Router;
 use webrtc_util::vnet::router::RouterConfig;
 
@@ -62,10 +63,7 @@ impl World {
             let client = net(own);
             connect(&client, &home).await?;
             internet.lock().await.add_router(Arc::clone(&home)).await?;
-            {
-                use webrtc_util::vnet::router::Nic as _;
-                home.lock().await.set_router(Arc::clone(&internet)).await?;
-            }
+            home.lock().await.set_router(Arc::clone(&internet)).await?;
             clients.push(client);
             homes.push(home);
         }
@@ -74,7 +72,7 @@ impl World {
         let watch = move |chunk: &(dyn Chunk + Send + Sync)| watched.note(chunk);
         internet.lock().await.add_chunk_filter(Box::new(watch)).await;
         start(&internet).await?;
-        let clients = clients.try_into().map_err(|_| "there are two sides")?;
+        let clients: [Arc<Net>; 2] = clients.try_into().map_err(|_| "there are two sides")?;
         Ok(Self { server, clients, internet, counts, _homes: homes })
     }
 
@@ -127,7 +125,6 @@ async fn connect(net: &Net, to: &Shared<Router>) -> Result<()> {
 }
 
 async fn start(internet: &Shared<Router>) -> Result<()> {
-    // Its future is not to be sent between threads, and holds nothing that needs to be.
     let starting = internet.lock().await.start();
     Ok(starting.await?)
 }
