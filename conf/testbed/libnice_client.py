@@ -120,7 +120,8 @@ class Client:
     def __init__(self, signals):
         self.signals = signals
         self.state = self.sent = self.heard = 0
-        self.is_other_done = False
+        self.is_other_done = self.is_local_whole = self.is_remote_whole = False
+        self.remote = []
         self.agent = nice.nice_agent_new_full(None, COMPATIBILITY_RFC5245, REGULAR_NOMINATION | TRICKLE)
         host, port = server()
         is_left = os.environ["SWINGBRIDGE_ROLE"] == "left"
@@ -158,6 +159,21 @@ class Client:
 
     def on_gathered(self, *_):
         self.signals.tell(end=True)
+        self.is_local_whole = True
+        self.check()
+
+    def check(self):
+        """Begins once both sides know all: libnice stays with what it nominated, and so must not begin with the worse ones."""
+        if not (self.is_local_whole and self.is_remote_whole):
+            return
+        every = None
+        for candidate in self.remote:
+            every = glib.g_slist_append(every, candidate)
+        nice.nice_agent_set_remote_candidates(self.agent, self.stream, COMPONENT, every)
+        nice.nice_agent_peer_candidate_gathering_done(self.agent, self.stream)
+        glib.g_slist_free(every)
+        for candidate in self.remote:
+            nice.nice_candidate_free(candidate)
 
     def on_state(self, agent, stream, component, state, _):
         self.state = state
@@ -173,12 +189,10 @@ class Client:
             sdp = b"a=" + message["candidate"].encode()
             candidate = nice.nice_agent_parse_remote_candidate_sdp(self.agent, self.stream, sdp)
             if candidate:
-                one = glib.g_slist_append(None, candidate)
-                nice.nice_agent_set_remote_candidates(self.agent, self.stream, COMPONENT, one)
-                glib.g_slist_free(one)
-                nice.nice_candidate_free(candidate)
+                self.remote.append(candidate)
         elif message.get("end"):
-            nice.nice_agent_peer_candidate_gathering_done(self.agent, self.stream)
+            self.is_remote_whole = True
+            self.check()
         elif message.get("done"):
             self.is_other_done = True
 
