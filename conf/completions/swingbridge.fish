@@ -162,5 +162,5 @@ complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __f
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l junit -d 'Write it as JUnit XML; `-` prints it in place of the text' -r -F
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l html -d 'Write it as one page of HTML; `-` prints it in place of the text' -r -F
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l timeout -d 'In the real laboratory: how long the programs of one call may take' -r
-complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l together -d 'In the real laboratory: calls that are made at the same time' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l together -d 'In the real laboratory: calls that are made at the same time, each in networks of its own' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -s h -l help -d 'Print help (see more with \'--help\')'

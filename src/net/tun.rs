@@ -28,7 +28,9 @@ impl Tun {
     /// # Errors
     /// What the kernel says: it takes CAP_NET_ADMIN, and the right to open [`DEVICE`].
     pub fn open(name: &str) -> io::Result<Self> {
-        let device = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(DEVICE)?;
+        let opened = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(DEVICE);
+        let device = opened
+            .map_err(|error| io::Error::new(error.kind(), format!("`{DEVICE}` cannot be opened: {error}")))?;
         sys::become_tun(device.as_fd(), name)?;
         Ok(Self { device })
     }

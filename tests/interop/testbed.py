@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from harness import check
 from harness import proved
 
 AIOICE = harness.ROOT / "conf/testbed/aioice_client.py"
+TUN = "/dev/net/tun"
 # Each answer that a client can come to, with the pairs of places that show it. All of them: `testbed matrix --lab real`.
 OWN = [
     ("open", "open", "direct"),
@@ -29,14 +31,17 @@ OWN = [
     ("http-proxy", "symmetric", "relayed (proxy)"),
     ("http-proxy", "http-proxy", "relayed (proxy)"),
 ]
-# How each place looks to RFC 5780: mapping, filtering, hairpinning.
+# How each place looks to RFC 5780: whether there is a NAT, mapping, filtering, hairpinning; nothing where UDP does not leave.
 KINDS = {
-    "open": (None, "endpoint-independent", None),
-    "full-cone": ("endpoint-independent", "endpoint-independent", True),
-    "address-restricted": ("endpoint-independent", "address-dependent", True),
-    "port-restricted": ("endpoint-independent", "address-and-port-dependent", True),
-    "symmetric": ("address-and-port-dependent", "address-and-port-dependent", None),
-    "cgn": ("endpoint-independent", "address-and-port-dependent", True),
+    "open": (False, None, "endpoint-independent", None),
+    "full-cone": (True, "endpoint-independent", "endpoint-independent", True),
+    "address-restricted": (True, "endpoint-independent", "address-dependent", True),
+    "port-restricted": (True, "endpoint-independent", "address-and-port-dependent", True),
+    "symmetric": (True, "address-and-port-dependent", "address-and-port-dependent", None),
+    "cgn": (True, "endpoint-independent", "address-and-port-dependent", True),
+    "udp-blocked": None,
+    "only-443": None,
+    "http-proxy": None,
 }
 
 
@@ -74,15 +79,29 @@ def own_agents():
 
 def discovery():
     programs = ["--", *testbed("agent", "--discover"), "--", *testbed("agent", "--discover")]
-    kinds = list(KINDS)
+    kinds = [*KINDS, "open"]
     for left, right in zip(kinds[::2], kinds[1::2]):
         _, outcome, printed = run(left, right, programs=programs)
         for place, program in zip((left, right), outcome["programs"]):
-            said = program["said"]
-            found = (said["mapping"], said["filtering"], said["hairpin"])
-            check(said["reach"] == "full" and found == KINDS[place], f"{place}: {said} {printed}")
-            check(said["nat"] == (place != "open"), f"{place}: {said}")
+            said, kind = program["said"], KINDS[place]
+            found = tuple(said[name] for name in ("nat", "mapping", "filtering", "hairpin"))
+            check(said["reach"] == ("full" if kind else "silent"), f"{place}: {said} {printed}")
+            check(found == (kind or (None,) * 4), f"{place}: {said} {printed}")
     proved(f"RFC 5780: our own client recognises {len(KINDS)} places by mapping, filtering and hairpinning")
+
+
+def routes():
+    """What a client finds in its network: one interface, and one way out."""
+    show = ["sh", "-c", "echo \"[$(ip -j -4 address), $(ip -j route)]\""]
+    _, outcome, printed = run("cgn", "http-proxy", programs=["--", *show, "--", *show])
+    for program in outcome["programs"]:
+        check(program["said"] is not None, f"a client may look at its network: {program} {printed}")
+        addresses, ways = program["said"]
+        names = [each["ifname"] for each in addresses]
+        check(names == ["lo", "eth0"], f"one interface beside loopback: {names}")
+        default = [way["dev"] for way in ways if way["dst"] == "default"]
+        check(default == ["eth0"], f"one default route, by it: {ways}")
+    proved("each client has one interface, and a default route by it")
 
 
 def bad_lines():
@@ -217,15 +236,65 @@ def leftovers():
     proved("after kill -9 `testbed clean` leaves nothing, whatever the run was doing")
 
 
+# A place for the device that a user may open or not, seen by what is started in it alone; then an ordinary user.
+STRANGER = """
+set -eu
+mount -t tmpfs -o mode=755 none /dev/net
+[ "$MODE" = none ] || mknod -m "$MODE" /dev/net/tun c 10 200
+exec setpriv --reuid 65534 --regid 65534 --clear-groups "$@"
+"""
+
+
+def stranger(folder, mode, *command):
+    """What became of a command of an ordinary user, for whom /dev/net/tun has this mode, or is not there."""
+    environment = os.environ | {"HOME": folder, "TMPDIR": folder, "MODE": mode}
+    started = ["unshare", "--mount", "sh", "-c", STRANGER, "sh", *command]
+    ran = subprocess.run(started, capture_output=True, text=True, timeout=100, cwd=folder, env=environment)
+    return ran.returncode, ran.stdout + ran.stderr
+
+
+def user_namespace():
+    """The laboratory of somebody who is not root."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        program = shutil.copy(harness.binary(), folder)
+        os.chmod(program, 0o755)
+        code, printed = stranger(folder, "666", "unshare", "--user", "--map-root-user", "--net", "--pid", "--fork", "true")
+        if code != 0:
+            return harness.not_proved("user-namespace", f"users may not make namespaces here: {printed.strip()}")
+        run = [program, "testbed", "run", "--left", "symmetric", "--right", "udp-blocked"]
+        code, printed = stranger(folder, "666", *run)
+        check(code == 0 and "symmetric - udp-blocked: relayed (tcp)" in printed, f"a user's call: {code} {printed}")
+        for mode, why in (("600", "Permission denied"), ("none", "No such file")):
+            code, printed = stranger(folder, mode, *run)
+            told = f"`{TUN}` cannot be opened: {why}" in printed and "help: run it as root, or" in printed
+            check(code == 3 and told, f"without the device: {code} {printed}")
+        # As where an administrator forbids it: the user is one of a namespace that may have no other within.
+        forbid = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
+        within = ["unshare", "--user", "--map-user=1000", "--keep-caps", "sh", "-c", forbid, "sh"]
+        code, printed = stranger(folder, "666", *within, *run)
+        check(code == 3 and "unshare failed" in printed, f"without namespaces: {code} {printed}")
+        check("help: run it as root, or let users make namespaces" in printed, f"and what helps: {printed}")
+        check(os.listdir(folder) == [os.path.basename(program)], f"nothing is left of it: {os.listdir(folder)}")
+    proved("an ordinary user has a laboratory in a user namespace, or is told what it takes")
+
+
+def need(*more):
+    """What the laboratory takes, and these programs."""
+    harness.need("ip", "unshare", "setpriv", *more)
+    if os.geteuid() != 0 or not os.access(TUN, os.R_OK | os.W_OK):
+        raise harness.Skip(f"the laboratory takes root and {TUN} here")
+
+
 def test():
-    harness.need("ip", "unshare")
-    if os.geteuid() != 0 or not os.access("/dev/net/tun", os.R_OK | os.W_OK):
-        raise harness.Skip("the laboratory takes root and /dev/net/tun here")
+    need()
     leftovers()
     wrong_programs()
+    routes()
     own_agents()
     bad_lines()
     discovery()
+    user_namespace()
     aioice()
 
 

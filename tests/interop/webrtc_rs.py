@@ -24,11 +24,11 @@ def build():
     environment = {name: value for name, value in os.environ.items() if name != "CARGO_TARGET_DIR"}
     built = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, env=environment)
     check(built.returncode == 0, f"tests/webrtc builds\n{built.stderr[-4000:]}")
-    return target / "debug/swingbridge-webrtc"
+    return target / "debug"
 
 
 def test():
-    program = build()
+    program = build() / "swingbridge-webrtc"
     with harness.Server(streams=True) as server:
         command = [str(program), f"127.0.0.1:{server.port}", harness.USER, harness.PASSWORD, harness.REALM]
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
@@ -39,4 +39,5 @@ def test():
             proved(line)
 
 
-harness.main(test)
+if __name__ == "__main__":
+    harness.main(test)

@@ -44,7 +44,8 @@ Examples:
   swingbridge testbed matrix --junit matrix.xml --html matrix.html
       For continuous integration, and for people.
   swingbridge testbed matrix --lab real --seeds 1 -- ./caller -- ./callee
-      With real packets, and programs of yours in place of our agents.
+      With real packets, and programs of yours in place of our agents. Two
+      calls at a time; --together 4 where the machine has room for more.
 
 The same seed gives the same calls, to the byte. docs/testbed.md tells why
 each pair has to end as it is expected to.
@@ -57,6 +58,8 @@ Exit codes:
 
 /// Calls between one pair of places at most.
 const SEEDS_MAX: i64 = 10_000;
+/// Calls in the real laboratory at a time: each has three networks, a server and two programs.
+const TOGETHER_MAX: i64 = 16;
 
 /// `swingbridge testbed matrix`.
 #[derive(Debug, ArgGroup)]
@@ -107,9 +110,9 @@ pub struct TestbedMatrixArgs {
     /// In the real laboratory: how long the programs of one call may take.
     #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = parse_span)]
     pub timeout: Duration,
-    /// In the real laboratory: calls that are made at the same time.
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    pub together: usize,
+    /// In the real laboratory: calls that are made at the same time, each in networks of its own.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=TOGETHER_MAX))]
+    pub together: u8,
     /// In the real laboratory: the two programs, LEFT... -- RIGHT... [default: our own agent, twice].
     #[arg(last = true, value_name = "LEFT -- RIGHT")]
     pub programs: Vec<String>,
@@ -188,7 +191,7 @@ fn matrix(args: &TestbedMatrixArgs) -> Result<Matrix, Fault> {
                 timeout: args.timeout,
                 seed: args.seed,
                 seeds: args.seeds,
-                together: args.together,
+                together: usize::from(args.together),
             };
             real_lab::matrix(&wish, &|| stop.is_asked(), &|run| {
                 output::note(&format!("{} - {}: {}\n", run.left, run.right, run.verdict));
@@ -271,7 +274,13 @@ mod tests {
         let Line { args } = Line::try_parse_from(["matrix"]).unwrap();
         assert_eq!((args.delay, args.jitter), (Duration::from_millis(10), Duration::ZERO));
         assert_eq!((args.loss, args.seeds, args.seed, args.places.len()), (0, 3, 1, 0));
-        for wrong in [["--places", "nowhere"], ["--seeds", "0"], ["--loss", "101%"], ["--delay", "ten"]] {
+        for wrong in [
+            ["--places", "nowhere"],
+            ["--seeds", "0"],
+            ["--loss", "101%"],
+            ["--delay", "ten"],
+            ["--together", "17"],
+        ] {
             assert!(Line::try_parse_from(["matrix", wrong[0], wrong[1]]).is_err(), "{wrong:?}");
         }
     }

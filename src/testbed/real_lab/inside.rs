@@ -17,6 +17,7 @@ use serde_json::Value;
 use crate::load::Fault;
 use crate::load::fault::FaultKind;
 
+use super::PRIVILEGES;
 use super::addresses::Side;
 use super::command;
 use super::command::Running;
@@ -53,8 +54,13 @@ fn run(folder: &Path) -> Result<Outcome, Fault> {
         return Err(Fault::new(FaultKind::Request, format!("there is no plan in `{}`", folder.display())));
     };
     let is_over = leash();
-    let (world, legs) =
-        world::build(&plan).map_err(|error| machine("the networks cannot be made", &error))?;
+    let (world, legs) = world::build(&plan).map_err(|error| {
+        let fault = machine("the networks cannot be made", &error);
+        match error.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound => fault.cure(PRIVILEGES),
+            _ => fault,
+        }
+    })?;
     let password = password().map_err(|error| machine("there is no randomness", &error))?;
     signalling::open(folder).map_err(|error| machine("the signalling cannot be opened", &error))?;
     proxy::open().map_err(|error| machine("the proxy cannot be opened", &error))?;

@@ -22,6 +22,7 @@ use std::time::Instant;
 use crate::load::Fault;
 use crate::load::fault::FaultKind;
 
+use super::PRIVILEGES;
 use super::folder;
 use super::folder::Folder;
 use super::inside::OUTCOME;
@@ -114,10 +115,11 @@ fn wait(child: &mut Child, timeout: Duration, is_stopped: &dyn Fn() -> bool) -> 
 fn refused(folder: &Folder) -> Fault {
     let said = fs::read_to_string(folder.path().join(LOG)).unwrap_or_default();
     let what = format!("the laboratory cannot be started: {}", said.trim());
-    let is_refused = said.contains("not permitted") || said.contains("denied");
+    // The last is what the kernel says where there may be no further namespace.
+    let refusals = ["not permitted", "denied", "No space left"];
+    let is_refused = refusals.into_iter().any(|refusal| said.contains(refusal));
     let cure = if is_refused {
-        "run it as root, or let users make namespaces (sysctl user.max_user_namespaces, and no AppArmor or seccomp rule \
-         against it), with /dev/net/tun readable and writable for them"
+        PRIVILEGES
     } else {
         "`swingbridge testbed clean` removes what earlier runs may have left"
     };

@@ -59,33 +59,10 @@ pub fn matrix(
 ) -> Result<Matrix, Fault> {
     let pairs = wish.places.iter().flat_map(|left| wish.places.iter().map(|right| [*left, *right]));
     let seeds = (0..u64::from(wish.seeds)).map(|more| wish.seed.wrapping_add(more));
-    let todo: VecDeque<_> = pairs.flat_map(|pair| seeds.clone().map(move |seed| (pair, seed))).collect();
-    let todo = Mutex::new(todo.into_iter().enumerate().collect::<VecDeque<_>>());
-    let runs = Mutex::new(Vec::new());
-    let failed = Mutex::new(None);
-    thread::scope(|scope| {
-        for _ in 0..wish.together.max(1) {
-            scope.spawn(|| {
-                while let Some((at, (places, seed))) = lock(&todo).pop_front() {
-                    match one(wish, places, seed, is_stopped) {
-                        Ok(run) => {
-                            done(&run);
-                            lock(&runs).push((at, run));
-                        }
-                        Err(fault) => {
-                            lock(&todo).clear();
-                            lock(&failed).get_or_insert(fault);
-                        }
-                    }
-                }
-            });
-        }
-    });
-    if let Some(fault) = lock(&failed).take() {
-        return Err(fault);
-    }
-    let mut runs = std::mem::take(&mut *lock(&runs));
-    runs.sort_by_key(|(at, _)| *at);
+    let todo = pairs.flat_map(|pair| seeds.clone().map(move |seed| (pair, seed)));
+    let runs = each(todo, wish.together, &|(places, seed)| {
+        one(wish, places, seed, is_stopped).inspect(|run| done(run))
+    })?;
     Ok(Matrix {
         lab: Lab::Real,
         clients: wish.commands.each_ref().map(|words| words.join(" ")),
@@ -93,13 +70,46 @@ pub fn matrix(
         seeds: wish.seeds,
         links: links(&wish.links),
         places: wish.places.clone(),
-        runs: runs.into_iter().map(|(_, run)| run).collect(),
+        runs,
         left_out: Vec::new(),
         notes: vec![
             "verdicts are what the routers saw; data within TLS is counted in records, and so is what belongs to its control"
                 .to_owned(),
         ],
     })
+}
+
+/// Has `job` done for each, `together` at a time, and answers in their order.
+///
+/// # Errors
+/// Why one could not be done; no further ones are begun then.
+fn each<T: Send, R: Send>(
+    todo: impl Iterator<Item = T>,
+    together: usize,
+    job: &(dyn Fn(T) -> Result<R, Fault> + Sync),
+) -> Result<Vec<R>, Fault> {
+    let todo = Mutex::new(todo.enumerate().collect::<VecDeque<_>>());
+    // A function, so that nobody holds the list while a job is done.
+    let next = || lock(&todo).pop_front();
+    let (made, failed) = (Mutex::new(Vec::new()), Mutex::new(None));
+    let work = || {
+        while let Some((at, what)) = next() {
+            match job(what) {
+                Ok(result) => lock(&made).push((at, result)),
+                Err(fault) => {
+                    lock(&todo).clear();
+                    lock(&failed).get_or_insert(fault);
+                }
+            }
+        }
+    };
+    thread::scope(|scope| (0..together.max(1)).for_each(|_| drop(scope.spawn(work))));
+    if let Some(fault) = lock(&failed).take() {
+        return Err(fault);
+    }
+    let mut made = std::mem::take(&mut *lock(&made));
+    made.sort_by_key(|(at, _)| *at);
+    Ok(made.into_iter().map(|(_, result)| result).collect())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -183,10 +193,53 @@ fn links(links: &[Link; 2]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Condvar;
+
     use serde_json::json;
 
     use super::*;
+    use crate::load::fault::FaultKind;
     use crate::testbed::Relay;
+
+    /// Where jobs wait until so many are there at the same time. It gives up rather than wait for ever.
+    #[derive(Default)]
+    struct Meeting {
+        here: Mutex<usize>,
+        came: Condvar,
+    }
+
+    impl Meeting {
+        fn of(&self, wanted: usize) -> bool {
+            let mut here = lock(&self.here);
+            *here += 1;
+            self.came.notify_all();
+            let (_here, waited) = self
+                .came
+                .wait_timeout_while(here, Duration::from_secs(20), |here| *here < wanted)
+                .expect("nobody panics");
+            !waited.timed_out()
+        }
+    }
+
+    #[test]
+    fn so_many_as_were_asked_for_are_under_way_together_and_their_order_stays() {
+        let meeting = Meeting::default();
+        // The first three have to be there together; then all go on.
+        let met = each(0..10, 3, &|number: u32| Ok((number, meeting.of(3))));
+        assert_eq!(met, Ok((0..10).map(|number| (number, true)).collect()));
+        assert_eq!(each(0..3, 0, &|number: u32| Ok(number)), Ok(vec![0, 1, 2]));
+    }
+
+    #[test]
+    fn one_that_cannot_be_done_is_told_and_no_further_one_begun() {
+        let begun = Mutex::new(Vec::new());
+        let told = each(0..10, 1, &|number: u32| {
+            lock(&begun).push(number);
+            if number == 2 { Err(Fault::new(FaultKind::Machine, "so it is")) } else { Ok(()) }
+        });
+        assert_eq!(told.expect_err("the third").what, "so it is");
+        assert_eq!(*lock(&begun), [0, 1, 2]);
+    }
 
     #[test]
     fn a_run_tells_what_arrived_and_where_as_far_as_the_routers_could_see() {

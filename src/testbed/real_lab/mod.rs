@@ -66,6 +66,10 @@ pub use router::Nobody;
 pub use router::Seen;
 pub use router::Witness;
 
+/// What the laboratory takes, for whom this machine refuses it.
+const PRIVILEGES: &str = "run it as root, or let users make namespaces (sysctl user.max_user_namespaces, and no AppArmor or \
+                          seccomp rule against it), with /dev/net/tun there, readable and writable for them";
+
 /// This machine refuses something.
 fn machine(what: &str, error: &io::Error) -> Fault {
     Fault::new(FaultKind::Machine, format!("{what}: {error}"))

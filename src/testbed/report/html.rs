@@ -46,7 +46,11 @@ pub fn html(matrix: &Matrix) -> String {
 }
 
 fn grid(page: &mut String, matrix: &Matrix, cells: &[Cell<'_>]) {
-    page.push_str("<div class=\"wide\"><table class=\"matrix\">\n<thead><tr><th>left \\ right</th>");
+    let _ = write!(
+        page,
+        "<div class=\"wide\"><table class=\"matrix\" style=\"--places: {}\">\n<thead><tr><th>left \\ right</th>",
+        matrix.places.len()
+    );
     for place in &matrix.places {
         let _ = write!(page, "<th scope=\"col\">{place}</th>");
     }
@@ -99,7 +103,8 @@ fn asked(page: &mut String, matrix: &Matrix) {
 fn list(page: &mut String, matrix: &Matrix, cells: &[Cell<'_>]) {
     page.push_str(
         "<h2>Each pair of places</h2>\n<div class=\"wide\"><table class=\"list\">\n<thead><tr><th>left</th><th>right</th>\
-         <th>verdict</th><th>expected</th><th class=\"number\">median</th><th class=\"number\">p95</th>\
+         <th>verdict</th><th class=\"expected\">expected</th><th class=\"number\">median</th>\
+         <th class=\"number p95\">p95</th>\
          <th>calls</th></tr></thead>\n<tbody>\n",
     );
     for cell in cells {
@@ -110,14 +115,16 @@ fn list(page: &mut String, matrix: &Matrix, cells: &[Cell<'_>]) {
         };
         let _ = write!(
             page,
-            "<tr id=\"{left}-{right}\"{off}><td>{left}</td><td>{right}</td><td>{}</td><td>{}</td>\
-             <td class=\"number\">{}</td><td class=\"number\">{}</td><td>",
+            "<tr id=\"{left}-{right}\"{off}><td>{left}</td><td>{right}</td>\
+             <td data-expected=\"{expected}\">{}</td><td class=\"expected\">{expected}</td>\
+             <td class=\"number\">{}</td><td class=\"number p95\">{}</td><td>",
             escaped(&verdict),
-            cell.expected().map(|verdict| verdict.to_string()).unwrap_or_default(),
             words::span(cell.connected_within(0.5)),
             words::span(cell.connected_within(0.95)),
             left = cell.left,
             right = cell.right,
+            // A word, and another in brackets.
+            expected = cell.expected().map(|verdict| verdict.to_string()).unwrap_or_default(),
         );
         if cell.runs.is_empty() {
             page.push('0');

@@ -27,10 +27,12 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1rem; ma
 dd { margin: 0; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; background: var(--card); border-radius: .5rem; padding: .6rem; }
 table { border-collapse: collapse; font-size: .87rem; font-variant-numeric: tabular-nums; }
-.matrix { border-spacing: 3px; border-collapse: separate; width: 100%; }
-.matrix th { font-weight: 600; color: var(--faint); padding: .3rem .4rem; text-align: center; }
-.matrix th[scope=row] { text-align: left; white-space: nowrap; position: sticky; left: 0; background: var(--card); }
-.matrix td { border-radius: .35rem; padding: .35rem .4rem; text-align: center; min-width: 5.2rem; }
+.matrix { border-spacing: 3px; border-collapse: separate; width: 100%; table-layout: fixed;
+  --name: 10.5rem; --cell: 4.6rem; min-width: calc(var(--name) + var(--places) * var(--cell)); }
+.matrix th { font-weight: 600; color: var(--faint); padding: .3rem .1rem; text-align: center; }
+.matrix tr > :first-child { width: var(--name); text-align: left; padding-right: .3rem; }
+.matrix th[scope=row] { position: sticky; left: 0; background: var(--card); }
+.matrix td { border-radius: .35rem; padding: .35rem .1rem; text-align: center; }
 .matrix td a { text-decoration: none; display: block; }
 .matrix b { display: block; }
 .matrix span { color: var(--faint); font-size: .8rem; white-space: nowrap; }
@@ -51,11 +53,22 @@ table { border-collapse: collapse; font-size: .87rem; font-variant-numeric: tabu
 summary { cursor: pointer; font-weight: 600; }
 details ul { margin: .2rem 0 .4rem; padding-left: 1.1rem; }
 footer { margin-top: 2rem; }
+@media (max-width: 60rem) {
+  .matrix { --name: 5.2rem; --cell: 4rem; font-size: .8rem; }
+  .matrix th { font-size: .66rem; padding: .3rem 0; }
+  .matrix span { font-size: .72rem; }
+}
 @media (max-width: 40rem) {
   body { padding: .8rem; }
   h1 { font-size: 1.25rem; }
   dl { grid-template-columns: 1fr; gap: 0; }
   dd { margin-bottom: .4rem; }
+  .wide { padding: .35rem; }
+  .matrix { --name: 4.7rem; }
+  .list { font-size: .78rem; }
+  .list th, .list td { padding: .3rem .28rem; }
+  .list .p95, .list .expected { display: none; }
+  .list tr.off td[data-expected]::after { content: ' (expected: ' attr(data-expected) ')'; }
 }
 @media print { body { max-width: none; } .wide { break-inside: avoid; } }
 ";
