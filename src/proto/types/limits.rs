@@ -412,6 +412,10 @@ pub const LAB_SIGNAL_LINE_MAX: usize = 256 * 1_024;
 pub const LAB_SIGNAL_LINES_MAX: usize = 1_024;
 /// Bytes of a file of the testbed that are read: plans, states, outcomes.
 pub const LAB_FILE_MAX: u64 = 4 * 1_024 * 1_024;
+/// Kinds of key events of one call that a laboratory writes down; each is counted however often it comes.
+pub const LAB_EVENTS_MAX: usize = 256;
+/// Bytes of a report of the testbed that is explained: thousands of calls.
+pub const LAB_REPORT_MAX: u64 = 256 * 1_024 * 1_024;
 /// Servers that a client of ours is sent on to, one by another (300).
 pub const CLIENT_REDIRECTS_MAX: usize = 8;
 /// Clients of a laboratory's server; one without an allocation makes room for another.

@@ -210,5 +210,6 @@ fn judge(plan: &Plan, world: &World, ended: Micros) -> Run {
         connected: connected.map(Duration::from_micros),
         traffic: world.media.traffic(),
         notes,
+        flight: world.flight(&plan.users),
     }
 }

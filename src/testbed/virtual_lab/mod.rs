@@ -16,6 +16,7 @@ mod call;
 mod caller;
 mod clock;
 mod discovery;
+mod flight;
 mod machine;
 mod matrix;
 mod media;
