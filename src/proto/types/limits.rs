@@ -364,6 +364,8 @@ pub const ICE_WAITING_MAX: usize = 16;
 pub const ICE_GATHER_DEFAULT: Duration = Duration::from_secs(10);
 /// How long an ICE agent may take to connect from when it knows whom to reach, unless it is told otherwise.
 pub const ICE_CONNECT_DEFAULT: Duration = Duration::from_secs(45);
+/// How long an ICE agent may send by a pair on which no check was answered (RFC 7675 § 5.1).
+pub const ICE_CONSENT_SPAN: Duration = Duration::from_secs(30);
 /// Bytes of a description of an ICE agent.
 pub const ICE_DESCRIPTION_MAX: usize = 64 * 1_024;
 

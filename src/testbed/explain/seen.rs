@@ -138,10 +138,35 @@ fn program(facts: Facts<'_>, side: Side) -> Option<String> {
 
 /// The key events, one a line.
 pub(super) fn timeline(facts: Facts<'_>) -> Vec<String> {
-    facts.run.flight.events.iter().map(moment).collect()
+    let events = &facts.run.flight.events;
+    let is_like =
+        |event: &&Happening, other: &Happening| (event.side, event.what) == (other.side, other.what);
+    let mut told = Vec::new();
+    for (at, event) in events.iter().enumerate() {
+        if !matches!(event.what, What::CheckHeard | What::CheckAnswered) {
+            told.push(moment(event, times(event.times)));
+            continue;
+        }
+        // Every pair is checked again and again: the first of all is worth a line.
+        if events.iter().take(at).any(|before| is_like(&before, event)) {
+            continue;
+        }
+        let all = events.iter().filter(|other| is_like(other, event));
+        let (count, pairs) = all.fold((0, 0), |(count, pairs), other| (count + other.times, pairs + 1));
+        let more = match (count, pairs) {
+            (count, 1) => times(count),
+            (count, pairs) => format!(", the first of {count} by {pairs} addresses"),
+        };
+        told.push(moment(event, more));
+    }
+    told
 }
 
-fn moment(event: &Happening) -> String {
+fn times(times: u64) -> String {
+    if times > 1 { format!(" ({times} times)") } else { String::new() }
+}
+
+fn moment(event: &Happening, more: String) -> String {
     let side = event.side.map_or("", Side::name);
     let what = match event.what {
         What::FirstPacket => "first packet:",
@@ -163,7 +188,6 @@ fn moment(event: &Happening) -> String {
         What::Judged => "judged:",
         What::Other => "",
     };
-    let times = if event.times > 1 { format!(" ({} times)", event.times) } else { String::new() };
     let gap = if what.is_empty() { "" } else { " " };
-    format!("{:>7} ms  {side:<5}  {what}{gap}{}{times}", event.at.as_millis(), event.detail)
+    format!("{:>7} ms  {side:<5}  {what}{gap}{}{more}", event.at.as_millis(), event.detail)
 }

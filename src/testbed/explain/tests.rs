@@ -82,7 +82,7 @@ fn telling() -> Vec<(&'static str, Run, &'static str)> {
                     ..Flight::default()
                 },
             ),
-            "before a packet of it left its place",
+            "TCP, port 3478 is the only way out of the left place, and the program tried nothing that its firewall lets out.",
         ),
         (
             "only_443_and_tcp_tried",
@@ -539,7 +539,7 @@ fn of_a_matrix_each_pair_that_went_wrong_is_explained_once() {
     assert_eq!((many.calls, many.wrong, many.pairs, many.explained.len()), (8, 2, 4, 1));
     let told = text_of_many(&many);
     assert!(
-        told.starts_with("4 pairs of places, 8 calls: 2 calls of 1 pairs did not end as they have to"),
+        told.starts_with("4 pairs of places, 8 calls: 2 calls of 1 pair did not end as it has to"),
         "{told}"
     );
     assert!(told.contains("open calls full-cone, seed 1: failed; expected was direct"), "{told}");

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::Explanation;
 use super::Many;
+use super::facts::some;
 
 /// Columns of a terminal that most have.
 const WIDTH: usize = 100;
@@ -66,10 +67,14 @@ pub fn text(one: &Explanation) -> String {
 /// What a matrix comes to, and the explanations, as text.
 #[must_use]
 pub fn text_of_many(many: &Many) -> String {
-    let mut out = format!("{} pairs of places, {} calls: ", many.pairs, many.calls);
+    let pairs = some(many.pairs as u64, "pair");
+    let mut out = format!("{pairs} of places, {}: ", some(many.calls as u64, "call"));
     let _ = match many.wrong {
         0 => writeln!(out, "every call ended as it has to"),
-        wrong => writeln!(out, "{wrong} calls of {} pairs did not end as they have to", many.explained.len()),
+        wrong => {
+            let pairs = some(many.explained.len() as u64, "pair");
+            writeln!(out, "{} of {pairs} did not end as it has to", some(wrong as u64, "call"))
+        }
     };
     for line in &many.left_out {
         let _ = writeln!(out, "  left out: {}", clean(line));

@@ -15,6 +15,8 @@
 mod call;
 mod caller;
 mod clock;
+#[cfg(test)]
+mod consent;
 mod discovery;
 mod flight;
 mod machine;

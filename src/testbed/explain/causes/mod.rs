@@ -32,10 +32,10 @@ const CAUSES_MAX: usize = 6;
 type Sort = fn(Facts<'_>) -> Vec<Cause>;
 
 /// Every sort, the most likely first: what ends a call early explains what is missing later.
-const SORTS: [Sort; 17] = [
+const SORTS: [Sort; 18] = [
     server::faults,
     programs::laboratory,
-    programs::broken_before,
+    programs::crashed,
     programs::silent,
     paths::walls,
     server::authentication,
@@ -49,6 +49,7 @@ const SORTS: [Sort; 17] = [
     paths::gave_up,
     paths::no_media,
     paths::other_road,
+    programs::gave_in,
     programs::ended_late,
 ];
 

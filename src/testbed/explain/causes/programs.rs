@@ -21,13 +21,32 @@ pub(super) fn laboratory(facts: Facts<'_>) -> Vec<Cause> {
     notes.map(cause).collect()
 }
 
-/// A program ended badly, or hung, and the call was not there yet.
-pub(super) fn broken_before(facts: Facts<'_>) -> Vec<Cause> {
+/// A program crashed, or ended before it had tried anything, and so there was no call.
+pub(super) fn crashed(facts: Facts<'_>) -> Vec<Cause> {
+    ended_before(facts, |side| is_crash(facts, side))
+}
+
+/// A program gave in when it had tried, or hung: it is more likely to follow from something else.
+pub(super) fn gave_in(facts: Facts<'_>) -> Vec<Cause> {
+    ended_before(facts, |side| !is_crash(facts, side))
+}
+
+fn is_crash(facts: Facts<'_>, side: Side) -> bool {
+    let came = facts.run.flight.gates.iter().any(|gate| gate.side == side) || facts.sent(side) != (0, 0);
+    match facts.ended(side) {
+        Some(Ended::Signalled(_) | Ended::Exited(101 | 126 | 127 | 129..)) => true,
+        Some(Ended::Exited(_)) => facts.has_roads() && !came,
+        Some(Ended::Hung) | None => false,
+    }
+}
+
+/// A program of those sides ended badly, or hung, and the call was not there yet.
+fn ended_before(facts: Facts<'_>, is_meant: impl Fn(Side) -> bool) -> Vec<Cause> {
     if facts.seen() != Verdict::Failed {
         return Vec::new();
     }
     let of = |side: Side| {
-        let (what, mut next) = bad_end(facts.ended(side)?, side)?;
+        let (what, mut next) = bad_end(facts.ended(side).filter(|_| is_meant(side))?, side)?;
         let (when, because) = phase(facts, side);
         if facts.ended(side) == Some(Ended::Hung) {
             next = format!(
