@@ -40,6 +40,9 @@ _swingbridge() {
             swingbridge__subcmd__testbed,clean)
                 cmd="swingbridge__subcmd__testbed__subcmd__clean"
                 ;;
+            swingbridge__subcmd__testbed,explain)
+                cmd="swingbridge__subcmd__testbed__subcmd__explain"
+                ;;
             swingbridge__subcmd__testbed,inside)
                 cmd="swingbridge__subcmd__testbed__subcmd__inside"
                 ;;
@@ -351,7 +354,7 @@ _swingbridge() {
             return 0
             ;;
         swingbridge__subcmd__testbed)
-            opts="-h --help serve run clean agent inside matrix"
+            opts="-h --help serve run clean agent inside matrix explain"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -393,6 +396,24 @@ _swingbridge() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        swingbridge__subcmd__testbed__subcmd__explain)
+            opts="-h --pair --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --pair)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;

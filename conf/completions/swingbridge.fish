@@ -112,13 +112,14 @@ complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -a "peer" -d 'Be the peer of calls that another machine makes: send back what comes'
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and __fish_seen_subcommand_from peer" -l listen -d 'Where to listen' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and __fish_seen_subcommand_from peer" -s h -l help -d 'Print help'
-complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and not __fish_seen_subcommand_from serve run clean agent inside matrix" -s h -l help -d 'Print help'
-complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and not __fish_seen_subcommand_from serve run clean agent inside matrix" -f -a "serve" -d 'A server that misbehaves on request, for real devices'
-complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and not __fish_seen_subcommand_from serve run clean agent inside matrix" -f -a "run" -d 'One call between two programs, each behind its NAT'
-complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and not __fish_seen_subcommand_from serve run clean agent inside matrix" -f -a "clean" -d 'Remove what runs left behind that were killed'
-complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and not __fish_seen_subcommand_from serve run clean agent inside matrix" -f -a "agent" -d 'Our own ICE agent, as a program for `run`'
-complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and not __fish_seen_subcommand_from serve run clean agent inside matrix" -f -a "inside" -d 'The process of a run, which `run` starts'
-complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and not __fish_seen_subcommand_from serve run clean agent inside matrix" -f -a "matrix" -d 'Calls between all pairs of places, and whether they end as they have to'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and not __fish_seen_subcommand_from serve run clean agent inside matrix explain" -s h -l help -d 'Print help'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and not __fish_seen_subcommand_from serve run clean agent inside matrix explain" -f -a "serve" -d 'A server that misbehaves on request, for real devices'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and not __fish_seen_subcommand_from serve run clean agent inside matrix explain" -f -a "run" -d 'One call between two programs, each behind its NAT'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and not __fish_seen_subcommand_from serve run clean agent inside matrix explain" -f -a "clean" -d 'Remove what runs left behind that were killed'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and not __fish_seen_subcommand_from serve run clean agent inside matrix explain" -f -a "agent" -d 'Our own ICE agent, as a program for `run`'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and not __fish_seen_subcommand_from serve run clean agent inside matrix explain" -f -a "inside" -d 'The process of a run, which `run` starts'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and not __fish_seen_subcommand_from serve run clean agent inside matrix explain" -f -a "matrix" -d 'Calls between all pairs of places, and whether they end as they have to'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and not __fish_seen_subcommand_from serve run clean agent inside matrix explain" -f -a "explain" -d 'Why a call did or did not connect, in plain words'
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from serve" -l listen -d 'Where clients reach it by UDP and TCP, and whence it relays; the port behind it is the other server of redirects' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from serve" -l tls -d 'Where clients reach it by TLS, with a certificate that it makes for itself' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from serve" -l scenarios -d 'Scenario files, in place of those that are built in' -r -F
@@ -164,3 +165,6 @@ complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __f
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l timeout -d 'In the real laboratory: how long the programs of one call may take' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l together -d 'In the real laboratory: calls that are made at the same time, each in networks of its own' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from explain" -l pair -d 'Of a matrix: the call between these two places' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from explain" -l json -d 'Print the explanation for programs'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from explain" -s h -l help -d 'Print help'

@@ -6,6 +6,7 @@ use super::Exit;
 
 mod agent;
 mod clean;
+mod explain;
 mod inside;
 mod matrix;
 mod run;
@@ -13,6 +14,7 @@ mod serve;
 
 pub use agent::TestbedAgentArgs;
 pub use clean::TestbedCleanArgs;
+pub use explain::TestbedExplainArgs;
 pub use inside::TestbedInsideArgs;
 pub use matrix::TestbedMatrixArgs;
 pub use run::LineArgs;
@@ -43,6 +45,9 @@ pub enum Testbed {
     /// Calls between all pairs of places, and whether they end as they have to.
     #[command(after_help = matrix::HELP)]
     Matrix(TestbedMatrixArgs),
+    /// Why a call did or did not connect, in plain words.
+    #[command(after_help = explain::HELP)]
+    Explain(TestbedExplainArgs),
 }
 
 /// Does what was asked.
@@ -54,5 +59,6 @@ pub(crate) fn run(asked: &Testbed) -> Exit {
         Testbed::Agent(args) => agent::run(args),
         Testbed::Inside(args) => inside::run(args),
         Testbed::Matrix(args) => matrix::run(args),
+        Testbed::Explain(args) => explain::run(args),
     }
 }

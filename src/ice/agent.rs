@@ -24,6 +24,7 @@ use super::Policy;
 use super::Role;
 use super::checks::Checks;
 use super::checks::Finding;
+use super::consent::Consent;
 use super::gather::Gathering;
 use super::peer::Peer;
 use super::server::Stage;
@@ -43,6 +44,7 @@ pub struct Agent {
     /// Until when it has to be connected, once it can be.
     connect_until: Option<Deadline>,
     path: Option<Path>,
+    consent: Consent,
     /// The relay of the path was lost, and no other path was found since.
     relay_lost: bool,
     pub(super) phase: Phase,
@@ -82,11 +84,18 @@ impl Agent {
             peer: Peer::default(),
             connect_until: None,
             path: None,
+            consent: Consent::default(),
             relay_lost: false,
             phase: Phase::Working,
             outputs: VecDeque::new(),
             next: None,
         }
+    }
+
+    /// Makes it a wrong client, or a right one again.
+    #[cfg(test)]
+    pub(crate) const fn ignore_consent(&mut self, ignores: bool) {
+        self.config.ignores_consent = ignores;
     }
 
     /// Takes in one thing that happened.
@@ -286,6 +295,7 @@ impl Agent {
     fn found_out(&mut self, now: Now, finding: Finding) {
         match finding {
             Finding::Heard(from) => self.peer.heard(from),
+            Finding::Answered { base, peer } => self.consent.answered(now, base, peer),
             Finding::Nominated { base, peer } if self.phase == Phase::Working => {
                 let path = self.path_of(base, peer);
                 let before = self.path.replace(path);
@@ -293,6 +303,7 @@ impl Agent {
                     return;
                 }
                 self.relay_lost = false;
+                self.consent.begin(now, base, peer);
                 if let Some(at) = self.gathering.relay_of(base) {
                     self.gathering.relays[at].bind(now, peer);
                 }
@@ -340,9 +351,10 @@ impl Agent {
         }
         let is_late = self.connect_until.is_some_and(|until| until.is_due(now.tick()));
         let have_failed = self.checks.have_failed();
+        let is_over = (have_failed || self.consent.is_over(now)) && self.minds_consent();
         let why = match self.path {
-            Some(_) if have_failed && self.relay_lost => Failure::RelayLost,
-            Some(_) if have_failed => Failure::ConsentLost,
+            Some(_) if is_over && self.relay_lost => Failure::RelayLost,
+            Some(_) if is_over => Failure::ConsentLost,
             Some(_) => return,
             None if self.gathering.is_done && self.gathering.candidates.is_empty() => Failure::NoCandidates,
             None if self.gathering.is_done && self.peer.ended && have_failed => Failure::NoPair,
@@ -357,7 +369,21 @@ impl Agent {
         let checks = if self.phase == Phase::Working { self.checks.poll_timeout() } else { None };
         let is_waiting = self.phase == Phase::Working && self.path.is_none();
         let connect = self.connect_until.filter(|_| is_waiting);
-        self.next = [checks, connect, self.gathering.poll_timeout()].into_iter().flatten().min();
+        let is_sending = self.phase == Phase::Working && self.path.is_some() && self.minds_consent();
+        let consent = self.consent.until().filter(|_| is_sending);
+        self.next = [checks, connect, consent, self.gathering.poll_timeout()].into_iter().flatten().min();
+    }
+
+    /// Whether it obeys RFC 7675 § 5.1.
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "in tests there are agents that do not")]
+    const fn minds_consent(&self) -> bool {
+        true
+    }
+
+    #[cfg(test)]
+    const fn minds_consent(&self) -> bool {
+        !self.config.ignores_consent
     }
 
     pub(super) fn is_relay_only(&self) -> bool {

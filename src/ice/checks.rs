@@ -36,6 +36,8 @@ use super::source::Source;
 pub(super) enum Finding {
     /// Somebody who knows the credentials speaks from here.
     Heard(SocketAddr),
+    /// A check from `base` to `peer` was answered, rightly signed.
+    Answered { base: SocketAddr, peer: SocketAddr },
     /// Data goes by this pair from here on.
     Nominated { base: SocketAddr, peer: SocketAddr },
 }
@@ -56,6 +58,8 @@ pub(super) struct Checks {
     preference: Arc<AtomicU32>,
     /// What peers saw of checks that succeeded.
     seen: Vec<Seen>,
+    /// Checks that were answered, by base and peer.
+    answered: VecDeque<(SocketAddr, SocketAddr)>,
     /// The last checks that were sent, [`CHECKS_MAX`] of them.
     sent: VecDeque<Sent>,
     running: bool,
@@ -86,8 +90,8 @@ impl Checks {
         let preference = Arc::new(AtomicU32::new(0));
         let of_next = Arc::clone(&preference);
         agent.set_local_preference(move |_: &is::Candidate, _| of_next.load(Ordering::Relaxed));
-        let (seen, sent) = (Vec::new(), VecDeque::new());
-        Self { agent, clock, source, preference, seen, sent, running: false }
+        let (seen, answered, sent) = (Vec::new(), VecDeque::new(), VecDeque::new());
+        Self { agent, clock, source, preference, seen, answered, sent, running: false }
     }
 
     /// Adds one of our own candidates, worth `preference` (0 to 65,535) among its kind. Answers its priority, or `None` where
@@ -147,6 +151,7 @@ impl Checks {
         let agent = &mut self.agent;
         let is_taken = seeded(&mut self.source, || agent.handle_packet(instant, packet));
         if let Some(mapped) = mapped.filter(|_| is_taken) {
+            self.answered.push_back((at, from));
             let seen = Seen { base: at, peer: from, mapped };
             self.seen.retain(|there| there.base != at || there.peer != from);
             if self.seen.len() < ICE_PAIRS_MAX {
@@ -176,6 +181,9 @@ impl Checks {
     }
 
     pub(super) fn poll_finding(&mut self) -> Option<Finding> {
+        if let Some((base, peer)) = self.answered.pop_front() {
+            return Some(Finding::Answered { base, peer });
+        }
         loop {
             match self.agent.poll_event()? {
                 IceAgentEvent::DiscoveredRecv { source, .. } => return Some(Finding::Heard(source)),

@@ -21,6 +21,9 @@ pub struct Config {
     pub gather_within: Duration,
     /// How long it may take to connect, from when it gathers and knows the other side's description.
     pub connect_within: Duration,
+    /// It goes on sending whether the other side consents or not: a wrong client for tests (RFC 7675).
+    #[cfg(test)]
+    pub(crate) ignores_consent: bool,
 }
 
 impl Config {
@@ -33,6 +36,8 @@ impl Config {
             servers: Vec::new(),
             gather_within: limits::ICE_GATHER_DEFAULT,
             connect_within: limits::ICE_CONNECT_DEFAULT,
+            #[cfg(test)]
+            ignores_consent: false,
         }
     }
 }

@@ -76,6 +76,7 @@ mod candidate;
 mod checks;
 mod clock;
 mod config;
+mod consent;
 mod description;
 mod error;
 mod event;

@@ -10,10 +10,11 @@
 //! [`Place`] is where a client stands, [`Verdict`] how its call ended, [`expected`] how it has to end and why. `scenario` is
 //! what an operator writes down: places, links and faults. `edge` is the server that carries the faults out: the pure core
 //! (`proto::turn`, `proto::media`) behind a saboteur; the virtual laboratory drives it in virtual time, `serve` with sockets.
-//! `record` keeps and explains what was seen; `report` shows many runs as a matrix.
+//! `record` keeps what was seen; `report` shows many runs as a matrix; `explain` says why a run ended as it did.
 
 pub mod agent;
 pub mod edge;
+pub mod explain;
 mod place;
 pub mod proxy;
 pub mod real_lab;
@@ -27,4 +28,6 @@ pub mod virtual_lab;
 pub use place::Place;
 pub use verdict::Relay;
 pub use verdict::Verdict;
+pub use verdict::Why;
+pub use verdict::derive;
 pub use verdict::expected;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::nat::Dependence;
+
 use super::Place;
 
 /// How a call between two ICE agents ended.
@@ -29,6 +31,34 @@ pub enum Relay {
     Proxy,
 }
 
+impl Relay {
+    /// All of them, the most direct first.
+    pub const ALL: [Self; 4] = [Self::Udp, Self::Tcp, Self::Tls, Self::Proxy];
+
+    /// In reports.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Proxy => "proxy",
+        }
+    }
+}
+
+impl Verdict {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Direct,
+        Self::Relayed(Relay::Udp),
+        Self::Relayed(Relay::Tcp),
+        Self::Relayed(Relay::Tls),
+        Self::Relayed(Relay::Proxy),
+        Self::Failed,
+    ];
+}
+
 impl fmt::Display for Verdict {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.pad(match self {
@@ -42,31 +72,62 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// How a call between these places has to end, where both sides have the server over UDP 3478, TCP 3478 and TLS 443, and the
-/// proxy of the laboratory.
-///
-/// It follows from RFC 4787 and RFC 8445 alone. Without UDP a side has relayed candidates only, over the most direct transport
-/// that its firewall lets out. With UDP on both sides, connectivity checks leave from both at once and open both filters to
-/// each other, so that any two mappings that do not depend on the destination meet. A mapping that depends on it (symmetric)
-/// shows the other side a port that no candidate told of: that works only where the other side's filter lets in an address
-/// whatever its port, as then the check arrives and makes a peer-reflexive candidate (RFC 8445 § 7.3.1.3).
+/// Why a call between two places ends as it has to. It follows from RFC 4787 and RFC 8445 alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Of the left or the right side no UDP leaves, so it has relayed candidates only (RFC 8445 § 5.1.1.2); with what carries
+    /// them to the relay, the most direct that the firewall lets out. One of the two at least is there.
+    RelayAlone([Option<Relay>; 2]),
+    /// No mapping depends on the destination (RFC 4787 § 4.1): connectivity checks leave from both sides at once, and each opens
+    /// its own filter to the other.
+    Meet,
+    /// The mapping of this side (0: left, 1: right) depends on the destination, and shows the other side a port that no candidate
+    /// told of. That side's filter lets in an address whatever its port, so that the check arrives and makes a peer-reflexive
+    /// candidate (RFC 8445 § 7.3.1.3).
+    Learned(usize),
+    /// The mapping of the left or the right side, or of both, depends on the destination, and nobody lets its checks in.
+    Unheard([bool; 2]),
+}
+
+impl Why {
+    /// How the call has to end.
+    #[must_use]
+    pub fn verdict(self) -> Verdict {
+        match self {
+            Self::RelayAlone(ways) => {
+                Verdict::Relayed(ways.into_iter().flatten().max().unwrap_or(Relay::Udp))
+            }
+            Self::Meet | Self::Learned(_) => Verdict::Direct,
+            Self::Unheard(_) => Verdict::Relayed(Relay::Udp),
+        }
+    }
+}
+
+/// Why a call between these places has to end as it does, where both sides have the server over UDP 3478, TCP 3478 and TLS 443,
+/// and the proxy of the laboratory.
+#[must_use]
+pub fn derive(left: Place, right: Place) -> Why {
+    let ways = [relay_of(left), relay_of(right)];
+    if ways.iter().any(Option::is_some) {
+        return Why::RelayAlone(ways);
+    }
+    let depends =
+        |place: Place| place.behaviours().iter().any(|nat| nat.mapping != Dependence::EndpointIndependent);
+    let hears_any_port = |place: Place| {
+        place.behaviours().iter().all(|nat| nat.filtering != Dependence::AddressAndPortDependent)
+    };
+    match [depends(left), depends(right)] {
+        [false, false] => Why::Meet,
+        [true, false] if hears_any_port(right) => Why::Learned(0),
+        [false, true] if hears_any_port(left) => Why::Learned(1),
+        unheard => Why::Unheard(unheard),
+    }
+}
+
+/// How a call between these places has to end; [`derive`] says why.
 #[must_use]
 pub fn expected(left: Place, right: Place) -> Verdict {
-    match (relay_of(left), relay_of(right)) {
-        (Some(one), Some(other)) => return Verdict::Relayed(one.max(other)),
-        (Some(one), None) | (None, Some(one)) => return Verdict::Relayed(one),
-        (None, None) => {}
-    }
-    let symmetric = |place: Place| matches!(place, Place::Symmetric);
-    let hears_any_port =
-        |place: Place| matches!(place, Place::Open | Place::FullCone | Place::AddressRestricted);
-    let meets = match (symmetric(left), symmetric(right)) {
-        (false, false) => true,
-        (true, true) => false,
-        (true, false) => hears_any_port(right),
-        (false, true) => hears_any_port(left),
-    };
-    if meets { Verdict::Direct } else { Verdict::Relayed(Relay::Udp) }
+    derive(left, right).verdict()
 }
 
 /// What carries media to the relay from a place without UDP.

@@ -20,6 +20,13 @@ fn help_teaches_examples_exit_codes_and_where_configurations_are() {
             assert!(ran.out.contains(part), "{subcommand}:\n{}", ran.out);
         }
     }
+    for subcommand in ["run", "matrix", "explain"] {
+        let ran = run(Path::new("/"), &["testbed", subcommand, "--help"]);
+        assert_eq!(ran.code, 0);
+        for part in ["Examples:\n", "Exit codes:\n"] {
+            assert!(ran.out.contains(part), "{subcommand}:\n{}", ran.out);
+        }
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod credential;
 mod foreign;
 mod help;
 mod load;
+mod testbed;
 
 use std::fs;
 use std::path::Path;

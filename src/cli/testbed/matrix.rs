@@ -165,6 +165,8 @@ fn carry_out(args: &TestbedMatrixArgs) -> Result<(String, Exit), (String, Exit)>
     }
     if let Some(folder) = &args.record {
         write_records(folder, args, &matrix)?;
+        let file = folder.join("matrix.json");
+        write(&file, report::json(&matrix).as_bytes()).map_err(|error| unwritable(&file, &error))?;
     }
     Ok((text, if matrix.is_as_expected() { Exit::Done } else { Exit::Failed }))
 }

@@ -91,6 +91,8 @@ pub(super) struct World {
     pub(super) is_deaf: [bool; 2],
     /// What is told about candidates after the description.
     pub(super) trickles: bool,
+    /// Answers to the checks of this side get lost, and nothing else.
+    pub(super) is_unanswered: [bool; 2],
 }
 
 pub(super) fn credential(password: &[u8]) -> Credential {
@@ -151,6 +153,7 @@ impl World {
             crosses: false,
             is_deaf: [false; 2],
             trickles: true,
+            is_unanswered: [false; 2],
         }
     }
 
@@ -346,7 +349,8 @@ impl World {
             let is_answer = bytes.starts_with(&[1, 1]);
             let port = from.port() + u16::from(self.crosses && is_answer);
             let from = SocketAddr::new(from.ip(), port);
-            if let Some(local) = local.filter(|_| !self.is_deaf[side]) {
+            let is_lost = self.is_deaf[side] || self.is_unanswered[side] && is_answer;
+            if let Some(local) = local.filter(|_| !is_lost) {
                 return self.input(side, Input::Datagram { local, from, bytes });
             }
         }

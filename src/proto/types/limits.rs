@@ -364,6 +364,8 @@ pub const ICE_WAITING_MAX: usize = 16;
 pub const ICE_GATHER_DEFAULT: Duration = Duration::from_secs(10);
 /// How long an ICE agent may take to connect from when it knows whom to reach, unless it is told otherwise.
 pub const ICE_CONNECT_DEFAULT: Duration = Duration::from_secs(45);
+/// How long an ICE agent may send by a pair on which no check was answered (RFC 7675 § 5.1).
+pub const ICE_CONSENT_SPAN: Duration = Duration::from_secs(30);
 /// Bytes of a description of an ICE agent.
 pub const ICE_DESCRIPTION_MAX: usize = 64 * 1_024;
 
@@ -412,6 +414,10 @@ pub const LAB_SIGNAL_LINE_MAX: usize = 256 * 1_024;
 pub const LAB_SIGNAL_LINES_MAX: usize = 1_024;
 /// Bytes of a file of the testbed that are read: plans, states, outcomes.
 pub const LAB_FILE_MAX: u64 = 4 * 1_024 * 1_024;
+/// Kinds of key events of one call that a laboratory writes down; each is counted however often it comes.
+pub const LAB_EVENTS_MAX: usize = 256;
+/// Bytes of a report of the testbed that is explained: thousands of calls.
+pub const LAB_REPORT_MAX: u64 = 256 * 1_024 * 1_024;
 /// Servers that a client of ours is sent on to, one by another (300).
 pub const CLIENT_REDIRECTS_MAX: usize = 8;
 /// Clients of a laboratory's server; one without an allocation makes room for another.

@@ -37,7 +37,9 @@ impl Side {
         }
     }
 
-    pub(super) const fn index(self) -> usize {
+    /// Its place in every pair: 0 or 1.
+    #[must_use]
+    pub const fn index(self) -> usize {
         match self {
             Self::Left => 0,
             Self::Right => 1,

@@ -38,6 +38,17 @@ pub enum Road {
 }
 
 impl Road {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Direct,
+        Self::ToRelay,
+        Self::Server(Relay::Udp),
+        Self::Server(Relay::Tcp),
+        Self::Server(Relay::Tls),
+        Self::Server(Relay::Proxy),
+        Self::Other,
+    ];
+
     fn of(side: Side, protocol: Protocol, far: SocketAddr) -> Self {
         let is_udp = protocol == Protocol::Udp;
         let is_server = [SERVER, SERVER_ALTERNATE].map(IpAddr::V4).contains(&far.ip());

@@ -13,6 +13,7 @@ use crate::load::Fault;
 use crate::testbed::Place;
 use crate::testbed::Verdict;
 use crate::testbed::expected;
+use crate::testbed::explain::flight_of;
 use crate::testbed::report::End;
 use crate::testbed::report::Flow;
 use crate::testbed::report::Lab;
@@ -161,6 +162,8 @@ pub fn run_of(plan: &Plan, outcome: &Outcome) -> Run {
         connected: outcome.connected_after,
         traffic: traffic.into_iter().collect(),
         notes,
+        // Our own process wrote it; what cannot be read of it is not known.
+        flight: flight_of(&outcome.json).unwrap_or_default(),
     }
 }
 

@@ -61,6 +61,7 @@ pub use matrix::run_of;
 pub use outcome::Ended;
 pub use outcome::Outcome;
 pub use outcome::summary;
+pub use outcome::verdict_of;
 pub use plan::Plan;
 pub use router::Nobody;
 pub use router::Seen;

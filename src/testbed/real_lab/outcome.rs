@@ -8,7 +8,6 @@ use serde_json::json;
 use crate::load::Fault;
 use crate::load::fault::FaultKind;
 use crate::testbed::Place;
-use crate::testbed::Relay;
 use crate::testbed::Verdict;
 
 use super::addresses::Side;
@@ -31,7 +30,9 @@ pub enum Ended {
 }
 
 impl Ended {
-    fn to_json(self) -> Value {
+    /// In the report for programs.
+    #[must_use]
+    pub fn to_json(self) -> Value {
         match self {
             Self::Exited(code) => json!({ "exit": code }),
             Self::Signalled(signal) => json!({ "signal": signal }),
@@ -39,7 +40,9 @@ impl Ended {
         }
     }
 
-    fn from_json(value: &Value) -> Option<Self> {
+    /// What [`Self::to_json`] wrote; `None`: that is something else.
+    #[must_use]
+    pub fn from_json(value: &Value) -> Option<Self> {
         let number = |name: &str| value[name].as_i64().and_then(|number| i32::try_from(number).ok());
         match (number("exit"), number("signal")) {
             (Some(code), _) => Some(Self::Exited(code)),
@@ -121,10 +124,9 @@ impl Outcome {
 }
 
 /// Every verdict by its name.
-fn verdict_of(text: &str) -> Option<Verdict> {
-    let relays = [Relay::Udp, Relay::Tcp, Relay::Tls, Relay::Proxy].map(Verdict::Relayed);
-    let mut all = [Verdict::Direct, Verdict::Failed].into_iter().chain(relays);
-    all.find(|verdict| verdict.to_string() == text)
+#[must_use]
+pub fn verdict_of(text: &str) -> Option<Verdict> {
+    Verdict::ALL.into_iter().find(|verdict| verdict.to_string() == text)
 }
 
 fn flow_to_json(flow: &Flow) -> Value {
@@ -204,6 +206,7 @@ pub fn summary(places: [Place; 2], outcome: &Outcome) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testbed::Relay;
 
     fn plan() -> Plan {
         Plan {

@@ -69,14 +69,16 @@ fn cell(cell: &Cell<'_>) -> Value {
 }
 
 fn run(run: &Run) -> Value {
-    json!({
+    let mut call = json!({
         "seed": run.seed,
         "verdict": verdict(run.verdict),
         "as_expected": run.is_as_expected(),
         "connect_ms": run.connected.map(|span| span.as_secs_f64() * 1_000.0),
         "traffic": run.traffic.iter().map(pair).collect::<Vec<_>>(),
         "notes": run.notes,
-    })
+    });
+    run.flight.add_to(&mut call);
+    call
 }
 
 fn pair(pair: &PairTraffic) -> Value {

@@ -4,6 +4,7 @@
 //! Nothing here runs or judges anything. Texts of others (what a client said, what it is called) are cleaned for a terminal and
 //! escaped for XML and for a page.
 
+mod flight;
 mod html;
 mod json;
 mod junit;
@@ -15,6 +16,12 @@ mod style;
 mod text;
 mod words;
 
+pub use flight::Befallen;
+pub use flight::Flight;
+pub use flight::GateTally;
+pub use flight::Happening;
+pub use flight::RoadTally;
+pub use flight::What;
 pub use html::html;
 pub use json::json;
 pub use json::json_of_run;

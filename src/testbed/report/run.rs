@@ -8,6 +8,8 @@ use crate::ice::Kind;
 use crate::testbed::Place;
 use crate::testbed::Verdict;
 
+use super::Flight;
+
 /// One call between two places.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
@@ -27,6 +29,8 @@ pub struct Run {
     pub traffic: Vec<PairTraffic>,
     /// What else is to be said, in words: why it failed, what a client said.
     pub notes: Vec<String>,
+    /// What happened on the way, and what was counted.
+    pub flight: Flight,
 }
 
 impl Run {

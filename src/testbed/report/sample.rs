@@ -9,6 +9,7 @@ use crate::testbed::Verdict;
 use crate::testbed::expected;
 
 use super::End;
+use super::Flight;
 use super::Flow;
 use super::Lab;
 use super::LeftOut;
@@ -42,6 +43,7 @@ pub(super) fn run(left: Place, right: Place, seed: u64) -> Run {
             from_right: flow,
         }],
         notes: Vec::new(),
+        flight: Flight::default(),
     }
 }
 

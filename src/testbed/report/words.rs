@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::testbed::Relay;
 use crate::testbed::Verdict;
 
 use super::Cell;
@@ -13,7 +12,7 @@ use super::Matrix;
 pub(super) const fn verdict(verdict: Verdict) -> (&'static str, Option<&'static str>) {
     match verdict {
         Verdict::Direct => ("direct", None),
-        Verdict::Relayed(relay) => ("relayed", Some(relay_word(relay))),
+        Verdict::Relayed(relay) => ("relayed", Some(relay.word())),
         Verdict::Failed => ("failed", None),
     }
 }
@@ -22,17 +21,8 @@ pub(super) const fn verdict(verdict: Verdict) -> (&'static str, Option<&'static 
 pub(super) const fn short(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Direct => "direct",
-        Verdict::Relayed(relay) => relay_word(relay),
+        Verdict::Relayed(relay) => relay.word(),
         Verdict::Failed => "failed",
-    }
-}
-
-const fn relay_word(relay: Relay) -> &'static str {
-    match relay {
-        Relay::Udp => "udp",
-        Relay::Tcp => "tcp",
-        Relay::Tls => "tls",
-        Relay::Proxy => "proxy",
     }
 }
 

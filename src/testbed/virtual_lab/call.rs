@@ -75,6 +75,9 @@ pub struct Plan {
     pub proxy: Option<ProxyLogin>,
     /// Whether it is kept what each point of the laboratory saw.
     pub records: bool,
+    /// Both clients go on sending without consent: wrong ones, for tests.
+    #[cfg(test)]
+    pub(crate) ignores_consent: bool,
 }
 
 impl Plan {
@@ -94,6 +97,8 @@ impl Plan {
             login: None,
             proxy: None,
             records: false,
+            #[cfg(test)]
+            ignores_consent: false,
         }
     }
 }
@@ -165,6 +170,8 @@ fn world(plan: &Plan) -> World {
         let (policy, user, host) = (plan.policies[side], &plan.users[side], sites[side].host);
         let mut caller = Caller::new(role, policy, user, &password, clock, host, &mut dice);
         caller.login = plan.login.clone();
+        #[cfg(test)]
+        caller.agent.ignore_consent(plan.ignores_consent);
         caller
     });
     let machine = Machine::new(password, plan.scenarios.clone(), &mut dice);
@@ -210,5 +217,6 @@ fn judge(plan: &Plan, world: &World, ended: Micros) -> Run {
         connected: connected.map(Duration::from_micros),
         traffic: world.media.traffic(),
         notes,
+        flight: world.flight(&plan.users),
     }
 }

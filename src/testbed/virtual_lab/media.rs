@@ -130,6 +130,7 @@ impl World {
     pub(super) fn heard(&mut self, side: usize, data: &[u8]) {
         let from = 1 - side;
         let Some((left, at)) = read(data) else { return };
+        self.media_came(side);
         if let Some(sent) = self.media.sent[from].get_mut(at) {
             sent.arrived.add(data.len());
             let recent = &mut self.media.recent[from];

@@ -15,7 +15,10 @@
 mod call;
 mod caller;
 mod clock;
+#[cfg(test)]
+mod consent;
 mod discovery;
+mod flight;
 mod machine;
 mod matrix;
 mod media;

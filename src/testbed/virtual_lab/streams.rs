@@ -14,6 +14,7 @@ use crate::testbed::proxy;
 use crate::testbed::proxy::Said;
 use crate::testbed::proxy::Session;
 use crate::testbed::record::Point;
+use crate::testbed::report::What;
 
 use super::caller::Line;
 use super::caller::WAYS;
@@ -84,8 +85,13 @@ impl World {
         } else if line.tls.is_some() {
             self.put(number, To::Server, TcpFlags::ACK, Tunnel::hello().into());
         } else {
-            self.input(side, Input::Opened { server });
+            self.line_opened(side, server);
         }
+    }
+
+    fn line_opened(&mut self, side: usize, server: usize) {
+        self.write_down(side, What::Opened, format!("the server over {}", WAYS[server].word()));
+        self.input(side, Input::Opened { server });
     }
 
     fn line_heard(&mut self, side: usize, server: usize, bytes: &[u8]) {
@@ -119,7 +125,7 @@ impl World {
                 self.put(number, To::Server, TcpFlags::ACK, came.reply.into());
             }
             if came.opened {
-                self.input(side, Input::Opened { server });
+                self.line_opened(side, server);
             }
             bytes = came.plain;
         }
@@ -221,8 +227,7 @@ impl World {
         segment: &Segment,
     ) -> Option<u64> {
         let packet = packet(segment, from, server);
-        let tick = self.now().tick();
-        match self.sites[side].outbound(tick, &packet) {
+        match self.leaves(side, &packet) {
             Verdict::Pass { source, destination } => {
                 self.see(client(side), &packet, segment.sequence, &segment.bytes, "");
                 if let Some(connection) = self.tcp.get_mut(number) {
@@ -231,6 +236,9 @@ impl World {
                 let outer = Packet { source, destination, ..packet };
                 let arrival = self.sites[side].up.carry(self.micros, TCP_HEADERS + segment.bytes.len())[0];
                 let note = if arrival.is_none() { "lost on the link" } else { "" };
+                if arrival.is_none() {
+                    self.log.lost(side);
+                }
                 self.see(outside(side), &outer, segment.sequence, &segment.bytes, note);
                 arrival.map(|arrival| arrival - self.micros + CORE)
             }
@@ -255,6 +263,7 @@ impl World {
         self.see(point_of(server), &packet, segment.sequence, &segment.bytes, "");
         let arrival = self.sites[side].down.carry(self.micros, TCP_HEADERS + segment.bytes.len())[0];
         if arrival.is_none() {
+            self.log.lost(side);
             self.see(outside(side), &packet, segment.sequence, &segment.bytes, "lost on the link");
         }
         arrival.map(|arrival| arrival - self.micros + CORE)
@@ -267,8 +276,7 @@ impl World {
         if let (Caller::Side { side, .. }, To::Caller, Some(outer)) = (caller, to, outer) {
             let Some(segment) = self.tcp.peek(number, to, at) else { return };
             let packet = packet(&segment, server, outer);
-            let verdict = self.sites[side].inbound(self.now().tick(), &packet);
-            match verdict {
+            match self.enters(side, &packet) {
                 Verdict::Pass { source, destination } | Verdict::Back { source, destination } => {
                     self.see(outside(side), &packet, segment.sequence, &segment.bytes, "");
                     let inner = Packet { source, destination, ..packet };

@@ -20,6 +20,7 @@ use super::caller::WAYS;
 use super::clock;
 use super::clock::MILLISECOND;
 use super::clock::Micros;
+use super::flight::Log;
 use super::machine::Leaves;
 use super::machine::Machine;
 use super::media::Media;
@@ -84,6 +85,8 @@ pub(super) struct World {
     pub(super) digest: u64,
     /// What was seen, if anybody wants to know.
     pub(super) record: Option<Vec<Sighting>>,
+    /// What is written down in any case.
+    pub(super) log: Log,
 }
 
 impl World {
@@ -109,6 +112,7 @@ impl World {
             stands_still: false,
             digest: 0xCBF2_9CE4_8422_2325,
             record: records.then(Vec::new),
+            log: Log::default(),
         }
     }
 
@@ -205,6 +209,7 @@ impl World {
 
     fn event(&mut self, side: usize, event: Event) {
         let at = self.micros;
+        self.agent_told(side, &event);
         let caller = &mut self.callers[side];
         match &event {
             Event::Data(data) => return self.heard(side, data),
@@ -251,8 +256,7 @@ impl World {
     pub(super) fn transmit(&mut self, side: usize, local: SocketAddr, to: SocketAddr, bytes: Box<[u8]>) {
         self.mix(&bytes);
         let packet = Packet { protocol: Protocol::Udp, source: local, destination: to, fragment: None };
-        let tick = self.now().tick();
-        match self.sites[side].outbound(tick, &packet) {
+        match self.leaves(side, &packet) {
             Verdict::Pass { source, destination } => {
                 self.see(client(side), &packet, 0, &bytes, "");
                 self.media.mapped(side, source);
@@ -260,6 +264,9 @@ impl World {
                 let arrivals = self.sites[side].up.carry(at, UDP_HEADERS + bytes.len());
                 let outer = Packet { source, destination, ..packet };
                 let note = if arrivals[0].is_none() { "lost on the link" } else { "" };
+                if arrivals[0].is_none() {
+                    self.log.lost(side);
+                }
                 self.see(outside(side), &outer, 0, &bytes, note);
                 for arrival in arrivals.into_iter().flatten() {
                     let (from, to, bytes) = (source, destination, bytes.clone());
@@ -280,6 +287,9 @@ impl World {
         let packet = Packet { protocol: Protocol::Udp, source: from, destination: to, fragment: None };
         if let Some(point) = self.machine.point_of(to) {
             self.see(point, &packet, 0, &bytes, "");
+            if let Some(side) = self.callers.iter().position(|caller| caller.relayed.contains_key(&to)) {
+                self.check_came(side, from, &bytes);
+            }
             let now = self.now();
             self.machine.hear(now, from, to, &bytes);
             self.leave_machine();
@@ -287,6 +297,7 @@ impl World {
             let at = self.micros;
             let arrivals = self.sites[side].down.carry(at, UDP_HEADERS + bytes.len());
             if arrivals[0].is_none() {
+                self.log.lost(side);
                 self.see(outside(side), &packet, 0, &bytes, "lost on the link");
             }
             for arrival in arrivals.into_iter().flatten() {
@@ -297,8 +308,7 @@ impl World {
 
     fn outside(&mut self, side: usize, from: SocketAddr, to: SocketAddr, bytes: Box<[u8]>) {
         let packet = Packet { protocol: Protocol::Udp, source: from, destination: to, fragment: None };
-        let tick = self.now().tick();
-        match self.sites[side].inbound(tick, &packet) {
+        match self.enters(side, &packet) {
             Verdict::Pass { source, destination } | Verdict::Back { source, destination } => {
                 self.see(outside(side), &packet, 0, &bytes, "");
                 self.inside(side, source, destination, &bytes);
@@ -314,6 +324,7 @@ impl World {
         let is_there = to == self.callers[side].local;
         self.see(client(side), &packet, 0, bytes, if is_there { "" } else { "nobody has this port" });
         if is_there {
+            self.check_came(side, from, bytes);
             self.input(side, Input::Datagram { local: to, from, bytes });
             self.learn_relayed(side, 0);
         }
