@@ -50,9 +50,9 @@ use swingbridge::proto::types::limits;
 const ALLOCATIONS: u32 = 2_000;
 const RELAY: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 /// Bytes of the state machine for each, while the answers of its requests are kept.
-const SERVER_FRESH_MAX: usize = 2_080;
+const SERVER_FRESH_MAX: usize = 1_360;
 /// The same when they no longer are.
-const SERVER_SETTLED_MAX: usize = 1_320;
+const SERVER_SETTLED_MAX: usize = 940;
 /// Bytes of the table of its worker for each.
 const TABLE_MAX: usize = 640;
 

@@ -29,6 +29,7 @@ use crate::listen::Listening;
 use crate::net::BindCause;
 use crate::net::BindError;
 use crate::net::Certificates;
+use crate::net::footprint;
 use crate::net::probe;
 use crate::proto::auth::challenge::Challenger;
 use crate::proto::auth::credential::Credentials;
@@ -245,6 +246,7 @@ fn start(plan: Plan) -> Result<Running, Exit> {
     let control = Control::new(server, clock, handles, wake, view, sink).obeying(orders);
     let (control, gone) = begin(control, Arc::clone(&leave))?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "serving");
+    give_back_pages();
     Ok(Running {
         control,
         leave,
@@ -260,6 +262,14 @@ fn start(plan: Plan) -> Result<Running, Exit> {
         #[cfg(feature = "fault-injection")]
         faults,
     })
+}
+
+/// What the start alone needed of libraries is not kept.
+fn give_back_pages() {
+    match footprint::give_back() {
+        Ok(bytes) => tracing::debug!(bytes, "pages of files that the start alone needed"),
+        Err(error) => tracing::debug!(%error, "pages of files stay where they are"),
+    }
 }
 
 /// Gives the control task its thread, and what ends when it does.

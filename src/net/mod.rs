@@ -17,6 +17,7 @@ pub mod dial;
 pub mod dtls;
 #[cfg(feature = "dtls")]
 pub mod dtls_client;
+pub mod footprint;
 pub mod mutual;
 mod name;
 mod network;

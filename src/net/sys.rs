@@ -364,6 +364,14 @@ pub(super) fn set_option_bytes(
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Unmaps the pages of a mapping of a file, of which this process has changed none: who touches one reads the file.
+pub(super) fn forget_file_pages(range: Range<usize>) -> io::Result<()> {
+    // SAFETY: the caller read of these addresses that they are a private mapping of a file that cannot be written to and
+    // has no page of its own, so each page holds again what it held when it is touched.
+    let answer = unsafe { libc::madvise(range.start as *mut _, range.len(), libc::MADV_DONTNEED) };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// The CPU time that all threads of process `pid` have used, those that ended included.
 pub(super) fn cpu_time_of(pid: libc::pid_t) -> io::Result<Duration> {
     let mut clock: libc::clockid_t = 0;

@@ -87,6 +87,7 @@ pub struct Authenticated {
 struct StaticUser {
     hash: [u8; 32],
     name: Username,
+    quota: QuotaIdentity,
     keys: StaticKeys,
 }
 
@@ -113,6 +114,7 @@ impl Credentials {
             .map(|(name, password)| StaticUser {
                 hash: userhash(name.as_bytes(), realm),
                 keys: StaticKeys::new(name.as_bytes(), realm, password.expose()),
+                quota: QuotaIdentity::new(name.as_bytes()),
                 name,
             })
             .collect();
@@ -286,7 +288,7 @@ impl StaticUser {
     fn authenticated(&self, algorithm: PasswordAlgorithm) -> Authenticated {
         Authenticated {
             username: self.name.clone(),
-            quota: QuotaIdentity::new(self.name.as_bytes()),
+            quota: self.quota.clone(),
             key: self.keys.of(algorithm).clone(),
             expires_unix: None,
             token: None,

@@ -173,6 +173,11 @@ impl Allocation {
         }
     }
 
+    /// Whether its client is at `five_tuple`, or awaited there.
+    fn is_at(&self, five_tuple: &FiveTuple) -> bool {
+        self.five_tuple == *five_tuple || self.mobility.next.as_deref() == Some(five_tuple)
+    }
+
     /// Whether connections run over its relayed addresses, and no datagrams.
     pub(super) fn is_tcp(&self) -> bool {
         self.legs.iter().any(|leg| is_tcp(leg.protocol))
@@ -226,9 +231,10 @@ impl Allocation {
 pub(super) struct Allocations {
     slots: Vec<Slot>,
     free: Vec<u32>,
-    by_five_tuple: HashMap<FiveTuple, u32, ahash::RandomState>,
-    /// Those among them that are awaited: the second ones of their allocations.
-    awaited: usize,
+    /// The slot of each five-tuple by its keyed hash: the five-tuple itself stands in the allocation. Of two of one hash,
+    /// which nobody can contrive, the older is not found any more.
+    by_five_tuple: HashMap<u64, u32, ahash::RandomState>,
+    len: usize,
 }
 
 #[derive(Debug, Default)]
@@ -249,11 +255,11 @@ enum Holds {
 
 impl Allocations {
     pub(super) fn new(hasher: ahash::RandomState) -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), by_five_tuple: HashMap::with_hasher(hasher), awaited: 0 }
+        Self { slots: Vec::new(), free: Vec::new(), by_five_tuple: HashMap::with_hasher(hasher), len: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.by_five_tuple.len() - self.awaited
+        self.len
     }
 
     /// Slots ever used, for a walk over all allocations.
@@ -270,12 +276,31 @@ impl Allocations {
     }
 
     pub(super) fn of(&self, five_tuple: &FiveTuple) -> Option<&Allocation> {
-        self.at_slot(*self.by_five_tuple.get(five_tuple)? as usize)
+        let index = *self.by_five_tuple.get(&self.hash(five_tuple))?;
+        self.at_slot(index as usize).filter(|allocation| allocation.is_at(five_tuple))
     }
 
     pub(super) fn of_mut(&mut self, five_tuple: &FiveTuple) -> Option<&mut Allocation> {
-        let index = *self.by_five_tuple.get(five_tuple)?;
-        self.at_slot_mut(index)
+        let index = *self.by_five_tuple.get(&self.hash(five_tuple))?;
+        self.at_slot_mut(index).filter(|allocation| allocation.is_at(five_tuple))
+    }
+
+    fn hash(&self, five_tuple: &FiveTuple) -> u64 {
+        self.by_five_tuple.hasher().hash_one(five_tuple)
+    }
+
+    /// The allocation in slot `home` is found by `five_tuple`. Answers whether nothing was.
+    fn place(&mut self, five_tuple: &FiveTuple, home: u32) -> bool {
+        let hash = self.hash(five_tuple);
+        self.by_five_tuple.insert(hash, home).is_none()
+    }
+
+    /// The allocation in slot `home` is found by `five_tuple` no longer.
+    fn displace(&mut self, five_tuple: &FiveTuple, home: u32) {
+        let hash = self.hash(five_tuple);
+        if self.by_five_tuple.get(&hash) == Some(&home) {
+            self.by_five_tuple.remove(&hash);
+        }
     }
 
     /// The allocation of this name.
@@ -337,7 +362,8 @@ impl Allocations {
             debug_assert!(matches!(slot.holds, Holds::Nothing), "a name is one leg's");
             slot.holds = Holds::LegOf(home);
         }
-        self.by_five_tuple.insert(allocation.five_tuple, home);
+        self.place(&allocation.five_tuple, home);
+        self.len += 1;
         self.slots[home as usize].holds = Holds::Allocation(Box::new(allocation));
     }
 
@@ -353,11 +379,11 @@ impl Allocations {
             slot.generation = slot.generation.wrapping_add(1);
             self.free.push(leg.relay.index);
         }
-        self.by_five_tuple.remove(&allocation.five_tuple);
+        self.displace(&allocation.five_tuple, home);
         if let Some(next) = allocation.mobility.next() {
-            self.by_five_tuple.remove(&next);
-            self.awaited -= 1;
+            self.displace(&next, home);
         }
+        self.len -= 1;
         Some(allocation)
     }
 
@@ -367,26 +393,26 @@ impl Allocations {
         debug_assert!(allocation.mobility.next.is_none(), "at one place at a time");
         allocation.mobility.next = Some(Box::new(next));
         let home = allocation.relay.index;
-        let before = self.by_five_tuple.insert(next, home);
-        debug_assert!(before.is_none(), "a five-tuple has one allocation");
-        self.awaited += 1;
+        let is_new = self.place(&next, home);
+        debug_assert!(is_new, "a five-tuple has one allocation");
     }
 
     /// The client of `relay` is awaited nowhere.
     pub(super) fn await_nowhere(&mut self, relay: RelayId) {
-        if let Some(next) = self.get_mut(relay).and_then(|allocation| allocation.mobility.next.take()) {
-            self.by_five_tuple.remove(&next);
-            self.awaited -= 1;
+        let Some(allocation) = self.get_mut(relay) else { return };
+        let home = allocation.relay.index;
+        if let Some(next) = allocation.mobility.next.take() {
+            self.displace(&next, home);
         }
     }
 
     /// Where the client of `relay` was awaited it is now, and nowhere else.
     pub(super) fn settle(&mut self, relay: RelayId) {
         let Some(allocation) = self.get_mut(relay) else { return };
+        let home = allocation.relay.index;
         if let Some(next) = allocation.mobility.next.take() {
             let old = std::mem::replace(&mut allocation.five_tuple, *next);
-            self.by_five_tuple.remove(&old);
-            self.awaited -= 1;
+            self.displace(&old, home);
         }
     }
 }

@@ -132,20 +132,20 @@ impl Leg {
     }
 }
 
-/// At most one leg of each family, IPv4 first.
+/// At most one leg of each family, IPv4 first. Boxed, because nearly nobody has both.
 #[derive(Debug, Default)]
-pub(super) struct Legs([Option<Leg>; 2]);
+pub(super) struct Legs([Option<Box<Leg>>; 2]);
 
 impl Legs {
     /// Adds `leg`, the only one of its family.
     pub(super) fn insert(&mut self, leg: Leg) {
         let place = &mut self.0[place(leg.family)];
         debug_assert!(place.is_none(), "one leg of a family");
-        *place = Some(leg);
+        *place = Some(Box::new(leg));
     }
 
     pub(super) fn of(&self, family: Family) -> Option<&Leg> {
-        self.0[place(family)].as_ref()
+        self.0[place(family)].as_deref()
     }
 
     /// Whether there is or was one of the family that the STUN family byte `code` names.
@@ -167,11 +167,11 @@ impl Legs {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Leg> {
-        self.0.iter().flatten()
+        self.0.iter().filter_map(Option::as_deref)
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Leg> {
-        self.0.iter_mut().flatten()
+        self.0.iter_mut().filter_map(Option::as_deref_mut)
     }
 
     /// The relayed transport addresses that the client was told: the first, and the additional one.

@@ -19,6 +19,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::proto::auth::credential::Authenticated;
+use crate::proto::auth::nonce::Nonce;
 use crate::proto::types::Entropy;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::Now;
@@ -105,8 +106,13 @@ impl<E: Entropy> Server<E> {
         self.dead.bury(left, through.max(now.tick()));
     }
 
+    /// A nonce for `from`.
+    pub(super) fn mint_nonce(&self, now: Now, from: &FiveTuple) -> Nonce {
+        self.config.challenger.nonce_key.mint(self.nonce_moment(now, from), from)
+    }
+
     /// When the next nonce for `from` is minted: now, or as soon after the dead ones as it may be.
-    pub(super) fn nonce_moment(&self, now: Now, from: &FiveTuple) -> Tick {
+    fn nonce_moment(&self, now: Now, from: &FiveTuple) -> Tick {
         let earliest = match self.allocations.of(from) {
             Some(allocation) => Some(allocation.transactions.next_nonce()),
             None => self.dead.through(from).map(just_after),

@@ -163,7 +163,14 @@ impl<E: Entropy> Server<E> {
 
     /// Gives the answer again that this very request got a moment ago.
     pub(super) fn repeat_answer(&mut self, now: Now, asker: &Asker) -> bool {
-        let Some(bytes) = self.answers.find(now, &asker.key()) else { return false };
+        let Some(mut bytes) = self.answers.find(now, &asker.key()) else { return false };
+        if bytes.is_empty() {
+            // What `send` left out.
+            let mut buffer = [0; limits::RESPONSE_MAX];
+            let (nothing, none) = (Grant::default(), UnknownAttributes::default());
+            let len = self.encode(now, asker, Outcome::Success, &nothing, none, &mut buffer);
+            bytes = buffer[..len].into();
+        }
         self.event(Event::AnswerRepeated);
         self.outputs.push_back(Output::Reply { worker: asker.worker, to: asker.from, bytes });
         true
@@ -190,7 +197,10 @@ impl<E: Entropy> Server<E> {
             }
         };
         if keep == Keep::Yes {
-            self.answers.keep(now, asker.key(), &buffer[..len]);
+            // A success that grants nothing new is made from the request and its key alone, and so can be made again.
+            let is_plain = outcome == Outcome::Success && grant == Grant::default();
+            let kept = if is_plain && asker.dialect == Dialect::Rfc8656 { 0 } else { len };
+            self.answers.keep(now, asker.key(), &buffer[..kept]);
         }
         self.event(Event::Answered { method: asker.method, code });
         self.outputs.push_back(Output::Reply {
@@ -214,8 +224,8 @@ impl<E: Entropy> Server<E> {
             Outcome::Error(code) => Some(code),
         };
         let challenger = &self.config.challenger;
-        let nonce = challenger.nonce_key.mint(self.nonce_moment(now, &asker.from), &asker.from);
         let challenge = matches!(code, Some(ErrorCode::Unauthenticated | ErrorCode::StaleNonce));
+        let nonce = challenge.then(|| self.mint_nonce(now, &asker.from));
         // RFC 8656 § 5: SHOULD be in Allocate and Refresh answers; a stranger does not learn it.
         let told = matches!(asker.method, Method::Allocate | Method::Refresh) && asker.signature.is_some();
         let elsewhere = match code {
@@ -232,7 +242,7 @@ impl<E: Entropy> Server<E> {
             reservation_token: grant.reservation_token,
             unknown_attributes,
             realm: challenge.then_some(challenger.realm.as_bytes()),
-            nonce: challenge.then_some(&nonce.0),
+            nonce: nonce.as_ref().map(|nonce| &nonce.0[..]),
             password_algorithms: challenge.then_some(&OFFERED),
             software: told.then_some(SOFTWARE),
             third_party: challenger.third_party_for(outcome),
@@ -260,15 +270,15 @@ impl<E: Entropy> Server<E> {
         unknown_attributes: UnknownAttributes,
         out: &mut [u8],
     ) -> usize {
-        let nonce = self.config.challenger.nonce_key.mint(self.nonce_moment(now, &asker.from), &asker.from);
         let challenge = asker.signature.is_none() && asker.method == Method::Allocate;
+        let nonce = challenge.then(|| self.mint_nonce(now, &asker.from));
         let mut response = Response::new(asker.method, asker.transaction, outcome);
         response.unknown_attributes = unknown_attributes;
         response.mapped_address = grant.mapped;
         response.relayed_address = grant.relayed;
         response.lifetime = grant.lifetime;
         response.realm = challenge.then_some(self.config.challenger.realm.as_bytes());
-        response.nonce = challenge.then_some(&nonce.0);
+        response.nonce = nonce.as_ref().map(|nonce| &nonce.0[..]);
         response.legacy = asker.legacy;
         if outcome == Outcome::Success && asker.method == Method::Allocate {
             let rate = self.config.bandwidth_per_allocation;

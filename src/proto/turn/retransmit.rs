@@ -93,7 +93,7 @@ impl AnswerCache {
         Self { places: HashMap::with_hasher(hasher), kept: VecDeque::new(), gone: 0, key: Vec::new() }
     }
 
-    /// The answer that this request got, if that is not 40 s ago.
+    /// What was kept for this request, if that is not 40 s ago.
     pub(super) fn find(&mut self, now: Now, key: &Key) -> Option<Box<[u8]>> {
         self.expire(now);
         let place = *self.places.get(&self.hash(key))?;

@@ -1,12 +1,13 @@
 //! Who a client is.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// A USERNAME as it stood in the request: at most 508 opaque bytes (RFC 8489 § 14.3).
 ///
-/// Shown with control characters and non-ASCII bytes escaped, so that it can stand in a log line.
+/// Shown with control characters and non-ASCII bytes escaped, so that it can stand in a log line. Clones share the bytes.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Username(Box<[u8]>);
+pub struct Username(Arc<[u8]>);
 
 impl Username {
     /// Takes the bytes of a USERNAME attribute.
@@ -35,9 +36,9 @@ impl fmt::Debug for Username {
 }
 
 /// Whom a quota counts: the part after the first `:` of a time-limited name, or the whole of a static one.
-/// A client that fetches a new time-limited name every minute stays one user.
+/// A client that fetches a new time-limited name every minute stays one user. Clones share the bytes.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct QuotaIdentity(Box<[u8]>);
+pub struct QuotaIdentity(Arc<[u8]>);
 
 impl QuotaIdentity {
     /// Takes the bytes that name the user.

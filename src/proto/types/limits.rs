@@ -142,8 +142,8 @@ pub const KERNEL_INTERFACES_MAX: usize = 16;
 pub const RELAY_ADDRESSES_MAX: usize = 64;
 /// Listen addresses of one kind.
 pub const LISTEN_ADDRESSES_MAX: usize = 64;
-/// Commands that wait for one worker.
-pub const WORKER_COMMANDS_MAX: usize = 4_096;
+/// Commands that wait for one worker. A ring of them is gone round again and again, so all of it takes memory.
+pub const WORKER_COMMANDS_MAX: usize = 1_024;
 /// What one input can make the server say; control takes no input while a worker's ring lacks this room.
 pub const OUTPUTS_PER_INPUT_MAX: usize = 256;
 /// Requests of live allocations that wait for the control task, per worker.

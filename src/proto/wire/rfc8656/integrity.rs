@@ -1,5 +1,7 @@
 //! MESSAGE-INTEGRITY and MESSAGE-INTEGRITY-SHA256 (RFC 8489 §§ 14.5–14.6) over pre-keyed HMAC state.
 
+use std::sync::Arc;
+
 use hmac::Hmac;
 use hmac::KeyInit;
 use hmac::Mac;
@@ -48,10 +50,13 @@ impl Algorithm {
     }
 }
 
-/// HMAC state keyed once with the integrity key of a user, cloned for each message. `Debug` shows nothing. Without the
-/// buffers of what is not yet a block, for each allocation keeps one of these.
+/// HMAC state keyed once with the integrity key of a user, and shared by its clones: each allocation keeps one of these.
+/// `Debug` shows nothing.
 #[derive(Clone)]
-pub struct MacKey {
+pub struct MacKey(Arc<Keyed>);
+
+/// Without the buffers of what is not yet a block.
+struct Keyed {
     sha1: HmacCore<Sha1>,
     sha256: HmacCore<Sha256>,
 }
@@ -60,10 +65,10 @@ impl MacKey {
     /// Keys both HMACs with `key`: MD5 or SHA-256 of `username ":" realm ":" password`.
     #[must_use]
     pub fn new(key: &[u8]) -> Self {
-        Self {
+        Self(Arc::new(Keyed {
             sha1: HmacCore::new_from_slice(key).expect("HMAC takes a key of any length"),
             sha256: HmacCore::new_from_slice(key).expect("HMAC takes a key of any length"),
-        }
+        }))
     }
 
     /// Fills `value`, of [`Algorithm::value_len`] bytes, with the MAC of what stands in front of the attribute.
@@ -76,11 +81,11 @@ impl MacKey {
     ) {
         match algorithm {
             Algorithm::Sha1 => {
-                let mac = fed::<Hmac<Sha1>>(&self.sha1, algorithm, fill, covered).finalize();
+                let mac = fed::<Hmac<Sha1>>(&self.0.sha1, algorithm, fill, covered).finalize();
                 value.copy_from_slice(&mac.into_bytes());
             }
             Algorithm::Sha256 => {
-                let mac = fed::<Hmac<Sha256>>(&self.sha256, algorithm, fill, covered).finalize();
+                let mac = fed::<Hmac<Sha256>>(&self.0.sha256, algorithm, fill, covered).finalize();
                 value.copy_from_slice(&mac.into_bytes());
             }
         }
@@ -178,10 +183,10 @@ impl<'a> Presented<'a> {
         };
         match algorithm {
             Algorithm::Sha1 => {
-                fed::<Hmac<Sha1>>(&key.sha1, algorithm, self.fill, covered).verify_slice(value).is_ok()
+                fed::<Hmac<Sha1>>(&key.0.sha1, algorithm, self.fill, covered).verify_slice(value).is_ok()
             }
             Algorithm::Sha256 => {
-                fed::<Hmac<Sha256>>(&key.sha256, algorithm, self.fill, covered).verify_slice(value).is_ok()
+                fed::<Hmac<Sha256>>(&key.0.sha256, algorithm, self.fill, covered).verify_slice(value).is_ok()
             }
         }
     }
