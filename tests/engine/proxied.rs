@@ -92,7 +92,7 @@ fn a_proxy_that_opens_no_way_is_a_plain_sentence_with_a_cure_and_without_a_passw
     let mut plan = plan(&served, "password");
     through(&mut plan, "", strict.address);
     plan.servers[0].carrier = Carrier::Udp;
-    let fault = Engine::new(&plan, &plan.servers[0]).err().expect("no datagram goes through it");
+    let fault = Engine::new(&plan, &plan.servers[0]).map(drop).expect_err("no datagram goes through it");
     assert!(fault.kind == FaultKind::Request && fault.what.contains("no UDP"), "{fault}");
 }
 
