@@ -156,6 +156,7 @@ const ROOMS: &[Room] = &[
             "proto::client",
             "config",
             "mras",
+            "testbed::proxy",
         ],
     },
 ];

@@ -259,6 +259,7 @@ impl Running {
             who: Who::One(credential()),
             trust: Trust::System,
             watch: Some(Watch::Process(self.pid())),
+            proxy: None,
         }
     }
 

@@ -5,6 +5,7 @@ use std::io;
 
 use crate::proto::client::End;
 use crate::proto::client::Failure;
+use crate::proto::client::ProxyFailure;
 
 /// Why something could not be done.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub enum Error {
         /// Bytes that can be.
         max: usize,
     },
+    /// No way leads through the HTTP proxy.
+    Proxy(ProxyFailure),
 }
 
 impl fmt::Display for Error {
@@ -52,6 +55,10 @@ impl fmt::Display for Error {
             }
             Self::Over(Some(End::Lost(why))) => write!(f, "the allocation was lost: {}", Self::Failed(*why)),
             Self::Over(None) => write!(f, "the allocation is over"),
+            Self::Proxy(why) => match why.cure() {
+                Some(cure) => write!(f, "{why}: {cure}"),
+                None => write!(f, "{why}"),
+            },
             Self::TooLong { len, max } => write!(f, "{len} bytes are more than the {max} that can be sent"),
         }
     }
@@ -61,6 +68,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Connect(error) => Some(error),
+            Self::Proxy(why) => Some(why),
             Self::Failed(_) | Self::Over(_) | Self::TooLong { .. } => None,
         }
     }
@@ -74,6 +82,11 @@ mod tests {
     fn an_error_says_what_the_reader_can_do_something_about() {
         let alternate = Some("192.0.2.9:3478".parse().expect("an address"));
         let cases = [
+            (
+                Error::Proxy(ProxyFailure::LoginWanted),
+                "the proxy wants a user and a password (407): give it a user and a password: \
+                 http://NAME:PASSWORD@HOST:PORT",
+            ),
             (
                 Error::Failed(Failure::Refused { code: 300, alternate }),
                 "the TURN server refuses with error code 300 and names 192.0.2.9:3478 instead",

@@ -28,12 +28,15 @@
 //! # }
 //! ```
 //!
+//! TCP and TLS go through an HTTP proxy too: [`RelayedSocket::allocate_through`].
+//!
 //! With the feature `webrtc-util` a [`RelayedSocket`] is a `webrtc_util::Conn`, so that a program made with webrtc-rs can
 //! send its media through it.
 
 mod driver;
 mod error;
 mod machine;
+mod proxy;
 mod socket;
 #[cfg(feature = "webrtc-util")]
 mod webrtc;
@@ -45,8 +48,11 @@ pub use crate::proto::client::Credential;
 pub use crate::proto::client::End;
 pub use crate::proto::client::Failure;
 pub use crate::proto::client::Families;
+pub use crate::proto::client::HttpProxy;
 pub use crate::proto::client::PortWish;
 pub use crate::proto::client::Proof;
+pub use crate::proto::client::ProxyFailure;
+pub use crate::proto::client::ProxyUrlError;
 pub use error::Error;
 pub use socket::RelayedSocket;
 pub use tokio_rustls::rustls;

@@ -11,7 +11,10 @@ use tokio::sync::oneshot;
 use crate::proto::client::Allocated;
 use crate::proto::client::Client;
 use crate::proto::client::Config;
+use crate::proto::client::Counsel;
 use crate::proto::client::Failure;
+use crate::proto::client::HttpProxy;
+use crate::proto::client::Next;
 use crate::proto::types::limits::CLIENT_COMMANDS_MAX;
 use crate::proto::types::limits::CLIENT_RECEIVED_MAX;
 use crate::proto::types::limits::CLIENT_SEND_MAX;
@@ -49,17 +52,63 @@ impl RelayedSocket {
     /// Reaches `server` by `via` and makes an allocation there. The transport of `config`, and the timing that goes with
     /// it, are those of `via`. Of an allocation over TCP or TLS nothing is left when its connection ends.
     ///
+    /// A server that sends its clients to another one (300) is followed there, to none twice and not for ever (RFC 8489 § 10),
+    /// over TLS with the same name in its certificate; where it takes this client's port for somebody else's (437), another is
+    /// tried, three in all (RFC 8656 § 7.4).
+    ///
     /// # Errors
     /// [`Error::Connect`] if the server cannot be reached, [`Error::Failed`] if it refuses or does not answer: over UDP
-    /// and TCP that is known after 39.5 s (RFC 8489 § 6.2).
+    /// and TCP that is known after 39.5 s (RFC 8489 § 6.2). After 486 and 508 it is to be left alone for a minute
+    /// ([`Counsel`] has all of these rules).
     ///
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn allocate(server: SocketAddr, via: Via, config: Config) -> Result<Self, Error> {
+        Self::follow(None, server, via, config).await
+    }
+
+    /// The same through an HTTP proxy (CONNECT, RFC 9110 § 9.3.6), by [`Via::Tcp`] or [`Via::Tls`]. Its name is resolved by the
+    /// system, the tunnel leads to the server's address.
+    ///
+    /// # Errors
+    /// As [`Self::allocate`]; [`Error::Connect`] also if the proxy cannot be reached, and [`Error::Proxy`] if it opens no way, or
+    /// `via` is [`Via::Udp`].
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn allocate_through(
+        proxy: &HttpProxy,
+        server: SocketAddr,
+        via: Via,
+        config: Config,
+    ) -> Result<Self, Error> {
+        Self::follow(Some(proxy), server, via, config).await
+    }
+
+    /// Asks `server`, and where it refuses whom the standard says.
+    async fn follow(
+        proxy: Option<&HttpProxy>,
+        mut server: SocketAddr,
+        via: Via,
+        config: Config,
+    ) -> Result<Self, Error> {
         let transport = via.transport();
         let config = if config.transport == transport { config } else { config.over(transport) };
-        let wire = Wire::connect(server, via).await.map_err(Error::Connect)?;
-        Self::over(wire, config).await
+        let (mut counsel, clock) = (Counsel::new(), Clock::new());
+        loop {
+            let wire = Wire::connect(server, via.clone(), proxy).await?;
+            let why = match Self::over(wire, config.clone()).await {
+                Err(Error::Failed(why)) => why,
+                made => return made,
+            };
+            match counsel.after_refusal(clock.now().tick(), server, why) {
+                Next::Elsewhere(other) => server = other,
+                // A new socket has another port.
+                Next::AnotherAddress => {}
+                // Whether to wait is the program's to say.
+                Next::Again { .. } | Next::GiveUp => return Err(Error::Failed(why)),
+            }
+        }
     }
 
     pub(super) async fn over(wire: Wire, config: Config) -> Result<Self, Error> {

@@ -19,9 +19,14 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
+use crate::proto::client::HttpProxy;
+use crate::proto::client::ProxyFailure;
 use crate::proto::types::Transport;
 use crate::proto::types::limits::CLIENT_CONNECT_MAX;
 use crate::proto::types::limits::CLIENT_UNSENT_MAX;
+
+use super::Error;
+use super::proxy::tunnel;
 
 /// How the server is reached.
 #[derive(Clone, Debug)]
@@ -76,29 +81,36 @@ impl fmt::Debug for Wire {
 
 impl Wire {
     /// Connects to `server`, within [`CLIENT_CONNECT_MAX`].
-    pub(super) async fn connect(server: SocketAddr, via: Via) -> io::Result<Self> {
-        match timeout(CLIENT_CONNECT_MAX, Self::connect_in_time(server, via)).await {
+    pub(super) async fn connect(
+        server: SocketAddr,
+        via: Via,
+        proxy: Option<&HttpProxy>,
+    ) -> Result<Self, Error> {
+        match timeout(CLIENT_CONNECT_MAX, Self::connect_in_time(server, via, proxy)).await {
             Ok(connected) => connected,
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+            Err(_) if proxy.is_some() => Err(Error::Proxy(ProxyFailure::Silent)),
+            Err(_) => Err(Error::Connect(io::ErrorKind::TimedOut.into())),
         }
     }
 
-    async fn connect_in_time(server: SocketAddr, via: Via) -> io::Result<Self> {
+    async fn connect_in_time(server: SocketAddr, via: Via, proxy: Option<&HttpProxy>) -> Result<Self, Error> {
         let (name, config) = match via {
+            Via::Udp if proxy.is_some() => return Err(Error::Proxy(ProxyFailure::Datagrams)),
             Via::Udp => {
                 let any: SocketAddr = match server {
                     SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
                     SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
                 };
-                let socket = UdpSocket::bind(any).await?;
-                socket.connect(server).await?;
+                let socket = UdpSocket::bind(any).await.map_err(Error::Connect)?;
+                socket.connect(server).await.map_err(Error::Connect)?;
                 return Ok(Self::Datagrams { socket, waiting: VecDeque::new() });
             }
-            Via::Tcp => return Ok(Self::stream(connect_tcp(server).await?)),
+            Via::Tcp => return Ok(Self::stream(tcp(server, proxy).await?)),
             Via::Tls { name, config } => (name, config),
         };
-        let stream = TlsConnector::from(config).connect(name, connect_tcp(server).await?).await?;
-        Ok(Self::stream(stream))
+        let connection = tcp(server, proxy).await?;
+        let secured = TlsConnector::from(config).connect(name, connection).await;
+        Ok(Self::stream(secured.map_err(Error::Connect)?))
     }
 
     pub(super) fn stream(stream: impl AsyncRead + AsyncWrite + Send + 'static) -> Self {
@@ -179,8 +191,12 @@ async fn drain(
     Ok(())
 }
 
-async fn connect_tcp(server: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(server).await?;
-    stream.set_nodelay(true)?;
+/// A connection to the server: straight, or through `proxy`.
+async fn tcp(server: SocketAddr, proxy: Option<&HttpProxy>) -> Result<TcpStream, Error> {
+    let stream = match proxy {
+        Some(proxy) => tunnel(proxy, server).await?,
+        None => TcpStream::connect(server).await.map_err(Error::Connect)?,
+    };
+    stream.set_nodelay(true).map_err(Error::Connect)?;
     Ok(stream)
 }

@@ -156,9 +156,12 @@ fn check_sources(plan: &Plan) -> Result<(), Fault> {
                 .cure("name addresses that `ip address` shows; add one with `ip address add`"));
         }
         for server in &plan.servers {
-            if Family::of(*source) != Family::of(server.address.ip()) {
-                return Err(request(format!("from {source} no packet can reach {}", server.address.ip()))
-                    .cure("name source addresses of the server's family: IPv4 or IPv6"));
+            if Family::of(*source) != Family::of(server.first_hop().ip()) {
+                return Err(request(format!(
+                    "from {source} no packet can reach {}",
+                    server.first_hop().ip()
+                ))
+                .cure("name source addresses of the server's family: IPv4 or IPv6"));
             }
         }
     }
@@ -201,6 +204,7 @@ mod tests {
             who: Who::Many(Vec::new()),
             trust: Trust::System,
             watch: None,
+            proxy: None,
         };
         let count = if matches!(mode, Mode::Compare { .. }) { 2 } else { 1 };
         let sources = sources.iter().map(|ip| ip.parse().expect("a literal")).collect();

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::proto::client::Credential;
+use crate::proto::client::HttpProxy;
 
 use super::outcome::Objective;
 
@@ -48,6 +49,25 @@ pub struct Server {
     pub trust: Trust,
     /// Where to read what the server itself spends.
     pub watch: Option<Watch>,
+    /// What its clients' connections go through.
+    pub proxy: Option<Proxy>,
+}
+
+impl Server {
+    /// Where its clients' packets go first: to the proxy, if there is one.
+    #[must_use]
+    pub fn first_hop(&self) -> SocketAddr {
+        self.proxy.as_ref().map_or(self.address, |proxy| proxy.address)
+    }
+}
+
+/// An HTTP proxy between the clients and the server.
+#[derive(Clone, Debug)]
+pub struct Proxy {
+    /// As the user wrote it.
+    pub url: HttpProxy,
+    /// What its name was resolved to.
+    pub address: SocketAddr,
 }
 
 /// What carries a client's messages to the server.

@@ -75,6 +75,8 @@ pub const UNREACHABLE: &[u8] = b"HTTP/1.1 502 Bad Gateway\r\nConnection: close\r
 #[derive(Debug, Default)]
 pub struct Session {
     inbox: Vec<u8>,
+    /// So much of it has no end in it.
+    searched: usize,
 }
 
 /// What the head of a request ends with.
@@ -84,13 +86,16 @@ impl Session {
     /// Bytes came, however they were split. After [`Said::Dial`] or [`Said::Refuse`] it is over.
     pub fn handle_bytes(&mut self, rules: &Rules, bytes: &[u8]) -> Said {
         self.inbox.extend_from_slice(bytes);
-        let head = self.inbox.windows(END.len()).position(|window| window == END);
-        let Some(head) = head.filter(|at| *at <= HTTP_CONNECT_HEAD_MAX) else {
+        let from = self.searched;
+        let head = self.inbox[from..].windows(END.len()).position(|window| window == END);
+        let Some(head) = head.map(|at| from + at).filter(|at| at + END.len() <= HTTP_CONNECT_HEAD_MAX) else {
+            self.searched = self.inbox.len().saturating_sub(END.len() - 1);
             let is_too_long = self.inbox.len() > HTTP_CONNECT_HEAD_MAX;
             return if is_too_long { Said::Refuse(Refusal::Malformed) } else { Said::Waiting };
         };
         let rest = self.inbox.split_off(head + END.len());
         let request = std::mem::take(&mut self.inbox);
+        self.searched = 0;
         match judge(rules, &request[..head]) {
             Ok((host, port)) => Said::Dial { host, port, rest: rest.into() },
             Err(refusal) => Said::Refuse(refusal),
@@ -225,6 +230,16 @@ mod tests {
                 Said::Refuse(refusal),
                 "{request}"
             );
+        }
+        for (len, is_too_long) in [(HTTP_CONNECT_HEAD_MAX, false), (HTTP_CONNECT_HEAD_MAX + 1, true)] {
+            let mut request = b"CONNECT a:1 HTTP/1.1\r\nX: ".to_vec();
+            request.resize(len - END.len(), b'a');
+            request.extend_from_slice(END);
+            let expected = if is_too_long { Said::Refuse(Refusal::Malformed) } else { dial("a", 1, b"") };
+            assert_eq!(ask(&rules, &request), expected, "{len}");
+            let mut slow = Session::default();
+            let mut said = request.iter().map(|byte| slow.handle_bytes(&rules, &[*byte]));
+            assert_eq!(said.find(|said| *said != Said::Waiting), Some(expected), "{len}");
         }
         let endless = vec![b'a'; HTTP_CONNECT_HEAD_MAX + 1];
         assert_eq!(ask(&rules, &endless), Said::Refuse(Refusal::Malformed));

@@ -47,6 +47,23 @@ fn contradictions_are_a_sentence_with_a_cure_and_exit_code_2() {
 }
 
 #[test]
+fn a_proxy_that_is_none_is_a_sentence_without_its_password() {
+    let tcp = "turn:127.0.0.1?transport=tcp";
+    for (uri, proxy, says) in [
+        (tcp, "https://bob:sesame@192.0.2.9:1", "begins with http://"),
+        (tcp, "http://sesame@192.0.2.9:1", "NAME:PASSWORD before the @"),
+        (tcp, "http://bob:sesame@192.0.2.9", "a port from 1 to 65535"),
+        (tcp, "http://bob:sesame@192.0.2.9:1/x", "behind the port"),
+        ("turn:127.0.0.1", "http://bob:sesame@127.0.0.1:1", "no UDP and no DTLS goes through an HTTP proxy"),
+    ] {
+        let arguments = ["load", uri, "--user", "a", "--password", "b", "--calls", "1", "--proxy", proxy];
+        let ran = run(Path::new("/"), &arguments);
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{proxy}: {}", ran.err);
+        assert!(ran.err.contains(says) && !ran.err.contains("sesame"), "{proxy}: {}", ran.err);
+    }
+}
+
+#[test]
 fn flags_that_exclude_each_other_are_refused() {
     for arguments in [
         &["turn:127.0.0.1", "--secret", "a", "--user", "b"][..],
@@ -56,6 +73,7 @@ fn flags_that_exclude_each_other_are_refused() {
         &["turn:127.0.0.1", "--user", "a", "--users", "5"],
         &["turn:127.0.0.1", "--mras-key1-file", "a"],
         &["turn:127.0.0.1", "--authority", "a", "--insecure"],
+        &["turn:127.0.0.1", "--proxy", "a", "--proxy-file", "b"],
         &["turn:127.0.0.1", "--profile", "audio", "--rate", "5"],
         &["turn:127.0.0.1", "--server-pid", "1", "--admin", "127.0.0.1:1"],
         &["peer", "--listen", "127.0.0.1:0", "--calls", "5"],

@@ -3,6 +3,10 @@
 #![cfg(all(feature = "client", feature = "server"))]
 
 mod ice;
+#[path = "../lab_proxy/mod.rs"]
+mod lab_proxy;
+mod proxied;
+mod redirected;
 mod served;
 
 use std::net::SocketAddr;

@@ -102,6 +102,13 @@ impl Served {
         Via::Tls { name: ServerName::try_from(name).expect("a name"), config: Arc::new(config) }
     }
 
+    /// Asks it to take no more clients, and to leave when it has none.
+    pub(crate) fn drain(&self) {
+        let process = i32::try_from(self.process.id()).ok().and_then(rustix::process::Pid::from_raw);
+        let process = process.expect("a process has a number");
+        rustix::process::kill_process(process, rustix::process::Signal::TERM).expect("it lives");
+    }
+
     /// Ends it without a word.
     pub(crate) fn kill(&mut self) {
         // What has ended needs no killing.

@@ -4,7 +4,10 @@
 
 mod cost;
 mod lab;
+#[path = "../lab_proxy/mod.rs"]
+mod lab_proxy;
 mod pairs;
+mod proxied;
 mod served;
 
 use std::net::SocketAddr;
@@ -81,6 +84,7 @@ fn plan_at(address: SocketAddr, pid: u32, password: &str) -> Plan {
         who: Who::One(credential),
         trust: Trust::System,
         watch: Some(Watch::Process(pid)),
+        proxy: None,
     };
     Plan {
         servers: vec![server],

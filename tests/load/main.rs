@@ -325,6 +325,7 @@ fn plan(bridge: &Bridge, calls: u32, mode: Mode, objective: &str) -> Plan {
         who: Who::One(Credential { username: b"alice".as_slice().into(), proof, token: None }),
         trust: Trust::System,
         watch: None,
+        proxy: None,
     };
     let objective = if objective.is_empty() { Ok(Objective::default()) } else { Objective::parse(objective) };
     Plan {

@@ -59,7 +59,7 @@ fn server(carrier: Carrier, address: SocketAddr, trust: Trust) -> Server {
     let proof = Proof::Password(Secret::new(b"secret".to_vec()));
     let who = Who::One(Credential { username: b"alice"[..].into(), proof, token: None });
     let (uri, host) = ("turn:localhost".to_owned(), "localhost".to_owned());
-    Server { uri, host, address, carrier, who, trust, watch: None }
+    Server { uri, host, address, carrier, who, trust, watch: None, proxy: None }
 }
 
 fn dial(server: &Server) -> Caller {

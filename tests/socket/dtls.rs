@@ -393,6 +393,7 @@ impl Line {
             who: Who::One(Credential { username: b"alice"[..].into(), proof, token: None }),
             trust,
             watch: None,
+            proxy: None,
         };
         let dialler = carrier::Dialler::new(&server).expect("sound").expect("a line");
         let line = dialler.dial(None, Instant::now()).expect("begun");

@@ -43,7 +43,8 @@ Load a server only if it is yours, or its owner asked you to.
 
 Other users of this machine can see a command line: prefer --secret-file,
 --password-file, SWINGBRIDGE_SECRET and SWINGBRIDGE_PASSWORD to --secret and
---password. docs/load.md tells what the figures mean.
+--password, and --proxy-file to a --proxy with a password. docs/load.md tells
+what the figures mean.
 
 Exit codes:
   0  done; where there is an objective, it holds
@@ -159,6 +160,13 @@ pub struct WhoArgs {
     /// Believe any certificate: for a laboratory.
     #[arg(long)]
     pub insecure: bool,
+    /// An HTTP proxy that the clients' connections go through, http://[NAME:PASSWORD@]HOST:PORT; a password in it is visible to
+    /// other users of this machine.
+    #[arg(long, value_name = "URL", conflicts_with = "proxy_file")]
+    pub proxy: Option<SecretArg>,
+    /// A file that holds the URL of such a proxy.
+    #[arg(long, value_name = "FILE")]
+    pub proxy_file: Option<PathBuf>,
 }
 
 /// What each call sends, and where to.

@@ -1,6 +1,8 @@
 //! Whom to load, and how its clients get in: URIs and secrets of the command line made into servers of a plan.
 
 use std::env;
+use std::net::SocketAddr;
+use std::net::ToSocketAddrs as _;
 use std::path::Path;
 use std::time::Duration;
 use std::time::SystemTime;
@@ -15,6 +17,7 @@ use crate::cli::credential::secret_of_file;
 use crate::config::prepare;
 use crate::load::Fault;
 use crate::load::fault::FaultKind;
+use crate::load::plan::Proxy;
 use crate::load::plan::Server;
 use crate::load::plan::Trust;
 use crate::load::plan::Watch;
@@ -25,6 +28,7 @@ use crate::load::target::mras::Service;
 use crate::load::target::users;
 use crate::load::target::users::Access;
 use crate::proto::auth::credential::PasswordMac;
+use crate::proto::client::HttpProxy;
 use crate::proto::types::Dialect;
 use crate::proto::types::Family;
 use crate::proto::types::Secret;
@@ -90,7 +94,9 @@ fn server(args: &LoadArgs, uri: &str, index: usize, lifetime: Duration) -> Resul
     let target = Target::parse(uri, dialect)?;
     let family = args.machine.source.first().map(|source| Family::of(*source));
     let way = way(&args.who, index)?;
-    let address = target.resolve(family)?;
+    let proxy = proxy(&args.who, family)?;
+    // The sources speak to the proxy then, whatever the server's family is.
+    let address = target.resolve(family.filter(|_| proxy.is_none()))?;
     Ok(Server {
         uri: target.uri,
         host: target.host,
@@ -99,7 +105,31 @@ fn server(args: &LoadArgs, uri: &str, index: usize, lifetime: Duration) -> Resul
         who: who(&args.who, &way, lifetime)?,
         trust: trust(&args.who),
         watch: watch(args, index),
+        proxy,
     })
+}
+
+/// Nothing of a URL is quoted where it is wrong: a password stands in it.
+fn proxy(args: &WhoArgs, family: Option<Family>) -> Result<Option<Proxy>, Fault> {
+    const CURE: &str = "write http://HOST:PORT, or http://NAME:PASSWORD@HOST:PORT";
+    let url = match (&args.proxy, &args.proxy_file) {
+        (Some(url), _) => url.clone().into_inner(),
+        (None, Some(path)) => {
+            let bytes = secret_of_file(path).map_err(|text| of_text(&text))?;
+            String::from_utf8(bytes).map_err(|_| wrong("the URL of the proxy is no UTF-8").cure(CURE))?
+        }
+        (None, None) => return Ok(None),
+    };
+    let url = HttpProxy::parse(url.trim()).map_err(|error| wrong(error.to_string()).cure(CURE))?;
+    let found = (url.host(), url.port()).to_socket_addrs();
+    let mut found = found.map_err(|_| {
+        wrong(format!("the name of the proxy {url} cannot be resolved"))
+            .cure("check its spelling and this machine's DNS, or write an address")
+    })?;
+    let fits = |address: &SocketAddr| family.is_none_or(|family| Family::of(address.ip()) == family);
+    let address =
+        found.find(fits).ok_or_else(|| wrong(format!("the proxy {url} has no address that fits")))?;
+    Ok(Some(Proxy { url, address }))
 }
 
 fn trust(args: &WhoArgs) -> Trust {

@@ -13,6 +13,7 @@ mod choices;
 mod classify;
 #[cfg(feature = "server")]
 mod config;
+mod connect;
 mod forward;
 mod greeting;
 mod mend;
@@ -56,6 +57,7 @@ pub const TARGETS: &[Target] = &[
     #[cfg(feature = "server")]
     Target { name: "mras", body: mras::body },
     Target { name: "proxy", body: proxy::body },
+    Target { name: "connect", body: connect::body },
 ];
 
 /// Gives `bytes` to the target `name`.

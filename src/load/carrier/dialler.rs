@@ -22,6 +22,8 @@ use crate::net::dial;
 use crate::net::outward;
 use crate::net::outward::Believed;
 use crate::net::outward::OutwardError;
+use crate::proto::client::HttpProxy;
+use crate::proto::client::ProxyFailure;
 use crate::proto::types::Dialect;
 use crate::proto::wire::pseudo_tls;
 
@@ -29,6 +31,7 @@ use super::Line;
 use super::Way;
 use super::stream::Greeting;
 use super::stream::Stream;
+use super::tunnel::Tunnel;
 
 /// The protocol name of TURN (RFC 7443).
 const ALPN: &[u8] = b"stun.turn";
@@ -38,6 +41,8 @@ const ALPN: &[u8] = b"stun.turn";
 pub struct Dialler {
     to: SocketAddr,
     kind: Kind,
+    /// What connections go through, and where to from there.
+    proxy: Option<(HttpProxy, SocketAddr)>,
 }
 
 #[derive(Clone, Debug)]
@@ -56,8 +61,12 @@ impl Dialler {
     /// For `server`; `None` where its clients send datagrams in the clear, which need no line.
     ///
     /// # Errors
-    /// Where the authorities cannot be read, a name cannot stand in a certificate, or this build lacks the carrier.
+    /// Where the authorities cannot be read, a name cannot stand in a certificate, this build lacks the carrier, or datagrams
+    /// were to go through a proxy.
     pub fn new(server: &Server) -> Result<Option<Self>, Fault> {
+        if server.proxy.is_some() && !server.carrier.is_stream() {
+            return Err(through_no_proxy(server));
+        }
         let kind = match server.carrier {
             Carrier::Udp | Carrier::LegacyUdp => return Ok(None),
             Carrier::Tcp => Kind::Tcp,
@@ -74,7 +83,8 @@ impl Dialler {
                     .cure("build with `cargo build --release --features dtls`, or write turns:HOST for TLS over TCP"));
             }
         };
-        Ok(Some(Self { to: server.address, kind }))
+        let proxy = server.proxy.as_ref().map(|proxy| (proxy.url.clone(), server.address));
+        Ok(Some(Self { to: server.first_hop(), kind, proxy }))
     }
 
     /// Begins a line, from `from` where that is given; port 0 there is one that the kernel chooses.
@@ -100,9 +110,16 @@ impl Dialler {
                 return Ok(Line::new(Way::Dtls(Box::new(datagrams)), now));
             }
         };
-        let stream = Stream::new(dial::stream(self.to, from)?, dialect, greeting);
+        let tunnel = self.proxy.as_ref().map(|(proxy, server)| Tunnel::new(proxy.clone(), *server));
+        let stream = Stream::new(dial::stream(self.to, from)?, dialect, tunnel, greeting);
         Ok(Line::new(Way::Stream(Box::new(stream)), now))
     }
+}
+
+fn through_no_proxy(server: &Server) -> Fault {
+    let what = format!("{}: {}", server.uri, ProxyFailure::Datagrams);
+    Fault::new(FaultKind::Request, what)
+        .cure("write turn:HOST?transport=tcp, or turns:HOST for TLS, or leave --proxy out")
 }
 
 pub(in crate::load) fn name_of(host: &str) -> Result<ServerName<'static>, Fault> {

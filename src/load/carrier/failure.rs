@@ -7,7 +7,9 @@ use rustls::CertificateError;
 use crate::load::Fault;
 use crate::load::fault::FaultKind;
 use crate::load::plan::Carrier;
+use crate::load::plan::Proxy;
 use crate::load::plan::Server;
+use crate::proto::client::ProxyFailure;
 
 /// Why a line did not come up, or went down.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub enum Failure {
     Framing,
     /// What the kernel says otherwise.
     Other(io::ErrorKind),
+    /// No way leads through the proxy.
+    Proxy(ProxyFailure),
 }
 
 /// Why a certificate is not believed.
@@ -100,6 +104,12 @@ impl Failure {
             Self::Reset => "connection reset",
             Self::Framing => "connection garbled",
             Self::Other(_) => "connect failed",
+            Self::Proxy(ProxyFailure::LoginWanted | ProxyFailure::LoginRefused) => "proxy login",
+            Self::Proxy(ProxyFailure::Refused { .. }) => "proxy refused",
+            Self::Proxy(ProxyFailure::NotHttp) => "proxy garbled",
+            Self::Proxy(ProxyFailure::Cut) => "proxy closed",
+            Self::Proxy(ProxyFailure::Silent) => "proxy timeout",
+            Self::Proxy(ProxyFailure::Datagrams) => "proxy unsuited",
         }
     }
 
@@ -107,6 +117,11 @@ impl Failure {
     #[must_use]
     pub fn fault(&self, server: &Server) -> Fault {
         let (address, carrier, host) = (server.address, spoken(server.carrier), &server.host);
+        if let Some(proxy) = &server.proxy
+            && let Some(fault) = self.fault_of(proxy)
+        {
+            return fault;
+        }
         let of_server = |what: String| Fault::new(FaultKind::Server, what);
         match self {
             Self::Refused => of_server(format!("nobody listens for {carrier} at {address}"))
@@ -135,6 +150,37 @@ impl Failure {
             Self::Framing => of_server(format!("what {address} sends is no TURN over {carrier}"))
                 .cure("check the port, and that it is a TURN server"),
             Self::Other(kind) => of_server(format!("the connection to {address} failed: {kind}")),
+            Self::Proxy(failure) => of_server(failure.to_string()),
+        }
+    }
+
+    /// The same, if it is the proxy that has to do with it.
+    fn fault_of(&self, proxy: &Proxy) -> Option<Fault> {
+        let (address, url) = (proxy.address, &proxy.url);
+        let fault = |what: String| Some(Fault::new(FaultKind::Server, what));
+        match self {
+            Self::Refused => fault(format!("nobody listens at {address}, where the proxy {url} should be"))
+                .map(|fault| fault.cure("check the address and the port that --proxy names")),
+            Self::Unreachable => fault(format!("no way leads to {address}, where the proxy {url} should be"))
+                .map(|fault| fault.cure("check the address and this machine's routes")),
+            Self::NoAnswer => {
+                fault(format!("the proxy {url} at {address} does not answer an attempt to connect"))
+                    .map(|fault| fault.cure("check the address, the port, and the firewalls between"))
+            }
+            Self::Proxy(failure) => {
+                let kind = match failure {
+                    ProxyFailure::LoginWanted | ProxyFailure::LoginRefused | ProxyFailure::Datagrams => {
+                        FaultKind::Request
+                    }
+                    _ => FaultKind::Server,
+                };
+                let said = Fault::new(kind, format!("{url}: {failure}"));
+                Some(match failure.cure() {
+                    Some(cure) => said.cure(cure),
+                    None => said,
+                })
+            }
+            _ => None,
         }
     }
 }

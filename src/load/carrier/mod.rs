@@ -16,6 +16,7 @@ mod failure;
 mod inbox;
 mod outbox;
 mod stream;
+mod tunnel;
 
 use std::io;
 use std::net::SocketAddr;

@@ -16,6 +16,7 @@ use crate::net::Received;
 use crate::net::Shaken;
 use crate::net::peer::connected;
 use crate::net::tcp::reset_when_closed;
+use crate::proto::client::ProxyFailure;
 use crate::proto::types::Dialect;
 use crate::proto::types::Transport;
 use crate::proto::types::limits;
@@ -30,11 +31,14 @@ use super::Taken;
 use super::inbox::Inbox;
 use super::outbox::Outbox;
 use super::outbox::frame_len;
+use super::tunnel::Tunnel;
 
 #[derive(Debug)]
 pub(super) struct Stream {
     channel: Channel,
     stage: Stage,
+    /// What stands before the server; it is gone when the way through it is open.
+    tunnel: Option<Box<Tunnel>>,
     dialect: Dialect,
     inbox: Inbox,
     outbox: Outbox,
@@ -46,6 +50,7 @@ pub(super) struct Stream {
 #[derive(Debug)]
 enum Stage {
     Dialling(Greeting),
+    Tunnelling(Greeting),
     Shaking,
     Greeting(Hellos),
     Up,
@@ -72,10 +77,17 @@ struct Hellos {
 }
 
 impl Stream {
-    pub(super) fn new(socket: TcpStream, dialect: Dialect, greeting: Greeting) -> Self {
+    /// Of a connection that is being dialled: to the server, or to what stands before `tunnel`.
+    pub(super) fn new(
+        socket: TcpStream,
+        dialect: Dialect,
+        tunnel: Option<Tunnel>,
+        greeting: Greeting,
+    ) -> Self {
         Self {
             channel: Channel::new(socket),
             stage: Stage::Dialling(greeting),
+            tunnel: tunnel.map(Box::new),
             dialect,
             inbox: Inbox::default(),
             outbox: Outbox::default(),
@@ -86,7 +98,9 @@ impl Stream {
     pub(super) fn interest(&self) -> Interest {
         match self.stage {
             Stage::Dialling(_) => Interest { read: false, write: true },
-            Stage::Shaking | Stage::Greeting(_) => Interest { read: true, write: self.blocked },
+            Stage::Tunnelling(_) | Stage::Shaking | Stage::Greeting(_) => {
+                Interest { read: true, write: self.blocked }
+            }
             Stage::Up => Interest { read: true, write: self.unsent() > 0 },
         }
     }
@@ -97,10 +111,19 @@ impl Stream {
             if !connected(self.channel.socket()).map_err(|error| Failure::of(&error))? {
                 return Ok(false);
             }
-            self.begin_greeting();
+            self.next_stage();
+        }
+        if let (Stage::Tunnelling(_), Some(tunnel)) = (&self.stage, &mut self.tunnel) {
+            let is_open = tunnel.advance(self.channel.socket())?;
+            self.blocked = !tunnel.is_said();
+            if !is_open {
+                return Ok(false);
+            }
+            self.tunnel = None;
+            self.next_stage();
         }
         match &mut self.stage {
-            Stage::Dialling(_) => Ok(false),
+            Stage::Dialling(_) | Stage::Tunnelling(_) => Ok(false),
             Stage::Shaking => {
                 let shaken = self.channel.shake().map_err(|error| Failure::of_handshake(&error))?;
                 self.blocked = shaken == Shaken::WantsWrite;
@@ -115,8 +138,17 @@ impl Stream {
         }
     }
 
-    fn begin_greeting(&mut self) {
-        let Stage::Dialling(greeting) = std::mem::replace(&mut self.stage, Stage::Up) else { return };
+    /// Connected, or through the proxy: what comes next.
+    fn next_stage(&mut self) {
+        let (Stage::Dialling(greeting) | Stage::Tunnelling(greeting)) =
+            std::mem::replace(&mut self.stage, Stage::Up)
+        else {
+            return;
+        };
+        if self.tunnel.is_some() {
+            self.stage = Stage::Tunnelling(greeting);
+            return;
+        }
         match greeting {
             Greeting::None => {}
             Greeting::Tls(connection) => {
@@ -141,6 +173,7 @@ impl Stream {
     pub(super) const fn stalled(&self) -> Failure {
         match self.stage {
             Stage::Dialling(_) => Failure::NoAnswer,
+            Stage::Tunnelling(_) => Failure::Proxy(ProxyFailure::Silent),
             _ => Failure::HandshakeStalled,
         }
     }

@@ -70,7 +70,7 @@ pub(super) struct Common {
 impl Common {
     /// For a run of `plan` against `server`.
     pub(super) fn new(plan: &Plan, server: &Server, threads: u32) -> Result<Self, Fault> {
-        let sources = sources(plan, server.address)?;
+        let sources = sources(plan, server.first_hop())?;
         let dialler = Dialler::new(server)?;
         let peer_ip = match plan.peer {
             PeerPlace::Local(Some(ip)) => Some(ip),
@@ -96,7 +96,7 @@ impl Common {
             peer: plan.peer,
             generator: plan.generator.clone(),
             sources,
-            allowed: Allowed::beside([server.address.ip()]),
+            allowed: Allowed::beside([server.first_hop().ip()]),
             dialler,
             clock: Clock::start(),
             run: u32::from_ne_bytes(name),
@@ -131,7 +131,7 @@ impl Common {
 
     /// The ports of one thread.
     pub(super) fn ports(&self, thread: u32) -> Ports {
-        let any: IpAddr = if self.server.address.is_ipv4() {
+        let any: IpAddr = if self.server.first_hop().is_ipv4() {
             Ipv4Addr::UNSPECIFIED.into()
         } else {
             Ipv6Addr::UNSPECIFIED.into()

@@ -526,5 +526,6 @@ fn server(uri: &str) -> Server {
         who: Who::One(who),
         trust: Trust::System,
         watch: None,
+        proxy: None,
     }
 }

@@ -178,7 +178,7 @@ fn asked(page: &mut String, report: &Report) {
             (_, 0) => "server A",
             _ => "server B",
         };
-        rows.push((name, format!("{} at {} over {}", server.uri, server.address, server.carrier)));
+        rows.push((name, words::server(server)));
     }
     if let Some(traffic) = words::traffic(plan) {
         rows.push(("each call", format!("{traffic}; {}", words::peer(&plan.peer))));

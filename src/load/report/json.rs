@@ -70,6 +70,8 @@ fn plan(plan: &Plan) -> Value {
                 "uri": server.uri,
                 "address": server.address.to_string(),
                 "carrier": server.carrier.to_string(),
+                // Without its user and password, which are not shown.
+                "proxy": server.proxy.as_ref().map(|proxy| proxy.url.to_string()),
             })
         })
         .collect();

@@ -186,6 +186,7 @@ fn server(uri: &str, carrier: Carrier) -> Server {
         who: Who::One(credential),
         trust: Trust::System,
         watch: None,
+        proxy: None,
     }
 }
 

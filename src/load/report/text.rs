@@ -47,7 +47,7 @@ fn asked(out: &mut String, report: &Report) {
     for (index, server) in plan.servers.iter().enumerate() {
         let name =
             if plan.servers.len() > 1 { format!("{} ", table::side_name(index)) } else { String::new() };
-        line(out, &format!("  {name}{} at {} over {}", clean(&server.uri), server.address, server.carrier));
+        line(out, &format!("  {name}{}", clean(&words::server(server))));
     }
     if let Some(traffic) = words::traffic(plan) {
         line(out, &format!("  {traffic}"));

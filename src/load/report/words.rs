@@ -13,6 +13,7 @@ use crate::load::plan::Mode;
 use crate::load::plan::PeerPlace;
 use crate::load::plan::Plan;
 use crate::load::plan::Profile;
+use crate::load::plan::Server;
 
 /// A number with three significant digits at the least, and commas between thousands.
 pub(super) fn number(value: f64) -> String {
@@ -345,6 +346,16 @@ pub(super) fn moment(unix: u64) -> String {
     let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
     let year = year_of_era + era * 400 + carry;
     format!("{year}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC", rest / 3_600, rest / 60 % 60, rest % 60)
+}
+
+/// Whom it is, and by what it is reached.
+pub(super) fn server(server: &Server) -> String {
+    let Server { uri, address, carrier, .. } = server;
+    let way = format!("{uri} at {address} over {carrier}");
+    server
+        .proxy
+        .as_ref()
+        .map_or_else(|| way.clone(), |proxy| format!("{way}, through the proxy {}", proxy.url))
 }
 
 #[cfg(test)]

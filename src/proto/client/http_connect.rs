@@ -62,6 +62,8 @@ pub enum ConnectProgress {
 pub struct HttpConnect {
     request: Secret,
     inbox: Vec<u8>,
+    /// So much of it has no end in it.
+    searched: usize,
     progress: ConnectProgress,
 }
 
@@ -86,7 +88,8 @@ impl HttpConnect {
             request.extend_from_slice(b"\r\n");
         }
         request.extend_from_slice(b"\r\n");
-        Some(Self { request: Secret::new(request), inbox: Vec::new(), progress: ConnectProgress::Waiting })
+        let (inbox, progress) = (Vec::new(), ConnectProgress::Waiting);
+        Some(Self { request: Secret::new(request), inbox, searched: 0, progress })
     }
 
     /// What is to be written first.
@@ -104,13 +107,18 @@ impl HttpConnect {
         }
         self.inbox.extend_from_slice(bytes);
         while self.progress == ConnectProgress::Waiting {
-            let head = self.inbox.windows(END.len()).position(|window| window == END);
-            let Some(head) = head.filter(|at| *at <= HTTP_CONNECT_HEAD_MAX) else {
+            // Bytes that come one by one are looked at a few times, and not all of them each time.
+            let from = self.searched;
+            let head = self.inbox[from..].windows(END.len()).position(|window| window == END);
+            let Some(head) = head.map(|at| from + at).filter(|at| at + END.len() <= HTTP_CONNECT_HEAD_MAX)
+            else {
+                self.searched = self.inbox.len().saturating_sub(END.len() - 1);
                 if self.inbox.len() > HTTP_CONNECT_HEAD_MAX {
                     self.progress = ConnectProgress::Broken;
                 }
                 break;
             };
+            self.searched = 0;
             let rest = self.inbox.split_off(head + END.len());
             let answer = std::mem::replace(&mut self.inbox, rest);
             self.progress = match status(&answer) {
@@ -233,6 +241,21 @@ mod tests {
         let longest = HTTP_CONNECT_HEAD_MAX / line.len() + 1;
         let told: Vec<_> = (0..longest).map(|_| tunnel.handle_bytes(&line)).collect();
         assert_eq!(told.iter().filter(|told| **told == ConnectProgress::Broken).count(), 1);
+    }
+
+    #[test]
+    fn the_longest_head_is_the_limit_however_it_is_split() {
+        for (len, progress) in
+            [(HTTP_CONNECT_HEAD_MAX, open(b"")), (HTTP_CONNECT_HEAD_MAX + 1, ConnectProgress::Broken)]
+        {
+            let mut answer = b"HTTP/1.1 200 ".to_vec();
+            answer.resize(len - END.len(), b'a');
+            answer.extend_from_slice(END);
+            assert_eq!(tunnel().handle_bytes(&answer), progress, "{len}");
+            let mut slow = tunnel();
+            let last = answer.iter().map(|byte| slow.handle_bytes(&[*byte])).last();
+            assert_eq!(last, Some(progress), "{len}");
+        }
     }
 
     proptest! {

@@ -1,5 +1,6 @@
 //! What the laboratory tells a program, by its environment.
 
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -8,11 +9,10 @@ use crate::ice::TurnServer;
 use crate::load::Fault;
 use crate::load::fault::FaultKind;
 use crate::proto::client::Credential;
+use crate::proto::client::HttpProxy;
 use crate::proto::client::Proof;
 use crate::proto::types::Secret;
 use crate::proto::types::Transport;
-
-use super::tunnel::Proxy;
 
 /// What the laboratory tells.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ pub struct Environment {
     pub(super) servers: Vec<TurnServer>,
     /// Which of them are.
     pub(super) by_proxy: Vec<bool>,
-    pub(super) proxy: Option<Proxy>,
+    pub(super) proxy: Option<HttpProxy>,
     /// Who vouches for the server: a file in PEM.
     pub(super) authority: Option<PathBuf>,
     /// Where the other side is told things.
@@ -53,10 +53,7 @@ impl Environment {
             token: None,
         };
         let proxy = match of("SWINGBRIDGE_PROXY") {
-            Some(text) => Some(
-                Proxy::read(&text)
-                    .ok_or_else(|| wrong("SWINGBRIDGE_PROXY", &text, "http://[USER:PASSWORD@]IP:PORT"))?,
-            ),
+            Some(text) => Some(proxy(&text)?),
             None => None,
         };
         let (mut servers, mut by_proxy) = (Vec::new(), Vec::new());
@@ -75,6 +72,17 @@ impl Environment {
         let authority = of("SWINGBRIDGE_AUTHORITY").map(PathBuf::from);
         Ok(Self { role, servers, by_proxy, proxy, authority, signalling })
     }
+}
+
+/// With an address: nobody answers for names in the laboratory. What is wrong is not quoted, for a password may stand in it.
+fn proxy(text: &str) -> Result<HttpProxy, Fault> {
+    let wrong = |why: String| {
+        Fault::new(FaultKind::Request, format!("SWINGBRIDGE_PROXY: {why}"))
+            .cure("it has to be http://[USER:PASSWORD@]IP:PORT")
+    };
+    let proxy = HttpProxy::parse(text).map_err(|error| wrong(error.to_string()))?;
+    let is_address = proxy.host().parse::<IpAddr>().is_ok();
+    if is_address { Ok(proxy) } else { Err(wrong("it names no address".to_owned())) }
 }
 
 fn wrong(name: &str, found: &str, expected: &str) -> Fault {
@@ -142,8 +150,11 @@ mod tests {
             ("SWINGBRIDGE_TURN_URIS", "turn:turn.example.net"),
             ("SWINGBRIDGE_TURN_URIS", "turns:192.0.2.1:443?transport=udp"),
             ("SWINGBRIDGE_PROXY", "192.0.2.9:8080"),
+            ("SWINGBRIDGE_PROXY", "http://a:sesame@proxy:8080"),
+            ("SWINGBRIDGE_PROXY", "http://a:sesame@192.0.2.9"),
         ] {
-            assert!(read(name, Some(value)).expect_err("wrong").contains(name), "{value}");
+            let why = read(name, Some(value)).expect_err("wrong");
+            assert!(why.contains(name) && !why.contains("sesame"), "{value}: {why}");
         }
     }
 }

@@ -22,10 +22,11 @@ use crate::load::fault::FaultKind;
 use crate::net::Authority;
 use crate::net::outward;
 use crate::net::outward::Believed;
+use crate::proto::client::HttpProxy;
 use crate::proto::types::limits::CLIENT_COMMANDS_MAX;
 use crate::proto::types::limits::CLIENT_CONNECT_MAX;
 
-use super::tunnel::Proxy;
+use super::tunnel;
 
 /// The protocol name of TURN (RFC 7443).
 const ALPN: &[u8] = b"stun.turn";
@@ -45,7 +46,7 @@ pub(super) enum News {
 #[derive(Clone, Debug)]
 pub(super) struct Terms {
     pub(super) to: SocketAddr,
-    pub(super) proxy: Option<Proxy>,
+    pub(super) proxy: Option<HttpProxy>,
     pub(super) tls: Option<Arc<ClientConfig>>,
 }
 
@@ -109,7 +110,7 @@ async fn serve(
 
 async fn connect(terms: &Terms) -> io::Result<Box<dyn Stream>> {
     let stream = match &terms.proxy {
-        Some(proxy) => proxy.connect(terms.to).await?,
+        Some(proxy) => tunnel::connect(proxy, terms.to).await?,
         None => TcpStream::connect(terms.to).await?,
     };
     stream.set_nodelay(true)?;
