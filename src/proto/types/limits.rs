@@ -412,6 +412,8 @@ pub const LAB_SIGNAL_LINE_MAX: usize = 256 * 1_024;
 pub const LAB_SIGNAL_LINES_MAX: usize = 1_024;
 /// Bytes of a file of the testbed that are read: plans, states, outcomes.
 pub const LAB_FILE_MAX: u64 = 4 * 1_024 * 1_024;
+/// Bytes of a capture of one run of the testbed; what comes later is left out.
+pub const LAB_CAPTURE_MAX: usize = 64 * 1_024 * 1_024;
 /// Servers that a client of ours is sent on to, one by another (300).
 pub const CLIENT_REDIRECTS_MAX: usize = 8;
 /// Clients of a laboratory's server; one without an allocation makes room for another.
