@@ -368,7 +368,7 @@ _swingbridge() {
             return 0
             ;;
         swingbridge__subcmd__testbed__subcmd__agent)
-            opts="-h --data --patience --discover --help"
+            opts="-h --data --patience --transport --discover --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -379,6 +379,10 @@ _swingbridge() {
                     return 0
                     ;;
                 --patience)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --transport)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -514,7 +518,7 @@ _swingbridge() {
             return 0
             ;;
         swingbridge__subcmd__testbed__subcmd__run)
-            opts="-h --scenario --left --right --loss --reorder --duplication --delay --jitter --rate --timeout --seed --json --logs --help"
+            opts="-h --scenario --left --right --loss --reorder --duplication --delay --jitter --rate --timeout --seed --json --logs --record --lifetime --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -572,6 +576,14 @@ _swingbridge() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --record)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --lifetime)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -580,7 +592,7 @@ _swingbridge() {
             return 0
             ;;
         swingbridge__subcmd__testbed__subcmd__serve)
-            opts="-h --listen --tls --scenarios --http --password --help"
+            opts="-h --listen --tls --scenarios --http --password --lifetime --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -603,6 +615,10 @@ _swingbridge() {
                     return 0
                     ;;
                 --password)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --lifetime)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -125,8 +125,9 @@ complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __f
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from serve" -l scenarios -d 'Scenario files, in place of those that are built in' -r -F
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from serve" -l http -d 'Where a browser finds the page with the buttons; who reaches it presses them' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from serve" -l password -d 'The password of every user name [default: one that is drawn]; visible to other users of this machine' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from serve" -l lifetime -d 'The longest lifetime that it grants, so that clients have to refresh soon [default: 10 minutes to an hour]' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from serve" -s h -l help -d 'Print help'
-complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l scenario -d 'Places and lines, of a scenario file; options win over it' -r -F
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l scenario -d 'Places, lines and faults, of a scenario file or of one that is built in, by its name; options win over it' -r -F
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l left -d 'Where the left program stands [default: open]' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l right -d 'Where the right program stands [default: open]' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l loss -d 'Of the packets on both lines so many are lost, each way' -r
@@ -135,15 +136,18 @@ complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __f
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l delay -d 'How long each line takes, each way' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l jitter -d 'How much longer at most, at random' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l rate -d 'Bits of a second that a line carries, each way' -r
-complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l timeout -d 'How long the programs may take together; what still runs then is ended' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l timeout -d 'How long the programs may take together; what still runs then is ended [default: 60s, or what the faults take]' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l seed -d 'What chance is drawn from: ports of NATs, losses of lines' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l json -d 'Write all that came of it to this file' -r -F
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l logs -d 'Keep in this folder what the programs and the server printed' -r -F
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l record -d 'Keep in this folder a capture for Wireshark of both legs and the server\'s side, all that came of it, and what was printed' -r -F
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l lifetime -d 'With faults: the longest lifetime that the server grants, so that clients have to refresh within the call' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -s h -l help -d 'Print help'
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from clean" -l all -d 'End runs that go on, too'
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from clean" -s h -l help -d 'Print help'
-complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from agent" -l data -d 'How long it sends data once it is connected' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from agent" -l data -d 'How long it sends data once it is connected [default: 3s, or what the laboratory asks for]' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from agent" -l patience -d 'How long connecting may take' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from agent" -l transport -d 'Only this way to the server, in place of all: udp, tcp or tls' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from agent" -l discover -d 'In place of a call, ask the server how the NAT here behaves (RFC 5780)'
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from agent" -s h -l help -d 'Print help'
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from inside" -s h -l help -d 'Print help'
@@ -158,7 +162,7 @@ complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __f
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l delay -d 'How long each link takes, each way' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l jitter -d 'How much longer at most, at random' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l rate -d 'Bits of a second that a link carries, each way' -r
-complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l record -d 'In the virtual laboratory: write to this directory what every point of it saw, as pcapng for Wireshark; of each pair of places the first call that did not end as expected, or else the first' -r -F
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l record -d 'Write to this directory what every point of the laboratory saw, as pcapng for Wireshark. Of the virtual one, of each pair of places the first call that did not end as expected, or else the first; of the real one a folder of each call' -r -F
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l json -d 'Write the report for programs to this file; `-` prints it in place of the text' -r -F
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l junit -d 'Write it as JUnit XML; `-` prints it in place of the text' -r -F
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l html -d 'Write it as one page of HTML; `-` prints it in place of the text' -r -F

@@ -94,8 +94,8 @@ pub struct TestbedMatrixArgs {
     /// Bits of a second that a link carries, each way.
     #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u64).range(1..))]
     pub rate: Option<u64>,
-    /// In the virtual laboratory: write to this directory what every point of it saw, as pcapng for Wireshark; of each pair of
-    /// places the first call that did not end as expected, or else the first.
+    /// Write to this directory what every point of the laboratory saw, as pcapng for Wireshark. Of the virtual one, of each pair
+    /// of places the first call that did not end as expected, or else the first; of the real one a folder of each call.
     #[arg(long, value_name = "DIR")]
     pub record: Option<PathBuf>,
     /// Write the report for programs to this file; `-` prints it in place of the text.
@@ -163,7 +163,7 @@ fn carry_out(args: &TestbedMatrixArgs) -> Result<(String, Exit), (String, Exit)>
             write(path, form(&matrix).as_bytes()).map_err(|error| unwritable(path, &error))?;
         }
     }
-    if let Some(folder) = &args.record {
+    if let Some(folder) = args.record.as_ref().filter(|_| args.lab == LabArg::Virtual) {
         write_records(folder, args, &matrix)?;
         let file = folder.join("matrix.json");
         write(&file, report::json(&matrix).as_bytes()).map_err(|error| unwritable(&file, &error))?;
@@ -179,10 +179,6 @@ fn matrix(args: &TestbedMatrixArgs) -> Result<Matrix, Fault> {
             Err(Fault::new(FaultKind::Request, "the virtual laboratory runs our own agents alone")
                 .cure("add --lab real"))
         }
-        LabArg::Real if args.record.is_some() => {
-            Err(Fault::new(FaultKind::Request, "captures are written of the virtual laboratory alone")
-                .cure("leave out --record"))
-        }
         LabArg::Virtual => Ok(virtual_lab::matrix(&Ask { places, seed: args.seed, seeds: args.seeds, link })),
         LabArg::Real => {
             let stop = Stop::listen();
@@ -194,6 +190,7 @@ fn matrix(args: &TestbedMatrixArgs) -> Result<Matrix, Fault> {
                 seed: args.seed,
                 seeds: args.seeds,
                 together: usize::from(args.together),
+                record: args.record.clone(),
             };
             real_lab::matrix(&wish, &|| stop.is_asked(), &|run| {
                 output::note(&format!("{} - {}: {}\n", run.left, run.right, run.verdict));

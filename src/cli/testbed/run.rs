@@ -1,6 +1,7 @@
 //! `swingbridge testbed run`: one call between two programs in the real laboratory.
 
 use std::fs;
+use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,11 +13,19 @@ use crate::cli::output;
 use crate::config::parse_span;
 use crate::load::Fault;
 use crate::load::fault::FaultKind;
+use crate::proto::types::Transport;
 use crate::testbed::Place;
+use crate::testbed::Relay;
+use crate::testbed::Verdict;
+use crate::testbed::expected;
 use crate::testbed::real_lab;
 use crate::testbed::real_lab::Plan;
+use crate::testbed::real_lab::Script;
 use crate::testbed::scenario::Link;
+use crate::testbed::scenario::Problems;
 use crate::testbed::scenario::Scenario;
+use crate::testbed::scenario::Scenarios;
+use crate::testbed::scenario::Trigger;
 use crate::testbed::scenario::span;
 
 use super::matrix::ppm;
@@ -30,22 +39,31 @@ Examples:
       find in their environment.
   swingbridge testbed run --loss 2% --delay 40ms --jitter 10ms --json f.json
       Over bad lines, with all that the routers saw in a file.
+  swingbridge testbed run --scenario stale-nonce --lifetime 20s --record run
+      Against a server that misbehaves: docs/testbed.md lists the faults. The
+      folder `run` has a capture for Wireshark, and all that came of it.
 
 Each program is in a network of its own, behind the NAT of its place; nothing
 of it reaches the networks of this machine. It takes root, or a machine that
 lets users make namespaces.
 
 Exit codes:
-  0  the call connected, and both programs ended well
-  1  it did not, or a program failed or hung
+  0  the call connected, both programs ended well, and both clients did what
+     the scenario expects
+  1  it did not, or a program failed or hung, or a client failed the scenario
   2  the request or the scenario is wrong
   3  the machine refused: a privilege or a program is missing";
+
+/// How long programs may take, beyond what a scenario asks of them.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a call goes on beyond the deadline of a fault.
+const AROUND: Duration = Duration::from_secs(4);
 
 /// `swingbridge testbed run`.
 #[derive(Debug, ArgGroup)]
 pub struct TestbedRunArgs {
-    /// Places and lines, of a scenario file; options win over it.
-    #[arg(long, value_name = "FILE")]
+    /// Places, lines and faults, of a scenario file or of one that is built in, by its name; options win over it.
+    #[arg(long, value_name = "FILE or NAME")]
     pub scenario: Option<PathBuf>,
     /// Where the left program stands [default: open].
     #[arg(long, value_name = "PLACE")]
@@ -56,9 +74,9 @@ pub struct TestbedRunArgs {
     /// What both lines are like.
     #[command(flatten)]
     pub line: LineArgs,
-    /// How long the programs may take together; what still runs then is ended.
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_span)]
-    pub timeout: Duration,
+    /// How long the programs may take together; what still runs then is ended [default: 60s, or what the faults take].
+    #[arg(long, value_name = "TIME", value_parser = parse_span)]
+    pub timeout: Option<Duration>,
     /// What chance is drawn from: ports of NATs, losses of lines.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
@@ -68,6 +86,12 @@ pub struct TestbedRunArgs {
     /// Keep in this folder what the programs and the server printed.
     #[arg(long, value_name = "DIR")]
     pub logs: Option<PathBuf>,
+    /// Keep in this folder a capture for Wireshark of both legs and the server's side, all that came of it, and what was printed.
+    #[arg(long, value_name = "DIR")]
+    pub record: Option<PathBuf>,
+    /// With faults: the longest lifetime that the server grants, so that clients have to refresh within the call.
+    #[arg(long, value_name = "TIME", value_parser = parse_span)]
+    pub lifetime: Option<Duration>,
     /// The two programs with their arguments: LEFT... -- RIGHT... [default: our own agent, twice].
     #[arg(last = true, value_name = "LEFT -- RIGHT")]
     pub programs: Vec<String>,
@@ -128,29 +152,77 @@ pub(super) fn run(args: &TestbedRunArgs) -> Exit {
 }
 
 fn plan(args: &TestbedRunArgs) -> Result<Plan, Fault> {
-    let scenario = match &args.scenario {
-        Some(file) => Scenario::read(file).map_err(|why| Fault::new(FaultKind::Request, why.to_string()))?,
-        None => Scenario::default(),
+    let (scenario, text) = match &args.scenario {
+        Some(named) => scenario(named)?,
+        None => Default::default(),
     };
-    if !scenario.faults.is_empty() {
-        let what = format!(
-            "the scenario `{}` has faults, and the server of this laboratory has none",
-            scenario.name
-        );
-        return Err(Fault::new(FaultKind::Request, what).cure(
-            "`swingbridge testbed serve` carries faults out; or leave the [[fault]] tables out of the file",
-        ));
-    }
+    let script = script(&scenario, text, args.lifetime)?;
+    let usual = script.as_ref().map_or(TIMEOUT, |script| TIMEOUT + Duration::from_secs(script.hold_s));
     let lab = &scenario.lab;
     let place = |asked: Option<Place>, of: Option<Place>| asked.or(of).unwrap_or(Place::Open);
+    let places = [place(args.left, lab.left), place(args.right, lab.right)];
+    let mut commands = commands(&args.programs)?;
+    if script.is_some() && args.programs.is_empty() {
+        // With an allocation for each transport, a fault would befall one and be judged by what the others do.
+        for (words, place) in commands.iter_mut().zip(places) {
+            words.extend(["--transport".to_owned(), super::agent::word(by(place)).to_owned()]);
+        }
+    }
     Ok(Plan {
-        places: [place(args.left, lab.left), place(args.right, lab.right)],
+        places,
         links: [args.line.over(lab.left_link), args.line.over(lab.right_link)],
-        commands: commands(&args.programs)?,
-        timeout: args.timeout,
+        commands,
+        timeout: args.timeout.unwrap_or(usual),
         seed: args.seed,
         logs: args.logs.clone(),
+        script,
+        record: args.record.clone(),
     })
+}
+
+/// The most direct transport to the server that a place lets out.
+fn by(place: Place) -> Transport {
+    match expected(place, Place::Open) {
+        Verdict::Relayed(Relay::Tcp) => Transport::Tcp,
+        Verdict::Relayed(Relay::Tls | Relay::Proxy) => Transport::Tls,
+        Verdict::Direct | Verdict::Failed | Verdict::Relayed(Relay::Udp) => Transport::Udp,
+    }
+}
+
+/// The scenario of this name if one is built in, else of this file, and its text.
+fn scenario(named: &Path) -> Result<(Scenario, String), Fault> {
+    let wrong = |why: Problems| Fault::new(FaultKind::Request, why.to_string());
+    if let Some((name, text)) = named.to_str().and_then(|name| Some((name, Scenarios::text_of(name)?))) {
+        return Ok((Scenario::parse(name, name, text).map_err(wrong)?, text.to_owned()));
+    }
+    let scenario = Scenario::read(named).map_err(wrong)?;
+    let text = fs::read_to_string(named).map_err(|error| {
+        Fault::new(FaultKind::Request, format!("`{}` cannot be read: {error}", named.display()))
+    })?;
+    Ok((scenario, text))
+}
+
+/// What the server is to do wrong, if anything.
+fn script(scenario: &Scenario, text: String, lifetime: Option<Duration>) -> Result<Option<Script>, Fault> {
+    if scenario.faults.is_empty() {
+        return match lifetime {
+            None => Ok(None),
+            Some(_) => Err(Fault::new(FaultKind::Request, "without faults the server grants what is usual")
+                .cure("leave out --lifetime, or name a scenario with faults")),
+        };
+    }
+    let after = scenario.faults.iter().map(|fault| match fault.when.trigger {
+        Trigger::After { span, .. } => span,
+        _ => Duration::ZERO,
+    });
+    let within = scenario.expect.as_ref().map_or(Duration::ZERO, |expect| expect.within);
+    let hold = after.max().unwrap_or_default() + lifetime.unwrap_or_default() + within + AROUND;
+    Ok(Some(Script {
+        name: scenario.name.to_string(),
+        text,
+        lifetime_s: lifetime.map(|span| super::serve::lifetime(span).as_secs()),
+        hold_s: hold.as_secs(),
+    }))
 }
 
 /// The two programs; our own agent in place of both.
@@ -181,6 +253,28 @@ pub(super) const fn exit_of(fault: &Fault) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scenario_with_faults_is_a_script_by_its_name_or_by_its_file() {
+        let (built_in, text) = scenario(Path::new("quota")).expect("it is built in");
+        let quota = script(&built_in, text, None).expect("sound").expect("it has faults");
+        assert_eq!((quota.name.as_str(), quota.hold_s, quota.lifetime_s), ("quota", 59 + 4, None));
+        let file = std::env::temp_dir().join(format!("swingbridge-run-{}.my.toml", std::process::id()));
+        fs::write(&file, "[[fault]]\nwhen = { after = \"7s\" }\ndo = \"vanish\"\n").expect("a file");
+        let (own, text) = scenario(&file).expect("sound");
+        fs::remove_file(&file).expect("it was there");
+        let own = script(&own, text, Some(Duration::from_secs(10))).expect("sound").expect("it has faults");
+        assert!(own.name.ends_with(".my") && own.text.contains("vanish"), "{own:?}");
+        assert_eq!((own.hold_s, own.lifetime_s), (7 + 10 + 4, Some(10)));
+        assert_eq!(scenario(Path::new("no-such-scenario")).expect_err("none").kind, FaultKind::Request);
+        assert_eq!(
+            [Place::Cgn, Place::UdpBlocked, Place::HttpProxy].map(by),
+            [Transport::Udp, Transport::Tcp, Transport::Tls]
+        );
+        let none = Scenario::default();
+        assert_eq!(script(&none, String::new(), None).expect("sound"), None);
+        assert!(script(&none, String::new(), Some(Duration::from_secs(10))).is_err());
+    }
 
     fn split(text: &str) -> Option<[Vec<String>; 2]> {
         let words: Vec<_> = text.split_whitespace().map(str::to_owned).collect();

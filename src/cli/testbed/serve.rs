@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args as ArgGroup;
 use tokio::runtime;
@@ -11,8 +12,10 @@ use tokio::signal::unix::signal;
 use crate::cli::Exit;
 use crate::cli::args::SecretArg;
 use crate::cli::output;
+use crate::config::parse_span;
 use crate::control::SystemEntropy;
 use crate::proto::types::Entropy as _;
+use crate::proto::types::Lifetime;
 use crate::proto::types::Secret;
 use crate::testbed::scenario::Scenarios;
 use crate::testbed::serve::Bound;
@@ -59,6 +62,14 @@ pub struct TestbedServeArgs {
     /// The password of every user name [default: one that is drawn]; visible to other users of this machine.
     #[arg(long, value_name = "PASSWORD")]
     pub password: Option<SecretArg>,
+    /// The longest lifetime that it grants, so that clients have to refresh soon [default: 10 minutes to an hour].
+    #[arg(long, value_name = "TIME", value_parser = parse_span)]
+    pub lifetime: Option<Duration>,
+}
+
+/// As the protocol has it: whole seconds, at least one.
+pub(super) fn lifetime(span: Duration) -> Lifetime {
+    Lifetime::from_secs(u32::try_from(span.as_secs()).unwrap_or(u32::MAX).max(1))
 }
 
 /// Serves until it is told to stop.
@@ -80,9 +91,11 @@ pub(super) fn run(args: &TestbedServeArgs) -> Exit {
     let plan = Plan {
         listen: args.listen,
         tls: args.tls,
+        identity: None,
         http: args.http,
         scenarios,
         password: Secret::new(password.as_bytes()),
+        lifetime: args.lifetime.map(lifetime),
     };
     let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -98,11 +111,11 @@ pub(super) fn run(args: &TestbedServeArgs) -> Exit {
         };
         let _ = output::complain(WARNING, Exit::Done);
         let done = output::out(&card(args, &password, &names, bound.http), Exit::Done);
-        bound
-            .serve(stopped(), |line| {
-                let _ = output::complain(&format!("{line}\n"), Exit::Done);
-            })
-            .await;
+        let tell = |line: &str| {
+            let _ = output::complain(&format!("{line}\n"), Exit::Done);
+        };
+        // What it knows of its clients is on the page, as long as there is one.
+        let _ = bound.serve(stopped(), tell).await;
         done
     })
 }

@@ -418,6 +418,8 @@ pub const LAB_FILE_MAX: u64 = 4 * 1_024 * 1_024;
 pub const LAB_EVENTS_MAX: usize = 256;
 /// Bytes of a report of the testbed that is explained: thousands of calls.
 pub const LAB_REPORT_MAX: u64 = 256 * 1_024 * 1_024;
+/// Bytes of a capture of one run of the testbed; what comes later is left out.
+pub const LAB_CAPTURE_MAX: usize = 64 * 1_024 * 1_024;
 /// Servers that a client of ours is sent on to, one by another (300).
 pub const CLIENT_REDIRECTS_MAX: usize = 8;
 /// Clients of a laboratory's server; one without an allocation makes room for another.

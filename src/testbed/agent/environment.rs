@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::ice::Role;
 use crate::ice::TurnServer;
@@ -28,6 +29,8 @@ pub struct Environment {
     pub(super) authority: Option<PathBuf>,
     /// Where the other side is told things.
     pub(super) signalling: PathBuf,
+    /// How long a call has to last for what the laboratory wants to see.
+    pub hold: Option<Duration>,
 }
 
 impl Environment {
@@ -70,7 +73,21 @@ impl Environment {
         }
         let signalling = need("SWINGBRIDGE_SIGNALLING")?.into();
         let authority = of("SWINGBRIDGE_AUTHORITY").map(PathBuf::from);
-        Ok(Self { role, servers, by_proxy, proxy, authority, signalling })
+        let hold = match of("SWINGBRIDGE_SECONDS") {
+            Some(text) => {
+                let seconds = text.parse().map_err(|_| wrong("SWINGBRIDGE_SECONDS", &text, "a number"))?;
+                Some(Duration::from_secs(seconds))
+            }
+            None => None,
+        };
+        Ok(Self { role, servers, by_proxy, proxy, authority, signalling, hold })
+    }
+
+    /// Leaves out the ways to the server that are by another transport.
+    pub fn only(&mut self, transport: Transport) {
+        let is_it = |server: &TurnServer| server.transport == transport;
+        let both = self.servers.drain(..).zip(self.by_proxy.drain(..));
+        (self.servers, self.by_proxy) = both.filter(|(server, _)| is_it(server)).unzip();
     }
 }
 
@@ -136,6 +153,9 @@ mod tests {
         assert_eq!(plain.role, Role::Controlling);
         let proxied = read("SWINGBRIDGE_PROXY", Some("http://192.0.2.9:8080")).expect("sound");
         assert_eq!(proxied.by_proxy, [false, false, false, true]);
+        let mut tls = proxied;
+        tls.only(Transport::Tls);
+        assert_eq!((tls.servers.len(), &tls.by_proxy[..]), (2, &[false, true][..]));
     }
 
     #[test]
@@ -152,6 +172,7 @@ mod tests {
             ("SWINGBRIDGE_PROXY", "192.0.2.9:8080"),
             ("SWINGBRIDGE_PROXY", "http://a:sesame@proxy:8080"),
             ("SWINGBRIDGE_PROXY", "http://a:sesame@192.0.2.9"),
+            ("SWINGBRIDGE_SECONDS", "3s"),
         ] {
             let why = read(name, Some(value)).expect_err("wrong");
             assert!(why.contains(name) && !why.contains("sesame"), "{value}: {why}");

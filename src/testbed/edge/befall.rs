@@ -70,7 +70,7 @@ impl Guest {
         let nonce = self.core.challenger.nonce_key.mint(tick, &shown);
         let challenge = (&self.core.challenger, &nonce);
         if let Some(answer) = message::refusal(request, code, challenge, alternate, Some(&signature)) {
-            self.answer(now, shown, answer);
+            self.refuse(now, shown, request.transaction, answer);
         }
     }
 
@@ -196,6 +196,9 @@ impl Guest {
     /// Something may have been granted.
     fn granted(&mut self, now: Now, answer: &Answer<'_>) {
         let lasts = answer.lifetime.is_none_or(|lifetime| lifetime.as_secs() > 0);
+        if answer.success && matches!(answer.method, Method::Allocate | Method::Refresh) {
+            self.judge.given_back = !lasts;
+        }
         if !answer.success || !lasts {
             return;
         }

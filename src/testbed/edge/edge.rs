@@ -60,8 +60,12 @@ pub struct ClientView<'a> {
     pub scenario: &'a str,
     /// What it has to do, as the scenario says.
     pub expected: &'a str,
+    /// Whether the scenario says what it has to do.
+    pub expects: bool,
     /// Whether it has an allocation.
     pub live: bool,
+    /// Requests that it sent beyond the one that was befallen, of its method.
+    pub further: u32,
     /// Whether it did what its scenario expects.
     pub judgement: &'a Judgement,
 }
@@ -133,6 +137,13 @@ impl<E: Entropy> Edge<E> {
         }
     }
 
+    /// No client sends anything more: verdicts that wait for a deadline fall now.
+    pub fn finish(&mut self, now: Now) {
+        for name in self.guests.keys().cloned().collect::<Vec<_>>() {
+            self.with(now, &name, Guest::finish);
+        }
+    }
+
     /// The next thing to be done; `None` when there is nothing left.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
@@ -150,7 +161,9 @@ impl<E: Entropy> Edge<E> {
             name: &guest.name,
             scenario: &guest.scenario.name,
             expected: guest.scenario.expect.as_ref().map_or("", |expect| &expect.client),
+            expects: guest.scenario.expect.is_some(),
             live: guest.is_live(),
+            further: guest.judge.further(),
             judgement: &guest.judge.judgement,
         })
     }

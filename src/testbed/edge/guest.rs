@@ -101,6 +101,8 @@ pub(super) struct Guest {
     pub(super) dice: Source,
     setup: Arc<Setup>,
     signatures: VecDeque<(TransactionId, MacKey, Algorithm)>,
+    /// Refusals of the saboteur: who repeats the same request gets the same answer.
+    refused: VecDeque<(TransactionId, Box<[u8]>)>,
     later: BTreeMap<(Deadline, u64), Late>,
     number: u64,
     mtu: Option<u16>,
@@ -134,6 +136,7 @@ impl Guest {
             dice: Source::from(entropy),
             setup,
             signatures: VecDeque::new(),
+            refused: VecDeque::new(),
             later: BTreeMap::new(),
             number: 0,
             mtu: None,
@@ -173,6 +176,10 @@ impl Guest {
         self.signatures.push_back((request.transaction, key.clone(), algorithm));
         if self.signatures.len() > SIGNATURES {
             self.signatures.pop_front();
+        }
+        if let Some((_, answer)) = self.refused.iter().find(|(id, _)| *id == request.transaction) {
+            let answer = answer.clone();
+            return self.answer(now, shown, answer);
         }
         let struck = self.sabotage.strike(Occasion::Request(request.method));
         let is_stale =
@@ -324,6 +331,15 @@ impl Guest {
         shown
     }
 
+    /// Refuses a request, whenever it comes.
+    pub(super) fn refuse(&mut self, now: Now, shown: FiveTuple, id: TransactionId, answer: Box<[u8]>) {
+        self.refused.push_back((id, answer.clone()));
+        if self.refused.len() > SIGNATURES {
+            self.refused.pop_front();
+        }
+        self.answer(now, shown, answer);
+    }
+
     /// The key that the request of this transaction proved to know.
     pub(super) fn signature(&self, transaction: TransactionId) -> Option<(MacKey, Algorithm)> {
         let found = self.signatures.iter().rev().find(|(id, ..)| *id == transaction);
@@ -381,9 +397,21 @@ impl Guest {
             self.drain(now);
         }
         if self.judge.due(tick, self.is_live()) {
-            let words = format!("{:?}", self.judge.judgement);
-            self.note(Kind::Judged, None, words);
+            self.tell_judged();
         }
+    }
+
+    /// The client sends nothing more.
+    pub(super) fn finish(&mut self) {
+        if self.judge.finish(self.is_live()) {
+            self.note(Kind::Judged, None, "before the deadline: the client sends nothing more");
+            self.tell_judged();
+        }
+    }
+
+    fn tell_judged(&mut self) {
+        let words = format!("{:?}", self.judge.judgement);
+        self.note(Kind::Judged, None, words);
     }
 
     /// What every fault does that changes a state, at once.

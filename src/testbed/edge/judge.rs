@@ -35,13 +35,23 @@ pub(super) struct Judge {
     known: VecDeque<TransactionId>,
     further: u32,
     granted: bool,
+    /// It gave its allocation back, and has not asked for another one since.
+    pub(super) given_back: bool,
     pub(super) judgement: Judgement,
 }
 
 impl Judge {
     pub(super) const fn new(expect: Option<Expect>) -> Self {
         let judgement = Judgement::Nothing;
-        Self { expect, struck: None, known: VecDeque::new(), further: 0, granted: false, judgement }
+        Self {
+            expect,
+            struck: None,
+            known: VecDeque::new(),
+            further: 0,
+            granted: false,
+            given_back: false,
+            judgement,
+        }
     }
 
     /// A fault befell the client, over a message of this method if over one.
@@ -89,18 +99,38 @@ impl Judge {
         matches!(self.judgement, Judgement::Waiting).then(|| struck.after(expect.within))
     }
 
+    /// Requests beyond the one that was befallen, of its method.
+    pub(super) const fn further(&self) -> u32 {
+        self.further
+    }
+
+    /// The client sends nothing more, so that its verdict falls now. An allocation that it gave back itself is one that it had.
+    pub(super) fn finish(&mut self, live: bool) -> bool {
+        let waits = self.judgement == Judgement::Waiting;
+        if waits {
+            self.fall(live, live || self.given_back);
+        }
+        waits
+    }
+
     /// The verdict, if it falls now. `live` is whether the client has an allocation. Answers whether it fell.
     pub(super) fn due(&mut self, tick: Tick, live: bool) -> bool {
         if !self.deadline().is_some_and(|at| at.is_due(tick)) {
             return false;
         }
-        let Some(expect) = &self.expect else { return false };
+        self.fall(live, live);
+        true
+    }
+
+    /// `live` is whether the client has an allocation, `lived` whether none was missing as long as it wanted one.
+    fn fall(&mut self, live: bool, lived: bool) {
+        let Some(expect) = &self.expect else { return };
         let within = expect.within;
         self.judgement = match (expect.granted, expect.ends) {
             (Some(method), _) if !self.granted => {
                 Judgement::Broken(format!("no {} was granted within {within:?}", name(method)))
             }
-            (_, Some(Ends::Live)) if !live => {
+            (_, Some(Ends::Live)) if !lived => {
                 Judgement::Broken(format!("it has no allocation after {within:?}"))
             }
             (_, Some(Ends::Gone)) if live => {
@@ -108,6 +138,48 @@ impl Judge {
             }
             _ => Judgement::Kept,
         };
-        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn judge(granted: Option<Method>, at_most: Option<u32>, ends: Option<Ends>) -> Judge {
+        let (within, words) = (Duration::from_secs(59), Box::<str>::default());
+        let expect = Expect { client: words.clone(), rule: words, within, granted, at_most, ends };
+        let mut judge = Judge::new(Some(expect));
+        judge.strike(Tick::from(Duration::ZERO), Some(Method::Allocate));
+        judge
+    }
+
+    #[test]
+    fn who_sends_nothing_more_is_judged_by_what_it_did() {
+        let mut patient = judge(None, Some(0), Some(Ends::Gone));
+        assert!(patient.finish(false) && patient.judgement == Judgement::Kept);
+        assert!(!patient.finish(true), "a verdict falls once");
+        let mut idle = judge(Some(Method::Refresh), None, Some(Ends::Live));
+        assert!(
+            idle.finish(true) && matches!(&idle.judgement, Judgement::Broken(why) if why.contains("granted"))
+        );
+        let mut spared = Judge::new(judge(None, None, None).expect);
+        assert!(!spared.finish(true) && spared.judgement == Judgement::Nothing);
+    }
+
+    #[test]
+    fn an_allocation_that_was_given_back_was_there_and_one_that_was_lost_was_not() {
+        for (given_back, is_kept) in [(true, true), (false, false)] {
+            let mut judge = judge(None, None, Some(Ends::Live));
+            judge.given_back = given_back;
+            assert!(judge.finish(false));
+            assert_eq!(judge.judgement == Judgement::Kept, is_kept);
+            // At the deadline itself it is wanted still.
+            let mut judge = self::judge(None, None, Some(Ends::Live));
+            judge.given_back = given_back;
+            assert!(judge.due(Tick::from(Duration::from_secs(60)), false));
+            assert!(matches!(judge.judgement, Judgement::Broken(_)));
+        }
     }
 }

@@ -25,6 +25,7 @@ use super::addresses::PROXY;
 use super::addresses::SERVER;
 use super::addresses::Side;
 use super::outcome::Ended;
+use super::plan::Plan;
 use super::server::CERTIFICATE;
 use super::server::USER;
 use super::signalling;
@@ -35,7 +36,9 @@ const GRACE: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(10);
 
 /// What a program finds in its environment beside what it had.
-pub(super) fn environment(side: Side, place: Place, folder: &Path, password: &str) -> Vec<(String, String)> {
+pub(super) fn environment(side: Side, plan: &Plan, folder: &Path, password: &str) -> Vec<(String, String)> {
+    let place = plan.places[side.index()];
+    let user = plan.script.as_ref().map_or_else(|| USER.to_owned(), |script| script.user(side));
     let at = |name: &str| folder.join(name).to_string_lossy().into_owned();
     let turn = format!("turn:{SERVER}:{PORT}?transport");
     let uris = format!("{turn}=udp {turn}=tcp turns:{SERVER}:{PORT_TLS}?transport=tcp");
@@ -44,7 +47,7 @@ pub(super) fn environment(side: Side, place: Place, folder: &Path, password: &st
         ("SWINGBRIDGE_TURN_URI", format!("{turn}=udp")),
         ("SWINGBRIDGE_TURN_URIS", uris),
         ("SWINGBRIDGE_STUN_URI", format!("stun:{SERVER}:{PORT}")),
-        ("SWINGBRIDGE_USERNAME", USER.to_owned()),
+        ("SWINGBRIDGE_USERNAME", user),
         ("SWINGBRIDGE_PASSWORD", password.to_owned()),
         ("SWINGBRIDGE_AUTHORITY", at(CERTIFICATE)),
         ("SWINGBRIDGE_SIGNALLING", at(&signalling::socket_name(side))),
@@ -55,6 +58,9 @@ pub(super) fn environment(side: Side, place: Place, folder: &Path, password: &st
     // Only where there is one in the way, as in life.
     if place == Place::HttpProxy {
         all.push(("SWINGBRIDGE_PROXY", format!("http://{PROXY}")));
+    }
+    if let Some(script) = &plan.script {
+        all.push(("SWINGBRIDGE_SECONDS", script.hold_s.to_string()));
     }
     all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
@@ -147,17 +153,47 @@ pub(super) fn watch(running: &mut [Running; 2], timeout: Duration, is_over: &dyn
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testbed::real_lab::plan::Script;
 
     #[test]
     fn a_proxy_is_named_only_where_one_is_in_the_way() {
         for place in Place::ALL {
-            let all = environment(Side::Right, place, Path::new("/run/x"), "secret");
+            let all = environment(Side::Right, &plan(place), Path::new("/run/x"), "secret");
             let has = all.iter().any(|(name, _)| name == "SWINGBRIDGE_PROXY");
             assert_eq!(has, place == Place::HttpProxy);
             assert!(
                 all.contains(&("SWINGBRIDGE_SIGNALLING".to_owned(), "/run/x/right.sock".to_owned())),
                 "{all:?}"
             );
+        }
+    }
+
+    fn plan(right: Place) -> Plan {
+        Plan {
+            places: [Place::Open, right],
+            links: Default::default(),
+            commands: Default::default(),
+            timeout: Duration::ZERO,
+            seed: 1,
+            logs: None,
+            script: None,
+            record: None,
+        }
+    }
+
+    #[test]
+    fn the_user_name_chooses_the_scenario_for_each_side() {
+        let of = |plan: &Plan, side: Side, name: &str| {
+            let all = environment(side, plan, Path::new("/run/x"), "secret");
+            all.into_iter().find(|(each, _)| each == name).map(|(_, value)| value)
+        };
+        let mut plan = plan(Place::Open);
+        assert_eq!(of(&plan, Side::Left, "SWINGBRIDGE_USERNAME").as_deref(), Some("testbed"));
+        assert_eq!(of(&plan, Side::Left, "SWINGBRIDGE_SECONDS"), None);
+        plan.script = Some(Script { name: "stale-nonce".into(), hold_s: 8, ..Script::default() });
+        for (side, user) in [(Side::Left, "stale-nonce.left"), (Side::Right, "stale-nonce.right")] {
+            assert_eq!(of(&plan, side, "SWINGBRIDGE_USERNAME").as_deref(), Some(user));
+            assert_eq!(of(&plan, side, "SWINGBRIDGE_SECONDS").as_deref(), Some("8"));
         }
     }
 

@@ -21,15 +21,20 @@ use super::PRIVILEGES;
 use super::addresses::Side;
 use super::command;
 use super::command::Running;
+use super::faults;
 use super::folder;
 use super::machine;
+use super::misbehaving::Misbehaving;
 use super::outcome::Ended;
 use super::outcome::Outcome;
 use super::outcome::fault_to_json;
 use super::plan::Plan;
 use super::proxy;
+use super::recorder;
+use super::recorder::Recorder;
 use super::router::Nobody;
 use super::router::Router;
+use super::router::Witness;
 use super::server;
 use super::signalling;
 use super::world;
@@ -64,23 +69,68 @@ fn run(folder: &Path) -> Result<Outcome, Fault> {
     let password = password().map_err(|error| machine("there is no randomness", &error))?;
     signalling::open(folder).map_err(|error| machine("the signalling cannot be opened", &error))?;
     proxy::open().map_err(|error| machine("the proxy cannot be opened", &error))?;
-    let mut server = server::start(folder, &password)?;
+    let server = Served::start(&plan, folder, &password)?;
     let (stop, start) = (AtomicBool::new(false), Instant::now());
+    let mut recorder = plan.record.as_ref().map(|_| Recorder::new());
     let outcome = thread::scope(|scope| {
-        let mut witness = Nobody;
-        let stop = &stop;
-        let router = scope.spawn(move || Router::new(legs, start, &mut witness).run(stop));
+        let (stop, mut nobody, recorder) = (&stop, Nobody, &mut recorder);
+        let router = scope.spawn(move || {
+            let witness: &mut dyn Witness = match recorder {
+                Some(recorder) => recorder,
+                None => &mut nobody,
+            };
+            Router::new(legs, start, witness).run(stop)
+        });
         let ended = call(&plan, &world, folder, &password, &is_over);
+        let faults = server.end(&plan, start);
         stop.store(true, Ordering::Relaxed);
         let seen = router.join().unwrap_or_else(|_| Err(io::Error::other("the router broke off")));
         let seen = seen.map_err(|error| machine("the router cannot go on", &error))?;
-        Ok(Outcome::of(&plan, &seen, ended?, Side::BOTH.map(|side| said(folder, side))))
+        Ok((seen, ended?, faults))
     });
-    end(&mut server);
-    if let Some(logs) = &plan.logs {
-        keep(folder, logs).map_err(|error| machine("what was printed cannot be kept", &error))?;
+    for kept in [&plan.logs, &plan.record].into_iter().flatten() {
+        keep(folder, kept).map_err(|error| machine("what was printed cannot be kept", &error))?;
     }
-    outcome
+    let (seen, ended, faults) = outcome?;
+    let mut told: Vec<_> = faults.map(|faults| ("faults", faults)).into_iter().collect();
+    if let (Some(recorder), Some(kept)) = (recorder, &plan.record) {
+        let record = recorder.write(&kept.join(recorder::FILE));
+        told.push(("record", record.map_err(|error| machine("the capture cannot be kept", &error))?));
+    }
+    Ok(Outcome::of(&plan, &seen, ended, Side::BOTH.map(|side| said(folder, side)), &told))
+}
+
+/// The server of a run.
+enum Served {
+    /// One that does what it should.
+    Sound(Child),
+    /// One that does not.
+    Misbehaving(Misbehaving),
+}
+
+impl Served {
+    fn start(plan: &Plan, folder: &Path, password: &str) -> Result<Self, Fault> {
+        match &plan.script {
+            None => server::start(folder, password).map(Self::Sound),
+            Some(script) => Misbehaving::start(script, folder, password).map(Self::Misbehaving),
+        }
+    }
+
+    /// Ends it. Answers how its faults were borne, if it had any; times are reckoned from `start`.
+    fn end(self, plan: &Plan, start: Instant) -> Option<Value> {
+        match self {
+            Self::Sound(mut child) => {
+                // It has nothing to give back that does not go with this process.
+                let _ = child.kill();
+                let _ = child.wait();
+                None
+            }
+            Self::Misbehaving(server) => {
+                let (origin, accounts) = server.end();
+                plan.script.as_ref().map(|script| faults::told(script, &accounts, origin, start))
+            }
+        }
+    }
 }
 
 /// Starts both programs and waits for them.
@@ -93,7 +143,7 @@ fn call(
 ) -> Result<[Ended; 2], Fault> {
     let start = |side: Side| {
         let at = side.index();
-        let environment = command::environment(side, plan.places[at], folder, password);
+        let environment = command::environment(side, plan, folder, password);
         let words = &plan.commands[at];
         Running::start(side, &world.clients[at], words, environment, folder).map_err(|error| {
             let program = words.first().map_or("", String::as_str);
@@ -134,12 +184,6 @@ fn said(folder: &Path, side: Side) -> Option<Value> {
     let text = fs::read(folder.join(command::log_name(side))).ok()?;
     let text = String::from_utf8_lossy(&text);
     text.lines().rev().find(|line| !line.trim().is_empty())?.parse().ok()
-}
-
-fn end(server: &mut Child) {
-    // It has nothing to give back that does not go with this process.
-    let _ = server.kill();
-    let _ = server.wait();
 }
 
 /// Copies what was printed to where the caller finds it.

@@ -37,6 +37,8 @@ const LOG: &str = "testbed.log";
 const AROUND: Duration = Duration::from_secs(40);
 /// How long it has to end when it was let go.
 const LET_GO: Duration = Duration::from_secs(10);
+/// What came of a run, in the folder of its record.
+const RUN: &str = "run.json";
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Has a run carried out. `is_stopped` is asked again and again; it ends early when that is so.
@@ -57,7 +59,14 @@ pub fn launch(plan: &Plan, is_stopped: &dyn Fn() -> bool) -> Result<Outcome, Fau
         return Err(Fault::new(FaultKind::Server, "the run was stopped before its end"));
     }
     match folder::read(&folder.path().join(OUTCOME)) {
-        Some(outcome) => Outcome::read(outcome),
+        Some(outcome) => {
+            let outcome = Outcome::read(outcome)?;
+            if let Some(kept) = &plan.record {
+                fs::write(kept.join(RUN), format!("{:#}\n", outcome.json))
+                    .map_err(|error| machine("what came of the run cannot be kept", &error))?;
+            }
+            Ok(outcome)
+        }
         None => Err(refused(&folder)),
     }
 }

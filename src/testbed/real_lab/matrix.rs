@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::thread;
@@ -47,6 +48,8 @@ pub struct Wish {
     pub seeds: u32,
     /// Runs that go on at a time.
     pub together: usize,
+    /// The folder for a folder of each run: its capture, its logs and what came of it. Without it nothing is kept.
+    pub record: Option<PathBuf>,
 }
 
 /// Carries out all of them. `done` hears of each that has ended.
@@ -119,6 +122,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 fn one(wish: &Wish, places: [Place; 2], seed: u64, is_stopped: &dyn Fn() -> bool) -> Result<Run, Fault> {
+    let [left, right] = places;
     let plan = Plan {
         places,
         links: wish.links,
@@ -126,6 +130,8 @@ fn one(wish: &Wish, places: [Place; 2], seed: u64, is_stopped: &dyn Fn() -> bool
         timeout: wish.timeout,
         seed,
         logs: None,
+        script: None,
+        record: wish.record.as_ref().map(|all| all.join(format!("{left}-{right}-{seed}"))),
     };
     launch(&plan, is_stopped).map(|outcome| run_of(&plan, &outcome))
 }
@@ -253,6 +259,8 @@ mod tests {
             timeout: Duration::ZERO,
             seed: 3,
             logs: None,
+            script: None,
+            record: None,
         };
         let side = |road: &str, near: &str, far: &str, data: u64| {
             let count = json!({ "data": data, "data_bytes": data * 160 });

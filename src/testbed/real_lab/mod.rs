@@ -12,6 +12,7 @@
 
 mod addresses;
 mod command;
+mod faults;
 mod flow;
 mod folder;
 mod gate;
@@ -21,10 +22,12 @@ mod judge;
 mod launch;
 mod link;
 mod matrix;
+mod misbehaving;
 mod outcome;
 mod packet;
 mod plan;
 mod proxy;
+mod recorder;
 mod router;
 mod server;
 mod signalling;
@@ -63,6 +66,7 @@ pub use outcome::Outcome;
 pub use outcome::summary;
 pub use outcome::verdict_of;
 pub use plan::Plan;
+pub use plan::Script;
 pub use router::Nobody;
 pub use router::Seen;
 pub use router::Witness;

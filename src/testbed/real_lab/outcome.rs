@@ -11,6 +11,7 @@ use crate::testbed::Place;
 use crate::testbed::Verdict;
 
 use super::addresses::Side;
+use super::faults;
 use super::flow::Count;
 use super::flow::Flow;
 use super::flow::Road;
@@ -67,7 +68,14 @@ pub struct Outcome {
 
 impl Outcome {
     /// Judges what was seen. `said` is the last line of each program's output, if that is JSON.
-    pub(super) fn of(plan: &Plan, seen: &Seen, ended: [Ended; 2], said: [Option<Value>; 2]) -> Self {
+    /// `told` is what else is to be known: its fields are added to the others.
+    pub(super) fn of(
+        plan: &Plan,
+        seen: &Seen,
+        ended: [Ended; 2],
+        said: [Option<Value>; 2],
+        told: &[(&str, Value)],
+    ) -> Self {
         let (by_flows, connected_after) = judge(&seen.flows);
         let has_refused = |ended: &Ended| matches!(ended, Ended::Exited(1..) | Ended::Signalled(_));
         let verdict = if ended.iter().any(has_refused) { Verdict::Failed } else { by_flows };
@@ -75,7 +83,7 @@ impl Outcome {
             let way = if *way == super::gate::Way::Out { "out" } else { "in" };
             json!({ "side": side.name(), "way": way, "fate": fate.word(), "packets": count })
         });
-        let json = json!({
+        let mut json = json!({
             "left": plan.places[0].name(),
             "right": plan.places[1].name(),
             "seed": plan.seed,
@@ -93,6 +101,9 @@ impl Outcome {
             "gates": fates.collect::<Vec<_>>(),
             "lost_on_the_lines": seen.lost,
         });
+        for (name, value) in told {
+            json[*name] = value.clone();
+        }
         Self { verdict, connected_after, ended, json }
     }
 
@@ -116,9 +127,13 @@ impl Outcome {
         Ok(Self { verdict, connected_after, ended, json })
     }
 
-    /// Whether the call connected, and both programs ended by themselves and well.
+    /// Whether the call connected, both programs ended by themselves and well, and no fault of the server was too much.
     #[must_use]
     pub fn is_good(&self) -> bool {
+        self.has_connected() && faults::are_borne(&self.json)
+    }
+
+    fn has_connected(&self) -> bool {
         self.verdict != Verdict::Failed && self.ended == [Ended::Exited(0); 2]
     }
 }
@@ -182,6 +197,7 @@ pub fn summary(places: [Place; 2], outcome: &Outcome) -> String {
             Ended::Hung => format!("  {}: did not end in time, and was ended\n", side.name()),
         };
     }
+    text += &faults::summary(&outcome.json, outcome.has_connected());
     let flows = outcome.json["flows"].as_array().map(Vec::as_slice).unwrap_or_default();
     // Names that are asked for, and addresses that lead nowhere, would hide the rest.
     for flow in flows.iter().filter(|flow| flow["road"] != Road::Other.word()) {
@@ -200,6 +216,7 @@ pub fn summary(places: [Place; 2], outcome: &Outcome) -> String {
             count("in", "bytes"),
         );
     }
+    text += &super::recorder::summary(&outcome.json);
     text
 }
 
@@ -216,13 +233,16 @@ mod tests {
             timeout: Duration::ZERO,
             seed: 1,
             logs: None,
+            script: None,
+            record: None,
         }
     }
 
     #[test]
     fn every_way_to_end_comes_back_as_it_was() {
         for ended in [Ended::Exited(0), Ended::Exited(3), Ended::Signalled(9), Ended::Hung] {
-            let outcome = Outcome::of(&plan(), &Seen::default(), [ended, Ended::Exited(0)], [None, None]);
+            let outcome =
+                Outcome::of(&plan(), &Seen::default(), [ended, Ended::Exited(0)], [None, None], &[]);
             let text = outcome.json.to_string();
             let read = Outcome::read(text.parse().expect("JSON")).expect("an outcome");
             assert_eq!((read.verdict, read.ended), (Verdict::Failed, [ended, Ended::Exited(0)]));

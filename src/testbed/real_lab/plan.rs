@@ -9,6 +9,8 @@ use serde_json::json;
 use crate::testbed::Place;
 use crate::testbed::scenario::Link;
 
+use super::addresses::Side;
+
 /// What a run is to be.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
@@ -24,6 +26,45 @@ pub struct Plan {
     pub seed: u64,
     /// Where what the programs and the server print is kept; without it, nowhere.
     pub logs: Option<PathBuf>,
+    /// What the server does wrong; without it, nothing.
+    pub script: Option<Script>,
+    /// Where a capture, the logs and what came of it are kept; without it, nowhere.
+    pub record: Option<PathBuf>,
+}
+
+/// A scenario with faults, as it was written, and how the server and the programs are to play it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Script {
+    /// The name of the scenario.
+    pub name: String,
+    /// The text of its file.
+    pub text: String,
+    /// The longest lifetime that the server grants, in seconds; without it what is usual.
+    pub lifetime_s: Option<u32>,
+    /// How long the call has to last, in seconds, so that the verdict falls before its end.
+    pub hold_s: u64,
+}
+
+impl Script {
+    /// The user name with which a client on this side chooses the scenario.
+    #[must_use]
+    pub fn user(&self, side: Side) -> String {
+        format!("{}.{}", self.name, side.name())
+    }
+
+    fn to_json(&self) -> Value {
+        let Self { name, text, lifetime_s, hold_s } = self;
+        json!({ "name": name, "text": text, "lifetime_s": lifetime_s, "hold_s": hold_s })
+    }
+
+    fn from_json(value: &Value) -> Option<Self> {
+        Some(Self {
+            name: value["name"].as_str()?.to_owned(),
+            text: value["text"].as_str()?.to_owned(),
+            lifetime_s: value["lifetime_s"].as_u64().and_then(|seconds| u32::try_from(seconds).ok()),
+            hold_s: value["hold_s"].as_u64()?,
+        })
+    }
 }
 
 impl Plan {
@@ -37,6 +78,8 @@ impl Plan {
             "timeout_ms": u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX),
             "seed": self.seed,
             "logs": self.logs.as_ref().map(|logs| logs.to_string_lossy()),
+            "script": self.script.as_ref().map(Script::to_json),
+            "record": self.record.as_ref().map(|record| record.to_string_lossy()),
         })
     }
 
@@ -55,6 +98,11 @@ impl Plan {
             timeout: Duration::from_millis(value["timeout_ms"].as_u64()?),
             seed: value["seed"].as_u64()?,
             logs: value["logs"].as_str().map(PathBuf::from),
+            script: match &value["script"] {
+                Value::Null => None,
+                script => Some(Script::from_json(script)?),
+            },
+            record: value["record"].as_str().map(PathBuf::from),
         })
     }
 }
@@ -105,6 +153,13 @@ mod tests {
             timeout: Duration::from_secs(7),
             seed: u64::MAX,
             logs: Some("logs".into()),
+            script: Some(Script {
+                name: "a.b".into(),
+                text: "about = \"x\"\n".into(),
+                lifetime_s: Some(10),
+                hold_s: 8,
+            }),
+            record: Some("record".into()),
         };
         let text = plan.to_json().to_string();
         assert_eq!(Plan::from_json(&text.parse().expect("JSON")), Some(plan));

@@ -44,7 +44,7 @@ const PACKET_MAX: usize = 65_536;
 /// Who looks on: a recorder, or nobody.
 pub trait Witness: Send {
     /// A packet came to the router of `side`, from the place or from the internet, as it came. `fate` is what the gate said;
-    /// `None`: the line lost it.
+    /// `None`: the line lost it, before the gate on its way out, behind it on its way in.
     fn came(&mut self, at: Duration, side: Side, way: Way, packet: &[u8], fate: Option<Fate>);
     /// A packet left the router, as it left.
     fn went(&mut self, at: Duration, side: Side, way: Way, packet: &[u8]);
@@ -148,22 +148,20 @@ impl<'a> Router<'a> {
             let Ok(len) = tun.receive(buffer) else { return };
             let now = self.start.elapsed();
             match way {
-                Way::Out => self.depart(now, side, way, buffer[..len].to_vec(), None),
+                Way::Out => self.depart(now, side, way, buffer[..len].to_vec()),
                 Way::In => self.meet(now, side, way, buffer[..len].to_vec()),
             }
         }
     }
 
     /// Has a packet go onto the line of a side.
-    fn depart(&mut self, now: Duration, side: Side, way: Way, packet: Vec<u8>, fate: Option<Fate>) {
+    fn depart(&mut self, now: Duration, side: Side, way: Way, packet: Vec<u8>) {
         let arrivals = self.legs[side.index()].lane(way).arrivals(now, packet.len());
         let has_room = self.on_line.len() + 2 <= LAB_PACKETS_MAX;
         let mut arriving = arrivals.into_iter().flatten().filter(|_| has_room).peekable();
         if arriving.peek().is_none() {
             self.seen.lost[side.index()] += 1;
-            if fate.is_none() {
-                self.witness.came(now, side, way, &packet, None);
-            }
+            self.witness.came(now, side, way, &packet, None);
         }
         for at in arriving {
             self.number += 1;
@@ -200,7 +198,7 @@ impl<'a> Router<'a> {
                     self.note(now, side, way, &packet);
                     self.leave(now, side, way, &packet);
                 }
-                Way::In => self.depart(now, side, way, packet, Some(fate)),
+                Way::In => self.depart(now, side, way, packet),
             }
         }
     }

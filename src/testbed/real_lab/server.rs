@@ -24,7 +24,7 @@ use super::addresses::SERVER;
 use super::addresses::SERVER_ALTERNATE;
 use super::machine;
 
-/// The one user of the laboratory.
+/// The one user of the laboratory, where no scenario is chosen by it.
 pub(super) const USER: &str = "testbed";
 /// The file of the certificate, which is its own authority.
 pub(super) const CERTIFICATE: &str = "certificate.pem";

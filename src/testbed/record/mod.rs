@@ -5,6 +5,9 @@ mod pcapng;
 mod sighting;
 mod words;
 
+pub use pcapng::begun;
 pub use pcapng::pcapng;
+pub use pcapng::whole;
 pub use sighting::Point;
 pub use sighting::Sighting;
+pub use words::said;

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::nat::Protocol;
 use crate::nat::TcpFlags;
@@ -30,6 +31,14 @@ const UNKNOWN_LENGTH: u64 = u64::MAX;
 /// The record as the bytes of a file.
 #[must_use]
 pub fn pcapng(sightings: &[Sighting]) -> Vec<u8> {
+    let mut file = begun();
+    sightings.iter().for_each(|sighting| packet(&mut file, sighting));
+    file
+}
+
+/// What a file begins with: packets follow.
+#[must_use]
+pub fn begun() -> Vec<u8> {
     let mut file = Vec::new();
     let mut body = BYTE_ORDER.to_le_bytes().to_vec();
     body.extend([1, 0, 0, 0]);
@@ -44,23 +53,26 @@ pub fn pcapng(sightings: &[Sighting]) -> Vec<u8> {
         option(&mut body, OPT_END, b"");
         block(&mut file, INTERFACE_DESCRIPTION, &body);
     }
-    sightings.iter().for_each(|sighting| packet(&mut file, sighting));
     file
 }
 
 /// An Enhanced Packet Block, in microseconds, which are the default.
 fn packet(file: &mut Vec<u8>, sighting: &Sighting) {
     let Some(bytes) = ip(sighting) else { return };
-    let micros = u64::try_from(sighting.at.as_micros()).unwrap_or(u64::MAX);
+    whole(file, sighting.at, sighting.point, &bytes, &words::comment(sighting));
+}
+
+/// Adds a packet from its IP header on, as it was seen, with what is to be said about it.
+pub fn whole(file: &mut Vec<u8>, at: Duration, point: Point, bytes: &[u8], comment: &str) {
+    let micros = u64::try_from(at.as_micros()).unwrap_or(u64::MAX);
     let len = bytes.len() as u32;
-    let interface = Point::ALL.iter().position(|point| *point == sighting.point).unwrap_or(0) as u32;
+    let interface = Point::ALL.iter().position(|each| *each == point).unwrap_or(0) as u32;
     let mut body = Vec::with_capacity(bytes.len() + 64);
     for word in [interface, (micros >> 32) as u32, micros as u32, len, len] {
         body.extend(word.to_le_bytes());
     }
-    body.extend(&bytes);
+    body.extend(bytes);
     pad(&mut body);
-    let comment = words::comment(sighting);
     if !comment.is_empty() {
         option(&mut body, OPT_COMMENT, comment.as_bytes());
         option(&mut body, OPT_END, b"");
@@ -155,8 +167,6 @@ fn checksum(header: &[u8]) -> u16 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn sighting(protocol: Protocol, bytes: &[u8], note: &str) -> Sighting {

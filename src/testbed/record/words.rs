@@ -11,17 +11,22 @@ const USE_CANDIDATE: u16 = 0x0025;
 
 /// What is to be said about a packet: what it is, and what the laboratory noted.
 pub(super) fn comment(sighting: &Sighting) -> String {
-    let what = what(sighting);
-    match (what.is_empty(), sighting.note.is_empty()) {
+    said(sighting.protocol, &sighting.bytes, &sighting.note)
+}
+
+/// The same of what is carried behind the header of UDP or TCP.
+#[must_use]
+pub fn said(protocol: Protocol, bytes: &[u8], note: &str) -> String {
+    let what = what(protocol, bytes);
+    match (what.is_empty(), note.is_empty()) {
         (_, true) => what,
-        (true, false) => sighting.note.clone(),
-        (false, false) => format!("{what}; {}", sighting.note),
+        (true, false) => note.to_owned(),
+        (false, false) => format!("{what}; {note}"),
     }
 }
 
-fn what(sighting: &Sighting) -> String {
-    let bytes = &*sighting.bytes;
-    if let Protocol::Tcp(flags) = sighting.protocol {
+fn what(protocol: Protocol, bytes: &[u8]) -> String {
+    if let Protocol::Tcp(flags) = protocol {
         match bytes {
             _ if flags.syn && !flags.ack => return "asks for a connection".to_owned(),
             _ if flags.rst => return "refuses or breaks the connection".to_owned(),
@@ -113,7 +118,7 @@ mod tests {
     use super::*;
     use crate::nat::TcpFlags;
 
-    fn said(protocol: Protocol, bytes: &[u8], note: &str) -> String {
+    fn told(protocol: Protocol, bytes: &[u8], note: &str) -> String {
         let at = "192.0.2.1:1".parse().unwrap();
         comment(&Sighting {
             at: Duration::ZERO,
@@ -134,7 +139,7 @@ mod tests {
 
     #[test]
     fn packets_are_told_in_words() {
-        let udp = |bytes: &[u8]| said(Protocol::Udp, bytes, "");
+        let udp = |bytes: &[u8]| told(Protocol::Udp, bytes, "");
         assert_eq!(udp(&message(0x0001, b"")), "Binding request");
         assert_eq!(udp(&message(0x0001, &[0, 0x25, 0, 0])), "Binding request that nominates this pair");
         assert_eq!(udp(&message(0x0103, b"")), "Allocate: granted");
@@ -144,20 +149,20 @@ mod tests {
         );
         assert_eq!(udp(&[0x40, 0, 0, 0]), "ChannelData");
         let tcp = Protocol::Tcp(TcpFlags::ACK);
-        assert_eq!(said(tcp, b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", ""), "CONNECT a:443 HTTP/1.1");
+        assert_eq!(told(tcp, b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", ""), "CONNECT a:443 HTTP/1.1");
         assert_eq!(
-            said(Protocol::Tcp(TcpFlags::SYN), b"", "lost on the link"),
+            told(Protocol::Tcp(TcpFlags::SYN), b"", "lost on the link"),
             "asks for a connection; lost on the link"
         );
-        assert_eq!(said(tcp, b"", "x"), "x");
+        assert_eq!(told(tcp, b"", "x"), "x");
     }
 
     proptest! {
         #[test]
         fn any_bytes_have_words_or_none(bytes in prop::collection::vec(any::<u8>(), 0..80), kind in 0..0x400_u16) {
-            said(Protocol::Udp, &bytes, "");
-            said(Protocol::Tcp(TcpFlags::ACK), &bytes, "");
-            said(Protocol::Udp, &message(kind, &bytes), "");
+            told(Protocol::Udp, &bytes, "");
+            told(Protocol::Tcp(TcpFlags::ACK), &bytes, "");
+            told(Protocol::Udp, &message(kind, &bytes), "");
         }
     }
 }

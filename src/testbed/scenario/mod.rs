@@ -90,6 +90,21 @@ impl Scenarios {
         Self { default: Arc::new(scenario), named: BTreeMap::new() }
     }
 
+    /// `scenario` for every client, but for those whose user name chooses one of those that are built in.
+    #[must_use]
+    pub fn chosen(scenario: Scenario) -> Self {
+        let (scenario, mut all) = (Arc::new(scenario), Self::built_in());
+        all.named.insert(scenario.name.clone(), Arc::clone(&scenario));
+        all.default = scenario;
+        all
+    }
+
+    /// The text of the one that is built in with this name.
+    #[must_use]
+    pub fn text_of(name: &str) -> Option<&'static str> {
+        built_in::FILES.iter().find(|(each, _)| *each == name).map(|(_, text)| *text)
+    }
+
     /// Those of `conf/testbed/faults/`, as they were when this program was built.
     #[must_use]
     pub fn built_in() -> Self {

@@ -1,6 +1,7 @@
 //! `swingbridge testbed serve`: sockets around an [`Edge`], for real devices. One thread, one loop; readers of sockets hand
 //! it what came, through a bounded queue.
 
+mod account;
 mod board;
 mod door;
 mod page;
@@ -12,6 +13,7 @@ mod tests;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
+use std::time::Instant;
 
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -19,6 +21,7 @@ use tokio::task::JoinHandle;
 
 use crate::control::Clock;
 use crate::control::SystemEntropy;
+use crate::proto::types::Lifetime;
 use crate::proto::types::Secret;
 use crate::proto::types::StreamId;
 use crate::proto::types::Transport;
@@ -31,9 +34,11 @@ use super::edge::Output;
 use super::edge::Setup;
 use super::scenario::Scenarios;
 
+pub use self::account::Account;
 use self::board::Board;
 use self::door::Ask;
 use self::sockets::Sockets;
+pub use self::streams::Identity;
 use self::streams::Streams;
 
 /// What is served, and where.
@@ -43,12 +48,16 @@ pub struct Plan {
     pub listen: SocketAddr,
     /// By TLS, with a certificate that nobody else has signed.
     pub tls: Option<SocketAddr>,
+    /// That certificate; without one it makes its own.
+    pub identity: Option<Identity>,
     /// The page.
     pub http: Option<SocketAddr>,
     /// What clients can choose.
     pub scenarios: Scenarios,
     /// The password of every user name.
     pub password: Secret,
+    /// The longest lifetime that is granted, in place of what is usual.
+    pub lifetime: Option<Lifetime>,
 }
 
 /// Why it does not serve.
@@ -128,7 +137,9 @@ impl Bound {
         }
         if let Some(address) = plan.tls {
             let listener = TcpListener::bind(address).await.map_err(refused(format!("TLS {address}")))?;
-            let acceptor = streams::acceptor(address.ip()).map_err(refused(format!("TLS {address}")))?;
+            let identity = plan.identity.map_or_else(|| Identity::of(address.ip()), Ok);
+            let acceptor =
+                identity.and_then(Identity::acceptor).map_err(refused(format!("TLS {address}")))?;
             readers.push(streams::accept(listener, Some(acceptor), came.clone()));
             listens.push(Listen { transport: Transport::Tls, address });
         }
@@ -138,14 +149,23 @@ impl Bound {
             http = listener.local_addr().ok();
             readers.push(door::open(listener, came.clone()));
         }
-        let setup = Setup::lab(listens, &[plan.listen.ip()], plan.password);
+        let mut setup = Setup::lab(listens, &[plan.listen.ip()], plan.password);
+        if let Some(lifetime) = plan.lifetime {
+            (setup.lifetime_default, setup.lifetime_max) = (lifetime, lifetime);
+        }
         let edge = Edge::new(setup, plan.scenarios, SystemEntropy);
         let (clock, streams, board) = (Clock::start(), Streams::default(), Board::default());
         Ok(Self { edge, clock, sockets, streams, board, queue, readers, http })
     }
 
-    /// Serves until `stop`. Each note is given to `tell` as a line.
-    pub async fn serve(mut self, stop: impl Future<Output = ()>, mut tell: impl FnMut(&str)) {
+    /// What the ticks of notes are counted from.
+    #[must_use]
+    pub const fn origin(&self) -> Instant {
+        self.clock.origin()
+    }
+
+    /// Serves until `stop`. Each note is given to `tell` as a line. Answered back is what is known of each client then.
+    pub async fn serve(mut self, stop: impl Future<Output = ()>, mut tell: impl FnMut(&str)) -> Vec<Account> {
         tokio::pin!(stop);
         loop {
             let now = self.clock.now();
@@ -163,6 +183,9 @@ impl Bound {
             self.carry_out(&mut tell);
         }
         self.readers.iter().for_each(JoinHandle::abort);
+        self.edge.finish(self.clock.now());
+        self.carry_out(&mut tell);
+        self.edge.clients().map(|client| Account::of(&client, &self.board)).collect()
     }
 
     fn take(&mut self, came: Came) {

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
 
 use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncReadExt as _;
@@ -55,19 +56,37 @@ impl Streams {
     }
 }
 
-/// A certificate of its own for `ip` and localhost.
-pub(super) fn acceptor(ip: IpAddr) -> io::Result<TlsAcceptor> {
-    let own = rcgen::generate_simple_self_signed(vec![ip.to_string(), "localhost".to_owned()]);
-    let own = own.map_err(io::Error::other)?;
-    let key = PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_no_client_auth()
-        .with_single_cert(vec![own.cert.der().clone()], key.into())
-        .map_err(io::Error::other)?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
+/// A certificate that nobody else has signed, with its key.
+#[derive(Debug)]
+pub struct Identity {
+    certificate: CertificateDer<'static>,
+    key: PrivatePkcs8KeyDer<'static>,
+    /// The certificate for those who shall believe it, in PEM.
+    pub pem: String,
+}
+
+impl Identity {
+    /// A new one for `ip` and localhost.
+    ///
+    /// # Errors
+    /// Where there is no randomness.
+    pub fn of(ip: IpAddr) -> io::Result<Self> {
+        let own = rcgen::generate_simple_self_signed(vec![ip.to_string(), "localhost".to_owned()]);
+        let own = own.map_err(io::Error::other)?;
+        let key = PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
+        Ok(Self { certificate: own.cert.der().clone(), key, pem: own.cert.pem() })
+    }
+
+    pub(super) fn acceptor(self) -> io::Result<TlsAcceptor> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .with_no_client_auth()
+            .with_single_cert(vec![self.certificate], self.key.into())
+            .map_err(io::Error::other)?;
+        Ok(TlsAcceptor::from(Arc::new(config)))
+    }
 }
 
 /// Accepts until it is aborted. With an acceptor what comes is TLS.

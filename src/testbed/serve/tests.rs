@@ -54,8 +54,10 @@ impl Served {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let http = Some("127.0.0.1:0".parse().unwrap());
-                let (tls, scenarios) = (None, Scenarios::built_in());
-                let plan = Plan { listen, tls, http, scenarios, password: Secret::new(PASSWORD) };
+                let scenarios = Scenarios::built_in();
+                let (tls, identity, lifetime) = (None, None, None);
+                let password = Secret::new(PASSWORD);
+                let plan = Plan { listen, tls, identity, http, scenarios, password, lifetime };
                 match Bound::new(plan).await {
                     Ok(server) => {
                         bound.send(server.http).unwrap();

@@ -74,6 +74,8 @@ pub(super) enum Wrong {
     DeafToRedirects,
     /// It does not take over a new nonce.
     KeepsNonce,
+    /// It is right, but each of its datagrams comes twice.
+    ComesTwice,
 }
 
 pub(super) struct Bench {
@@ -243,7 +245,8 @@ impl Bench {
             return;
         }
         let (at, from) = (self.server, self.from);
-        self.edge_input(Input::Datagram { at, from, bytes: &bytes });
+        let times = if matches!(self.wrong, Wrong::ComesTwice) { 2 } else { 1 };
+        (0..times).for_each(|_| self.edge_input(Input::Datagram { at, from, bytes: &bytes }));
     }
 
     /// The request with another transaction, other attributes and SOFTWARE behind them, signed anew.

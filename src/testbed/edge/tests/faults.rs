@@ -67,6 +67,15 @@ fn a_client_without_the_rule_fails() {
 }
 
 #[test]
+fn a_request_that_was_refused_is_refused_again_when_it_is_repeated() {
+    for scenario in ["quota", "capacity", "new-realm", "wrong-credentials", "mismatch"] {
+        let bench = Bench::play(scenario, Wrong::ComesTwice);
+        let notes: Vec<String> = bench.notes.iter().map(ToString::to_string).collect();
+        assert_eq!(bench.judgement(), Judgement::Kept, "{scenario}: {}", notes.join("\n  "));
+    }
+}
+
+#[test]
 fn each_scenario_has_its_row() {
     let all = Scenarios::built_in();
     let names: Vec<&str> = all.named.keys().map(|name| &**name).collect();
