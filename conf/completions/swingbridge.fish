@@ -77,6 +77,8 @@ complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l dialect -d 'What the clients speak' -r -f -a "standard\t'RFC 8656'
 legacy\t'[MS-TURN], over UDP, or over TCP behind pseudo-TLS'"
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l authority -d 'A PEM file with the authorities whose certificates are believed [default: those of this machine]' -r -F
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l proxy -d 'An HTTP proxy that the clients\' connections go through, http://[NAME:PASSWORD@]HOST:PORT; a password in it is visible to other users of this machine' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l proxy-file -d 'A file that holds the URL of such a proxy' -r -F
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l peer -d 'The other end of each call: relay (a second allocation at the same server), local (a socket of this machine, or local:ADDRESS), or the HOST:PORT of a `swingbridge load peer` [default: relay]' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand load; and not __fish_seen_subcommand_from peer" -l profile -d 'What flows [default: audio]' -r -f -a "audio\t'50 packets a second of 160 to 172 bytes'
 video\t'Frames in bursts of packets of 1,200 bytes'
