@@ -284,10 +284,6 @@ impl SessionKey {
 ///
 /// # Errors
 /// [`Refusal`] tells the answer.
-#[expect(
-    clippy::result_large_err,
-    reason = "a success carries a key too, so a smaller error would save nothing"
-)]
 pub fn authenticate(
     challenger: &Challenger,
     credentials: &Credentials,
@@ -498,7 +494,6 @@ mod tests {
         Plan { chosen: Some(chosen.to_vec()), offered: Some(OFFERED.to_vec()), key, sha256: true, ..plan }
     }
 
-    #[expect(clippy::result_large_err, reason = "as large as the function under test has it")]
     fn judge_at(
         seconds: u64,
         plan: &Plan,
@@ -509,7 +504,6 @@ mod tests {
         authenticate(&challenger(), &credentials(), at(seconds), &plan.from, &request, session)
     }
 
-    #[expect(clippy::result_large_err, reason = "as large as the function under test has it")]
     fn judge(plan: &Plan) -> Result<(Authenticated, Algorithm), Refusal> {
         judge_at(0, plan, None)
     }
