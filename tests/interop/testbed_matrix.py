@@ -55,7 +55,8 @@ def test():
     for cell in real["cells"]:
         pair = cell["calls"][0]["traffic"][0]
         heard = [pair[way]["packets"] for way in ("from_left", "from_right")]
-        check(min(heard) > 25, f"{cell['left']} and {cell['right']}: data both ways: {heard}")
+        # By the last 25 of each side the road is known.
+        check(min(heard) >= 25, f"{cell['left']} and {cell['right']}: data both ways: {heard}")
     kinds = sorted({ended for ended, _ in seen.values()})
     check(len(kinds) == 5, f"every way to end well is there: {kinds}")
     proved(f"{len(seen)} pairs of places end the same in both laboratories, and as they have to: {', '.join(kinds)}")
