@@ -19,6 +19,7 @@ mod notify;
 mod output;
 mod reload;
 pub mod serve;
+mod signals;
 mod snapshots;
 mod state;
 mod streams;

@@ -1,14 +1,12 @@
 //! SIGHUP: the file is read again, and what a running server can take goes to the control task. A file with a mistake
 //! changes nothing.
 
-use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::signal::unix::SignalKind;
-use tokio::signal::unix::signal;
+use tokio::signal::unix::Signal;
 
 use crate::admin::LevelKnob;
 use crate::config;
@@ -214,12 +212,11 @@ fn log_problems(report: &Report) {
 
 /// Reads the file again at each SIGHUP, and never ends. A server that was started without a file has nothing to read: for
 /// it a SIGHUP, as from a terminal that is closed, is the order to leave, and is answered by its name.
-pub(super) async fn on_hangup(reloader: Option<Reloader>) -> io::Result<&'static str> {
-    let mut hangup = signal(SignalKind::hangup())?;
+pub(super) async fn on_hangup(mut hangup: Signal, reloader: Option<Reloader>) -> &'static str {
     notify::tell("READY=1");
     let Some(mut reloader) = reloader else {
         hangup.recv().await;
-        return Ok("SIGHUP");
+        return "SIGHUP";
     };
     while hangup.recv().await.is_some() {
         let file = Path::display(&reloader.started.path);

@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use tokio::signal::unix::SignalKind;
-use tokio::signal::unix::signal;
 use tokio::sync::oneshot;
 
 use crate::admin;
@@ -53,10 +51,10 @@ use super::input;
 use super::losses;
 use super::machine;
 use super::mras;
-use super::notify;
 use super::output;
 use super::reload;
 use super::reload::Reloader;
+use super::signals::Signals;
 use super::snapshots;
 use super::state;
 use super::streams;
@@ -178,6 +176,7 @@ fn checked(loaded: Loaded, machine: &Machine) -> Result<config::Checked, Exit> {
 /// A relay at work.
 struct Running {
     control: thread::JoinHandle<std::io::Result<Ended>>,
+    signals: Signals,
     leave: Arc<Leave>,
     /// Ends when the control task does.
     gone: oneshot::Receiver<()>,
@@ -200,6 +199,9 @@ fn start(plan: Plan) -> Result<Running, Exit> {
     // A second call within one process, as in a test, keeps the first log.
     let log = LogConfig { format: settings.log.format, level: settings.log.level };
     let level = admin::init(log).ok().inspect(|_| admin::log_panics());
+    // Before anybody can be served: a signal that comes earlier ends the process as it always does.
+    let signals =
+        Signals::listen().map_err(|error| refused(&format!("signals cannot be listened to: {error}")))?;
     let clock = Clock::start();
     let (turn_config, mut relay_config) = rooms(&settings, clock, &mut SystemEntropy);
     let server = Server::new(turn_config, SystemEntropy);
@@ -249,6 +251,7 @@ fn start(plan: Plan) -> Result<Running, Exit> {
     give_back_pages();
     Ok(Running {
         control,
+        signals,
         leave,
         gone,
         admin,
@@ -385,15 +388,24 @@ pub(super) fn refused(message: &str) -> Exit {
 impl Running {
     /// Waits until the control task has left, or ended by itself, which it never should.
     fn wait(self) -> Result<Exit, Exit> {
-        let Self { control, leave, gone, admin, drain_deadline, reloader, listening, doors, watched, .. } =
-            self;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime =
-            runtime.map_err(|error| refused(&format!("no runtime to wait for signals: {error}")))?;
-        let until_gone = watched.beside(wait_for_signals(gone, &leave, drain_deadline, reloader));
+        let Self {
+            control,
+            signals,
+            leave,
+            gone,
+            admin,
+            drain_deadline,
+            reloader,
+            listening,
+            doors,
+            watched,
+            ..
+        } = self;
+        let Signals { runtime, streams } = signals;
+        let until_gone = watched.beside(streams.obey(gone, &leave, drain_deadline, reloader));
         #[cfg(feature = "fault-injection")]
         let until_gone = self.faults.beside(until_gone);
-        runtime.block_on(until_gone).map_err(|error| refused(&format!("no signals: {error}")))?;
+        runtime.block_on(until_gone);
         let ended = control.join();
         #[cfg(feature = "acme")]
         drop(self.acme);
@@ -419,59 +431,6 @@ impl Running {
                 "error: the control task ended by a panic, which is a bug\n",
                 Exit::Failed,
             )),
-        }
-    }
-}
-
-/// Carries signals to the control task until that is gone; meanwhile the configuration is read again as often as it is
-/// asked for. Without a file to read, a hang-up leaves at once.
-async fn wait_for_signals(
-    mut gone: oneshot::Receiver<()>,
-    leave: &Leave,
-    drain_deadline: Duration,
-    reloader: Option<Reloader>,
-) -> std::io::Result<()> {
-    tokio::select! {
-        // In this order each signal is listened to before the service manager hears that we serve.
-        biased;
-        done = obey_signals(&mut gone, leave, drain_deadline) => return done,
-        signal = reload::on_hangup(reloader) => {
-            tracing::info!(signal = signal?, "leaving at once");
-        }
-    }
-    leave.at_once();
-    // An error means that the control task is gone, which is what is waited for.
-    let _ = gone.await;
-    Ok(())
-}
-
-/// Carries signals to the control task until that is gone. The first SIGTERM drains; a second one, and Ctrl-C, leaves at
-/// once.
-async fn obey_signals(
-    gone: &mut oneshot::Receiver<()>,
-    leave: &Leave,
-    drain_deadline: Duration,
-) -> std::io::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let mut draining = false;
-    loop {
-        let signal = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-            _ = &mut *gone => return Ok(()),
-        };
-        notify::tell("STOPPING=1");
-        if signal == "SIGTERM" && !draining {
-            draining = true;
-            tracing::info!(
-                signal,
-                at_most = show_span(drain_deadline),
-                "leaving when the last call has ended"
-            );
-            leave.drain(drain_deadline);
-        } else {
-            tracing::info!(signal, "leaving at once");
-            leave.at_once();
         }
     }
 }

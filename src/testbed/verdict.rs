@@ -124,7 +124,7 @@ pub fn derive(left: Place, right: Place) -> Why {
     }
 }
 
-/// How a call between these places has to end; [`derive`] says why.
+/// How a call between these places has to end; [`derive()`] says why.
 #[must_use]
 pub fn expected(left: Place, right: Place) -> Verdict {
     derive(left, right).verdict()

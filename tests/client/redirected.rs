@@ -1,14 +1,12 @@
 //! The client where a server refuses: it goes where the standard says, and no further.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use swingbridge::client::Error;
 use swingbridge::client::Failure;
 use swingbridge::client::RelayedSocket;
 use swingbridge::client::Via;
 use tokio::net::TcpListener;
-use tokio::net::TcpStream;
 
 use super::in_time;
 use super::served::Served;
@@ -20,13 +18,6 @@ async fn leaving(alternate: Option<SocketAddr>) -> (Served, RelayedSocket) {
     let served = Served::start(&format!("[drain]\ndeadline = \"60s\"\nalternate_servers = [{alternates}]\n"));
     let asked = RelayedSocket::allocate(served.address, Via::Udp, config("alice", "password"));
     let call = in_time("a call", asked).await.expect("granted");
-    // The doors for streams open last.
-    let open = async {
-        while TcpStream::connect(served.address).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    in_time("a door for streams", open).await;
     served.drain();
     (served, call)
 }

@@ -145,7 +145,11 @@ def one_panic(server, calls, hit):
     [ear.join() for ear in ears]
     for one in calls:
         for side, heard in (("peer", one.at_peer), ("client", one.at_client)):
-            check(heard == sorted(set(heard)), f"a {side} hears nothing twice and all in order")
+            check(len(heard) == len(set(heard)), f"a {side} hears nothing twice")
+            # What waits for a worker is overtaken when the kernel takes the call over again, and nothing else is.
+            late = sum(one_index < before for before, one_index in zip(heard, heard[1:]))
+            late_max = LOST_MAX if place.ON_CABLE and one.worker == hit else 0
+            check(late <= late_max, f"a {side} hears all in order: {late} were overtaken")
             missing = sorted(set(everything) - set(heard))
             if one.worker != hit:
                 check(not missing, f"a {side} of the other worker heard all; {missing} is missing")
