@@ -12,7 +12,10 @@ declare -A script_alone=(
     [paths]="the machine's own interfaces stand in what it reads"
 )
 # The longest begin first, so that none is left over at the end.
-script_first=(load testbed_faults web testbed load_coturn testbed_matrix testbed_clients uclient tcp_relay bandwidth libnice_call planes chromium_call streams dtls)
+script_first=(
+    load testbed_faults web testbed load_coturn testbed_matrix testbed_clients uclient tcp_relay bandwidth libnice_call planes
+    chromium_call streams dtls
+)
 
 # Networks and process numbers of a script's own: its ports are nobody else's, and what it leaves behind ends with it.
 at_home=()

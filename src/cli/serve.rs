@@ -74,7 +74,12 @@ pub fn run(args: ServeArgs) -> ExitCode {
         let explained = prepare(args).map(|plan| explain::path(&plan.settings, format));
         return explained.unwrap_or_else(|exit| exit).into();
     }
-    let exit = prepare(args).and_then(start).and_then(Running::wait);
+    let exit = prepare(args).and_then(|plan| {
+        // Before anybody is served: until here a signal ends the process as it always does.
+        let signals = Signals::listen();
+        let signals = signals.map_err(|error| refused(&format!("signals cannot be listened to: {error}")))?;
+        start(plan)?.wait(signals)
+    });
     exit.unwrap_or_else(|exit| exit).into()
 }
 
@@ -176,7 +181,6 @@ fn checked(loaded: Loaded, machine: &Machine) -> Result<config::Checked, Exit> {
 /// A relay at work.
 struct Running {
     control: thread::JoinHandle<std::io::Result<Ended>>,
-    signals: Signals,
     leave: Arc<Leave>,
     /// Ends when the control task does.
     gone: oneshot::Receiver<()>,
@@ -199,9 +203,6 @@ fn start(plan: Plan) -> Result<Running, Exit> {
     // A second call within one process, as in a test, keeps the first log.
     let log = LogConfig { format: settings.log.format, level: settings.log.level };
     let level = admin::init(log).ok().inspect(|_| admin::log_panics());
-    // Before anybody can be served: a signal that comes earlier ends the process as it always does.
-    let signals =
-        Signals::listen().map_err(|error| refused(&format!("signals cannot be listened to: {error}")))?;
     let clock = Clock::start();
     let (turn_config, mut relay_config) = rooms(&settings, clock, &mut SystemEntropy);
     let server = Server::new(turn_config, SystemEntropy);
@@ -251,7 +252,6 @@ fn start(plan: Plan) -> Result<Running, Exit> {
     give_back_pages();
     Ok(Running {
         control,
-        signals,
         leave,
         gone,
         admin,
@@ -387,20 +387,9 @@ pub(super) fn refused(message: &str) -> Exit {
 
 impl Running {
     /// Waits until the control task has left, or ended by itself, which it never should.
-    fn wait(self) -> Result<Exit, Exit> {
-        let Self {
-            control,
-            signals,
-            leave,
-            gone,
-            admin,
-            drain_deadline,
-            reloader,
-            listening,
-            doors,
-            watched,
-            ..
-        } = self;
+    fn wait(self, signals: Signals) -> Result<Exit, Exit> {
+        let Self { control, leave, gone, admin, drain_deadline, reloader, listening, doors, watched, .. } =
+            self;
         let Signals { runtime, streams } = signals;
         let until_gone = watched.beside(streams.obey(gone, &leave, drain_deadline, reloader));
         #[cfg(feature = "fault-injection")]
