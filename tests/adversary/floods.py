@@ -186,7 +186,7 @@ def attack_many_sources():
     """Thousands of addresses, each once: each is challenged, none is remembered."""
     with world() as (around, target):
         around.many_sources(FAR_PREFIX)
-        warm = target.counters()
+        warm = target.memory()
         sources, answered = 3_000, collections.Counter()
         before = target.counters()
         with call_beside(target):
@@ -201,7 +201,7 @@ def attack_many_sources():
             paced(sources, 2_000, send)
         after = target.counters()
         check(answered[401] >= sources - 5, f"each source is challenged: {answered}")
-        more = after["process_resident_memory_bytes"] - warm["process_resident_memory_bytes"]
+        more = target.memory() - warm
         check(more < 1 << 20, f"{sources} sources cost {more / 1024:.0f} KB")
         made = grown(before, after, "swingbridge_allocations_made_total")
         check(sum(made.values()) == 1, "but the call's allocation, none was made")

@@ -178,7 +178,7 @@ def attack_ten_thousand_mutations():
     roll = suite.dice("mutations")
     with server() as target, live(target) as attacker:
         kinds = list(every_kind(attacker).values())[1:]
-        rss = target.counters()["process_resident_memory_bytes"]
+        warm = target.memory()
         for number in range(10_000):
             raw = bytearray(roll.choice(kinds))
             for _ in range(roll.randrange(1, 12)):
@@ -192,7 +192,7 @@ def attack_ten_thousand_mutations():
                 attacker.fence()
                 attacker.heard.clear()
         check(attacker.refresh(), "the allocation is what it was")
-        more = target.counters()["process_resident_memory_bytes"] - rss
+        more = target.memory() - warm
         check(more < 1 << 20, f"10,000 mutated datagrams cost less than 1 MB, not {more:.0f}")
         target.alive()
         proved(f"10,000 mutated datagrams: alive, {more / 1024:.0f} KB")

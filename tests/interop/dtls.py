@@ -71,11 +71,6 @@ def hello():
     return b"\x16\xfe\xff" + bytes(8) + len(message).to_bytes(2, "big") + message
 
 
-def resident(server):
-    status = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
-    return int(re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)[1]) * 1024
-
-
 def strangers(server):
     def ask(sock):
         mine = hello()
@@ -92,9 +87,9 @@ def strangers(server):
     # The memory that the first ones touch for the first time is not theirs.
     for _ in range(200):
         one()
-    before, begun = resident(server), events(server, "begun")
+    before, begun = server.memory(), events(server, "begun")
     sizes = [one() for _ in range(STRANGERS)]
-    grown = resident(server) - before
+    grown = server.memory() - before
     check(grown < STRANGER_BYTES_MAX, f"{STRANGERS} strangers cost {grown} bytes")
     check(events(server, "begun") == begun, "none of them has an association")
     asked, answered = (sum(column) for column in zip(*sizes))

@@ -283,6 +283,12 @@ class Server:
         if not failure and not clean:
             raise AssertionError(f"after SIGTERM the server ended with {self.exit_code}, not 0")
 
+    def memory(self):
+        """Bytes that the server made its own. Pages of files, which it gives back after its start and which come again with
+        the code that is used, are not among them."""
+        with open(f"/proc/{self.process.pid}/status") as status:
+            return next(int(line.split()[1]) << 10 for line in status if line.startswith("RssAnon:"))
+
     def output(self):
         """Everything it has printed, on both of its outputs."""
         if not os.path.isdir(self.folder):

@@ -253,14 +253,13 @@ def slow_ones(server):
 
 
 def silent_ones(server):
-    resident = lambda: metrics(server)["process_resident_memory_bytes"]
     # The first ones also bring in what the process takes once.
     warm = [socket.create_connection(server.address()) for _ in range(200)]
     eventually("they are seen", lambda: metrics(server)["process_open_fds"] > 200)
-    before = resident()
+    before = server.memory()
     silent = [socket.create_connection(server.address()) for _ in range(SILENT)]
     eventually("they are seen", lambda: metrics(server)["process_open_fds"] > 200 + SILENT)
-    each = (resident() - before) / SILENT
+    each = (server.memory() - before) / SILENT
     for one in silent + warm:
         one.close()
     check(each <= SILENT_BYTES_MAX, f"a silent connection costs {each:.0f} bytes")
