@@ -545,9 +545,31 @@ fn of_a_matrix_each_pair_that_went_wrong_is_explained_once() {
     assert!(told.contains("open calls full-cone, seed 1: failed; expected was direct"), "{told}");
     let read: Value = serde_json::from_str(&json_of_many(&many)).unwrap();
     assert_eq!(read["not_as_expected"], 2);
-    let chosen = choose(&matrix.runs, [Place::Open, Place::FullCone]).unwrap();
-    assert_eq!(chosen.verdict, Verdict::Failed);
+    let (good, bad) = ([Place::Open, Place::Open], [Place::Open, Place::FullCone]);
+    assert_eq!(choose(&matrix.runs, bad).unwrap().verdict, Verdict::Failed);
+    assert_eq!(
+        choose(&matrix.runs, good).unwrap().verdict,
+        Verdict::Direct,
+        "one that is fine, where all are"
+    );
     assert!(choose(&matrix.runs, [Place::Cgn, Place::Open]).is_none());
+}
+
+#[test]
+fn a_good_call_whose_client_did_not_bear_the_fault_is_not_fine() {
+    let mut run = bare(Place::Open, Place::Open, Verdict::Direct);
+    for (passed, is_fine) in [(Some(true), true), (None, true), (Some(false), false)] {
+        let scenario = "quota".to_owned();
+        run.flight.faults = vec![Befallen {
+            side: Some(Side::Left),
+            scenario,
+            passed,
+            befallen: Some(true),
+            why: String::new(),
+            events: Vec::new(),
+        }];
+        assert_eq!(explain(&run).is_fine, is_fine, "{passed:?}");
+    }
 }
 
 #[test]

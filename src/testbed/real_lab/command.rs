@@ -158,7 +158,8 @@ mod tests {
     #[test]
     fn a_proxy_is_named_only_where_one_is_in_the_way() {
         for place in Place::ALL {
-            let all = environment(Side::Right, &plan(place), Path::new("/run/x"), "secret");
+            let all =
+                environment(Side::Right, &Plan::between([Place::Open, place]), Path::new("/run/x"), "secret");
             let has = all.iter().any(|(name, _)| name == "SWINGBRIDGE_PROXY");
             assert_eq!(has, place == Place::HttpProxy);
             assert!(
@@ -168,26 +169,13 @@ mod tests {
         }
     }
 
-    fn plan(right: Place) -> Plan {
-        Plan {
-            places: [Place::Open, right],
-            links: Default::default(),
-            commands: Default::default(),
-            timeout: Duration::ZERO,
-            seed: 1,
-            logs: None,
-            script: None,
-            record: None,
-        }
-    }
-
     #[test]
     fn the_user_name_chooses_the_scenario_for_each_side() {
         let of = |plan: &Plan, side: Side, name: &str| {
             let all = environment(side, plan, Path::new("/run/x"), "secret");
             all.into_iter().find(|(each, _)| each == name).map(|(_, value)| value)
         };
-        let mut plan = plan(Place::Open);
+        let mut plan = Plan::between([Place::Open; 2]);
         assert_eq!(of(&plan, Side::Left, "SWINGBRIDGE_USERNAME").as_deref(), Some("testbed"));
         assert_eq!(of(&plan, Side::Left, "SWINGBRIDGE_SECONDS"), None);
         plan.script = Some(Script { name: "stale-nonce".into(), hold_s: 8, ..Script::default() });

@@ -252,16 +252,7 @@ mod tests {
 
     #[test]
     fn a_run_tells_what_arrived_and_where_as_far_as_the_routers_could_see() {
-        let plan = Plan {
-            places: [Place::UdpBlocked, Place::Open],
-            links: Default::default(),
-            commands: Default::default(),
-            timeout: Duration::ZERO,
-            seed: 3,
-            logs: None,
-            script: None,
-            record: None,
-        };
+        let plan = Plan { seed: 3, ..Plan::between([Place::UdpBlocked, Place::Open]) };
         let side = |road: &str, near: &str, far: &str, data: u64| {
             let count = json!({ "data": data, "data_bytes": data * 160 });
             json!({ "road": road, "near": near, "far": far, "in": count })

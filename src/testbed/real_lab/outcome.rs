@@ -225,24 +225,11 @@ mod tests {
     use super::*;
     use crate::testbed::Relay;
 
-    fn plan() -> Plan {
-        Plan {
-            places: [Place::Open, Place::Symmetric],
-            links: Default::default(),
-            commands: Default::default(),
-            timeout: Duration::ZERO,
-            seed: 1,
-            logs: None,
-            script: None,
-            record: None,
-        }
-    }
-
     #[test]
     fn every_way_to_end_comes_back_as_it_was() {
+        let plan = Plan::between([Place::Open, Place::Symmetric]);
         for ended in [Ended::Exited(0), Ended::Exited(3), Ended::Signalled(9), Ended::Hung] {
-            let outcome =
-                Outcome::of(&plan(), &Seen::default(), [ended, Ended::Exited(0)], [None, None], &[]);
+            let outcome = Outcome::of(&plan, &Seen::default(), [ended, Ended::Exited(0)], [None, None], &[]);
             let text = outcome.json.to_string();
             let read = Outcome::read(text.parse().expect("JSON")).expect("an outcome");
             assert_eq!((read.verdict, read.ended), (Verdict::Failed, [ended, Ended::Exited(0)]));

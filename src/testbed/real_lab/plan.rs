@@ -68,6 +68,21 @@ impl Script {
 }
 
 impl Plan {
+    /// A call between these places by our own agents, with nothing wrong.
+    #[cfg(test)]
+    pub(super) fn between(places: [Place; 2]) -> Self {
+        Self {
+            places,
+            links: Default::default(),
+            commands: Default::default(),
+            timeout: Duration::ZERO,
+            seed: 1,
+            logs: None,
+            script: None,
+            record: None,
+        }
+    }
+
     /// As text.
     #[must_use]
     pub fn to_json(&self) -> Value {
