@@ -448,7 +448,7 @@ _swingbridge() {
             return 0
             ;;
         swingbridge__subcmd__testbed__subcmd__matrix)
-            opts="-h --lab --places --seeds --seed --loss --reorder --duplication --delay --jitter --rate --record --json --junit --html --timeout --together --help"
+            opts="-h --lab --places --seeds --seed --loss --reorder --duplication --delay --jitter --rate --record --json --junit --html --timeout --together --nat --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -518,6 +518,10 @@ _swingbridge() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --nat)
+                    COMPREPLY=($(compgen -W "model kernel" -- "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -526,7 +530,7 @@ _swingbridge() {
             return 0
             ;;
         swingbridge__subcmd__testbed__subcmd__run)
-            opts="-h --scenario --left --right --loss --reorder --duplication --delay --jitter --rate --timeout --seed --json --logs --record --lifetime --help"
+            opts="-h --scenario --left --right --loss --reorder --duplication --delay --jitter --rate --timeout --nat --seed --json --logs --record --lifetime --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -570,6 +574,10 @@ _swingbridge() {
                     ;;
                 --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --nat)
+                    COMPREPLY=($(compgen -W "model kernel" -- "${cur}"))
                     return 0
                     ;;
                 --seed)

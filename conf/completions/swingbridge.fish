@@ -139,12 +139,14 @@ complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __f
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l jitter -d 'How much longer at most, at random' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l rate -d 'Bits of a second that a line carries, each way' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l timeout -d 'How long the programs may take together; what still runs then is ended [default: 60s, or what the faults take]' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l nat -d 'What the NAT next to each program is made of' -r -f -a "model\t'The model of both laboratories'
+kernel\t'The kernel\'s rules (nftables), its firewall too; a carrier\'s NAT stays the model\'s'"
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l seed -d 'What chance is drawn from: ports of NATs, losses of lines' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l json -d 'Write all that came of it to this file' -r -F
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l logs -d 'Keep in this folder what the programs and the server printed' -r -F
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l record -d 'Keep in this folder a capture for Wireshark of both legs and the server\'s side, all that came of it, and what was printed' -r -F
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -l lifetime -d 'With faults: the longest lifetime that the server grants, so that clients have to refresh within the call' -r
-complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -s h -l help -d 'Print help'
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from clean" -l all -d 'End runs that go on, too'
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from clean" -s h -l help -d 'Print help'
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from agent" -l data -d 'How long it sends data once it is connected [default: 3s, or what the laboratory asks for]' -r
@@ -170,6 +172,8 @@ complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __f
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l html -d 'Write it as one page of HTML; `-` prints it in place of the text' -r -F
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l timeout -d 'In the real laboratory: how long the programs of one call may take' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l together -d 'In the real laboratory: calls that are made at the same time, each in networks of its own' -r
+complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -l nat -d 'In the real laboratory: what the NAT next to each program is made of' -r -f -a "model\t'The model of both laboratories'
+kernel\t'The kernel\'s rules (nftables), its firewall too; a carrier\'s NAT stays the model\'s'"
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from matrix" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from explain" -l pair -d 'Of a matrix: the call between these two places' -r
 complete -c swingbridge -n "__fish_swingbridge_using_subcommand testbed; and __fish_seen_subcommand_from explain" -l json -d 'Print the explanation for programs'

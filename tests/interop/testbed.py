@@ -31,6 +31,16 @@ OWN = [
     ("http-proxy", "symmetric", "relayed (proxy)"),
     ("http-proxy", "http-proxy", "relayed (proxy)"),
 ]
+# With NATs of the kernel: each behaviour that it has, and each wall.
+BY_KERNEL = [
+    ("full-cone", "port-restricted", "direct"),
+    ("full-cone", "symmetric", "direct"),
+    ("symmetric", "symmetric", "relayed (udp)"),
+    ("cgn", "address-restricted", "direct"),
+    ("udp-blocked", "port-restricted", "relayed (tcp)"),
+    ("only-443", "http-proxy", "relayed (proxy)"),
+]
+FILTERED, WALLED = "filtered: nothing was sent to this address before", "the firewall lets it not out"
 # How each place looks to RFC 5780: whether there is a NAT, mapping, filtering, hairpinning; nothing where UDP does not leave.
 KINDS = {
     "open": (False, None, "endpoint-independent", None),
@@ -77,17 +87,45 @@ def own_agents():
     proved(f"our own agents: {len(OWN)} pairs of places end as they have to, by what the routers saw")
 
 
-def discovery():
+def discovered(kinds, *more):
+    """What our own client finds of each place in turn, two at a time."""
     programs = ["--", *testbed("agent", "--discover"), "--", *testbed("agent", "--discover")]
-    kinds = [*KINDS, "open"]
-    for left, right in zip(kinds[::2], kinds[1::2]):
-        _, outcome, printed = run(left, right, programs=programs)
+    places = [*kinds, "open"] if len(kinds) % 2 else [*kinds]
+    for left, right in zip(places[::2], places[1::2]):
+        _, outcome, printed = run(left, right, *more, programs=programs)
         for place, program in zip((left, right), outcome["programs"]):
-            said, kind = program["said"], KINDS[place]
+            said, kind = program["said"], kinds.get(place, KINDS[place])
             found = tuple(said[name] for name in ("nat", "mapping", "filtering", "hairpin"))
             check(said["reach"] == ("full" if kind else "silent"), f"{place}: {said} {printed}")
             check(found == (kind or (None,) * 4), f"{place}: {said} {printed}")
+
+
+def discovery():
+    discovered(KINDS)
     proved(f"RFC 5780: our own client recognises {len(KINDS)} places by mapping, filtering and hairpinning")
+
+
+def kernel_nats():
+    """The NATs next to the programs are nftables' here, and the calls end as they do with the model."""
+    harness.need("nft")
+    agent = testbed("agent", "--data", "2s")
+
+    def call(case):
+        return judged(*case, "--nat", "kernel", programs=["--", *agent, "--", *agent])
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        outcomes = list(pool.map(call, BY_KERNEL))
+    for (left, right, wanted), outcome in zip(BY_KERNEL, outcomes):
+        check(outcome["nats"] == "kernel" and outcome["expected"] == wanted, f"{left} and {right}: {outcome['nats']}")
+        for place, side in ((left, "left"), (right, "right")):
+            stopped = {gate["fate"]: gate["packets"] for gate in outcome["gates"] if gate["side"] == side}
+            check((stopped.get(WALLED, 0) > 0) == (KINDS[place] is None), f"what a wall stops is counted: {place}: {stopped}")
+            if place == "symmetric":
+                check(stopped.get(FILTERED, 0) > 0, f"what a filter stops is counted: {place}: {stopped}")
+    # The kernel turns no packet around; behind a carrier it is the carrier's NAT that does.
+    kinds = {place: (*KINDS[place][:3], False) for place in ("full-cone", "address-restricted", "port-restricted")}
+    discovered(kinds | {"symmetric": KINDS["symmetric"], "cgn": KINDS["cgn"]}, "--nat", "kernel")
+    proved(f"NATs of the kernel: {len(BY_KERNEL)} pairs of places end as with the model, and 5 places look as they should")
 
 
 def routes():
@@ -265,6 +303,8 @@ def user_namespace():
         run = [program, "testbed", "run", "--left", "symmetric", "--right", "udp-blocked"]
         code, printed = stranger(folder, "666", *run)
         check(code == 0 and "symmetric - udp-blocked: relayed (tcp)" in printed, f"a user's call: {code} {printed}")
+        code, printed = stranger(folder, "666", *run, "--nat", "kernel")
+        check(code == 0 and "relayed (tcp)" in printed, f"a user's call by NATs of the kernel: {code} {printed}")
         for mode, why in (("600", "Permission denied"), ("none", "No such file")):
             code, printed = stranger(folder, mode, *run)
             told = f"`{TUN}` cannot be opened: {why}" in printed and "help: run it as root, or" in printed
@@ -294,6 +334,7 @@ def test():
     own_agents()
     bad_lines()
     discovery()
+    kernel_nats()
     user_namespace()
     aioice()
 

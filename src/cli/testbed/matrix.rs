@@ -27,6 +27,7 @@ use crate::testbed::virtual_lab;
 use crate::testbed::virtual_lab::Ask;
 use crate::testbed::virtual_lab::Plan;
 
+use super::run::NatArg;
 use super::run::commands;
 use super::run::exit_of;
 
@@ -113,6 +114,9 @@ pub struct TestbedMatrixArgs {
     /// In the real laboratory: calls that are made at the same time, each in networks of its own.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=TOGETHER_MAX))]
     pub together: u8,
+    /// In the real laboratory: what the NAT next to each program is made of.
+    #[arg(long, value_enum, default_value_t = NatArg::Model)]
+    pub nat: NatArg,
     /// In the real laboratory: the two programs, LEFT... -- RIGHT... [default: our own agent, twice].
     #[arg(last = true, value_name = "LEFT -- RIGHT")]
     pub programs: Vec<String>,
@@ -179,6 +183,10 @@ fn matrix(args: &TestbedMatrixArgs) -> Result<Matrix, Fault> {
             Err(Fault::new(FaultKind::Request, "the virtual laboratory runs our own agents alone")
                 .cure("add --lab real"))
         }
+        LabArg::Virtual if args.nat != NatArg::Model => {
+            Err(Fault::new(FaultKind::Request, "the virtual laboratory has the model of NAT alone")
+                .cure("add --lab real"))
+        }
         LabArg::Virtual => Ok(virtual_lab::matrix(&Ask { places, seed: args.seed, seeds: args.seeds, link })),
         LabArg::Real => {
             let stop = Stop::listen();
@@ -191,6 +199,7 @@ fn matrix(args: &TestbedMatrixArgs) -> Result<Matrix, Fault> {
                 seeds: args.seeds,
                 together: usize::from(args.together),
                 record: args.record.clone(),
+                nats: args.nat.into(),
             };
             real_lab::matrix(&wish, &|| stop.is_asked(), &|run| {
                 output::note(&format!("{} - {}: {}\n", run.left, run.right, run.verdict));

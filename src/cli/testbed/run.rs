@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args as ArgGroup;
+use clap::ValueEnum;
 
 use crate::cli::Exit;
 use crate::cli::load::stop::Stop;
@@ -19,6 +20,7 @@ use crate::testbed::Relay;
 use crate::testbed::Verdict;
 use crate::testbed::expected;
 use crate::testbed::real_lab;
+use crate::testbed::real_lab::NatBy;
 use crate::testbed::real_lab::Plan;
 use crate::testbed::real_lab::Script;
 use crate::testbed::scenario::Link;
@@ -77,6 +79,9 @@ pub struct TestbedRunArgs {
     /// How long the programs may take together; what still runs then is ended [default: 60s, or what the faults take].
     #[arg(long, value_name = "TIME", value_parser = parse_span)]
     pub timeout: Option<Duration>,
+    /// What the NAT next to each program is made of.
+    #[arg(long, value_enum, default_value_t = NatArg::Model)]
+    pub nat: NatArg,
     /// What chance is drawn from: ports of NATs, losses of lines.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
@@ -95,6 +100,24 @@ pub struct TestbedRunArgs {
     /// The two programs with their arguments: LEFT... -- RIGHT... [default: our own agent, twice].
     #[arg(last = true, value_name = "LEFT -- RIGHT")]
     pub programs: Vec<String>,
+}
+
+/// What a NAT is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum NatArg {
+    /// The model of both laboratories.
+    Model,
+    /// The kernel's rules (nftables), its firewall too; a carrier's NAT stays the model's.
+    Kernel,
+}
+
+impl From<NatArg> for NatBy {
+    fn from(nat: NatArg) -> Self {
+        match nat {
+            NatArg::Model => Self::Model,
+            NatArg::Kernel => Self::Kernel,
+        }
+    }
 }
 
 /// What a line is like, each way.
@@ -177,6 +200,7 @@ fn plan(args: &TestbedRunArgs) -> Result<Plan, Fault> {
         logs: args.logs.clone(),
         script,
         record: args.record.clone(),
+        nats: args.nat.into(),
     })
 }
 

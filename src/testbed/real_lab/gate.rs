@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::net::SocketAddrV4;
 
+use crate::nat::Behaviour;
 use crate::nat::Chain;
 use crate::nat::Firewall;
 use crate::nat::Fragments;
@@ -17,7 +18,6 @@ use crate::proto::types::Deadline;
 use crate::proto::types::Tick;
 use crate::proto::types::limits::LAB_HELD_MAX;
 use crate::proto::types::limits::LAB_HELD_SPAN;
-use crate::testbed::Place;
 
 use super::icmp;
 use super::packet::Shape;
@@ -71,20 +71,19 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    /// The one of a place: `external` is its address in the internet, `between` the one between its NATs if there are two,
-    /// and `proxy` the only place that its firewall may let through.
+    /// NATs in a row, the innermost first and behind `firewall`: `external` is their address in the internet, `between` the one
+    /// between them if there are two.
     pub(super) fn new(
-        place: Place,
+        behaviours: &[Behaviour],
+        firewall: &Firewall,
         external: Ipv4Addr,
         between: Ipv4Addr,
-        proxy: SocketAddr,
         seed: u64,
     ) -> Self {
-        let behaviours = place.behaviours();
         let mut nats = Vec::new();
         for (at, behaviour) in behaviours.iter().enumerate() {
             let outer = if at + 1 == behaviours.len() { external } else { between };
-            let firewall = if at == 0 { place.firewall(proxy) } else { Firewall::Open };
+            let firewall = if at == 0 { firewall.clone() } else { Firewall::Open };
             // What a firewall stops is lost without a word, as is usual, and worse for clients than a refusal.
             let nat = Nat::new(*behaviour, vec![IpAddr::V4(outer)], Dice::stream(seed, at as u64));
             nats.push(nat.behind(firewall, false));
@@ -201,6 +200,7 @@ mod tests {
     use super::super::packet::tests::made;
     use super::super::packet::write;
     use super::*;
+    use crate::testbed::Place;
 
     const INSIDE: &str = "10.1.0.2:5000";
     const SERVER: &str = "192.0.2.1:3478";
@@ -209,7 +209,8 @@ mod tests {
 
     fn gate(place: Place) -> Gate {
         let external = Ipv4Addr::new(203, 0, 113, 1);
-        Gate::new(place, external, Ipv4Addr::new(100, 64, 0, 2), PROXY.parse().unwrap(), 1)
+        let firewall = place.firewall(PROXY.parse().unwrap());
+        Gate::new(place.behaviours(), &firewall, external, Ipv4Addr::new(100, 64, 0, 2), 1)
     }
 
     fn meet(gate: &mut Gate, way: Way, bytes: Vec<u8>) -> (Fate, Vec<(Way, Vec<u8>)>) {

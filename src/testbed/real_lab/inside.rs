@@ -23,6 +23,8 @@ use super::command;
 use super::command::Running;
 use super::faults;
 use super::folder;
+use super::gate::Fate;
+use super::kernel_nat::KernelNat;
 use super::machine;
 use super::misbehaving::Misbehaving;
 use super::outcome::Ended;
@@ -34,6 +36,7 @@ use super::recorder;
 use super::recorder::Recorder;
 use super::router::Nobody;
 use super::router::Router;
+use super::router::Seen;
 use super::router::Witness;
 use super::server;
 use super::signalling;
@@ -85,7 +88,9 @@ fn run(folder: &Path) -> Result<Outcome, Fault> {
         let faults = server.end(&plan, start);
         stop.store(true, Ordering::Relaxed);
         let seen = router.join().unwrap_or_else(|_| Err(io::Error::other("the router broke off")));
-        let seen = seen.map_err(|error| machine("the router cannot go on", &error))?;
+        let mut seen = seen.map_err(|error| machine("the router cannot go on", &error))?;
+        refused_by_kernel(&world, &mut seen)
+            .map_err(|error| machine("a NAT of the kernel cannot be asked", &error))?;
         Ok((seen, ended?, faults))
     });
     for kept in [&plan.logs, &plan.record].into_iter().flatten() {
@@ -131,6 +136,18 @@ impl Served {
             }
         }
     }
+}
+
+/// What the kernel's NATs let not through, beside what the router's did.
+fn refused_by_kernel(world: &world::World, seen: &mut Seen) -> io::Result<()> {
+    for (side, nat) in Side::BOTH.into_iter().zip(&world.kernel_nats) {
+        for (way, why, packets) in nat.as_ref().map(KernelNat::refused).transpose()?.unwrap_or_default() {
+            if packets > 0 {
+                *seen.fates.entry((side, way, Fate::Refused(why))).or_default() += packets;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Starts both programs and waits for them.

@@ -29,6 +29,7 @@ use super::gate::Way;
 use super::launch::launch;
 use super::outcome::Ended;
 use super::outcome::Outcome;
+use super::plan::NatBy;
 use super::plan::Plan;
 
 /// What runs are to be.
@@ -50,6 +51,8 @@ pub struct Wish {
     pub together: usize,
     /// The folder for a folder of each run: its capture, its logs and what came of it. Without it nothing is kept.
     pub record: Option<PathBuf>,
+    /// What the NAT next to each program is made of.
+    pub nats: NatBy,
 }
 
 /// Carries out all of them. `done` hears of each that has ended.
@@ -132,6 +135,7 @@ fn one(wish: &Wish, places: [Place; 2], seed: u64, is_stopped: &dyn Fn() -> bool
         logs: None,
         script: None,
         record: wish.record.as_ref().map(|all| all.join(format!("{left}-{right}-{seed}"))),
+        nats: wish.nats,
     };
     launch(&plan, is_stopped).map(|outcome| run_of(&plan, &outcome))
 }

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Every `══` is a TUN interface at either end and the router between them, one thread of ours: so a packet meets the same
-//! model of NAT as in the virtual laboratory, and loss and delay need nothing of the kernel.
+//! model of NAT as in the virtual laboratory, and loss and delay need nothing of the kernel. Where the plan says so, the NAT
+//! next to each program is the kernel's instead (`kernel_nat`), in one more network before the router.
 
 mod addresses;
 mod command;
@@ -19,6 +20,7 @@ mod gate;
 mod icmp;
 mod inside;
 mod judge;
+mod kernel_nat;
 mod launch;
 mod link;
 mod matrix;
@@ -65,6 +67,7 @@ pub use outcome::Ended;
 pub use outcome::Outcome;
 pub use outcome::summary;
 pub use outcome::verdict_of;
+pub use plan::NatBy;
 pub use plan::Plan;
 pub use plan::Script;
 pub use router::Nobody;

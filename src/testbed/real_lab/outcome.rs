@@ -16,6 +16,7 @@ use super::flow::Count;
 use super::flow::Flow;
 use super::flow::Road;
 use super::judge::judge;
+use super::plan::NatBy;
 use super::plan::Plan;
 use super::router::Seen;
 
@@ -87,6 +88,7 @@ impl Outcome {
             "left": plan.places[0].name(),
             "right": plan.places[1].name(),
             "seed": plan.seed,
+            "nats": plan.nats.name(),
             "verdict": verdict.to_string(),
             "seen": by_flows.to_string(),
             "expected": crate::testbed::expected(plan.places[0], plan.places[1]).to_string(),
@@ -196,6 +198,9 @@ pub fn summary(places: [Place; 2], outcome: &Outcome) -> String {
             Ended::Signalled(signal) => format!("  {}: ended by signal {signal}\n", side.name()),
             Ended::Hung => format!("  {}: did not end in time, and was ended\n", side.name()),
         };
+    }
+    if outcome.json["nats"] == NatBy::Kernel.name() {
+        text += "  the NATs next to the programs are the kernel's\n";
     }
     text += &faults::summary(&outcome.json, outcome.has_connected());
     let flows = outcome.json["flows"].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -30,6 +30,29 @@ pub struct Plan {
     pub script: Option<Script>,
     /// Where a capture, the logs and what came of it are kept; without it, nowhere.
     pub record: Option<PathBuf>,
+    /// What the NAT next to each program is made of.
+    pub nats: NatBy,
+}
+
+/// What a NAT is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NatBy {
+    /// The model that the virtual laboratory has, too.
+    #[default]
+    Model,
+    /// The kernel's own (nftables).
+    Kernel,
+}
+
+impl NatBy {
+    /// In reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Kernel => "kernel",
+        }
+    }
 }
 
 /// A scenario with faults, as it was written, and how the server and the programs are to play it.
@@ -80,6 +103,7 @@ impl Plan {
             logs: None,
             script: None,
             record: None,
+            nats: NatBy::Model,
         }
     }
 
@@ -95,6 +119,7 @@ impl Plan {
             "logs": self.logs.as_ref().map(|logs| logs.to_string_lossy()),
             "script": self.script.as_ref().map(Script::to_json),
             "record": self.record.as_ref().map(|record| record.to_string_lossy()),
+            "nats": self.nats.name(),
         })
     }
 
@@ -118,6 +143,7 @@ impl Plan {
                 script => Some(Script::from_json(script)?),
             },
             record: value["record"].as_str().map(PathBuf::from),
+            nats: [NatBy::Model, NatBy::Kernel].into_iter().find(|nats| value["nats"] == nats.name())?,
         })
     }
 }
@@ -175,6 +201,7 @@ mod tests {
                 hold_s: 8,
             }),
             record: Some("record".into()),
+            nats: NatBy::Kernel,
         };
         let text = plan.to_json().to_string();
         assert_eq!(Plan::from_json(&text.parse().expect("JSON")), Some(plan));
