@@ -165,7 +165,17 @@ def captured(folder):
     check(sorted(each.name for each in kept.iterdir()) == ["left.log", "right.log", "run.json", "run.pcapng", "server.log"], "")
     names, packets = capture(kept / "run.pcapng")
     check(names == POINTS, f"{names}")
-    record = json.loads((kept / "run.json").read_text())["record"]
+    outcome = json.loads((kept / "run.json").read_text())
+    record, events = outcome["record"], outcome["events"]
+    times = [event["at_ms"] for event in events]
+    check(times == sorted(times), f"events are in the order of time: {times}")
+    for side in ("left", "right"):
+        told = [(event["what"], event["detail"]) for event in events if event["side"] == side]
+        answers = ("allocate: 401", "allocate: granted", "refresh: 438")
+        at = [told.index(event) for event in [*(("answer", words) for words in answers), ("ended", "exit code 0")]]
+        check(at == sorted(at), f"{side}: what the server answered, in order, and the program's end: {told}")
+        kinds = {what for what, _ in told}
+        check({"first-packet", "check-heard", "media", "fault", "judged"} <= kinds, f"{side}: {kinds}")
     check(record["packets"] == len(packets) and record["left_out"] == 0, f"{record} {len(packets)}")
     seen = {point: [words for where, _, words in packets if where == point] for point in POINTS}
     check(all(seen[point] for point in POINTS[:6]) and not seen["http proxy"], f"{ {p: len(w) for p, w in seen.items()} }")

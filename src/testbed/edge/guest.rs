@@ -410,7 +410,7 @@ impl Guest {
     }
 
     fn tell_judged(&mut self) {
-        let words = format!("{:?}", self.judge.judgement);
+        let words = self.judge.judgement.to_string();
         self.note(Kind::Judged, None, words);
     }
 

@@ -1,6 +1,7 @@
 //! Whether a client did what its scenario expects of it.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use crate::proto::types::Deadline;
 use crate::proto::types::Tick;
@@ -25,6 +26,17 @@ pub enum Judgement {
     Kept,
     /// It did not; why.
     Broken(String),
+}
+
+impl fmt::Display for Judgement {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Nothing => "nothing is expected of it",
+            Self::Waiting => "its time is not over",
+            Self::Kept => "it did what it has to",
+            Self::Broken(why) => why,
+        })
+    }
 }
 
 /// Watches one client.

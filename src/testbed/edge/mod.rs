@@ -37,3 +37,4 @@ pub use note::Note;
 pub use output::Output;
 pub use setup::Listen;
 pub use setup::Setup;
+pub use words::answer as answer_words;

@@ -16,7 +16,9 @@ pub(super) fn request(request: &Request<'_>) -> String {
     method_word(request.method).to_owned()
 }
 
-pub(super) fn answer(answer: &Answer<'_>) -> String {
+/// What an answer says: `allocate: granted`, `refresh: 438`.
+#[must_use]
+pub fn answer(answer: &Answer<'_>) -> String {
     let method = method_word(answer.method);
     match answer.error_code {
         _ if answer.success => format!("{method}: granted"),

@@ -186,6 +186,7 @@ fn moment(event: &Happening, more: String) -> String {
         What::Failed => "gives up:",
         What::Fault => "server misbehaves:",
         What::Judged => "judged:",
+        What::Ended => "program ended:",
         What::Other => "",
     };
     let gap = if what.is_empty() { "" } else { " " };

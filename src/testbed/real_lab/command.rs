@@ -74,7 +74,7 @@ pub(super) fn log_name(side: Side) -> String {
 #[derive(Debug)]
 pub(super) struct Running {
     child: Child,
-    ended: Option<Ended>,
+    ended: Option<(Ended, Instant)>,
 }
 
 impl Running {
@@ -111,12 +111,19 @@ impl Running {
         if self.ended.is_none()
             && let Ok(Some(status)) = self.child.try_wait()
         {
-            self.ended = Some(match (status.code(), status.signal()) {
+            let how = match (status.code(), status.signal()) {
                 (Some(code), _) => Ended::Exited(code),
                 (None, signal) => Ended::Signalled(signal.unwrap_or_default()),
-            });
+            };
+            self.ended = Some((how, Instant::now()));
         }
-        self.ended
+        self.ended.map(|(how, _)| how)
+    }
+
+    /// How and when it ended; one that has not yet hangs.
+    pub(super) fn end(mut self) -> (Ended, Instant) {
+        self.ended();
+        self.ended.unwrap_or_else(|| (Ended::Hung, Instant::now()))
     }
 
     /// Ends it with all that it started: it is asked to, and then not asked any more.
@@ -133,7 +140,7 @@ impl Running {
             }
         }
         if !had_ended {
-            self.ended = Some(Ended::Hung);
+            self.ended = Some((Ended::Hung, Instant::now()));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! How each side bore what the server did wrong: for programs as a part of the outcome, and for people.
 
+use std::time::Duration;
 use std::time::Instant;
 
 use serde_json::Value;
@@ -8,6 +9,7 @@ use serde_json::json;
 use crate::testbed::edge::Judgement;
 use crate::testbed::edge::Kind;
 use crate::testbed::edge::Note;
+use crate::testbed::report::What;
 use crate::testbed::serve::Account;
 
 use super::addresses::Side;
@@ -17,6 +19,33 @@ use super::plan::Script;
 const NOBODY: &str = "no client showed the user name of this side with the right password";
 const NOT_BEFALLEN: &str = "nothing befell it: it never did what sets the fault off, or ended before";
 const NOT_EXPECTED: &str = "the scenario expects nothing";
+
+/// Something that befell a side, and when.
+pub(super) type Told = (Duration, Side, What, String);
+
+/// What befell each side. Its answers are not among it: the routers see them.
+pub(super) fn happened(script: &Script, accounts: &[Account], origin: Instant, start: Instant) -> Vec<Told> {
+    let before = start.saturating_duration_since(origin);
+    let of = |side: Side| {
+        let user = script.user(side);
+        accounts.iter().filter(move |account| account.name == user).flat_map(move |account| {
+            account.record.iter().filter_map(move |note| {
+                let at = Duration::from_millis(note.at.as_millis()).saturating_sub(before);
+                Some((at, side, what(note.kind)?, note.words.clone()))
+            })
+        })
+    };
+    Side::BOTH.into_iter().flat_map(of).collect()
+}
+
+const fn what(kind: Kind) -> Option<What> {
+    match kind {
+        Kind::Request | Kind::Answer => None,
+        Kind::Allocation => Some(What::Allocation),
+        Kind::Fault => Some(What::Fault),
+        Kind::Judged => Some(What::Judged),
+    }
+}
 
 /// An entry for each side. The ticks of notes are counted from `origin`, the times of the run from `start`.
 pub(super) fn told(script: &Script, accounts: &[Account], origin: Instant, start: Instant) -> Value {
@@ -116,8 +145,6 @@ pub(super) fn summary(json: &Value, has_connected: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::proto::types::Tick;
 

@@ -49,7 +49,7 @@ impl Road {
         Self::Other,
     ];
 
-    fn of(side: Side, protocol: Protocol, far: SocketAddr) -> Self {
+    pub(super) fn of(side: Side, protocol: Protocol, far: SocketAddr) -> Self {
         let is_udp = protocol == Protocol::Udp;
         let is_server = [SERVER, SERVER_ALTERNATE].map(IpAddr::V4).contains(&far.ip());
         match far.port() {
@@ -85,11 +85,10 @@ impl Road {
 
     /// What of a datagram or a segment is of the call, if anything is: neither STUN nor control. Within TLS it is any record of
     /// data.
-    fn media(self, payload: &[u8]) -> Option<&[u8]> {
+    pub(super) fn media(self, payload: &[u8]) -> Option<&[u8]> {
         let data = match self {
             Self::Direct | Self::ToRelay => Some(payload),
-            Self::Server(Relay::Udp) => in_message(payload),
-            Self::Server(Relay::Tcp) => first_message(payload).and_then(in_message),
+            Self::Server(Relay::Udp | Relay::Tcp) => self.message(payload).and_then(in_message),
             Self::Server(Relay::Tls | Relay::Proxy) => {
                 return Some(payload).filter(|payload| payload.starts_with(&TLS_DATA));
             }
@@ -97,13 +96,22 @@ impl Road {
         };
         data.filter(|data| is_media(data))
     }
+
+    /// Of a datagram or a segment the message to or from the server that it is, or begins with.
+    pub(super) fn message(self, payload: &[u8]) -> Option<&[u8]> {
+        match self {
+            Self::Server(Relay::Udp) => Some(payload),
+            Self::Server(Relay::Tcp) => first_message(payload),
+            _ => None,
+        }
+    }
 }
 
 /// How a record of data begins: its kind, and the version that all since TLS 1.2 name.
 const TLS_DATA: [u8; 3] = [23, 3, 3];
 
 /// What a peer is to get by a message to or from the server.
-fn in_message(message: &[u8]) -> Option<&[u8]> {
+pub(super) fn in_message(message: &[u8]) -> Option<&[u8]> {
     if let Ok((_, data)) = channel_data::decode(message) {
         return Some(data);
     }

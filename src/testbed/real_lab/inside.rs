@@ -10,20 +10,25 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::thread;
+use std::time::Duration;
 use std::time::Instant;
 
 use serde_json::Value;
 
 use crate::load::Fault;
 use crate::load::fault::FaultKind;
+use crate::testbed::report::events_to_json;
 
 use super::PRIVILEGES;
 use super::addresses::Side;
+use super::chronicle::Chronicle;
 use super::command;
 use super::command::Running;
 use super::faults;
+use super::faults::Told;
 use super::folder;
 use super::gate::Fate;
+use super::gate::Way;
 use super::kernel_nat::KernelNat;
 use super::machine;
 use super::misbehaving::Misbehaving;
@@ -34,7 +39,6 @@ use super::plan::Plan;
 use super::proxy;
 use super::recorder;
 use super::recorder::Recorder;
-use super::router::Nobody;
 use super::router::Router;
 use super::router::Seen;
 use super::router::Witness;
@@ -74,16 +78,13 @@ fn run(folder: &Path) -> Result<Outcome, Fault> {
     proxy::open().map_err(|error| machine("the proxy cannot be opened", &error))?;
     let server = Served::start(&plan, folder, &password)?;
     let (stop, start) = (AtomicBool::new(false), Instant::now());
-    let mut recorder = plan.record.as_ref().map(|_| Recorder::new());
+    let mut witnesses = Witnesses {
+        chronicle: Chronicle::new(world.kernel_nats.each_ref().map(Option::is_some)),
+        recorder: plan.record.as_ref().map(|_| Recorder::new()),
+    };
     let outcome = thread::scope(|scope| {
-        let (stop, mut nobody, recorder) = (&stop, Nobody, &mut recorder);
-        let router = scope.spawn(move || {
-            let witness: &mut dyn Witness = match recorder {
-                Some(recorder) => recorder,
-                None => &mut nobody,
-            };
-            Router::new(legs, start, witness).run(stop)
-        });
+        let (stop, witnesses) = (&stop, &mut witnesses);
+        let router = scope.spawn(move || Router::new(legs, start, witnesses).run(stop));
         let ended = call(&plan, &world, folder, &password, &is_over);
         let faults = server.end(&plan, start);
         stop.store(true, Ordering::Relaxed);
@@ -97,12 +98,44 @@ fn run(folder: &Path) -> Result<Outcome, Fault> {
         keep(folder, kept).map_err(|error| machine("what was printed cannot be kept", &error))?;
     }
     let (seen, ended, faults) = outcome?;
-    let mut told: Vec<_> = faults.map(|faults| ("faults", faults)).into_iter().collect();
+    let Witnesses { mut chronicle, recorder } = witnesses;
+    for (side, (how, at)) in Side::BOTH.into_iter().zip(ended) {
+        chronicle.ended(at.saturating_duration_since(start), side, how);
+    }
+    let mut told = Vec::new();
+    if let Some((faults, happened)) = faults {
+        chronicle.add(happened);
+        told.push(("faults", faults));
+    }
+    told.push(("events", events_to_json(&chronicle.events())));
     if let (Some(recorder), Some(kept)) = (recorder, &plan.record) {
         let record = recorder.write(&kept.join(recorder::FILE));
         told.push(("record", record.map_err(|error| machine("the capture cannot be kept", &error))?));
     }
+    let ended = ended.map(|(how, _)| how);
     Ok(Outcome::of(&plan, &seen, ended, Side::BOTH.map(|side| said(folder, side)), &told))
+}
+
+/// Who looks on.
+struct Witnesses {
+    chronicle: Chronicle,
+    recorder: Option<Recorder>,
+}
+
+impl Witness for Witnesses {
+    fn came(&mut self, at: Duration, side: Side, way: Way, packet: &[u8], fate: Option<Fate>) {
+        self.chronicle.came(at, side, way, packet, fate);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.came(at, side, way, packet, fate);
+        }
+    }
+
+    fn went(&mut self, at: Duration, side: Side, way: Way, packet: &[u8]) {
+        self.chronicle.went(at, side, way, packet);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.went(at, side, way, packet);
+        }
+    }
 }
 
 /// The server of a run.
@@ -122,7 +155,7 @@ impl Served {
     }
 
     /// Ends it. Answers how its faults were borne, if it had any; times are reckoned from `start`.
-    fn end(self, plan: &Plan, start: Instant) -> Option<Value> {
+    fn end(self, plan: &Plan, start: Instant) -> Option<(Value, Vec<Told>)> {
         match self {
             Self::Sound(mut child) => {
                 // It has nothing to give back that does not go with this process.
@@ -132,7 +165,9 @@ impl Served {
             }
             Self::Misbehaving(server) => {
                 let (origin, accounts) = server.end();
-                plan.script.as_ref().map(|script| faults::told(script, &accounts, origin, start))
+                let script = plan.script.as_ref()?;
+                let told = faults::told(script, &accounts, origin, start);
+                Some((told, faults::happened(script, &accounts, origin, start)))
             }
         }
     }
@@ -157,7 +192,7 @@ fn call(
     folder: &Path,
     password: &str,
     is_over: &AtomicBool,
-) -> Result<[Ended; 2], Fault> {
+) -> Result<[(Ended, Instant); 2], Fault> {
     let start = |side: Side| {
         let at = side.index();
         let environment = command::environment(side, plan, folder, password);
@@ -173,7 +208,7 @@ fn call(
     let right = start(Side::Right).inspect_err(|_| left.kill())?;
     let mut both = [left, right];
     command::watch(&mut both, plan.timeout, &|| is_over.load(Ordering::Relaxed));
-    Ok(both.map(|mut each| each.ended().unwrap_or(Ended::Hung)))
+    Ok(both.map(Running::end))
 }
 
 /// True as soon as whoever called lets go, or is no more.

@@ -12,6 +12,7 @@
 //! next to each program is the kernel's instead (`kernel_nat`), in one more network before the router.
 
 mod addresses;
+mod chronicle;
 mod command;
 mod faults;
 mod flow;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use serde_json::json;
 
+use crate::proto::types::limits::LAB_EVENTS_MAX;
 use crate::testbed::Verdict;
 use crate::testbed::real_lab::Ended;
 use crate::testbed::real_lab::Road;
@@ -73,6 +74,29 @@ pub struct Happening {
     pub times: u64,
 }
 
+/// Key events that are being gathered.
+#[derive(Clone, Debug, Default)]
+pub struct Happenings(Vec<Happening>);
+
+impl Happenings {
+    /// Something happens, for the first time or again. There is room for [`LAB_EVENTS_MAX`]; what is new beyond is left out.
+    pub fn happen(&mut self, at: Duration, side: Option<Side>, what: What, detail: String) {
+        let is_it = |event: &&mut Happening| (event.side, event.what, &event.detail) == (side, what, &detail);
+        if let Some(event) = self.0.iter_mut().find(is_it) {
+            event.times += 1;
+        } else if self.0.len() < LAB_EVENTS_MAX {
+            self.0.push(Happening { at, side, what, detail, times: 1 });
+        }
+    }
+
+    /// All of them, in the order of time.
+    #[must_use]
+    pub fn in_order(mut self) -> Vec<Happening> {
+        self.0.sort_by_key(|event| event.at);
+        self.0
+    }
+}
+
 /// What a scenario did to one client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Befallen {
@@ -127,13 +151,15 @@ pub enum What {
     Fault,
     /// What a scenario expects was judged.
     Judged,
+    /// Its program ended.
+    Ended,
     /// Something that this version has no word for.
     Other,
 }
 
 impl What {
     /// All that have a word.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::FirstPacket,
         Self::Opened,
         Self::Candidate,
@@ -151,6 +177,7 @@ impl What {
         Self::Failed,
         Self::Fault,
         Self::Judged,
+        Self::Ended,
     ];
 
     /// In the report for programs.
@@ -174,6 +201,7 @@ impl What {
             Self::Failed => "failed",
             Self::Fault => "fault",
             Self::Judged => "judged",
+            Self::Ended => "ended",
             Self::Other => "other",
         }
     }
@@ -194,7 +222,7 @@ impl Flight {
         call["roads"] = self.roads.iter().map(road).collect();
         call["gates"] = self.gates.iter().map(gate).collect();
         call["lost_on_the_lines"] = json!(self.lost);
-        call["events"] = self.events.iter().map(event).collect();
+        call["events"] = events_to_json(&self.events);
         if !self.faults.is_empty() {
             call["faults"] = self.faults.iter().map(befallen).collect();
         }
@@ -214,6 +242,12 @@ fn road(tally: &RoadTally) -> Value {
 fn gate(tally: &GateTally) -> Value {
     let way = if tally.way == Way::Out { "out" } else { "in" };
     json!({ "side": tally.side.name(), "way": way, "fate": tally.fate, "packets": tally.packets })
+}
+
+/// In the report for programs.
+#[must_use]
+pub fn events_to_json(events: &[Happening]) -> Value {
+    events.iter().map(event).collect()
 }
 
 fn event(event: &Happening) -> Value {

@@ -12,7 +12,6 @@ use crate::nat::Packet;
 use crate::nat::Protocol;
 use crate::nat::Verdict;
 use crate::proto::client::Failure;
-use crate::proto::types::limits::LAB_EVENTS_MAX;
 use crate::testbed::Relay;
 use crate::testbed::edge::Kind as NoteKind;
 use crate::testbed::edge::Note;
@@ -23,7 +22,7 @@ use crate::testbed::real_lab::Way;
 use crate::testbed::record::Point;
 use crate::testbed::report::Flight;
 use crate::testbed::report::GateTally;
-use crate::testbed::report::Happening;
+use crate::testbed::report::Happenings;
 use crate::testbed::report::RoadTally;
 use crate::testbed::report::What;
 
@@ -40,7 +39,7 @@ use super::world::World;
 /// What was written down so far.
 #[derive(Debug, Default)]
 pub(super) struct Log {
-    events: Vec<Happening>,
+    events: Happenings,
     gates: BTreeMap<(Side, Way, &'static str), u64>,
     roads: BTreeMap<(Side, bool, Road), [u64; 2]>,
     lost: [u64; 2],
@@ -55,13 +54,7 @@ impl Log {
     }
 
     fn happen(&mut self, at: Micros, side: Option<Side>, what: What, detail: String) {
-        let is_it = |event: &&mut Happening| (event.side, event.what, &event.detail) == (side, what, &detail);
-        if let Some(event) = self.events.iter_mut().find(is_it) {
-            event.times += 1;
-        } else if self.events.len() < LAB_EVENTS_MAX {
-            let at = Duration::from_micros(at);
-            self.events.push(Happening { at, side, what, detail, times: 1 });
-        }
+        self.events.happen(Duration::from_micros(at), side, what, detail);
     }
 
     fn gate(&mut self, side: Side, way: Way, verdict: &Verdict) {
@@ -181,7 +174,6 @@ impl World {
             let detail = note.words.clone();
             log.happen(note.at.as_millis().saturating_mul(1_000), self.side_of(users, note), what, detail);
         }
-        log.events.sort_by_key(|event| event.at);
         let gates = self.log.gates.iter().map(|((side, way, fate), packets)| {
             let fate = (*fate).to_owned();
             GateTally { side: *side, way: *way, fate, packets: *packets }
@@ -197,7 +189,7 @@ impl World {
             roads: roads.collect(),
             gates: gates.collect(),
             lost: Some(self.log.lost),
-            events: log.events,
+            events: log.events.in_order(),
             ..Flight::default()
         }
     }
