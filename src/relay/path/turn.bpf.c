@@ -742,8 +742,9 @@ int tc_turn(struct __sk_buff *skb)
     }
     if (!account(&m))
         return TC_ACT_SHOT;
+    // The packet keeps the hash that it came with: it tells flows from each other as well as one of the new addresses would.
     if (bpf_csum_update(skb, 0) >= 0) {
-        // The card has summed the whole packet: its sum has to follow what is written.
+        // The card has summed the whole packet, and its sum has to follow what is written.
         __u32 len = m.len;
         if (len < IP4_LEN + UDP_LEN || len > sizeof(m.words))
             goto lost;
@@ -752,7 +753,6 @@ int tc_turn(struct __sk_buff *skb)
     } else if (!put((void *)(long)skb->data + ETH_LEN, (void *)(long)skb->data_end, &m)) {
         goto lost;
     }
-    bpf_set_hash_invalid(skb);
     struct hop *hop = m.hop;
     struct bpf_redir_neigh next = { .nh_family = hop->family };
     __builtin_memcpy(next.ipv6_nh, hop->next, sizeof(next.ipv6_nh));
