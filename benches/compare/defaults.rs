@@ -149,7 +149,10 @@ fn is_whole(raw: &mut Socket, from: SocketAddr, to: SocketAddr, wanted: bool) ->
 }
 
 /// Waits until something is so.
-pub(crate) fn awaited(otherwise: &str, mut is_so: impl FnMut() -> Result<bool, String>) -> Result<(), String> {
+pub(crate) fn awaited(
+    otherwise: &str,
+    mut is_so: impl FnMut() -> Result<bool, String>,
+) -> Result<(), String> {
     let until = Instant::now() + PATIENCE;
     while !is_so()? {
         if Instant::now() > until {

@@ -88,7 +88,8 @@ impl Source {
         let program = <&Xdp>::try_from(program).map_err(|error| error.to_string())?;
         let before = own_time();
         let attrs = TestRunAttrs::new().xdp_live_frames(AT_ONCE);
-        let options = TestRunOptions { data_in: Some(&self.frame), repeat: BURST, attrs, ..TestRunOptions::new() };
+        let options =
+            TestRunOptions { data_in: Some(&self.frame), repeat: BURST, attrs, ..TestRunOptions::new() };
         program.test_run(options).map_err(|error| format!("no frames come from the kernel: {error}"))?;
         Ok(own_time().saturating_sub(before))
     }

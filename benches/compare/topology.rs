@@ -46,7 +46,8 @@ impl Topology {
         for (((near, far), (theirs, ours)), mac) in INTERFACES.into_iter().zip(FAR_ENDS).zip(ends).zip(MACS) {
             let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
             let wire = &made.wire.name;
-            made.relay.ip(&format!("link add {near} address {mac} type veth peer name {far} netns {wire}"))?;
+            made.relay
+                .ip(&format!("link add {near} address {mac} type veth peer name {far} netns {wire}"))?;
             made.relay.ip(&format!("addr add {ours}/24 dev {near}"))?;
             made.wire.ip(&format!("addr add {theirs}/24 dev {far}"))?;
             made.relay.ip(&format!("link set {near} up"))?;
