@@ -15,7 +15,7 @@ use swingbridge::proto::wire::channel_data;
 use super::defaults::awaited;
 use super::defaults::counter;
 use super::jobs::Metric;
-use super::machine::as_the_wire;
+use super::machine::in_the_wire;
 use super::measure::Taken;
 use super::probe::Probe;
 use super::server::Running;
@@ -40,7 +40,7 @@ const BY_KERNEL_MIN: u64 = 2 * PACKETS as u64 * 99 / 100;
 /// # Errors
 /// What is in the way, in a sentence.
 pub(crate) fn round_trips(server: &Running) -> Result<Taken, String> {
-    let times = as_the_wire(server.wire.as_deref(), || measured(server))??;
+    let times = in_the_wire(server.wire.as_deref(), || measured(server))??;
     let mut taken = Taken::default();
     taken.figures.push((Metric::P50, times[times.len() / 2].as_nanos() as f64 / 1_000.0));
     Ok(taken)
@@ -58,6 +58,7 @@ fn measured(server: &Running) -> Result<Vec<Duration>, String> {
     let at = probe.socket.bound().socket();
     drop(probe);
     let client = UdpSocket::bind(at).map_err(said)?;
+    // Each has one whom it speaks with.
     client.connect(server.address).map_err(said)?;
     peer.connect(relayed).map_err(said)?;
     let admin = server.admin.ok_or("it has no counters")?;
