@@ -1,5 +1,5 @@
-//! Both ends of the wire for a whole host: frames that come as from a card's driver, out of the kernel, and a sink that counts and
-//! drops what comes back. No socket and no socket buffer is at either end.
+//! Both ends of the wire for a whole host: frames that come as from a card's driver, out of the kernel, and a sink that counts
+//! and drops what arrives. No socket and no socket buffer is at either end.
 //!
 //! ```text
 //!   source: BPF_PROG_TEST_RUN, live frames ─▶ far end of a cable ─▶ the relay's end ─▶ … ─▶ far end of the other: sink
@@ -36,7 +36,7 @@ pub(crate) const BURST: u32 = 2_048;
 const HEAD_LEN: usize = 48;
 const DIFFERS: [usize; 4] = [34, 36, 40, 42];
 /// Frames that have not come for so long are lost.
-const PATIENCE: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_millis(400);
 
 /// Frames of some flows, in random order, into one end of a cable.
 pub(crate) struct Source {
