@@ -148,7 +148,11 @@ fn is_whole(raw: &mut Socket, from: SocketAddr, to: SocketAddr, wanted: bool) ->
     Err(format!("no packet from {from} to {to} was seen"))
 }
 
-fn awaited(otherwise: &str, mut is_so: impl FnMut() -> Result<bool, String>) -> Result<(), String> {
+/// Waits until something is so.
+pub(crate) fn awaited(
+    otherwise: &str,
+    mut is_so: impl FnMut() -> Result<bool, String>,
+) -> Result<(), String> {
     let until = Instant::now() + PATIENCE;
     while !is_so()? {
         if Instant::now() > until {
@@ -160,7 +164,7 @@ fn awaited(otherwise: &str, mut is_so: impl FnMut() -> Result<bool, String>) -> 
 }
 
 /// The sum of a counter of `/metrics`, of the lines that hold `word`.
-fn counter(admin: SocketAddr, name: &str, word: &str) -> Result<u64, String> {
+pub(crate) fn counter(admin: SocketAddr, name: &str, word: &str) -> Result<u64, String> {
     let text = page(admin).map_err(|error| format!("/metrics cannot be read: {error}"))?;
     let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(word));
     Ok(lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum::<f64>() as u64)

@@ -1,164 +1,203 @@
-//! What a whole host spends on a packet, wherever its kernel does the work: two generators side by side, the same work, one
-//! through the relay and one without, and what the first spends more.
+//! What a whole host spends on a packet, wherever its kernel does the work. Frames come out of the kernel as from a card, and are
+//! counted and dropped where they arrive; all that this takes, less what the source costs by itself, is what the relay's host
+//! adds. The same for each path, sockets too.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
-use std::time::Instant;
 
-use swingbridge::load::Engine;
-use swingbridge::load::Rig as _;
-use swingbridge::load::outcome::Step;
-use swingbridge::load::plan::Carrier;
-use swingbridge::load::plan::Lab;
-use swingbridge::net::probe;
+use swingbridge::net::probe as system;
+use swingbridge::proto::types::ChannelNumber;
+use swingbridge::proto::types::PeerAddr;
 
-use super::jobs::Flow;
+use super::defaults::awaited;
+use super::defaults::counter;
+use super::frame::Plain;
+use super::frame::channel_data;
 use super::jobs::Metric;
+use super::lines;
+use super::machine::as_the_wire;
 use super::machine::softirq_time;
-use super::measure::HOLDS;
 use super::measure::LOSS_MAX;
 use super::measure::Taken;
-use super::measure::WARM_UP;
-use super::measure::engine;
-use super::measure::plan_of;
-use super::measure::threads_of;
+use super::probe::Probe;
 use super::server::Running;
+use super::source::BURST;
+use super::source::Sink;
+use super::source::Source;
+use super::source::Waste;
 use super::stop::Watch;
+use super::topology;
+use super::topology::Topology;
 
-/// Pieces that a measurement is cut into. Of what each gives the middle counts: a neighbour's moment is one piece.
-const PIECES: u32 = 10;
-/// A generator begins to count within this, and goes on for as long as it was told.
-const LEAD: Duration = Duration::from_millis(100);
+/// The number of the host that only drops.
+const CALIBRATION: u16 = 8;
+/// Pieces that a measurement is cut into, each with its own reading of what the source costs. Of what they give the middle
+/// counts: a neighbour's moment is one piece.
+const PIECES: usize = 8;
+/// Bursts of a piece, each way.
+const BURSTS: u64 = 2;
+const DATA: [u8; 172] = [0xA5; 172];
+/// Where peers would be heard.
+const PEER_PORT: u16 = 40_000;
+/// How long a server takes to follow what its neighbours' addresses are.
+const SETTLED: Duration = Duration::from_millis(2_500);
+/// What a path in the kernel must have relayed itself. The rest are the frames that it lends to the sockets.
+const BY_KERNEL_MIN: f64 = 0.98;
 
-/// A generator, and the threads that it sends and receives with.
-struct Generator {
-    engine: Engine,
-    threads: Vec<String>,
+/// A client's allocation with its channel.
+struct Call {
+    client: SocketAddr,
+    relayed: SocketAddr,
+    channel: ChannelNumber,
 }
 
-impl Generator {
-    fn new(flow: Flow, server: &Running, is_serverless: bool) -> Result<Self, String> {
-        let mut target = server.target(flow.carrier);
-        target.watch = None;
-        if is_serverless {
-            target.carrier = Carrier::LegacyUdp;
-        }
-        let plan = plan_of(flow, server, target, Lab { parts: flow.parts, is_serverless });
-        let own = std::process::id();
-        let before = threads_of(own);
-        let engine = engine(&plan, server.wire.as_deref())?;
-        let is_of_it = |id: &String| {
-            let name = fs::read_to_string(format!("/proc/{own}/task/{id}/comm")).unwrap_or_default();
-            !before.contains_key(id) && name.starts_with("load-")
-        };
-        let threads: Vec<_> = threads_of(own).into_keys().filter(is_of_it).collect();
-        if threads.is_empty() {
-            return Err("the generator's CPU time cannot be read".to_owned());
-        }
-        Ok(Self { engine, threads })
-    }
+/// What some bursts took.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spent {
+    cpu: Duration,
+    sent: u64,
+    arrived: u64,
+}
 
-    fn hold(&mut self, flow: Flow, watch: &mut Watch<'_>) -> Result<(), String> {
-        for _ in 0..HOLDS {
-            // A server may take a client's port for that of a client before, and refuse it.
-            if self.engine.hold(flow.calls, watch).map_err(|fault| fault.to_string())?.failures.is_empty() {
-                break;
-            }
-        }
-        Ok(())
+impl Spent {
+    fn each_ns(self) -> f64 {
+        self.cpu.as_nanos() as f64 / self.arrived.max(1) as f64
     }
 }
 
-/// CPU of all that a host does for a packet, less what generator and wire cost without a relay.
-pub(crate) fn host(flow: Flow, server: &Running, watch: &mut Watch<'_>) -> Result<Taken, String> {
-    let told = |fault: swingbridge::load::Fault| fault.to_string();
-    let (mut with, mut without) = (Generator::new(flow, server, false)?, Generator::new(flow, server, true)?);
-    with.hold(flow, watch)?;
-    without.hold(flow, watch)?;
-    with.engine.idle(WARM_UP, watch).map_err(told)?;
-    let length = Duration::from_millis(flow.length_ms);
-    let whole = 2 * LEAD + length;
-    let threads = [with.threads.clone(), without.threads.clone()];
-    let mut second = Watch { stop: watch.stop, bar: watch.bar };
-    let (one, other, pieces) = thread::scope(|scope| {
-        let other = scope.spawn(|| without.engine.measure(whole, &mut second).map_err(told));
-        let pieces = scope.spawn(|| pieces(&threads, server.pid(), length));
-        let one = with.engine.measure(whole, watch).map_err(told);
-        let failed = "the generator has failed";
-        (
-            one,
-            other.join().unwrap_or_else(|_| Err(failed.to_owned())),
-            pieces.join().map_err(|_| failed.to_owned()),
-        )
-    });
+/// CPU of all that a host does for a packet of one of so many calls; the mean of both ways.
+///
+/// # Errors
+/// What is in the way, in a sentence.
+pub(crate) fn host(calls: u32, path: &str, server: &Running, watch: &mut Watch<'_>) -> Result<Taken, String> {
+    let (Some(wire), Some(relay)) = (&server.wire, &server.relay) else {
+        return Err("the server has no host of its own".to_owned());
+    };
+    topology::as_cards(relay)?;
+    let idle = Topology::make(CALIBRATION)?;
+    topology::as_cards(&idle.relay.name)?;
+    system::raise_descriptor_limit().map_err(|error| error.to_string())?;
+    let mut probes = as_the_wire(Some(wire), || book(calls, server, watch))??;
+    let measured = measured(&probes, path, [wire, &idle.wire.name], &idle.relay.name, server, watch);
     // All is given back before the next comes.
-    with.engine.hold(0, watch).map_err(told)?;
-    without.engine.hold(0, watch).map_err(told)?;
-    let (one, other, pieces) = (rate(&one?, flow)?, rate(&other?, flow)?, pieces?);
-    let mut more: Vec<_> = pieces.iter().map(|piece| piece.more(one, other)).collect();
-    more.sort_by(f64::total_cmp);
+    as_the_wire(Some(wire), || {
+        probes.iter_mut().try_for_each(|(probe, _)| if watch.is_over() { Ok(()) } else { probe.release() })
+    })??;
     let mut taken = Taken::default();
-    taken.figures.push((Metric::Host, (more[(more.len() - 1) / 2] + more[more.len() / 2]) / 2.0));
+    match measured? {
+        Some(more) => taken.figures.push((Metric::Host, more)),
+        None => {
+            taken.remarks.push(format!("rounds that lost more than {:.0} % are left out", LOSS_MAX * 100.0));
+        }
+    }
     Ok(taken)
 }
 
-/// Packets that arrived each second.
-fn rate(step: &Step, flow: Flow) -> Result<f64, String> {
-    let (sent, received) = (step.up.sent + step.down.sent, step.up.received + step.down.received);
-    if step.calls < flow.calls {
-        return Err(format!("of {} calls {} came to be", flow.calls, step.calls));
-    }
-    if (received as f64) < sent as f64 * (1.0 - LOSS_MAX) {
-        let lost = 100.0 * (1.0 - received as f64 / sent.max(1) as f64);
-        return Err(format!("{lost:.1} % of the packets were lost"));
-    }
-    Ok(received as f64 / step.length.as_secs_f64().max(1e-6))
-}
-
-/// CPU time that was spent within some time.
-struct Piece {
-    length: Duration,
-    with: Duration,
-    without: Duration,
-    server: Duration,
-    kernel: Duration,
-}
-
-impl Piece {
-    /// Nanoseconds of each packet through the relay, with so many arriving each second, less those of each that goes without.
-    fn more(&self, one: f64, other: f64) -> f64 {
-        let each = |spent: Duration, rate: f64| spent.as_nanos() as f64 / (rate * self.length.as_secs_f64());
-        each(self.with + self.server + self.kernel, one) - each(self.without, other)
-    }
-}
-
-/// What two generators, a server and the kernel's threads for packets spend, piece by piece.
-fn pieces(threads: &[Vec<String>; 2], server: u32, length: Duration) -> Vec<Piece> {
-    let read = || {
-        let now = Instant::now();
-        let all = threads_of(std::process::id());
-        let of = |ids: &[String], all: &BTreeMap<String, Duration>| -> Duration {
-            ids.iter().filter_map(|id| all.get(id)).sum()
-        };
-        let server = probe::cpu_time_of(server).unwrap_or_default();
-        (now, of(&threads[0], &all), of(&threads[1], &all), server, softirq_time())
+/// Real clients that ask the server for allocations and channels.
+fn book(calls: u32, server: &Running, watch: &Watch<'_>) -> Result<Vec<(Probe, Call)>, String> {
+    let peer = PeerAddr::new(SocketAddr::new(server.peers, PEER_PORT));
+    let call = |_| {
+        if watch.is_over() {
+            return Err("it was ended".to_owned());
+        }
+        let mut probe = Probe::open(server.clients, server.address)?;
+        let relayed = probe.allocate()?;
+        let call = Call { client: probe.socket.bound().socket(), relayed, channel: probe.bind(peer)? };
+        Ok((probe, call))
     };
-    thread::sleep(LEAD);
-    let mut before = read();
-    let mut pieces = Vec::new();
+    (0..calls).map(call).collect()
+}
+
+/// `None`: too much was lost.
+fn measured(
+    probes: &[(Probe, Call)],
+    path: &str,
+    [wire, idle]: [&str; 2],
+    idle_relay: &str,
+    server: &Running,
+    watch: &Watch<'_>,
+) -> Result<Option<f64>, String> {
+    let frames = frames(probes, server);
+    let sources = || -> Result<[Source; 2], String> {
+        let [near, far] = topology::FAR_ENDS;
+        Ok([Source::new(near, &frames[0], true)?, Source::new(far, &frames[1], false)?])
+    };
+    let (own, idle_sources) = (as_the_wire(Some(wire), sources)??, as_the_wire(Some(idle), sources)??);
+    let sink = as_the_wire(Some(wire), || Sink::new(&topology::FAR_ENDS))??;
+    let _waste = as_the_wire(Some(idle_relay), || Waste::new(&topology::INTERFACES))??;
+    let through = || as_the_wire(Some(wire), || bursts(&own, Some((&sink, server))))?;
+    let alone = || as_the_wire(Some(idle), || bursts(&idle_sources, None))?;
+    // The kernel learns where everybody is, and the server what it has learned.
+    through()?;
+    thread::sleep(SETTLED);
+    through()?;
+    let relayed = || {
+        let admin = server.admin.ok_or("it has no counters")?;
+        as_the_wire(Some(wire), || counter(admin, KERNEL_COUNT, ""))?
+    };
+    let (before, mut sum, mut more) = (relayed()?, Spent::default(), Vec::new());
     for _ in 0..PIECES {
-        thread::sleep(length / PIECES);
-        let after = read();
-        pieces.push(Piece {
-            length: after.0 - before.0,
-            with: after.1.saturating_sub(before.1),
-            without: after.2.saturating_sub(before.2),
-            server: after.3.saturating_sub(before.3),
-            kernel: after.4.saturating_sub(before.4),
-        });
-        before = after;
+        if watch.is_over() {
+            return Err("it was ended".to_owned());
+        }
+        let (idle, with) = (alone()?, through()?);
+        more.push(with.each_ns() - idle.each_ns());
+        sum.sent += with.sent;
+        sum.arrived += with.arrived;
     }
-    pieces
+    let lost = 1.0 - sum.arrived as f64 / sum.sent.max(1) as f64;
+    if lost > LOSS_MAX {
+        return Ok(None);
+    }
+    if matches!(path, lines::TC | lines::XDP) {
+        let least = before + (sum.arrived as f64 * BY_KERNEL_MIN) as u64;
+        awaited("the kernel has not relayed what was sent", || Ok(relayed()? >= least))?;
+    }
+    more.sort_by(f64::total_cmp);
+    Ok(Some(f64::midpoint(more[(more.len() - 1) / 2], more[more.len() / 2])))
+}
+
+const KERNEL_COUNT: &str = "swingbridge_kernel_packets_relayed_total";
+
+/// Some bursts each way, and what they take: of the source with all that the kernel does in its time, of the server, and of the
+/// kernel's threads for packets.
+fn bursts(sources: &[Source; 2], through: Option<(&Sink, &Running)>) -> Result<Spent, String> {
+    let of_server = || match through {
+        Some((_, server)) => system::cpu_time_of(server.pid()).map_err(|error| error.to_string()),
+        None => Ok(Duration::ZERO),
+    };
+    let (server, kernel, mut spent) = (of_server()?, softirq_time(), Spent::default());
+    let first = through.map_or(Ok(0), |(sink, _)| sink.count())?;
+    for source in sources {
+        for _ in 0..BURSTS {
+            spent.cpu += source.burst()?;
+            spent.sent += u64::from(BURST);
+            spent.arrived = match through {
+                Some((sink, _)) => sink.wait(first + spent.sent)? - first,
+                None => spent.sent,
+            };
+        }
+    }
+    spent.cpu += of_server()?.saturating_sub(server) + softirq_time().saturating_sub(kernel);
+    Ok(spent)
+}
+
+/// What clients send, and what peers do; one of each call.
+fn frames(probes: &[(Probe, Call)], server: &Running) -> [Vec<Vec<u8>>; 2] {
+    let peer = SocketAddr::new(server.peers, PEER_PORT);
+    let made = |plain: Plain, next: [u8; 6]| {
+        let mut frame = plain.frame();
+        frame[..6].copy_from_slice(&next);
+        frame
+    };
+    let of = |from: SocketAddr, to: SocketAddr, payload: &[u8]| {
+        Plain::new(&from.to_string(), &to.to_string(), payload)
+    };
+    let [near, far] = topology::MACS;
+    let up = probes.iter().map(|(_, call)| {
+        made(of(call.client, server.address, &channel_data(call.channel.get(), &DATA)), near)
+    });
+    let down = probes.iter().map(|(_, call)| made(of(peer, call.relayed, &DATA), far));
+    [up.collect(), down.collect()]
 }

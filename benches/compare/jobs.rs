@@ -21,7 +21,7 @@ use super::server::Program;
 pub(crate) enum Metric {
     /// CPU of the server for each packet.
     Cpu,
-    /// CPU of the whole host for each packet, less what the generator costs alone.
+    /// CPU of the whole host for each packet, less what the source costs alone.
     Host,
     P50,
     P99,
@@ -60,6 +60,11 @@ pub(crate) struct Flow {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Work {
     Flow(Flow),
+    /// Frames as from a card, through the whole host on a path.
+    Host {
+        calls: u32,
+        path: &'static str,
+    },
     /// 199 voices and one camera, both ways.
     Mixed,
     /// Whole lives of allocations.
@@ -204,17 +209,15 @@ fn sk_lookup() -> Job {
 fn kernel() -> Vec<Job> {
     let apart = |lines, sides, rounds_max| Job { lines, sides, is_apart: true, rounds_max };
     let mut jobs = Vec::new();
-    for (name, few, many, round_trip, idle) in [
-        (TC, "tc-128", "tc-8192", "tc-idle", "idle-tc"),
-        (XDP, "xdp-128", "xdp-8192", "xdp-idle", "idle-xdp"),
-    ] {
-        for (line, calls) in [(few, 128), (many, 8_192)] {
-            let sides = vec![
-                Side { name: SOCKETS, program: ours("sockets"), work: spread(calls) },
-                Side { name, program: ours(name), work: spread(calls) },
-            ];
-            jobs.push(apart(vec![(line, Metric::Host)], sides, u32::MAX));
-        }
+    for (lines, calls) in [(["tc-128", "xdp-128"], 128), (["tc-8192", "xdp-8192"], 8_192)] {
+        let side = |path| Side { name: path, program: ours(path), work: Work::Host { calls, path } };
+        jobs.push(apart(
+            lines.map(|line| (line, Metric::Host)).to_vec(),
+            [SOCKETS, TC, XDP].map(side).to_vec(),
+            u32::MAX,
+        ));
+    }
+    for (name, round_trip, idle) in [(TC, "tc-idle", "idle-tc"), (XDP, "xdp-idle", "idle-xdp")] {
         let one = |work| vec![Side { name, program: ours(name), work }];
         jobs.push(apart(vec![(round_trip, Metric::P50)], one(Work::RoundTrips), u32::MAX));
         jobs.push(apart(vec![(idle, Metric::Idle)], one(Work::Fresh), 1));

@@ -20,7 +20,6 @@ use serde_json::json;
 use self::figures::Figures;
 use self::figures::Verdict;
 use self::jobs::Job;
-use self::jobs::Metric;
 use self::jobs::Side;
 use self::jobs::Work;
 use self::measure::Taken;
@@ -50,6 +49,7 @@ mod probe;
 mod round_trips;
 mod server;
 mod show;
+mod source;
 mod stop;
 mod topology;
 
@@ -287,9 +287,9 @@ impl Bench {
                 let side = &job.sides[index];
                 self.bar.set_message(format!("{} {}", job.lines[0].0, side.name));
                 let taken = if is_fresh {
-                    place(index).start(side.program, 0).and_then(|server| self.turn(job, side, Some(&server)))
+                    place(index).start(side.program, 0).and_then(|server| self.turn(side, Some(&server)))
                 } else {
-                    self.turn(job, side, servers[index].as_ref())
+                    self.turn(side, servers[index].as_ref())
                 };
                 self.bar.inc(1);
                 if self.stop.is_asked() {
@@ -305,12 +305,11 @@ impl Bench {
         }
     }
 
-    fn turn(&self, job: &Job, side: &Side, server: Option<&Running>) -> Result<Taken, String> {
-        let is_host = job.lines.iter().any(|(_, metric)| *metric == Metric::Host);
+    fn turn(&self, side: &Side, server: Option<&Running>) -> Result<Taken, String> {
         let mut watch = Watch { stop: &self.stop, bar: &self.bar };
         match (side.work, server) {
             (Work::Alone { path, is_v6 }, _) => alone::alone(path, is_v6),
-            (work, Some(server)) => measure::turn(work, server, is_host, &mut watch),
+            (work, Some(server)) => measure::turn(work, server, &mut watch),
             (_, None) => Err("there is no server".to_owned()),
         }
     }

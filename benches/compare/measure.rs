@@ -37,9 +37,9 @@ use super::server::Running;
 use super::stop::Watch;
 
 /// What comes before a measurement.
-pub(crate) const WARM_UP: Duration = Duration::from_millis(200);
+const WARM_UP: Duration = Duration::from_millis(200);
 /// How often calls that are lacking are tried for.
-pub(crate) const HOLDS: u32 = 4;
+const HOLDS: u32 = 4;
 /// A flow of which more is lost is not the same work any more.
 pub(crate) const LOSS_MAX: f64 = 0.01;
 /// A reader must know if more than this part of the packets left later than they were due: then more came at a time than was
@@ -78,15 +78,10 @@ impl Taken {
 ///
 /// # Errors
 /// What is in the way, in a sentence.
-pub(crate) fn turn(
-    work: Work,
-    server: &Running,
-    is_host: bool,
-    watch: &mut Watch<'_>,
-) -> Result<Taken, String> {
+pub(crate) fn turn(work: Work, server: &Running, watch: &mut Watch<'_>) -> Result<Taken, String> {
     match work {
-        Work::Flow(flow) if is_host => host(flow, server, watch),
         Work::Flow(flow) => relay(flow, server, watch),
+        Work::Host { calls, path } => host(calls, path, server, watch),
         Work::Mixed => mixed(server, watch),
         Work::Cycles => cycles(server, watch),
         Work::Fresh => fresh(server, watch),
@@ -96,7 +91,7 @@ pub(crate) fn turn(
 }
 
 /// What a generator is asked for that does `flow` against `target`, which is `server` in a form.
-pub(crate) fn plan_of(flow: Flow, server: &Running, target: plan::Server, lab: Lab) -> Plan {
+fn plan_of(flow: Flow, server: &Running, target: plan::Server, lab: Lab) -> Plan {
     // Other ports each time: a server may refuse one that it knew a moment ago, and hands by ports over to its workers.
     let seed = getrandom::u64().unwrap_or(1);
     Plan {
@@ -119,7 +114,7 @@ pub(crate) fn plan_of(flow: Flow, server: &Running, target: plan::Server, lab: L
 }
 
 /// A generator for `plan`, ready.
-pub(crate) fn engine(plan: &Plan, namespace: Option<&str>) -> Result<Engine, String> {
+fn engine(plan: &Plan, namespace: Option<&str>) -> Result<Engine, String> {
     machine::prepare(plan, 1).map_err(|fault| fault.to_string())?;
     let made = as_the_wire(namespace, || Engine::new(plan, &plan.servers[0]))?;
     made.map_err(|fault| fault.to_string())
@@ -315,7 +310,7 @@ fn is_across(mut spent: Vec<Duration>) -> bool {
 }
 
 /// CPU time of each thread of a process.
-pub(crate) fn threads_of(pid: u32) -> BTreeMap<String, Duration> {
+fn threads_of(pid: u32) -> BTreeMap<String, Duration> {
     let Ok(all) = fs::read_dir(format!("/proc/{pid}/task")) else { return BTreeMap::new() };
     let of = |entry: fs::DirEntry| {
         let text = fs::read_to_string(entry.path().join("schedstat")).ok()?;

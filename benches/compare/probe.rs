@@ -7,6 +7,10 @@ use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
+use rustix::event::PollFd;
+use rustix::event::PollFlags;
+use rustix::event::Timespec;
+use rustix::event::poll;
 use swingbridge::net::Batch;
 use swingbridge::net::Departing;
 use swingbridge::net::RelaySocket;
@@ -28,6 +32,9 @@ use super::server::credential;
 
 /// How long an answer or a packet may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long a client waits before it looks whether to ask again.
+const ASKED_AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
 /// A client.
 pub(crate) struct Probe {
@@ -100,6 +107,11 @@ impl Probe {
         })
     }
 
+    /// Gives the allocation back.
+    pub(crate) fn release(&mut self) -> Result<(), String> {
+        self.ask(Input::Release, |event| matches!(event, Event::Ended(_)).then_some(Ok(())))
+    }
+
     /// Sends to a peer that has a permission and no channel: by a Send indication.
     pub(crate) fn indicate(&mut self, peer: PeerAddr, data: &[u8]) {
         let now = self.now();
@@ -133,7 +145,9 @@ impl Probe {
                     }
                 }
             }
-            thread::sleep(Duration::from_millis(2));
+            let mut waits = [PollFd::new(&self.socket, PollFlags::IN)];
+            // Whatever it says, what has come is looked at.
+            let _ = poll(&mut waits, Some(&ASKED_AGAIN));
             batch.clear();
             let now = self.now();
             if let Ok(arrived) = batch.receive(&self.socket, 4) {

@@ -84,6 +84,8 @@ pub(crate) struct Running {
     pub(crate) admin: Option<SocketAddr>,
     /// The namespace that its clients and peers live in.
     pub(crate) wire: Option<String>,
+    /// The namespace that it lives in.
+    pub(crate) relay: Option<String>,
     /// Where clients are, and peers.
     pub(crate) clients: IpAddr,
     pub(crate) peers: IpAddr,
@@ -154,6 +156,7 @@ impl Place<'_> {
             address,
             admin,
             wire: self.topology.map(|topology| topology.wire.name.clone()),
+            relay: self.topology.map(|topology| topology.relay.name.clone()),
             clients: self.of(topology::CLIENTS, LOOPBACK),
             peers: self.of(topology::PEERS, LOOPBACK),
             beside: SocketAddr::new(self.of(topology::BESIDE, LOOPBACK_BESIDE), address.port()),

@@ -56,6 +56,14 @@ pub(crate) struct Watch<'a> {
     pub(crate) bar: &'a ProgressBar,
 }
 
+impl Watch<'_> {
+    /// Whether somebody asked to stop.
+    pub(crate) fn is_over(&self) -> bool {
+        self.bar.tick();
+        self.stop.is_asked()
+    }
+}
+
 impl Watcher for Watch<'_> {
     fn moment(&mut self, _moment: &Moment) -> GoOn {
         self.bar.tick();

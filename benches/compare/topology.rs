@@ -22,7 +22,10 @@ pub(crate) const PEERS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 79, 0, 2));
 
 /// The relay's ends of the cables, and those of the generator, which is both clients and peers.
 pub(crate) const INTERFACES: [&str; 2] = ["swb-near", "swb-far"];
-const FAR_ENDS: [&str; 2] = ["swb-clients", "swb-peers"];
+pub(crate) const FAR_ENDS: [&str; 2] = ["swb-clients", "swb-peers"];
+
+/// Hardware addresses of the relay's ends.
+pub(crate) const MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 78, 1], [2, 0, 0, 0, 79, 1]];
 
 /// The two namespaces; gone when this is.
 #[derive(Debug)]
@@ -40,8 +43,11 @@ impl Topology {
     pub(crate) fn make(number: u16) -> Result<Self, String> {
         let made = Self { wire: Namespace::make("wire", number)?, relay: Namespace::make("relay", number)? };
         let ends = [(CLIENTS, LISTEN), (PEERS, RELAYED)];
-        for ((near, far), (theirs, ours)) in INTERFACES.into_iter().zip(FAR_ENDS).zip(ends) {
-            made.relay.ip(&format!("link add {near} type veth peer name {far} netns {}", made.wire.name))?;
+        for (((near, far), (theirs, ours)), mac) in INTERFACES.into_iter().zip(FAR_ENDS).zip(ends).zip(MACS) {
+            let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
+            let wire = &made.wire.name;
+            made.relay
+                .ip(&format!("link add {near} address {mac} type veth peer name {far} netns {wire}"))?;
             made.relay.ip(&format!("addr add {ours}/24 dev {near}"))?;
             made.wire.ip(&format!("addr add {theirs}/24 dev {far}"))?;
             made.relay.ip(&format!("link set {near} up"))?;
@@ -56,6 +62,21 @@ impl Topology {
         made.relay.ip(&format!("addr add {BESIDE}/24 dev {}", INTERFACES[0]))?;
         Ok(made)
     }
+}
+
+/// Has the relay's ends in the namespace `relay` take frames that come without a socket buffer, as a card's driver makes them.
+///
+/// # Errors
+/// `ethtool` is not there, or is refused.
+pub(crate) fn as_cards(relay: &str) -> Result<(), String> {
+    for interface in INTERFACES {
+        let tell = ["netns", "exec", relay, "ethtool", "-K", interface, "gro", "on"];
+        match quietly(Command::new("ip").args(tell)) {
+            Ok(true) => {}
+            _ => return Err(format!("`ethtool -K {interface} gro on` is refused")),
+        }
+    }
+    Ok(())
 }
 
 /// A network namespace, with its loopback interface; gone when this is.

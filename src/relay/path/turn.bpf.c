@@ -29,6 +29,8 @@
 #define SEEN_MIN (ETH_LEN + IP4_LEN + UDP_LEN + CHANNEL_LEN)
 #define SEEN_MIN6 (ETH_LEN + IP6_LEN + UDP_LEN + CHANNEL_LEN)
 #define RELAYS_MAX 8
+// An odd number whose product with another has every bit of that one in its upper half.
+#define SPREAD 0x9e3779b97f4a7c15ull
 #define NEAR_PEERS 2
 
 // The peer is a relayed address of this server: never taken from the wire.
@@ -369,8 +371,9 @@ static __always_inline int make(const struct seen *s, const struct out *o, struc
     __u8 *at = (__u8 *)m->words;
     if (o->family == 4) {
         struct iphdr *ip = (void *)at;
-        // Many senders share one source address from here on, so the number of what may be cut to pieces is a fresh one.
-        __be16 id = s->df ? 0 : bpf_get_prandom_u32();
+        // Many senders share one source address from here on, so the number of what may be cut to pieces is a fresh one:
+        // nobody elsewhere knows the nanosecond, and whoever has the same nanosecond has other data.
+        __be16 id = s->df ? 0 : ((m->now ^ (__u64)s->check << 32) * SPREAD) >> 48;
         __be16 frag = s->df ? bpf_htons(0x4000) : 0;
         __be16 total = bpf_htons(IP4_LEN + len);
         __u32 first = 0x45 | (__u32)s->class << 8, fifth = hops_left | IPPROTO_UDP << 8;
@@ -494,6 +497,8 @@ static __always_inline int from_client(const struct seen *s, struct made *m, int
     if (s->family == 4) {
         struct key4 key = { s->src[0], s->dst[0], s->sport, s->dport, s->channel, 0 };
         way = bpf_map_lookup_elem(&ways4, &key);
+        // Else the compiler makes one call of the two, and a call that may ask either map is not inlined by the kernel.
+        asm volatile("" : "+r"(way));
     } else {
         struct key6 key = { { s->src[0], s->src[1] }, { s->dst[0], s->dst[1] }, s->sport, s->dport, s->channel, 0 };
         way = bpf_map_lookup_elem(&ways6, &key);
@@ -636,6 +641,31 @@ static __always_inline int lend(struct hop *hop, __u64 now)
             ((__u64 *)(to))[word_] = (from)[word_];                    \
     } while (0)
 
+// Writes the headers at their new place; 0: there is none.
+static __always_inline int put(void *at, void *end, const struct made *m)
+{
+    if (m->len == IP4_LEN + UDP_LEN) {
+        if (at + IP4_LEN + UDP_LEN > end)
+            return 0;
+        COPY(at, m->words, 3);
+        *(__u32 *)(at + 24) = m->words[3];
+    } else if (m->len == IP4_LEN + UDP_LEN + CHANNEL_LEN) {
+        if (at + IP4_LEN + UDP_LEN + CHANNEL_LEN > end)
+            return 0;
+        COPY(at, m->words, 4);
+    } else if (m->len == IP6_LEN + UDP_LEN) {
+        if (at + IP6_LEN + UDP_LEN > end)
+            return 0;
+        COPY(at, m->words, 6);
+    } else {
+        if (at + IP6_LEN + UDP_LEN + CHANNEL_LEN > end)
+            return 0;
+        COPY(at, m->words, 6);
+        *(__u32 *)(at + 48) = m->words[6];
+    }
+    return 1;
+}
+
 SEC("xdp")
 int xdp_turn(struct xdp_md *ctx)
 {
@@ -652,26 +682,9 @@ int xdp_turn(struct xdp_md *ctx)
     if (!account(&m))
         return XDP_DROP;
     data = (void *)(long)ctx->data;
-    end = (void *)(long)ctx->data_end;
-    void *at = data + ETH_LEN;
-    if (m.len == IP4_LEN + UDP_LEN) {
-        if (at + IP4_LEN + UDP_LEN > end)
-            goto lost;
-        COPY(at, m.words, 3);
-        *(__u32 *)(at + 24) = m.words[3];
-    } else if (m.len == IP4_LEN + UDP_LEN + CHANNEL_LEN) {
-        if (at + IP4_LEN + UDP_LEN + CHANNEL_LEN > end)
-            goto lost;
-        COPY(at, m.words, 4);
-    } else if (m.len == IP6_LEN + UDP_LEN) {
-        if (at + IP6_LEN + UDP_LEN > end)
-            goto lost;
-        COPY(at, m.words, 6);
-    } else {
-        if (at + IP6_LEN + UDP_LEN + CHANNEL_LEN > end)
-            goto lost;
-        COPY(at, m.words, 6);
-        *(__u32 *)(at + 48) = m.words[6];
+    if (!put(data + ETH_LEN, (void *)(long)ctx->data_end, &m)) {
+        refuse(DROP_WRITE);
+        return XDP_DROP;
     }
     __builtin_memcpy(data, hop->dmac, 12);
     *(__be16 *)(data + 12) = m.family == 4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
@@ -680,9 +693,6 @@ int xdp_turn(struct xdp_md *ctx)
     if (hop->ifindex == ctx->ingress_ifindex && !BY_REDIRECT)
         return XDP_TX;
     return bpf_redirect(hop->ifindex, 0);
-lost:
-    refuse(DROP_WRITE);
-    return XDP_DROP;
 }
 
 // Whether the sum at `at` is left to the card. This helper alone knows: it leaves the field of such a packet as it is, for
@@ -732,11 +742,17 @@ int tc_turn(struct __sk_buff *skb)
     }
     if (!account(&m))
         return TC_ACT_SHOT;
-    __u32 len = m.len;
-    if (len < IP4_LEN + UDP_LEN || len > sizeof(m.words))
+    // The packet keeps the hash that it came with: it tells flows from each other as well as one of the new addresses would.
+    if (bpf_csum_update(skb, 0) >= 0) {
+        // The card has summed the whole packet, and its sum has to follow what is written.
+        __u32 len = m.len;
+        if (len < IP4_LEN + UDP_LEN || len > sizeof(m.words))
+            goto lost;
+        if (bpf_skb_store_bytes(skb, ETH_LEN, m.words, len, BPF_F_RECOMPUTE_CSUM))
+            goto lost;
+    } else if (!put((void *)(long)skb->data + ETH_LEN, (void *)(long)skb->data_end, &m)) {
         goto lost;
-    if (bpf_skb_store_bytes(skb, ETH_LEN, m.words, len, BPF_F_RECOMPUTE_CSUM | BPF_F_INVALIDATE_HASH))
-        goto lost;
+    }
     struct hop *hop = m.hop;
     struct bpf_redir_neigh next = { .nh_family = hop->family };
     __builtin_memcpy(next.ipv6_nh, hop->next, sizeof(next.ipv6_nh));
