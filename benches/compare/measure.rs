@@ -115,6 +115,7 @@ pub(crate) fn plan_of(flow: Flow, server: &Running, target: plan::Server, lab: L
         objective: Objective::default(),
         warm_up: WARM_UP,
         generator: Generator { threads: 1, sources: Vec::new(), segments: flow.segments, seed, lab },
+        nats: None,
     }
 }
 

@@ -98,6 +98,7 @@ fn plan(args: &LoadArgs) -> Result<Plan, Fault> {
         objective: ask.objective,
         warm_up: ask.warm_up,
         generator: ask.generator,
+        nats: None,
     })
 }
 

@@ -217,6 +217,7 @@ mod tests {
             objective: Objective::default(),
             warm_up: SECOND,
             generator: Generator { threads: 1, sources, segments: true, seed: 1, lab: Lab::default() },
+            nats: None,
         }
     }
 

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::place::Place;
+use crate::place::Verdict as Ending;
+
 use super::plan::Plan;
 
 /// What came of a run.
@@ -258,6 +261,50 @@ pub struct IceOutcome {
     pub by_kind: BTreeMap<String, u64>,
     /// Failures by what failed.
     pub failures: BTreeMap<String, u64>,
+    /// For each pair of places that agents stood at; empty where there were no NATs.
+    pub nats: Vec<NatOutcome>,
+}
+
+/// What became of the pairs of agents between two places.
+#[derive(Clone, Debug)]
+pub struct NatOutcome {
+    /// Where the left and the right agent of each stood.
+    pub places: [Place; 2],
+    /// How all of them have to end, by RFC 4787 and RFC 8445.
+    pub expected: Ending,
+    /// Pairs by how they ended.
+    pub ended: BTreeMap<Ending, u64>,
+    /// From the beginning to the first data in both directions, of those that connected.
+    pub time: Latency,
+    /// Failures by what failed.
+    pub failures: BTreeMap<String, u64>,
+}
+
+impl NatOutcome {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new(places: [Place; 2], expected: Ending) -> Self {
+        let (ended, failures) = (BTreeMap::new(), BTreeMap::new());
+        Self { places, expected, ended, time: Latency::new(), failures }
+    }
+
+    /// Pairs that came to an end.
+    #[must_use]
+    pub fn tried(&self) -> u64 {
+        self.ended.values().sum()
+    }
+
+    /// Those that connected, however.
+    #[must_use]
+    pub fn connected(&self) -> u64 {
+        self.tried() - self.ended.get(&Ending::Failed).copied().unwrap_or(0)
+    }
+
+    /// Those that ended as they have to.
+    #[must_use]
+    pub fn as_expected(&self) -> u64 {
+        self.ended.get(&self.expected).copied().unwrap_or(0)
+    }
 }
 
 /// How a second server stands to a first one under the same load.

@@ -509,6 +509,7 @@ fn plan(mode: Mode, objective: &str) -> Plan {
             seed: 1,
             lab: Lab::default(),
         },
+        nats: None,
     }
 }
 

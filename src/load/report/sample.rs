@@ -122,6 +122,7 @@ pub(super) fn ice() -> Report {
         gathering: spread(400, 60_000, 40),
         by_kind: BTreeMap::from([("relay-relay".to_owned(), 198)]),
         failures: BTreeMap::from([("no pair in 15s".to_owned(), 2)]),
+        nats: Vec::new(),
     };
     let side = Side { server: URI.to_owned(), ice: Some(ice), ..Side::default() };
     let patience = Duration::from_secs(15);
@@ -161,6 +162,7 @@ fn report(mode: Mode, sides: Vec<Side>, verdict: Verdict) -> Report {
                 seed: 42,
                 lab: Lab::default(),
             },
+            nats: None,
         },
         began_unix: 1_790_000_000,
         took: Duration::from_secs(84),
