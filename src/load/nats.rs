@@ -69,8 +69,10 @@ impl Nats {
             let hops = [each.address, each.first_hop()];
             let is_here = |ip: IpAddr| matches!(ip, IpAddr::V4(ip) if ip.is_loopback());
             if let Some(hop) = hops.into_iter().find(|hop| !is_here(hop.ip())) {
-                return Err(wrong(format!("--nat: {hop} is not on this machine's loopback, and the NATs are there alone"))
-                    .cure("load a server that listens at 127.0.0.1; conf/testbed/loopback.toml makes one"));
+                return Err(wrong(format!(
+                    "--nat: {hop} is not on this machine's loopback, and the NATs are there alone"
+                ))
+                .cure("load a server that listens at 127.0.0.1; conf/testbed/loopback.toml makes one"));
             }
             if matches!(each.carrier, Carrier::Dtls | Carrier::LegacyUdp | Carrier::LegacyTcp) {
                 return Err(wrong(format!("--nat: {} is no way for agents between NATs", each.uri))
@@ -89,8 +91,10 @@ impl Nats {
             .cure("write the server's URI over UDP too, such as turn:127.0.0.1"));
         }
         if self.places.iter().all(|places| self.why(server, *places).verdict() == Verdict::Failed) {
-            return Err(wrong("--nat: no pair can connect: between these places no way leads to the server".to_owned())
-                .cure("write the server's other URIs too: ?transport=tcp, turns:HOST:443, or a --proxy"));
+            return Err(wrong(
+                "--nat: no pair can connect: between these places no way leads to the server".to_owned(),
+            )
+            .cure("write the server's other URIs too: ?transport=tcp, turns:HOST:443, or a --proxy"));
         }
         Ok(())
     }
@@ -178,9 +182,6 @@ mod tests {
         let tls = server(Carrier::Tls, "127.0.0.1:443");
         let with_tls = Nats { ways: vec![tls], ..all };
         assert_eq!(with_tls.cut_off(&udp).len(), 1);
-        assert_eq!(
-            with_tls.why(&udp, [Place::Only443, Place::Open]).verdict(),
-            Verdict::Relayed(Relay::Tls)
-        );
+        assert_eq!(with_tls.why(&udp, [Place::Only443, Place::Open]).verdict(), Verdict::Relayed(Relay::Tls));
     }
 }

@@ -300,6 +300,16 @@ impl NatOutcome {
         self.tried() - self.ended.get(&Ending::Failed).copied().unwrap_or(0)
     }
 
+    /// How they ended, in words: `direct`, or `2 direct, 1 failed`.
+    #[must_use]
+    pub fn endings(&self) -> String {
+        let several = self.ended.len() > 1;
+        let told = |(ending, count): (&Ending, &u64)| {
+            if several { format!("{count} {ending}") } else { ending.to_string() }
+        };
+        self.ended.iter().map(told).collect::<Vec<_>>().join(", ")
+    }
+
     /// Those that ended as they have to.
     #[must_use]
     pub fn as_expected(&self) -> u64 {

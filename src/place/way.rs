@@ -33,8 +33,7 @@ impl Way {
     /// Whether a firewall lets clients take it.
     #[must_use]
     pub fn is_open(&self, firewall: &Firewall) -> bool {
-        let protocol =
-            if self.relay == Relay::Udp { Protocol::Udp } else { Protocol::Tcp(TcpFlags::SYN) };
+        let protocol = if self.relay == Relay::Udp { Protocol::Udp } else { Protocol::Tcp(TcpFlags::SYN) };
         firewall.lets_out(protocol, self.first_hop)
     }
 
@@ -59,12 +58,8 @@ mod tests {
 
     #[test]
     fn with_the_ways_of_the_laboratory_every_pair_ends_as_there() {
-        let all = [
-            way(Relay::Udp, 3_478),
-            way(Relay::Tcp, 3_478),
-            way(Relay::Tls, 443),
-            way(Relay::Proxy, 3_128),
-        ];
+        let all =
+            [way(Relay::Udp, 3_478), way(Relay::Tcp, 3_478), way(Relay::Tls, 443), way(Relay::Proxy, 3_128)];
         for left in Place::ALL {
             for right in Place::ALL {
                 assert_eq!(derive_by(left, right, &all), derive(left, right), "{left} {right}");

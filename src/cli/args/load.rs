@@ -228,6 +228,14 @@ pub struct AmountArgs {
     /// For ice: how long a pair may take [default: 15s].
     #[arg(long, value_name = "TIME", value_parser = parse_span)]
     pub patience: Option<Duration>,
+    /// For ice: between which places the pairs are made, LEFT:RIGHT, or all; may be given often. The places are those of
+    /// `swingbridge testbed`: open, full-cone, address-restricted, port-restricted, symmetric, cgn, udp-blocked, only-443,
+    /// http-proxy. Further URIs are further ways to the same server, which has to be on loopback.
+    #[arg(long, value_name = "LEFT:RIGHT")]
+    pub nat: Vec<String>,
+    /// For ice between NATs: how long a relayed pair may yet become direct before it is judged [default: 25s].
+    #[arg(long, value_name = "TIME", value_parser = parse_span, requires = "nat")]
+    pub settle: Option<Duration>,
     /// What must hold, separated by commas: loss<0.1%, p50/p99/p99.9/max<20ms, jitter<5ms, failures<1%
     /// [default for ramp and capacity: loss<0.1%,p99<20ms,failures<1%].
     #[arg(long, value_name = "RULES")]

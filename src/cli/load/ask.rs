@@ -20,7 +20,10 @@ use crate::load::plan::PAYLOAD_MIN;
 use crate::load::plan::PeerPlace;
 use crate::load::plan::Profile;
 use crate::load::plan::Traffic;
+use crate::place::Place;
 use crate::proto::types::limits;
+
+use super::nats;
 
 /// What to do, as a word of the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +67,8 @@ pub(super) struct Ask {
     pub(super) objective: Objective,
     pub(super) warm_up: Duration,
     pub(super) generator: Generator,
+    /// Between which places pairs are made, and how long a relayed one may yet become direct.
+    pub(super) nats: Option<(Vec<[Place; 2]>, Duration)>,
 }
 
 /// Bytes that fit into one packet of an Ethernet beside all headers.
@@ -92,7 +97,8 @@ impl Ask {
             Mode::Compare { rounds, hold: each, .. } => hold(each, rounds.saturating_mul(2)),
             Mode::Ice { pairs, rate, patience, .. } => Duration::try_from_secs_f64(f64::from(pairs) / rate)
                 .unwrap_or(Duration::MAX)
-                .saturating_add(patience),
+                .saturating_add(patience)
+                .saturating_add(self.nats.as_ref().map_or(Duration::ZERO, |(_, settling)| *settling)),
         };
         let wanted = run.saturating_add(LIFETIME_LEEWAY);
         if wanted > limits::CREDENTIAL_LIFETIME_MAX {
@@ -124,8 +130,9 @@ const LIFETIME_LEEWAY: Duration = Duration::from_secs(600);
 ///
 /// Where flags contradict each other, or a value means nothing.
 pub(super) fn ask(args: &LoadArgs, seed: u64) -> Result<Ask, Fault> {
-    let (word, uris) = mode_and_uris(&args.words)?;
+    let (word, uris) = mode_and_uris(&args.words, !args.amount.nat.is_empty())?;
     check_flags(word, args)?;
+    let nats = nats::asked(args)?;
     let objective = match &args.amount.objective {
         Some(text) => Objective::parse(text)?,
         None if matches!(word, Ramp | Capacity) => Objective::usual(),
@@ -133,7 +140,7 @@ pub(super) fn ask(args: &LoadArgs, seed: u64) -> Result<Ask, Fault> {
     };
     Ok(Ask {
         uris,
-        mode: mode(word, args)?,
+        mode: mode(word, args, nats.as_ref().map_or(0, |(places, _)| places.len()))?,
         traffic: traffic(&args.traffic)?,
         peer: peer(args.traffic.peer.as_deref())?,
         framing: if args.traffic.indications { Framing::Indication } else { Framing::Channel },
@@ -146,6 +153,7 @@ pub(super) fn ask(args: &LoadArgs, seed: u64) -> Result<Ask, Fault> {
             seed,
             lab: Lab::default(),
         },
+        nats,
     })
 }
 
@@ -153,7 +161,7 @@ fn wrong(what: impl Into<String>) -> Fault {
     Fault::new(FaultKind::Request, what)
 }
 
-fn mode_and_uris(words: &[String]) -> Result<(Word, Vec<String>), Fault> {
+fn mode_and_uris(words: &[String], has_nats: bool) -> Result<(Word, Vec<String>), Fault> {
     let modes = || WORDS.map(|(name, _)| name).join(", ");
     let (word, uris) = match words {
         [first, uris @ ..] if !first.contains(':') => {
@@ -167,6 +175,7 @@ fn mode_and_uris(words: &[String]) -> Result<(Word, Vec<String>), Fault> {
     };
     match (word, uris) {
         (_, []) => Err(wrong("no server is named").cure("write its URI: turn:HOST, or turns:HOST for TLS")),
+        (Ice, _) if has_nats => Ok((word, uris.to_vec())),
         (Compare, [_, _]) | (_, [_]) if word != Compare || uris.len() == 2 => Ok((word, uris.to_vec())),
         (Compare, _) => Err(wrong("compare takes two servers").cure("write both URIs, one behind the other")),
         _ => Err(wrong("two servers are named, and only compare takes two")
@@ -188,6 +197,7 @@ const RULES: &[Rule] = &[
     ("--precision", |args| args.amount.precision.is_some(), &[Capacity]),
     ("--all-candidates", |args| args.amount.all_candidates, &[Ice]),
     ("--patience", |args| args.amount.patience.is_some(), &[Ice]),
+    ("--nat", |args| !args.amount.nat.is_empty(), &[Ice]),
     ("--warm-up", |args| args.amount.warm_up.is_some(), &[Soak, Ramp, Capacity, Churn, Compare]),
     ("--profile", |args| args.traffic.profile.is_some(), ALL_WITH_MEDIA),
     ("--rate", |args| args.traffic.rate.is_some(), ALL_WITH_MEDIA),
@@ -210,7 +220,8 @@ fn check_flags(word: Word, args: &LoadArgs) -> Result<(), Fault> {
     Ok(())
 }
 
-fn mode(word: Word, args: &LoadArgs) -> Result<Mode, Fault> {
+/// `between`: pairs of places that pairs of agents are made between.
+fn mode(word: Word, args: &LoadArgs, between: usize) -> Result<Mode, Fault> {
     let amount = &args.amount;
     let calls = |default: u32| match amount.calls.unwrap_or(default) {
         calls if calls <= CALLS_MAX => Ok(calls),
@@ -249,9 +260,17 @@ fn mode(word: Word, args: &LoadArgs) -> Result<Mode, Fault> {
         Storm => Mode::Storm { calls: calls(100)?, rounds, hold: length(5)? },
         Compare => Mode::Compare { calls: calls(50)?, hold: length(10)?, rounds },
         Ice => Mode::Ice {
-            pairs: calls(50)?,
+            pairs: match calls(u32::try_from(between).unwrap_or(u32::MAX).max(50))? {
+                pairs if pairs as usize >= between => pairs,
+                pairs => {
+                    return Err(wrong(format!(
+                        "--calls {pairs} leaves some of the {between} pairs of places without one"
+                    ))
+                    .cure(format!("write {between} or more, or ask for fewer places")));
+                }
+            },
             rate: per_second()?.unwrap_or(10.0),
-            relay_only: !amount.all_candidates,
+            relay_only: !amount.all_candidates && between == 0,
             patience: amount.patience.unwrap_or(Duration::from_secs(15)),
         },
     })
@@ -402,6 +421,15 @@ mod tests {
             ("ramp turn:a --calls 5", "--calls says nothing to ramp"),
             ("ice turn:a --for 5s", "--for says nothing to ice"),
             ("ice turn:a --peer local", "--peer says nothing to ice"),
+            ("ice turn:a turn:b", "only compare takes two"),
+            ("soak turn:a --nat all", "--nat says nothing to soak"),
+            ("ice turn:a --nat open", "--nat open is no pair of places"),
+            ("ice turn:a --nat open:moon", "there is no place \"moon\"; there are open, full-cone"),
+            ("ice turn:a --nat open:open --source 127.0.0.2", "--source says nothing beside --nat"),
+            (
+                "ice turn:a --nat all --calls 80",
+                "--calls 80 leaves some of the 81 pairs of places without one",
+            ),
             ("churn turn:a --rate 5", "--rate says nothing to churn"),
             ("soak turn:a --per-second 5", "--per-second says nothing to soak"),
             ("ramp turn:a --ramp 5:0:9", "--ramp 5:0:9 is no ramp"),

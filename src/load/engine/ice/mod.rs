@@ -395,7 +395,6 @@ impl<'a> Pairs<'a> {
 /// One for each pair of places, with how its pairs have to end.
 fn nat_outcomes(common: &Common) -> Vec<NatOutcome> {
     let Some(nats) = &common.nats else { return Vec::new() };
-    let outcome =
-        |places: &[Place; 2]| NatOutcome::new(*places, nats.why(&common.server, *places).verdict());
+    let outcome = |places: &[Place; 2]| NatOutcome::new(*places, nats.why(&common.server, *places).verdict());
     nats.places.iter().map(outcome).collect()
 }

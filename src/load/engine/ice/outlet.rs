@@ -108,8 +108,7 @@ impl Outlet {
             // Between two NATs is the carrier's shared space (RFC 6598).
             let is_outermost = at + 1 == behaviours.len();
             let address = if is_outermost { external } else { Ipv4Addr::new(100, 64, 0, 10).into() };
-            let filtering =
-                if is_unfiltered { Dependence::EndpointIndependent } else { behaviour.filtering };
+            let filtering = if is_unfiltered { Dependence::EndpointIndependent } else { behaviour.filtering };
             let nat = Nat::new(Behaviour { filtering, ..*behaviour }, vec![address], dice.fork());
             // The firewall is at home, and says nothing to whom it stops.
             if at == 0 { nat.behind(firewall.clone(), false) } else { nat }
@@ -178,7 +177,8 @@ impl Outlet {
         for _ in 0..READS {
             // An error is one that an earlier datagram met, and is no end.
             let Ok((len, from)) = socket.recv_from(buffer) else { return };
-            let packet = Packet { protocol: Protocol::Udp, source: from, destination: *outer, fragment: None };
+            let packet =
+                Packet { protocol: Protocol::Udp, source: from, destination: *outer, fragment: None };
             if let Verdict::Pass { source, destination } = self.chain.inbound(tick, &packet)
                 && destination == self.local
             {
@@ -236,3 +236,141 @@ fn external(seed: u64, number: usize) -> IpAddr {
     Ipv4Addr::from_bits(Ipv4Addr::new(127, 64, 0, 0).to_bits() + at).into()
 }
 
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+    use std::time::Instant;
+
+    use crate::nat::TcpFlags;
+    use crate::place::Relay;
+
+    use super::*;
+
+    const NOW: Tick = Tick::from_millis(1_000);
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// Somebody outside.
+    fn outsider() -> (UdpSocket, SocketAddr) {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback is free");
+        socket.set_read_timeout(Some(PATIENCE)).expect("it can wait");
+        let at = socket.local_addr().expect("it is bound");
+        (socket, at)
+    }
+
+    fn outlet(place: Place, number: usize) -> Outlet {
+        // Another seed in each process, so that none meets another's addresses.
+        let seed = u64::from(std::process::id());
+        let ways = [Way { relay: Relay::Udp, first_hop: SocketAddr::from(([127, 0, 0, 1], 3_478)) }];
+        Outlet::at(Standpoint { place, number, seed, ways: &ways, is_unfiltered: false })
+            .expect("loopback is free")
+    }
+
+    /// Sends, and says from where it came; `None`: it has no port to come from.
+    fn sent(outlet: &mut Outlet, (socket, at): &(UdpSocket, SocketAddr)) -> Option<SocketAddr> {
+        outlet.send(NOW, *at, b"out", &mut |_, _| {});
+        if outlet.doors.is_empty() || outlet.trouble.is_some() {
+            return None;
+        }
+        Some(socket.recv_from(&mut [0; 16]).expect("it comes").1)
+    }
+
+    /// Whose words reach the agent until those of `last` do.
+    fn received(outlet: &mut Outlet, last: SocketAddr) -> Vec<SocketAddr> {
+        let (mut all, until) = (Vec::new(), Instant::now() + PATIENCE);
+        while !all.contains(&last) && Instant::now() < until {
+            for door in 0..outlet.doors.len() {
+                outlet.receive(NOW, door, &mut [0; 16], &mut |from, bytes| {
+                    assert_eq!(bytes, b"in");
+                    all.push(from);
+                });
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn each_place_maps_as_it_should_and_each_port_is_a_socket() {
+        let (one, other) = (outsider(), outsider());
+        for (number, place) in Place::ALL.into_iter().enumerate() {
+            let mut outlet = outlet(place, number);
+            let seen = [sent(&mut outlet, &one), sent(&mut outlet, &other), sent(&mut outlet, &one)];
+            if !place.has_udp() {
+                assert_eq!((seen, outlet.doors.len()), ([None; 3], 0), "{place}");
+                continue;
+            }
+            let [Some(first), Some(second), Some(third)] = seen else { panic!("{place}: {seen:?}") };
+            assert!(first == third && Some(first.ip()) == outlet.external, "{place}: {seen:?}");
+            assert_eq!(first == second, place != Place::Symmetric, "{place}: {seen:?}");
+            assert_eq!(outlet.doors.len(), if place == Place::Symmetric { 2 } else { 1 }, "{place}");
+            assert_eq!(outlet.local == first, place == Place::Open, "{place}: {}", outlet.local);
+            assert!(outlet.local.ip().is_loopback() || outlet.local.ip().to_string().starts_with("10."));
+        }
+    }
+
+    #[test]
+    fn what_a_filter_does_not_let_in_never_reaches_the_agent() {
+        let (known, stranger) = (outsider(), outsider());
+        for (number, (place, hears)) in [
+            (Place::Open, true),
+            (Place::FullCone, true),
+            // Both are at one address.
+            (Place::AddressRestricted, true),
+            (Place::PortRestricted, false),
+            (Place::Symmetric, false),
+            (Place::Cgn, false),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let mut outlet = outlet(place, 100 + number);
+            let outer = sent(&mut outlet, &known).expect("it is let out");
+            for (socket, at) in [&stranger, &known] {
+                assert_eq!(socket.send_to(b"in", outer).ok(), Some(2), "{at}");
+            }
+            let expected = if hears { vec![stranger.1, known.1] } else { vec![known.1] };
+            assert_eq!(received(&mut outlet, known.1), expected, "{place}");
+        }
+    }
+
+    #[test]
+    fn a_port_of_somebody_else_is_withheld_and_another_one_chosen() {
+        let to = outsider();
+        let mut first = outlet(Place::FullCone, 200);
+        let outer = sent(&mut first, &to).expect("it is let out");
+        // The same agent of the same seed once more, while the first has the port that it would preserve.
+        let mut second = outlet(Place::FullCone, 200);
+        assert_eq!(second.local, first.local);
+        let elsewhere = sent(&mut second, &to).expect("it is let out");
+        assert!(elsewhere != outer && elsewhere.ip() == outer.ip(), "{elsewhere} {outer}");
+        assert_eq!(sent(&mut second, &to), Some(elsewhere), "it stays");
+        assert_eq!(to.0.send_to(b"in", elsewhere).ok(), Some(2));
+        assert_eq!(received(&mut second, to.1), [to.1]);
+    }
+
+    #[test]
+    fn nothing_leaves_the_machine_and_ports_have_a_bound() {
+        let mut outlet = outlet(Place::Symmetric, 300);
+        for inner in ["10.0.0.2:5000", "192.0.2.1:3478", "100.64.0.10:1"] {
+            outlet.send(NOW, inner.parse().expect("a literal"), b"out", &mut |_, _| panic!("no socket"));
+        }
+        assert!(outlet.doors.is_empty());
+        let others: Vec<_> = (0..LOAD_NAT_PORTS_MAX + 3).map(|_| outsider()).collect();
+        let seen: Vec<_> = others.iter().filter_map(|to| sent(&mut outlet, to)).collect();
+        assert_eq!((seen.len(), outlet.doors.len()), (LOAD_NAT_PORTS_MAX, LOAD_NAT_PORTS_MAX));
+        assert!(outlet.trouble.take().is_some_and(|error| error.to_string().contains("all the ports")));
+        let outers = seen.clone();
+        outlet.close();
+        assert!(outers.iter().all(|outer| UdpSocket::bind(outer).is_ok()), "they are free again");
+    }
+
+    #[test]
+    fn agents_have_addresses_of_their_own() {
+        let all: std::collections::BTreeSet<_> = (0..100_000).map(|number| external(7, number)).collect();
+        assert_eq!(all.len(), 100_000);
+        assert!(all.iter().all(IpAddr::is_loopback) && external(7, 0) != external(8, 0));
+        let blocked = outlet(Place::UdpBlocked, 400);
+        let tcp = Way { relay: Relay::Tcp, first_hop: SocketAddr::from(([127, 0, 0, 1], 3_478)) };
+        assert!(blocked.lets_out(&tcp) && !blocked.lets_out(&Way { relay: Relay::Udp, ..tcp }));
+        assert!(blocked.firewall.lets_out(Protocol::Tcp(TcpFlags::SYN), tcp.first_hop));
+    }
+}

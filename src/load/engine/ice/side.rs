@@ -106,7 +106,14 @@ impl Side {
     }
 
     /// Sends a datagram.
-    pub(super) fn transmit(&mut self, world: &World<'_>, place: usize, now_ns: u64, to: SocketAddr, bytes: &[u8]) {
+    pub(super) fn transmit(
+        &mut self,
+        world: &World<'_>,
+        place: usize,
+        now_ns: u64,
+        to: SocketAddr,
+        bytes: &[u8],
+    ) {
         let Some(outlet) = &mut self.outlet else { return };
         let now = protocol_time(now_ns);
         outlet.send(now.tick(), to, bytes, &mut |socket, number| {
