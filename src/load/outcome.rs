@@ -263,6 +263,25 @@ pub struct IceOutcome {
     pub failures: BTreeMap<String, u64>,
     /// For each pair of places that agents stood at; empty where there were no NATs.
     pub nats: Vec<NatOutcome>,
+    /// The longest time between two looks at the sockets: what had come meanwhile had to wait.
+    pub longest_turn: Duration,
+}
+
+/// From so long a turn on an agent asks again for what has been answered (RFC 8489 § 6.2.1), and failures may be the generator's.
+pub const LONG_TURN: Duration = Duration::from_millis(500);
+
+impl IceOutcome {
+    /// Why failures may be the generator's and not the server's; `None`: they are not.
+    #[must_use]
+    pub fn limited(&self) -> Option<String> {
+        let long = self.longest_turn >= LONG_TURN;
+        let seconds = self.longest_turn.as_secs_f64();
+        long.then(|| {
+            format!(
+                "what came for the agents had to wait for up to {seconds:.1} s before the generator looked"
+            )
+        })
+    }
 }
 
 /// What became of the pairs of agents between two places.

@@ -36,6 +36,9 @@ Examples:
   swingbridge load compare turn:a.example.net turn:b.example.net \\
       --secret-file secret --calls 200
       Which of two is faster, on the same day at the same hour?
+  swingbridge load ice turn:127.0.0.1 'turn:127.0.0.1?transport=tcp' \\
+      --secret-file secret --nat symmetric:cgn --nat udp-blocked:open
+      Does ICE get through between these NATs, and how fast under load?
   swingbridge load peer --listen 198.51.100.7:4000
       On another machine: a peer that sends back what comes, for --peer.
 
@@ -74,8 +77,9 @@ pub struct LoadArgs {
     /// Something else than load.
     #[command(subcommand)]
     pub other: Option<LoadOther>,
-    /// What to do, and the server: turn:HOST[:PORT], ?transport=udp or tcp, turns: for TLS. compare takes two.
-    #[arg(value_name = "[MODE] URI", required = true, num_args = 1..=3)]
+    /// What to do, and the server: turn:HOST[:PORT], ?transport=udp or tcp, turns: for TLS. compare takes two, ice
+    /// with --nat one for each way to the server.
+    #[arg(value_name = "[MODE] URI", required = true, num_args = 1..=9)]
     pub words: Vec<String>,
     /// Who the clients say they are.
     #[command(flatten)]

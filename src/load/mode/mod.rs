@@ -234,6 +234,10 @@ fn verdict(plan: &Plan, sides: &[Side], is_stopped: bool) -> Verdict {
         return Verdict::GeneratorLimited(why);
     }
     let broken: Vec<_> = sides.iter().flat_map(|side| broken(plan, side)).collect();
+    let late = sides.iter().filter_map(|side| side.ice.as_ref()?.limited()).next();
+    if let Some(why) = late.filter(|_| !broken.is_empty()) {
+        return Verdict::GeneratorLimited(why);
+    }
     // Between NATs the standards say how each pair has to end.
     match (broken.is_empty(), plan.objective.rules.is_empty() && plan.nats.is_none()) {
         (false, _) => Verdict::Broken(broken),

@@ -55,6 +55,8 @@ struct Fake {
     log: Rc<RefCell<Vec<String>>>,
     /// How pairs of agents between NATs end.
     nats: Vec<NatOutcome>,
+    /// How long agents wait.
+    turn: Duration,
 }
 
 impl Fake {
@@ -74,6 +76,7 @@ impl Fake {
             measured: 0,
             log: Rc::default(),
             nats: Vec::new(),
+            turn: Duration::ZERO,
         }
     }
 
@@ -185,11 +188,11 @@ impl Rig for Fake {
         _: &mut dyn Watcher,
     ) -> Result<IceOutcome, Fault> {
         let failed = self.loses_every.map_or(0, |every| u64::from(pairs) / every);
-        let nats = self.nats.clone();
         Ok(IceOutcome {
             pairs: pairs.into(),
             connected: u64::from(pairs) - failed,
-            nats,
+            nats: self.nats.clone(),
+            longest_turn: self.turn,
             ..IceOutcome::default()
         })
     }
@@ -460,6 +463,11 @@ fn pairs_that_do_not_connect_break_a_run() {
     let wanted = Verdict::Broken(vec!["2 of 200 pairs did not connect".to_owned()]);
     assert_eq!(done(&mut plan(mode, ""), &fake).verdict, wanted);
     assert_eq!(done(&mut plan(mode, "failures<1%"), &fake).verdict, Verdict::Met);
+    // One that let its agents wait says nothing of the server; but what went well, did.
+    let late = Fake { turn: Duration::from_millis(1_500), ..fake };
+    let verdict = done(&mut plan(mode, ""), &late).verdict;
+    assert!(matches!(&verdict, Verdict::GeneratorLimited(why) if why.contains("up to 1.5 s")), "{verdict:?}");
+    assert_eq!(done(&mut plan(mode, "failures<1%"), &late).verdict, Verdict::Met);
 }
 
 #[test]

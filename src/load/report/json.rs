@@ -307,6 +307,7 @@ fn ice(ice: &IceOutcome) -> Value {
         "gathering": latency(&ice.gathering),
         "connected_by_kind": ice.by_kind,
         "failures": ice.failures,
+        "longest_turn_us": micros(ice.longest_turn),
         "nats": ice.nats.iter().map(nat).collect::<Vec<_>>(),
     })
 }

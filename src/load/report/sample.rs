@@ -128,6 +128,7 @@ pub(super) fn ice() -> Report {
         by_kind: BTreeMap::from([("relay-relay".to_owned(), 198)]),
         failures: BTreeMap::from([("no pair in 15s".to_owned(), 2)]),
         nats: Vec::new(),
+        longest_turn: Duration::from_millis(9),
     };
     let side = Side { server: URI.to_owned(), ice: Some(ice), ..Side::default() };
     let patience = Duration::from_secs(15);

@@ -160,6 +160,8 @@ struct Pairs<'a> {
     /// Sides that something happened to.
     woken: VecDeque<usize>,
     began_ns: u64,
+    /// When the sockets were looked at last.
+    looked_ns: u64,
     failed: u64,
     first_failure: Option<Cause>,
     outcome: IceOutcome,
@@ -188,6 +190,7 @@ impl<'a> Pairs<'a> {
             pairs: Vec::new(),
             woken: VecDeque::new(),
             began_ns,
+            looked_ns: began_ns,
             failed: 0,
             first_failure: None,
             outcome,
@@ -281,6 +284,10 @@ impl<'a> Pairs<'a> {
     fn turn(&mut self) {
         // An interrupted wait is a short one.
         let _ = self.world.poll.wait(&mut self.events, Some(DOZE));
+        let now_ns = self.common.clock.now_ns();
+        let turn =
+            Duration::from_nanos(now_ns.saturating_sub(std::mem::replace(&mut self.looked_ns, now_ns)));
+        self.outcome.longest_turn = self.outcome.longest_turn.max(turn);
         for at in 0..self.events.len() {
             let Some(Token::Stream(id)) = self.events.token(at) else { continue };
             let (place, part) = side::place(id);
