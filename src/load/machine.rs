@@ -94,8 +94,8 @@ pub fn needs(plan: &Plan, threads: usize, open: u64) -> Needs {
     Needs { calls, counted, descriptors, ports, sources }
 }
 
-/// Sockets of so many pairs of agents between NATs, if all of them are in being at once: one for each port of each NAT, and one for
-/// each connection to a server.
+/// Sockets of so many pairs of agents between NATs, if all of them are in being at once: one for each port of each NAT, and one
+/// for each connection to a server.
 fn behind_nats(nats: &Nats, pairs: u64) -> u64 {
     let lines = nats.ways.len() as u64 + 1;
     let doors =
