@@ -20,7 +20,6 @@ use crate::load::plan::PAYLOAD_MIN;
 use crate::load::plan::PeerPlace;
 use crate::load::plan::Profile;
 use crate::load::plan::Traffic;
-use crate::place::Place;
 use crate::proto::types::limits;
 
 use super::nats;
@@ -67,8 +66,8 @@ pub(super) struct Ask {
     pub(super) objective: Objective,
     pub(super) warm_up: Duration,
     pub(super) generator: Generator,
-    /// Between which places pairs are made, and how long a relayed one may yet become direct.
-    pub(super) nats: Option<(Vec<[Place; 2]>, Duration)>,
+    /// Between which places pairs are made.
+    pub(super) nats: Option<nats::Asked>,
 }
 
 /// Bytes that fit into one packet of an Ethernet beside all headers.
@@ -98,7 +97,7 @@ impl Ask {
             Mode::Ice { pairs, rate, patience, .. } => Duration::try_from_secs_f64(f64::from(pairs) / rate)
                 .unwrap_or(Duration::MAX)
                 .saturating_add(patience)
-                .saturating_add(self.nats.as_ref().map_or(Duration::ZERO, |(_, settling)| *settling)),
+                .saturating_add(self.nats.as_ref().map_or(Duration::ZERO, |nats| nats.settling)),
         };
         let wanted = run.saturating_add(LIFETIME_LEEWAY);
         if wanted > limits::CREDENTIAL_LIFETIME_MAX {
@@ -140,7 +139,7 @@ pub(super) fn ask(args: &LoadArgs, seed: u64) -> Result<Ask, Fault> {
     };
     Ok(Ask {
         uris,
-        mode: mode(word, args, nats.as_ref().map_or(0, |(places, _)| places.len()))?,
+        mode: mode(word, args, nats.as_ref().map_or(0, |nats| nats.places.len()))?,
         traffic: traffic(&args.traffic)?,
         peer: peer(args.traffic.peer.as_deref())?,
         framing: if args.traffic.indications { Framing::Indication } else { Framing::Channel },
@@ -408,6 +407,24 @@ mod tests {
         for judged in ["ramp turn:a", "capacity turn:a"] {
             assert_eq!(asked(judged).expect("it is sound").objective.rules.len(), 3, "{judged}");
         }
+    }
+
+    #[test]
+    fn pairs_between_nats_are_as_many_as_their_places_at_least() {
+        let nats = |line: &str| asked(line).expect("it is sound");
+        let all = nats("ice turn:a turn:a?transport=tcp --nat all --nat open:cgn");
+        let between = all.nats.as_ref().expect("it has NATs");
+        assert_eq!(
+            (between.places.len(), between.settling, all.uris.len()),
+            (81, Duration::from_secs(25), 2)
+        );
+        let wanted =
+            Mode::Ice { pairs: 81, rate: 10.0, relay_only: false, patience: Duration::from_secs(15) };
+        assert_eq!(all.mode, wanted);
+        let few = nats("ice turn:a --nat open:cgn --nat open:cgn --nat cgn:open --settle 3s --calls 2");
+        let between = few.nats.as_ref().expect("it has NATs");
+        assert_eq!((between.places.len(), between.settling), (2, Duration::from_secs(3)));
+        assert!(nats("ice turn:a").nats.is_none());
     }
 
     #[test]

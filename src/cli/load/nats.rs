@@ -18,11 +18,20 @@ fn wrong(what: impl Into<String>) -> Fault {
     Fault::new(FaultKind::Request, what)
 }
 
+/// What was asked for.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// The pairs of places, each once.
+    pub(super) places: Vec<[Place; 2]>,
+    /// How long a relayed pair may yet become direct.
+    pub(super) settling: Duration,
+}
+
 /// The pairs of places that were asked for, each once, and how long a relayed pair may yet become direct.
 ///
 /// # Errors
 /// Where one is none, or something was asked for that does not go with NATs.
-pub(super) fn asked(args: &LoadArgs) -> Result<Option<(Vec<[Place; 2]>, Duration)>, Fault> {
+pub(super) fn asked(args: &LoadArgs) -> Result<Option<Asked>, Fault> {
     let mut places = Vec::new();
     for text in &args.amount.nat {
         let more = if text == ALL { every() } else { vec![pair(text)?] };
@@ -39,7 +48,7 @@ pub(super) fn asked(args: &LoadArgs) -> Result<Option<(Vec<[Place; 2]>, Duration
         return Err(wrong("--source says nothing beside --nat: each agent has addresses of its own")
             .cure("leave it out"));
     }
-    Ok(Some((places, args.amount.settle.unwrap_or(SETTLING))))
+    Ok(Some(Asked { places, settling: args.amount.settle.unwrap_or(SETTLING) }))
 }
 
 fn every() -> Vec<[Place; 2]> {
@@ -59,10 +68,7 @@ fn pair(text: &str) -> Result<[Place; 2], Fault> {
 ///
 /// # Errors
 /// Where a proxy has nothing to lead to.
-pub(super) fn between(
-    (places, settling): (Vec<[Place; 2]>, Duration),
-    servers: &mut Vec<Server>,
-) -> Result<Nats, Fault> {
+pub(super) fn between(asked: Asked, servers: &mut Vec<Server>) -> Result<Nats, Fault> {
     let proxy = servers.first().and_then(|server| server.proxy.clone());
     servers.iter_mut().for_each(|server| server.proxy = None);
     let mut ways = servers.split_off(servers.len().min(1));
@@ -76,5 +82,54 @@ pub(super) fn between(
         };
         ways.push(Server { proxy: Some(proxy), ..server });
     }
-    Ok(Nats { places, ways, settling, is_unfiltered: false })
+    Ok(Nats { places: asked.places, ways, settling: asked.settling, is_unfiltered: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::load::plan::Proxy;
+    use crate::load::plan::Trust;
+    use crate::load::plan::Who;
+    use crate::proto::client::HttpProxy;
+
+    use super::*;
+
+    fn server(uri: &str, carrier: Carrier, proxy: Option<&Proxy>) -> Server {
+        Server {
+            uri: uri.to_owned(),
+            host: "127.0.0.1".to_owned(),
+            address: "127.0.0.1:3478".parse().expect("a literal"),
+            carrier,
+            who: Who::Many(Vec::new()),
+            trust: Trust::System,
+            watch: None,
+            proxy: proxy.cloned(),
+        }
+    }
+
+    #[test]
+    fn further_uris_are_further_ways_and_a_proxy_is_one_more_to_the_safest() {
+        let asked = || Asked { places: vec![[Place::Open; 2]], settling: SETTLING };
+        let proxy = Proxy {
+            url: HttpProxy::parse("http://127.0.0.9:3128").expect("a proxy"),
+            address: "127.0.0.9:3128".parse().expect("a literal"),
+        };
+        let all = [("u", Carrier::Udp), ("t", Carrier::Tcp), ("s", Carrier::Tls)];
+        for (given, has_proxy, ways) in [
+            (&all[..], false, &["t", "s"][..]),
+            (&all[..], true, &["t", "s", "s by proxy"]),
+            (&all[..2], true, &["t", "t by proxy"]),
+            (&all[..1], false, &[]),
+        ] {
+            let proxy = has_proxy.then_some(&proxy);
+            let mut servers: Vec<_> =
+                given.iter().map(|(uri, carrier)| server(uri, *carrier, proxy)).collect();
+            let nats = between(asked(), &mut servers).expect("it is sound");
+            let name = |way: &Server| way.uri.clone() + if way.proxy.is_some() { " by proxy" } else { "" };
+            assert_eq!(nats.ways.iter().map(name).collect::<Vec<_>>(), ways);
+            assert!(servers.len() == 1 && servers[0].uri == "u" && servers[0].proxy.is_none());
+        }
+        let fault = between(asked(), &mut vec![server("u", Carrier::Udp, Some(&proxy))]).expect_err("no way");
+        assert!(fault.what.contains("a proxy takes connections alone"), "{fault}");
+    }
 }

@@ -192,11 +192,6 @@ impl Outlet {
         self.turned.pop_front()
     }
 
-    /// Closes all sockets.
-    pub(super) fn close(&mut self) {
-        self.doors = Vec::new();
-    }
-
     /// Behind NATs only loopback is the world.
     fn is_reached(&self, to: SocketAddr) -> bool {
         self.external.is_none() || to.ip().is_loopback()
@@ -359,7 +354,7 @@ mod tests {
         assert_eq!((seen.len(), outlet.doors.len()), (LOAD_NAT_PORTS_MAX, LOAD_NAT_PORTS_MAX));
         assert!(outlet.trouble.take().is_some_and(|error| error.to_string().contains("all the ports")));
         let outers = seen.clone();
-        outlet.close();
+        drop(outlet);
         assert!(outers.iter().all(|outer| UdpSocket::bind(outer).is_ok()), "they are free again");
     }
 

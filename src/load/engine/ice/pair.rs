@@ -159,19 +159,17 @@ impl Pair {
                     self.look(now_ns);
                 }
             }
-            Event::NotGathered { server, wanted: Wanted::Relayed, why, .. } => {
-                // What a firewall stops is no failure of the server's.
-                if self.sides[here].is_let_out(world, server) {
-                    let line = self.sides[here].take_failure(server).map(Why::Line);
-                    let why = line.unwrap_or(Why::Protocol("Allocate", why));
-                    self.cause.get_or_insert(Cause::Of(why));
-                }
+            // What a firewall stops is no failure of the server's.
+            Event::NotGathered { server, wanted: Wanted::Relayed, why, .. }
+                if self.sides[here].is_let_out(world, server) =>
+            {
+                let line = self.sides[here].take_failure(server).map(Why::Line);
+                let why = line.unwrap_or(Why::Protocol("Allocate", why));
+                self.cause.get_or_insert(Cause::Of(why));
             }
-            Event::NotPermitted { peer, why, .. } => {
-                // Between NATs the addresses inside are no matter of the server's.
-                if self.between.is_none() || peer.is_loopback() {
-                    self.cause.get_or_insert(Cause::Of(Why::Protocol("CreatePermission", why)));
-                }
+            // Between NATs the addresses inside are no matter of the server's.
+            Event::NotPermitted { peer, why, .. } if self.between.is_none() || peer.is_loopback() => {
+                self.cause.get_or_insert(Cause::Of(Why::Protocol("CreatePermission", why)));
             }
             Event::Failed(failure) => self.fail(Cause::Ice(failure.word())),
             Event::Closed { .. } => {

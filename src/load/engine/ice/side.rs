@@ -264,7 +264,7 @@ impl Side {
     /// Closes all sockets of an agent that has given back what it had.
     pub(super) fn free(&mut self, world: &World<'_>) {
         (0..self.legs.len()).for_each(|server| self.shut(world, server));
-        self.outlet.iter_mut().for_each(Outlet::close);
+        self.outlet = None;
     }
 }
 
