@@ -4,6 +4,8 @@ pub mod proto;
 
 pub mod nat;
 
+pub mod place;
+
 #[cfg(any(test, feature = "internals"))]
 #[doc(hidden)]
 pub mod sim;

@@ -42,6 +42,7 @@ const ROOMS: &[Room] = &[
     },
     Room { name: "proto::client", may_use: &["proto::types", "proto::wire", "proto::auth"] },
     Room { name: "nat", may_use: &["proto::types"] },
+    Room { name: "place", may_use: &["nat"] },
     Room {
         name: "sim",
         may_use: &[
@@ -118,7 +119,16 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "load",
-        may_use: &["proto::types", "proto::wire", "proto::auth", "proto::client", "ice", "net"],
+        may_use: &[
+            "proto::types",
+            "proto::wire",
+            "proto::auth",
+            "proto::client",
+            "nat",
+            "place",
+            "ice",
+            "net",
+        ],
     },
     Room {
         name: "testbed",
@@ -132,6 +142,7 @@ const ROOMS: &[Room] = &[
             "proto::turn",
             "proto::client",
             "nat",
+            "place",
             "ice",
             "net",
             "control",

@@ -110,6 +110,7 @@ fn plan_of(flow: Flow, server: &Running, target: plan::Server, lab: Lab) -> Plan
         objective: Objective::default(),
         warm_up: WARM_UP,
         generator: Generator { threads: 1, sources: Vec::new(), segments: flow.segments, seed, lab },
+        nats: None,
     }
 }
 

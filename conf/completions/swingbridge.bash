@@ -148,7 +148,7 @@ _swingbridge() {
             return 0
             ;;
         swingbridge__subcmd__load)
-            opts="-h --secret --secret-file --user --password --password-file --mras-key1-file --mras-key2-file --mras --mras-certificate --mras-key --users --dialect --authority --insecure --proxy --proxy-file --peer --profile --rate --size --burst --direction --indications --calls --for --warm-up --ramp --rounds --per-second --precision --all-candidates --patience --objective --server-pid --admin --source --threads --no-gso --seed --json --html --help peer"
+            opts="-h --secret --secret-file --user --password --password-file --mras-key1-file --mras-key2-file --mras --mras-certificate --mras-key --users --dialect --authority --insecure --proxy --proxy-file --peer --profile --rate --size --burst --direction --indications --calls --for --warm-up --ramp --rounds --per-second --precision --all-candidates --patience --nat --settle --objective --server-pid --admin --source --threads --no-gso --seed --json --html --help peer"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -267,6 +267,14 @@ _swingbridge() {
                     return 0
                     ;;
                 --patience)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --nat)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --settle)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

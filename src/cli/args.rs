@@ -140,7 +140,7 @@ pub enum Command {
     /// Load a TURN server with calls, and tell how it fares.
     #[command(
         after_help = load::LOAD,
-        override_usage = "swingbridge load [OPTIONS] [MODE] <URI> [URI]\n       swingbridge load peer --listen <IP:PORT>",
+        override_usage = "swingbridge load [OPTIONS] [MODE] <URI>...\n       swingbridge load peer --listen <IP:PORT>",
         args_conflicts_with_subcommands = true
     )]
     Load(Box<LoadArgs>),

@@ -28,6 +28,7 @@ use super::args::LoadOther;
 use super::output;
 
 mod ask;
+mod nats;
 mod progress;
 pub(in crate::cli) mod stop;
 mod who;
@@ -62,6 +63,12 @@ fn load(args: &LoadArgs) -> Result<Exit, Fault> {
     // Before the run: it would be a pity to lose it for a misspelt folder.
     let papers = Papers::open(args)?;
     machine::prepare(&plan, Engine::threads(plan.generator.threads))?;
+    if let (Some(nats), Some(server)) = (&plan.nats, plan.servers.first()) {
+        nats.check(server).inspect_err(|_| papers.take_back())?;
+        for sentence in nats.cut_off(server) {
+            let _ = output::complain(&format!("note: {sentence}\n"), Exit::Done);
+        }
+    }
     let stop = Stop::listen();
     let mut progress = Progress::new(stop, counted(&plan.mode));
     let done = carry_out(plan, &mut progress);
@@ -88,7 +95,8 @@ fn plan(args: &LoadArgs) -> Result<Plan, Fault> {
         None => random()?,
     };
     let ask = ask::ask(args, seed)?;
-    let servers = who::servers(args, &ask.uris, ask.lifetime()?)?;
+    let mut servers = who::servers(args, &ask.uris, ask.lifetime()?)?;
+    let nats = ask.nats.map(|asked| nats::between(asked, &mut servers)).transpose()?;
     Ok(Plan {
         servers,
         mode: ask.mode,
@@ -98,6 +106,7 @@ fn plan(args: &LoadArgs) -> Result<Plan, Fault> {
         objective: ask.objective,
         warm_up: ask.warm_up,
         generator: ask.generator,
+        nats,
     })
 }
 

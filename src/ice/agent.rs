@@ -162,6 +162,12 @@ impl Agent {
         self.checks.role()
     }
 
+    /// The server whose relay has this relayed address; `None`: none that this agent uses.
+    #[must_use]
+    pub fn server_of(&self, relayed: SocketAddr) -> Option<usize> {
+        self.gathering.relay_of(relayed).map(|at| self.gathering.relays[at].server)
+    }
+
     /// The other side's data in a datagram that came to the socket bound to `local`; for whoever would rather read it in place
     /// than be told of it by [`Event::Data`]. `None` says that the datagram is an input.
     #[must_use]

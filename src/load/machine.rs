@@ -5,10 +5,13 @@ use std::net::IpAddr;
 use std::thread;
 
 use crate::net::probe;
+use crate::place::Place;
 use crate::proto::types::Family;
+use crate::proto::types::limits;
 
 use super::Fault;
 use super::fault::FaultKind;
+use super::nats::Nats;
 use super::outcome;
 use super::plan::Mode;
 use super::plan::PeerPlace;
@@ -26,6 +29,9 @@ const DESCRIPTORS_TO_SPARE: u64 = 32;
 /// Sockets of an ICE agent that gathers every candidate, beside one for each address of this machine: one to the server,
 /// one to spare.
 const SOCKETS_OF_AN_AGENT: u64 = 2;
+
+/// Ports of the address of an agent behind a NAT: of datagrams, and of connections.
+const PORTS_BEHIND_A_NAT: u64 = (limits::LOAD_NAT_PORTS_MAX + limits::ICE_SERVERS_MAX) as u64;
 
 /// What a load needs at its largest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +66,9 @@ pub fn needs(plan: &Plan, threads: usize, open: u64) -> Needs {
     let threads = threads.max(1) as u64;
     let calls = calls(&plan.mode) * servers_at_once(plan);
     let (clients, peers) = match (&plan.mode, plan.peer) {
+        (Mode::Ice { .. }, _) if plan.nats.is_some() => {
+            (plan.nats.as_ref().map_or(0, |nats| behind_nats(nats, calls)), 0)
+        }
         (Mode::Ice { relay_only, .. }, _) => {
             let own = probe::own_addresses().map_or(1, |own| own.len() as u64);
             let each = if *relay_only { 1 } else { SOCKETS_OF_AN_AGENT + own };
@@ -74,10 +83,25 @@ pub fn needs(plan: &Plan, threads: usize, open: u64) -> Needs {
     let of_threads = DESCRIPTORS_OF_A_THREAD * threads;
     // Peers speak datagrams: what clients of connections have are other ports.
     let beside = if plan.servers.iter().any(|server| !server.carrier.is_stream()) { peers } else { 0 };
-    let ports = (clients.div_ceil(sources) + beside).max(peers);
+    // Behind NATs each agent has an address of its own.
+    let ports = if plan.nats.is_some() {
+        PORTS_BEHIND_A_NAT
+    } else {
+        (clients.div_ceil(sources) + beside).max(peers)
+    };
     let descriptors = clients + peers + of_threads + DESCRIPTORS_TO_SPARE + open;
     let counted = if matches!(plan.mode, Mode::Ice { .. }) { "pair" } else { "call" };
     Needs { calls, counted, descriptors, ports, sources }
+}
+
+/// Sockets of so many pairs of agents between NATs, if all of them are in being at once: one for each port of each NAT, and one
+/// for each connection to a server.
+fn behind_nats(nats: &Nats, pairs: u64) -> u64 {
+    let lines = nats.ways.len() as u64 + 1;
+    let doors =
+        |place: &Place| if place.maps_by_destination() { limits::LOAD_NAT_PORTS_MAX as u64 } else { 1 };
+    let each = nats.places.iter().map(|places| places.iter().map(|place| doors(place) + lines).sum::<u64>());
+    pairs.div_ceil(nats.places.len().max(1) as u64) * each.sum::<u64>()
 }
 
 /// Makes this machine ready for `plan`: lets the process hold as many descriptors as the system allows, and looks whether
@@ -217,6 +241,7 @@ mod tests {
             objective: Objective::default(),
             warm_up: SECOND,
             generator: Generator { threads: 1, sources, segments: true, seed: 1, lab: Lab::default() },
+            nats: None,
         }
     }
 
@@ -259,6 +284,20 @@ mod tests {
                 "{mode:?} {peer:?} {carrier}"
             );
         }
+    }
+
+    #[test]
+    fn between_nats_every_port_and_every_connection_has_a_socket() {
+        let ice = Mode::Ice { pairs: 10, rate: 1.0, relay_only: false, patience: SECOND };
+        let mut plan = plan(ice, PeerPlace::Relay, Carrier::Udp, &[]);
+        let ways = vec![plan.servers[0].clone(); 2];
+        let places = vec![[Place::Open, Place::Cgn], [Place::Symmetric, Place::UdpBlocked]];
+        plan.nats = Some(Nats { places, ways, settling: SECOND, is_unfiltered: false });
+        let needs = needs(&plan, 2, 7);
+        let base = 2 * DESCRIPTORS_OF_A_THREAD + DESCRIPTORS_TO_SPARE + 7;
+        // Four agents with three ways each, five times; one of them has a port for each that it sends to.
+        let sockets = 5 * (4 * 3 + 1 + 1 + limits::LOAD_NAT_PORTS_MAX as u64 + 1);
+        assert_eq!((needs.descriptors, needs.ports), (sockets + base, PORTS_BEHIND_A_NAT));
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod http;
 pub mod machine;
 pub mod measure;
 pub mod mode;
+pub mod nats;
 pub mod objective;
 pub mod outcome;
 pub mod payload;

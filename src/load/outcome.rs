@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::place::Place;
+use crate::place::Verdict as Ending;
+
 use super::plan::Plan;
 
 /// What came of a run.
@@ -258,6 +261,79 @@ pub struct IceOutcome {
     pub by_kind: BTreeMap<String, u64>,
     /// Failures by what failed.
     pub failures: BTreeMap<String, u64>,
+    /// For each pair of places that agents stood at; empty where there were no NATs.
+    pub nats: Vec<NatOutcome>,
+    /// The longest time between two looks at the sockets: what had come meanwhile had to wait.
+    pub longest_turn: Duration,
+}
+
+/// From so long a turn on an agent asks again for what has been answered (RFC 8489 § 6.2.1), and failures may be the generator's.
+pub const LONG_TURN: Duration = Duration::from_millis(500);
+
+impl IceOutcome {
+    /// Why failures may be the generator's and not the server's; `None`: they are not.
+    #[must_use]
+    pub fn limited(&self) -> Option<String> {
+        let long = self.longest_turn >= LONG_TURN;
+        let seconds = self.longest_turn.as_secs_f64();
+        long.then(|| {
+            format!(
+                "what came for the agents had to wait for up to {seconds:.1} s before the generator looked"
+            )
+        })
+    }
+}
+
+/// What became of the pairs of agents between two places.
+#[derive(Clone, Debug)]
+pub struct NatOutcome {
+    /// Where the left and the right agent of each stood.
+    pub places: [Place; 2],
+    /// How all of them have to end, by RFC 4787 and RFC 8445.
+    pub expected: Ending,
+    /// Pairs by how they ended.
+    pub ended: BTreeMap<Ending, u64>,
+    /// From the beginning to the first data in both directions, of those that connected.
+    pub time: Latency,
+    /// Failures by what failed.
+    pub failures: BTreeMap<String, u64>,
+}
+
+impl NatOutcome {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new(places: [Place; 2], expected: Ending) -> Self {
+        let (ended, failures) = (BTreeMap::new(), BTreeMap::new());
+        Self { places, expected, ended, time: Latency::new(), failures }
+    }
+
+    /// Pairs that came to an end.
+    #[must_use]
+    pub fn tried(&self) -> u64 {
+        self.ended.values().sum()
+    }
+
+    /// Those that connected, however.
+    #[must_use]
+    pub fn connected(&self) -> u64 {
+        self.tried() - self.ended.get(&Ending::Failed).copied().unwrap_or(0)
+    }
+
+    /// How they ended, in words: `direct`, or `2 direct, 1 failed`.
+    #[must_use]
+    pub fn endings(&self) -> String {
+        let several = self.ended.len() > 1;
+        let told = |(ending, count): (&Ending, &u64)| {
+            if several { format!("{count} {ending}") } else { ending.to_string() }
+        };
+        self.ended.iter().map(told).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Those that ended as they have to.
+    #[must_use]
+    pub fn as_expected(&self) -> u64 {
+        self.ended.get(&self.expected).copied().unwrap_or(0)
+    }
 }
 
 /// How a second server stands to a first one under the same load.

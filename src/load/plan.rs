@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::proto::client::Credential;
 use crate::proto::client::HttpProxy;
 
+use super::nats::Nats;
 use super::outcome::Objective;
 
 /// Everything a run is asked to do. Made once, never changed.
@@ -30,6 +31,8 @@ pub struct Plan {
     pub warm_up: Duration,
     /// How this process goes about it.
     pub generator: Generator,
+    /// What stands before the agents of [`Mode::Ice`]; `None`: nothing.
+    pub nats: Option<Nats>,
 }
 
 /// A server under load, and how its clients get in.

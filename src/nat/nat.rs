@@ -123,6 +123,15 @@ impl<E: Entropy> Nat<E> {
             .map(|mapping| mapping.inner)
     }
 
+    /// Takes an external endpoint out of use, as one that the NAT serves at itself: a mapping that has it ends, and no other gets
+    /// it ([`super::PortChoice::Overload`] heeds nothing).
+    pub fn withhold(&mut self, protocol: Protocol, outer: SocketAddr) {
+        let tcp = matches!(protocol, Protocol::Tcp(_));
+        let there: Vec<_> = self.at_outer(tcp, outer).collect();
+        there.into_iter().for_each(|id| self.unmap(id));
+        self.ports.withhold(tcp, outer);
+    }
+
     /// Forgets everything, as after a power cut.
     pub fn forget(&mut self) {
         self.mappings.clear();

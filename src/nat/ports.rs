@@ -75,6 +75,11 @@ impl Ports {
         }
     }
 
+    /// Nobody gets this endpoint any more.
+    pub(super) fn withhold(&mut self, tcp: bool, outer: SocketAddr) {
+        self.taken.insert((tcp, outer));
+    }
+
     pub(super) fn forget(&mut self) {
         self.taken.clear();
         self.hosts.clear();

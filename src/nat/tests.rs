@@ -446,3 +446,19 @@ proptest! {
         prop_assert_eq!(nat.mappings(), 0);
     }
 }
+
+#[test]
+fn a_port_that_is_withheld_is_nobodys_and_another_one_is_chosen() {
+    for ports in [PortChoice::Preserve, PortChoice::Sequential, PortChoice::Random] {
+        let mut nat = nat(Behaviour { ports, ..Behaviour::FULL_CONE });
+        let first = out(&mut nat, seconds(0), INNER, REMOTES[0]);
+        nat.withhold(Protocol::Udp, first);
+        assert_eq!(come(&mut nat, seconds(0), REMOTES[0], first), Err(Refused::NoMapping), "{ports:?}");
+        let second = out(&mut nat, seconds(0), INNER, REMOTES[0]);
+        assert_ne!(first, second, "{ports:?}");
+        assert_eq!((come(&mut nat, seconds(0), REMOTES[0], second), nat.mappings()), (Ok(at(INNER)), 1));
+        // Not even when the mappings have ended.
+        let third = out(&mut nat, seconds(1_000), INNER, REMOTES[0]);
+        assert_ne!(first, third, "{ports:?}");
+    }
+}

@@ -15,19 +15,17 @@
 pub mod agent;
 pub mod edge;
 pub mod explain;
-mod place;
 pub mod proxy;
 pub mod real_lab;
 pub mod record;
 pub mod report;
 pub mod scenario;
 pub mod serve;
-mod verdict;
 pub mod virtual_lab;
 
-pub use place::Place;
-pub use verdict::Relay;
-pub use verdict::Verdict;
-pub use verdict::Why;
-pub use verdict::derive;
-pub use verdict::expected;
+pub use crate::place::Place;
+pub use crate::place::Relay;
+pub use crate::place::Verdict;
+pub use crate::place::Why;
+pub use crate::place::derive;
+pub use crate::place::expected;

@@ -6,6 +6,7 @@ mod cost;
 mod lab;
 #[path = "../lab_proxy/mod.rs"]
 mod lab_proxy;
+mod nats;
 mod pairs;
 mod proxied;
 mod served;
@@ -101,6 +102,7 @@ fn plan_at(address: SocketAddr, pid: u32, password: &str) -> Plan {
             seed: 7,
             lab: Lab::default(),
         },
+        nats: None,
     }
 }
 

@@ -207,6 +207,34 @@ def pairs(access, port, who="ours"):
     proved(f"{who}: {PAIRS} pairs of ICE agents connect by relayed addresses, all of them")
 
 
+def between_nats(testbed, access):
+    """Agents behind NATs of the model, on the server's loopback: each pair of places ends as the standards have it."""
+    ends = {
+        "cgn:full-cone": "direct",
+        "symmetric:symmetric": "relayed (udp)",
+        "udp-blocked:port-restricted": "relayed (tcp)",
+        "open:only-443": "failed",
+    }
+    asked = [part for places in ends for part in ("--nat", places)]
+    ways = [uri(testbed.port), uri(testbed.port, "tcp")]
+    times = ["--calls", "8", "--per-second", "8", "--patience", "12s", "--settle", "3s"]
+    ran = Ran(["ice", *ways, *access, *asked, *times])
+    check("only-443 is let out to none of the given servers" in ran.err, "who cannot connect is told before the run")
+    report = ran.report()
+    found = {f"{nat['left']}:{nat['right']}": nat for nat in report["servers"][0]["ice"]["nats"]}
+    for places, verdict in ends.items():
+        nat = found[places]
+        wanted = (verdict, 2, 0 if verdict == "failed" else 2, [{"verdict": verdict, "pairs": 2}])
+        have = (nat["expected"], nat["pairs"], nat["connected_pairs"], nat["ended"])
+        check(have == wanted, f"{places}: {have}, and not {wanted}")
+        check(nat["connect"]["count"] == nat["connected_pairs"], f"{places}: each has its time to connect")
+    check(report["verdict"] == "met", f"that is what was to be: {report['why']}")
+    check("Between NATs" in ran.html and "symmetric" in ran.html, "the page shows it")
+    refused = Ran(["ice", "turn:192.0.2.1", *access, "--nat", "all"])
+    check(refused.code == 2 and "loopback" in refused.err, f"NATs are on loopback alone: {refused.err}")
+    proved("pairs of agents between NATs end as the standards have it, and who cannot connect is told before")
+
+
 def long_run(testbed, access):
     arguments = [uri(testbed.port), *access, "--calls", str(CALLS), "--for", f"{SECONDS}s", "--warm-up", "2s"]
     arguments += ["--admin", f"127.0.0.1:{testbed.admin_port}", "--objective", "loss<0.1%,failures<0.1%"]
@@ -371,6 +399,7 @@ def ours():
         stopped(testbed, access)
         failures(testbed, access)
         pairs(access, testbed.port)
+        between_nats(testbed, access)
 
 
 def test():

@@ -343,5 +343,6 @@ fn plan(bridge: &Bridge, calls: u32, mode: Mode, objective: &str) -> Plan {
             seed: 7,
             lab: Lab::default(),
         },
+        nats: None,
     }
 }

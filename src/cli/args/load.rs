@@ -36,6 +36,9 @@ Examples:
   swingbridge load compare turn:a.example.net turn:b.example.net \\
       --secret-file secret --calls 200
       Which of two is faster, on the same day at the same hour?
+  swingbridge load ice turn:127.0.0.1 'turn:127.0.0.1?transport=tcp' \\
+      --secret-file secret --nat symmetric:cgn --nat udp-blocked:open
+      Does ICE get through between these NATs, and how fast under load?
   swingbridge load peer --listen 198.51.100.7:4000
       On another machine: a peer that sends back what comes, for --peer.
 
@@ -74,8 +77,9 @@ pub struct LoadArgs {
     /// Something else than load.
     #[command(subcommand)]
     pub other: Option<LoadOther>,
-    /// What to do, and the server: turn:HOST[:PORT], ?transport=udp or tcp, turns: for TLS. compare takes two.
-    #[arg(value_name = "[MODE] URI", required = true, num_args = 1..=3)]
+    /// What to do, and the server: turn:HOST[:PORT], ?transport=udp or tcp, turns: for TLS. compare takes two, ice
+    /// with --nat one for each way to the server.
+    #[arg(value_name = "[MODE] URI", required = true, num_args = 1..=9)]
     pub words: Vec<String>,
     /// Who the clients say they are.
     #[command(flatten)]
@@ -228,6 +232,14 @@ pub struct AmountArgs {
     /// For ice: how long a pair may take [default: 15s].
     #[arg(long, value_name = "TIME", value_parser = parse_span)]
     pub patience: Option<Duration>,
+    /// For ice: between which places the pairs are made, LEFT:RIGHT, or all; may be given often. The places are those of
+    /// `swingbridge testbed`: open, full-cone, address-restricted, port-restricted, symmetric, cgn, udp-blocked, only-443,
+    /// http-proxy. Further URIs are further ways to the same server, which has to be on loopback.
+    #[arg(long, value_name = "LEFT:RIGHT")]
+    pub nat: Vec<String>,
+    /// For ice between NATs: how long a relayed pair may yet become direct before it is judged [default: 25s].
+    #[arg(long, value_name = "TIME", value_parser = parse_span, requires = "nat")]
+    pub settle: Option<Duration>,
     /// What must hold, separated by commas: loss<0.1%, p50/p99/p99.9/max<20ms, jitter<5ms, failures<1%
     /// [default for ramp and capacity: loss<0.1%,p99<20ms,failures<1%].
     #[arg(long, value_name = "RULES")]

@@ -22,6 +22,8 @@ use crate::load::plan::Profile;
 use crate::load::plan::Traffic;
 use crate::proto::types::limits;
 
+use super::nats;
+
 /// What to do, as a word of the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Word {
@@ -64,6 +66,8 @@ pub(super) struct Ask {
     pub(super) objective: Objective,
     pub(super) warm_up: Duration,
     pub(super) generator: Generator,
+    /// Between which places pairs are made.
+    pub(super) nats: Option<nats::Asked>,
 }
 
 /// Bytes that fit into one packet of an Ethernet beside all headers.
@@ -92,7 +96,8 @@ impl Ask {
             Mode::Compare { rounds, hold: each, .. } => hold(each, rounds.saturating_mul(2)),
             Mode::Ice { pairs, rate, patience, .. } => Duration::try_from_secs_f64(f64::from(pairs) / rate)
                 .unwrap_or(Duration::MAX)
-                .saturating_add(patience),
+                .saturating_add(patience)
+                .saturating_add(self.nats.as_ref().map_or(Duration::ZERO, |nats| nats.settling)),
         };
         let wanted = run.saturating_add(LIFETIME_LEEWAY);
         if wanted > limits::CREDENTIAL_LIFETIME_MAX {
@@ -124,8 +129,9 @@ const LIFETIME_LEEWAY: Duration = Duration::from_secs(600);
 ///
 /// Where flags contradict each other, or a value means nothing.
 pub(super) fn ask(args: &LoadArgs, seed: u64) -> Result<Ask, Fault> {
-    let (word, uris) = mode_and_uris(&args.words)?;
+    let (word, uris) = mode_and_uris(&args.words, !args.amount.nat.is_empty())?;
     check_flags(word, args)?;
+    let nats = nats::asked(args)?;
     let objective = match &args.amount.objective {
         Some(text) => Objective::parse(text)?,
         None if matches!(word, Ramp | Capacity) => Objective::usual(),
@@ -133,7 +139,7 @@ pub(super) fn ask(args: &LoadArgs, seed: u64) -> Result<Ask, Fault> {
     };
     Ok(Ask {
         uris,
-        mode: mode(word, args)?,
+        mode: mode(word, args, nats.as_ref().map_or(0, |nats| nats.places.len()))?,
         traffic: traffic(&args.traffic)?,
         peer: peer(args.traffic.peer.as_deref())?,
         framing: if args.traffic.indications { Framing::Indication } else { Framing::Channel },
@@ -146,6 +152,7 @@ pub(super) fn ask(args: &LoadArgs, seed: u64) -> Result<Ask, Fault> {
             seed,
             lab: Lab::default(),
         },
+        nats,
     })
 }
 
@@ -153,7 +160,7 @@ fn wrong(what: impl Into<String>) -> Fault {
     Fault::new(FaultKind::Request, what)
 }
 
-fn mode_and_uris(words: &[String]) -> Result<(Word, Vec<String>), Fault> {
+fn mode_and_uris(words: &[String], has_nats: bool) -> Result<(Word, Vec<String>), Fault> {
     let modes = || WORDS.map(|(name, _)| name).join(", ");
     let (word, uris) = match words {
         [first, uris @ ..] if !first.contains(':') => {
@@ -167,6 +174,7 @@ fn mode_and_uris(words: &[String]) -> Result<(Word, Vec<String>), Fault> {
     };
     match (word, uris) {
         (_, []) => Err(wrong("no server is named").cure("write its URI: turn:HOST, or turns:HOST for TLS")),
+        (Ice, _) if has_nats => Ok((word, uris.to_vec())),
         (Compare, [_, _]) | (_, [_]) if word != Compare || uris.len() == 2 => Ok((word, uris.to_vec())),
         (Compare, _) => Err(wrong("compare takes two servers").cure("write both URIs, one behind the other")),
         _ => Err(wrong("two servers are named, and only compare takes two")
@@ -188,6 +196,7 @@ const RULES: &[Rule] = &[
     ("--precision", |args| args.amount.precision.is_some(), &[Capacity]),
     ("--all-candidates", |args| args.amount.all_candidates, &[Ice]),
     ("--patience", |args| args.amount.patience.is_some(), &[Ice]),
+    ("--nat", |args| !args.amount.nat.is_empty(), &[Ice]),
     ("--warm-up", |args| args.amount.warm_up.is_some(), &[Soak, Ramp, Capacity, Churn, Compare]),
     ("--profile", |args| args.traffic.profile.is_some(), ALL_WITH_MEDIA),
     ("--rate", |args| args.traffic.rate.is_some(), ALL_WITH_MEDIA),
@@ -210,7 +219,8 @@ fn check_flags(word: Word, args: &LoadArgs) -> Result<(), Fault> {
     Ok(())
 }
 
-fn mode(word: Word, args: &LoadArgs) -> Result<Mode, Fault> {
+/// `between`: pairs of places that pairs of agents are made between.
+fn mode(word: Word, args: &LoadArgs, between: usize) -> Result<Mode, Fault> {
     let amount = &args.amount;
     let calls = |default: u32| match amount.calls.unwrap_or(default) {
         calls if calls <= CALLS_MAX => Ok(calls),
@@ -249,9 +259,17 @@ fn mode(word: Word, args: &LoadArgs) -> Result<Mode, Fault> {
         Storm => Mode::Storm { calls: calls(100)?, rounds, hold: length(5)? },
         Compare => Mode::Compare { calls: calls(50)?, hold: length(10)?, rounds },
         Ice => Mode::Ice {
-            pairs: calls(50)?,
+            pairs: match calls(u32::try_from(between).unwrap_or(u32::MAX).max(50))? {
+                pairs if pairs as usize >= between => pairs,
+                pairs => {
+                    return Err(wrong(format!(
+                        "--calls {pairs} leaves some of the {between} pairs of places without one"
+                    ))
+                    .cure(format!("write {between} or more, or ask for fewer places")));
+                }
+            },
             rate: per_second()?.unwrap_or(10.0),
-            relay_only: !amount.all_candidates,
+            relay_only: !amount.all_candidates && between == 0,
             patience: amount.patience.unwrap_or(Duration::from_secs(15)),
         },
     })
@@ -392,6 +410,24 @@ mod tests {
     }
 
     #[test]
+    fn pairs_between_nats_are_as_many_as_their_places_at_least() {
+        let nats = |line: &str| asked(line).expect("it is sound");
+        let all = nats("ice turn:a turn:a?transport=tcp --nat all --nat open:cgn");
+        let between = all.nats.as_ref().expect("it has NATs");
+        assert_eq!(
+            (between.places.len(), between.settling, all.uris.len()),
+            (81, Duration::from_secs(25), 2)
+        );
+        let wanted =
+            Mode::Ice { pairs: 81, rate: 10.0, relay_only: false, patience: Duration::from_secs(15) };
+        assert_eq!(all.mode, wanted);
+        let few = nats("ice turn:a --nat open:cgn --nat open:cgn --nat cgn:open --settle 3s --calls 2");
+        let between = few.nats.as_ref().expect("it has NATs");
+        assert_eq!((between.places.len(), between.settling), (2, Duration::from_secs(3)));
+        assert!(nats("ice turn:a").nats.is_none());
+    }
+
+    #[test]
     fn what_contradicts_itself_is_a_sentence() {
         for (line, says) in [
             ("sok turn:a", "`sok` is neither a mode nor a URI"),
@@ -402,6 +438,15 @@ mod tests {
             ("ramp turn:a --calls 5", "--calls says nothing to ramp"),
             ("ice turn:a --for 5s", "--for says nothing to ice"),
             ("ice turn:a --peer local", "--peer says nothing to ice"),
+            ("ice turn:a turn:b", "only compare takes two"),
+            ("soak turn:a --nat all", "--nat says nothing to soak"),
+            ("ice turn:a --nat open", "--nat open is no pair of places"),
+            ("ice turn:a --nat open:moon", "there is no place \"moon\"; there are open, full-cone"),
+            ("ice turn:a --nat open:open --source 127.0.0.2", "--source says nothing beside --nat"),
+            (
+                "ice turn:a --nat all --calls 80",
+                "--calls 80 leaves some of the 81 pairs of places without one",
+            ),
             ("churn turn:a --rate 5", "--rate says nothing to churn"),
             ("soak turn:a --per-second 5", "--per-second says nothing to soak"),
             ("ramp turn:a --ramp 5:0:9", "--ramp 5:0:9 is no ramp"),

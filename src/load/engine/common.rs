@@ -13,6 +13,7 @@ use crate::load::carrier::Dialler;
 use crate::load::fault::FaultKind;
 use crate::load::machine::Allowed;
 use crate::load::machine::Ports;
+use crate::load::nats::Nats;
 use crate::load::payload::Way;
 use crate::load::plan::Carrier;
 use crate::load::plan::Framing;
@@ -65,11 +66,14 @@ pub(super) struct Common {
     /// Datagrams to be read from a client's socket at a time.
     pub(super) reads: usize,
     families: Families,
+    /// What stands before agents of ICE.
+    pub(super) nats: Option<Nats>,
 }
 
 impl Common {
     /// For a run of `plan` against `server`.
     pub(super) fn new(plan: &Plan, server: &Server, threads: u32) -> Result<Self, Fault> {
+        plan.nats.as_ref().map_or(Ok(()), |nats| nats.check(server))?;
         let sources = sources(plan, server.first_hop())?;
         let dialler = Dialler::new(server)?;
         let peer_ip = match plan.peer {
@@ -105,6 +109,7 @@ impl Common {
             is_stamped: matches!(server.carrier, Carrier::Udp | Carrier::LegacyUdp),
             reads: if is_burst { super::thread::RECEIVED } else { 2 },
             families: families(plan.peer, peer_ip, server.address),
+            nats: plan.nats.clone(),
         })
     }
 
@@ -116,13 +121,7 @@ impl Common {
             Who::One(credential) => credential.clone(),
             Who::Many(all) => all.get(number % all.len().max(1)).cloned().unwrap_or_else(nobody),
         };
-        let transport = match self.server.carrier {
-            Carrier::Tcp => Transport::Tcp,
-            // The line frames what the old dialect's client says.
-            Carrier::Udp | Carrier::LegacyUdp | Carrier::LegacyTcp => Transport::Udp,
-            Carrier::Tls => Transport::Tls,
-            Carrier::Dtls => Transport::Dtls,
-        };
+        let transport = transport(self.server.carrier);
         let mut config = Config::new(credential).over(transport);
         config.timing = if self.server.carrier.is_stream() { Timing::STREAMS } else { TIMING };
         config.families = self.families;
@@ -143,6 +142,17 @@ impl Common {
     /// A number that names the run's randomness.
     pub(super) const fn seed(&self) -> u64 {
         mix(self.generator.seed)
+    }
+}
+
+/// What carries messages of this protocol's dialect.
+pub(super) const fn transport(carrier: Carrier) -> Transport {
+    match carrier {
+        Carrier::Tcp => Transport::Tcp,
+        // The line frames what the old dialect's client says.
+        Carrier::Udp | Carrier::LegacyUdp | Carrier::LegacyTcp => Transport::Udp,
+        Carrier::Tls => Transport::Tls,
+        Carrier::Dtls => Transport::Dtls,
     }
 }
 

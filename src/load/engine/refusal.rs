@@ -100,6 +100,13 @@ fn refused(what: &str, code: u16, common: &Common) -> Fault {
 
 fn peer_refused(common: &Common) -> Fault {
     let (uri, request) = (&common.server.uri, |what: String| Fault::new(FaultKind::Request, what));
+    if common.nats.is_some() {
+        let own = common.server.address.ip();
+        return request(format!("{uri} does not let its clients reach loopback (403), where the NATs are")).cure(format!(
+            "add `allow = [\"127.0.0.0/8\", \"{own}/32\"]` under [peers] in the server's configuration, as \
+             conf/testbed/loopback.toml has it: its own addresses are to be named one by one (in coturn: allow-loopback-peers)"
+        ));
+    }
     let peer = match common.peer {
         PeerPlace::Relay => {
             return request(format!("{uri} does not let its relayed addresses reach each other (403)")).cure(

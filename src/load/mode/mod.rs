@@ -24,8 +24,10 @@ use super::Rig;
 use super::fault::FaultKind;
 use super::outcome::Capacity;
 use super::outcome::Comparison;
+use super::outcome::IceOutcome;
 use super::outcome::Machine;
 use super::outcome::Moment;
+use super::outcome::NatOutcome;
 use super::outcome::Objective;
 use super::outcome::Report;
 use super::outcome::Rule;
@@ -198,7 +200,8 @@ fn play(
             Mode::Churn { at_once, rate, length } => churn::play(plan, stage, at_once, rate, length, watch)?,
             Mode::Storm { calls, rounds, hold } => storm::play(plan, stage, calls, rounds, hold, watch)?,
             Mode::Ice { pairs, rate, relay_only, patience } => {
-                watch.part(&format!("connecting {} of agents", some(pairs.into(), "pair")), None);
+                let between = if plan.nats.is_some() { " between NATs" } else { "" };
+                watch.part(&format!("connecting {} of agents{between}", some(pairs.into(), "pair")), None);
                 stage.side.ice = Some(stage.rig.ice(pairs, rate, relay_only, patience, watch)?);
             }
             Mode::Compare { .. } => {}
@@ -231,7 +234,12 @@ fn verdict(plan: &Plan, sides: &[Side], is_stopped: bool) -> Verdict {
         return Verdict::GeneratorLimited(why);
     }
     let broken: Vec<_> = sides.iter().flat_map(|side| broken(plan, side)).collect();
-    match (broken.is_empty(), plan.objective.rules.is_empty()) {
+    let late = sides.iter().filter_map(|side| side.ice.as_ref()?.limited()).next();
+    if let Some(why) = late.filter(|_| !broken.is_empty()) {
+        return Verdict::GeneratorLimited(why);
+    }
+    // Between NATs the standards say how each pair has to end.
+    match (broken.is_empty(), plan.objective.rules.is_empty() && plan.nats.is_none()) {
         (false, _) => Verdict::Broken(broken),
         (true, false) => Verdict::Met,
         (true, true) => Verdict::Done,
@@ -246,17 +254,38 @@ fn broken(plan: &Plan, side: &Side) -> Vec<String> {
         let round = if side.steps.len() > 1 { format!("round {}: ", index + 1) } else { String::new() };
         found.extend(step.broken.iter().map(|what| format!("{server}{round}{what}")));
     }
-    if let Some(ice) = &side.ice {
+    if let Some(ice) = side.ice.as_ref().filter(|ice| !ice.nats.is_empty()) {
+        found.extend(otherwise(plan, ice));
+    } else if let Some(ice) = &side.ice {
         let failed = ice.pairs.saturating_sub(ice.connected);
-        let most = plan.objective.rules.iter().find_map(|rule| match rule {
-            Rule::Failures(most) => Some(*most),
-            Rule::Loss(_) | Rule::Latency(..) | Rule::Jitter(_) => None,
-        });
-        if failed as f64 > most.unwrap_or(0.0) * ice.pairs as f64 {
+        if failed as f64 > failures_most(plan) * ice.pairs as f64 {
             found.push(format!("{server}{failed} of {} did not connect", some(ice.pairs, "pair")));
         }
     }
     found
+}
+
+/// What part of the pairs may fail.
+fn failures_most(plan: &Plan) -> f64 {
+    let most = plan.objective.rules.iter().find_map(|rule| match rule {
+        Rule::Failures(most) => Some(*most),
+        Rule::Loss(_) | Rule::Latency(..) | Rule::Jitter(_) => None,
+    });
+    most.unwrap_or(0.0)
+}
+
+/// Between which places pairs ended otherwise than they have to, if they are too many.
+fn otherwise(plan: &Plan, ice: &IceOutcome) -> Vec<String> {
+    let wrong = |nat: &NatOutcome| nat.tried() - nat.as_expected();
+    let all: u64 = ice.nats.iter().map(NatOutcome::tried).sum();
+    if ice.nats.iter().map(wrong).sum::<u64>() as f64 <= failures_most(plan) * all as f64 {
+        return Vec::new();
+    }
+    let told = |nat: &NatOutcome| {
+        let [left, right] = nat.places;
+        format!("{left} × {right}: {}, and has to be {}", nat.endings(), nat.expected)
+    };
+    ice.nats.iter().filter(|nat| wrong(nat) > 0).map(told).collect()
 }
 
 /// Why a step shows the generator's limit and not the server's.
@@ -275,6 +304,10 @@ fn remarks(plan: &Plan, sides: &[Side]) -> Vec<String> {
     if matches!(plan.peer, PeerPlace::Remote(_)) {
         found.push("The peer is on another machine: latencies are those of the round trip.".to_owned());
     }
+    if let (Some(nats), Some(server)) = (&plan.nats, plan.servers.first()) {
+        found.push(NOT_MODELLED.to_owned());
+        found.extend(nats.cut_off(server));
+    }
     let strangers: u64 = sides.iter().flat_map(|side| &side.steps).map(|step| step.strangers).sum();
     if strangers > 0 {
         found.push(format!(
@@ -283,6 +316,10 @@ fn remarks(plan: &Plan, sides: &[Side]) -> Vec<String> {
     }
     found
 }
+
+/// What a reader of figures between NATs must know.
+const NOT_MODELLED: &str = "The NATs map and filter datagrams; of connections only the firewalls are modelled: each leaves from \
+                            its agent's own external address, as it is.";
 
 fn seconds_since_1970() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())

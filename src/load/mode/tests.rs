@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::*;
+use crate::load::nats::Nats;
 use crate::load::outcome::Flow;
 use crate::load::outcome::IceOutcome;
+use crate::load::outcome::NatOutcome;
 use crate::load::outcome::Own;
 use crate::load::plan::Carrier;
 use crate::load::plan::Direction;
@@ -18,6 +20,9 @@ use crate::load::plan::Traffic;
 use crate::load::plan::Trust;
 use crate::load::plan::Who;
 use crate::load::profile::mix;
+use crate::place::Place;
+use crate::place::Relay;
+use crate::place::Verdict as Ending;
 use crate::proto::client::Credential;
 use crate::proto::client::Proof;
 use crate::proto::types::Secret;
@@ -48,6 +53,10 @@ struct Fake {
     calls: u32,
     measured: u64,
     log: Rc<RefCell<Vec<String>>>,
+    /// How pairs of agents between NATs end.
+    nats: Vec<NatOutcome>,
+    /// How long agents wait.
+    turn: Duration,
 }
 
 impl Fake {
@@ -66,6 +75,8 @@ impl Fake {
             calls: 0,
             measured: 0,
             log: Rc::default(),
+            nats: Vec::new(),
+            turn: Duration::ZERO,
         }
     }
 
@@ -177,7 +188,13 @@ impl Rig for Fake {
         _: &mut dyn Watcher,
     ) -> Result<IceOutcome, Fault> {
         let failed = self.loses_every.map_or(0, |every| u64::from(pairs) / every);
-        Ok(IceOutcome { pairs: pairs.into(), connected: u64::from(pairs) - failed, ..IceOutcome::default() })
+        Ok(IceOutcome {
+            pairs: pairs.into(),
+            connected: u64::from(pairs) - failed,
+            nats: self.nats.clone(),
+            longest_turn: self.turn,
+            ..IceOutcome::default()
+        })
     }
 }
 
@@ -446,6 +463,46 @@ fn pairs_that_do_not_connect_break_a_run() {
     let wanted = Verdict::Broken(vec!["2 of 200 pairs did not connect".to_owned()]);
     assert_eq!(done(&mut plan(mode, ""), &fake).verdict, wanted);
     assert_eq!(done(&mut plan(mode, "failures<1%"), &fake).verdict, Verdict::Met);
+    // One that let its agents wait says nothing of the server; but what went well, did.
+    let late = Fake { turn: Duration::from_millis(1_500), ..fake };
+    let verdict = done(&mut plan(mode, ""), &late).verdict;
+    assert!(matches!(&verdict, Verdict::GeneratorLimited(why) if why.contains("up to 1.5 s")), "{verdict:?}");
+    assert_eq!(done(&mut plan(mode, "failures<1%"), &late).verdict, Verdict::Met);
+}
+
+#[test]
+fn between_nats_every_pair_must_end_as_the_standards_have_it() {
+    let mode = Mode::Ice { pairs: 100, rate: 50.0, relay_only: false, patience: HOLD };
+    let (restricted, only) = ([Place::PortRestricted, Place::Symmetric], [Place::Only443, Place::Open]);
+    let relayed = Ending::Relayed(Relay::Udp);
+    let fake = |ended: &[(Ending, u64)]| {
+        let one =
+            NatOutcome { ended: ended.iter().copied().collect(), ..NatOutcome::new(restricted, relayed) };
+        let failed = BTreeMap::from([(Ending::Failed, 50)]);
+        let other = NatOutcome { ended: failed, ..NatOutcome::new(only, Ending::Failed) };
+        // Those that have to fail are no failures.
+        Fake { loses_every: Some(2), nats: vec![one, other], ..Fake::new("A") }
+    };
+    let with = |objective: &str| {
+        let mut plan = plan(mode, objective);
+        let places = vec![restricted, only];
+        plan.nats = Some(Nats { places, ways: vec![], settling: HOLD, is_unfiltered: false });
+        plan
+    };
+    let report = done(&mut with(""), &fake(&[(relayed, 50)]));
+    assert_eq!(report.verdict, Verdict::Met);
+    assert!(
+        report.notes.iter().any(|note| note.contains("only-443 is let out to none")),
+        "{:?}",
+        report.notes
+    );
+    assert!(report.notes.iter().any(|note| note.contains("of connections only the firewalls")));
+    let wrong = fake(&[(relayed, 48), (Ending::Direct, 1), (Ending::Failed, 1)]);
+    let told =
+        "port-restricted × symmetric: 1 direct, 48 relayed (udp), 1 failed, and has to be relayed (udp)";
+    assert_eq!(done(&mut with(""), &wrong).verdict, Verdict::Broken(vec![told.to_owned()]));
+    assert_eq!(done(&mut with("failures<1%"), &wrong).verdict, Verdict::Broken(vec![told.to_owned()]));
+    assert_eq!(done(&mut with("failures<2%"), &wrong).verdict, Verdict::Met);
 }
 
 /// Ctrl-C at any moment of any mode: the run ends soon, and what there is until then is told.
@@ -509,6 +566,7 @@ fn plan(mode: Mode, objective: &str) -> Plan {
             seed: 1,
             lab: Lab::default(),
         },
+        nats: None,
     }
 }
 

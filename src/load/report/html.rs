@@ -80,8 +80,8 @@ fn escaped(text: &str) -> Cow<'_, str> {
 fn verdict(page: &mut String, report: &Report) {
     let (class, word, says) = match &report.verdict {
         Verdict::Done => ("", "done", "It went through; nothing was to be judged."),
-        Verdict::Met => ("good", "met", "The objective holds."),
-        Verdict::Broken(_) => ("bad", "broken", "The objective does not hold."),
+        Verdict::Met => ("good", "met", words::held(&report.plan)),
+        Verdict::Broken(_) => ("bad", "broken", words::not_held(&report.plan)),
         Verdict::GeneratorLimited(_) => (
             "bad",
             "generator-limited",
@@ -180,6 +180,7 @@ fn asked(page: &mut String, report: &Report) {
         };
         rows.push((name, words::server(server)));
     }
+    rows.extend(words::nats(plan).into_iter().map(|sentence| ("NATs", sentence)));
     if let Some(traffic) = words::traffic(plan) {
         rows.push(("each call", format!("{traffic}; {}", words::peer(&plan.peer))));
     }
@@ -287,6 +288,7 @@ fn connections(page: &mut String, ice: &IceOutcome) {
         }
         page.push_str("</dl>\n");
     }
+    rows(page, "Between NATs", &table::nats(ice));
     failures(page, &ice.failures);
 }
 
@@ -347,6 +349,19 @@ mod tests {
             }
             assert!(drawn.matches("<svg").count() >= 2, "{name}: has no plot");
         }
+    }
+
+    #[test]
+    fn between_nats_there_is_a_row_for_each_ending() {
+        let page = html(&sample::nats());
+        for part in [
+            "<h2>Between NATs</h2>",
+            "<td class=\"word\">8 relayed (udp)</td><td>yes</td>",
+            ">1 failed</td><td>NO</td>",
+        ] {
+            assert!(page.contains(part), "{part}");
+        }
+        assert!(!html(&sample::ice()).contains("Between NATs"));
     }
 
     #[test]

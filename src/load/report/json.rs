@@ -5,12 +5,14 @@ use std::time::Duration;
 use serde_json::Value;
 use serde_json::json;
 
+use crate::load::nats::Nats;
 use crate::load::outcome::Capacity;
 use crate::load::outcome::Comparison;
 use crate::load::outcome::Flow;
 use crate::load::outcome::IceOutcome;
 use crate::load::outcome::Latency;
 use crate::load::outcome::Moment;
+use crate::load::outcome::NatOutcome;
 use crate::load::outcome::Report;
 use crate::load::outcome::Setup;
 use crate::load::outcome::Side;
@@ -22,7 +24,9 @@ use crate::load::plan::Mode;
 use crate::load::plan::PeerPlace;
 use crate::load::plan::Plan;
 use crate::load::plan::Profile;
+use crate::load::plan::Server;
 use crate::load::plan::Traffic;
+use crate::place::Verdict as Ending;
 
 use super::sum;
 use super::words;
@@ -62,21 +66,8 @@ fn verdict(verdict: &Verdict) -> (&'static str, Vec<String>) {
 
 /// Names every field that may be shown, so that a credential can never be among them.
 fn plan(plan: &Plan) -> Value {
-    let servers: Vec<_> = plan
-        .servers
-        .iter()
-        .map(|server| {
-            json!({
-                "uri": server.uri,
-                "address": server.address.to_string(),
-                "carrier": server.carrier.to_string(),
-                // Without its user and password, which are not shown.
-                "proxy": server.proxy.as_ref().map(|proxy| proxy.url.to_string()),
-            })
-        })
-        .collect();
     json!({
-        "servers": servers,
+        "servers": plan.servers.iter().map(server).collect::<Vec<_>>(),
         "mode": mode(&plan.mode),
         "traffic": traffic(&plan.traffic),
         "peer": peer(&plan.peer),
@@ -91,6 +82,25 @@ fn plan(plan: &Plan) -> Value {
         "segments": plan.generator.segments,
         // As text, for a number of JSON holds 53 bits in most readers.
         "seed": plan.generator.seed.to_string(),
+        "nats": plan.nats.as_ref().map(nats),
+    })
+}
+
+fn server(server: &Server) -> Value {
+    json!({
+        "uri": server.uri,
+        "address": server.address.to_string(),
+        "carrier": server.carrier.to_string(),
+        // Without its user and password, which are not shown.
+        "proxy": server.proxy.as_ref().map(|proxy| proxy.url.to_string()),
+    })
+}
+
+fn nats(nats: &Nats) -> Value {
+    json!({
+        "places": nats.places.iter().map(|[left, right]| format!("{left}:{right}")).collect::<Vec<_>>(),
+        "ways": nats.ways.iter().map(server).collect::<Vec<_>>(),
+        "settle_s": nats.settling.as_secs_f64(),
     })
 }
 
@@ -230,6 +240,7 @@ fn latency(latency: &Latency) -> Value {
         "mean_us": micros(latency.mean()),
         "p50_us": at(0.5),
         "p90_us": at(0.9),
+        "p95_us": at(0.95),
         "p99_us": at(0.99),
         "p999_us": at(0.999),
         "max_us": micros(latency.max()),
@@ -296,6 +307,26 @@ fn ice(ice: &IceOutcome) -> Value {
         "gathering": latency(&ice.gathering),
         "connected_by_kind": ice.by_kind,
         "failures": ice.failures,
+        "longest_turn_us": micros(ice.longest_turn),
+        "nats": ice.nats.iter().map(nat).collect::<Vec<_>>(),
+    })
+}
+
+fn nat(nat: &NatOutcome) -> Value {
+    let tried = nat.tried();
+    let success = if tried == 0 { None } else { Some(nat.connected() as f64 / tried as f64) };
+    let ended = |(ending, count): (&Ending, &u64)| json!({ "verdict": ending.to_string(), "pairs": count });
+    json!({
+        "left": nat.places[0].name(),
+        "right": nat.places[1].name(),
+        "pairs": tried,
+        "connected_pairs": nat.connected(),
+        "success_ratio": success,
+        "expected": nat.expected.to_string(),
+        "as_expected_pairs": nat.as_expected(),
+        "ended": nat.ended.iter().map(ended).collect::<Vec<_>>(),
+        "connect": latency(&nat.time),
+        "failures": nat.failures,
     })
 }
 
@@ -334,6 +365,42 @@ mod tests {
     }
 
     #[test]
+    fn each_pair_of_places_has_its_figures() {
+        let object = read(&sample::nats());
+        let nats = &object["servers"][0]["ice"]["nats"];
+        let all: Vec<_> = nats.as_array().expect("a list").iter().collect();
+        assert_eq!(all.len(), 3);
+        for (nat, (left, pairs, connected, right)) in all.iter().zip([
+            ("address-restricted", 10, 10, 10),
+            ("port-restricted", 10, 9, 8),
+            ("only-443", 10, 0, 10),
+        ]) {
+            assert_eq!((&nat["left"], &nat["pairs"]), (&json!(left), &json!(pairs)));
+            assert_eq!(
+                (&nat["connected_pairs"], &nat["connect"]["count"]),
+                (&json!(connected), &json!(connected))
+            );
+            assert_eq!(
+                (&nat["as_expected_pairs"], nat["success_ratio"].as_f64()),
+                (&json!(right), Some(f64::from(connected) / 10.0))
+            );
+        }
+        let wrong = all[1];
+        assert_eq!(
+            (&wrong["expected"], &wrong["failures"]["no pair works"]),
+            (&json!("relayed (udp)"), &json!(1))
+        );
+        assert_eq!(wrong["ended"][0], json!({ "verdict": "direct", "pairs": 1 }));
+        let plan = &object["plan"]["nats"];
+        assert_eq!(
+            (&plan["places"][1], &plan["settle_s"]),
+            (&json!("port-restricted:symmetric"), &json!(25.0))
+        );
+        assert_eq!(plan["ways"][0]["carrier"], "tcp");
+        assert_eq!(read(&sample::ice())["plan"]["nats"], Value::Null);
+    }
+
+    #[test]
     fn a_generator_at_its_limit_gives_no_capacity() {
         let limited = read(&sample::limited());
         assert_eq!(limited["verdict"], "generator-limited");
@@ -348,7 +415,7 @@ mod tests {
         for (_, report) in sample::every() {
             collect(&read(&report), &mut names);
         }
-        for failure in ["Allocate 486", "relay-relay", "no pair in 15s"] {
+        for failure in ["Allocate 486", "relay-relay", "no pair in 15s", "no pair works"] {
             names.remove(failure);
         }
         let missing: Vec<_> = names.iter().filter(|name| !manual.contains(&format!("`{name}`"))).collect();

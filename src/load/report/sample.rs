@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::load::nats::Nats;
 use crate::load::outcome::Capacity;
 use crate::load::outcome::Comparison;
 use crate::load::outcome::Flow;
@@ -11,6 +12,7 @@ use crate::load::outcome::Jitter;
 use crate::load::outcome::Latency;
 use crate::load::outcome::Machine;
 use crate::load::outcome::Moment;
+use crate::load::outcome::NatOutcome;
 use crate::load::outcome::Objective;
 use crate::load::outcome::Own;
 use crate::load::outcome::Ratio;
@@ -34,6 +36,9 @@ use crate::load::plan::Server;
 use crate::load::plan::Traffic;
 use crate::load::plan::Trust;
 use crate::load::plan::Who;
+use crate::place::Place;
+use crate::place::Relay;
+use crate::place::Verdict as Ending;
 use crate::proto::client::Credential;
 use crate::proto::client::Proof;
 use crate::proto::types::Secret;
@@ -122,14 +127,49 @@ pub(super) fn ice() -> Report {
         gathering: spread(400, 60_000, 40),
         by_kind: BTreeMap::from([("relay-relay".to_owned(), 198)]),
         failures: BTreeMap::from([("no pair in 15s".to_owned(), 2)]),
+        nats: Vec::new(),
+        longest_turn: Duration::from_millis(9),
     };
     let side = Side { server: URI.to_owned(), ice: Some(ice), ..Side::default() };
     let patience = Duration::from_secs(15);
     report(Mode::Ice { pairs: 200, rate: 20.0, relay_only: true, patience }, vec![side], Verdict::Done)
 }
 
+pub(super) fn nats() -> Report {
+    let relayed = Ending::Relayed(Relay::Udp);
+    let one = |places: [Place; 2], expected: Ending, ended: &[(Ending, u64)]| {
+        let connected =
+            ended.iter().filter(|(ending, _)| *ending != Ending::Failed).map(|(_, count)| count).sum();
+        NatOutcome {
+            ended: ended.iter().copied().collect(),
+            time: if connected == 0 { Latency::new() } else { spread(connected, 240_000, 40) },
+            ..NatOutcome::new(places, expected)
+        }
+    };
+    let restricted = [Place::AddressRestricted; 2];
+    let mut wrong = one(
+        [Place::PortRestricted, Place::Symmetric],
+        relayed,
+        &[(Ending::Direct, 1), (relayed, 8), (Ending::Failed, 1)],
+    );
+    wrong.failures.insert("no pair works".to_owned(), 1);
+    let all = vec![
+        one(restricted, Ending::Direct, &[(Ending::Direct, 10)]),
+        wrong,
+        one([Place::Only443, Place::Open], Ending::Failed, &[(Ending::Failed, 10)]),
+    ];
+    let mut report = ice();
+    report.verdict = Verdict::Broken(vec!["port-restricted × symmetric: as it must not be".to_owned()]);
+    let ways = vec![server("turn:<script>?transport=tcp", Carrier::Tcp)];
+    let places = all.iter().map(|nat| nat.places).collect();
+    let settling = Duration::from_secs(25);
+    report.plan.nats = Some(Nats { places, ways, settling, is_unfiltered: false });
+    report.sides[0].ice.iter_mut().for_each(|ice| ice.nats.clone_from(&all));
+    report
+}
+
 /// Every one, with a name.
-pub(super) fn every() -> [(&'static str, Report); 8] {
+pub(super) fn every() -> [(&'static str, Report); 9] {
     [
         ("soak", soak()),
         ("capacity", capacity()),
@@ -139,6 +179,7 @@ pub(super) fn every() -> [(&'static str, Report); 8] {
         ("churn", churn()),
         ("storm", storm()),
         ("ice", ice()),
+        ("nats", nats()),
     ]
 }
 
@@ -161,6 +202,7 @@ fn report(mode: Mode, sides: Vec<Side>, verdict: Verdict) -> Report {
                 seed: 42,
                 lab: Lab::default(),
             },
+            nats: None,
         },
         began_unix: 1_790_000_000,
         took: Duration::from_secs(84),

@@ -7,6 +7,7 @@ use comfy_table::Table;
 use comfy_table::presets;
 
 use crate::load::outcome::Flow;
+use crate::load::outcome::IceOutcome;
 use crate::load::outcome::Latency;
 use crate::load::outcome::Side;
 use crate::load::outcome::Step;
@@ -71,11 +72,44 @@ impl Rows {
 
 /// Words stand at the left, figures at the right.
 pub(super) fn is_word(head: &str) -> bool {
-    matches!(head, "way" | "what" | "server")
+    matches!(head, "way" | "what" | "server" | "left" | "right" | "ended")
 }
 
 fn side_of(head: &str) -> CellAlignment {
     if is_word(head) { CellAlignment::Left } else { CellAlignment::Right }
+}
+
+/// What became of pairs of agents between NATs: for each pair of places a row, and one more for each further ending.
+pub(super) fn nats(ice: &IceOutcome) -> Rows {
+    let mut rows =
+        Rows::new(&["left", "right", "connected", "success", "p50", "p95", "p99", "ended", "agrees"]);
+    for nat in ice.nats.iter().filter(|nat| nat.tried() > 0) {
+        let (tried, connected) = (nat.tried(), nat.connected());
+        let span = |part: f64| {
+            if nat.time.count() > 0 { words::span(nat.time.quantile(part)) } else { NOTHING.to_owned() }
+        };
+        let mut row = vec![
+            nat.places[0].to_string(),
+            nat.places[1].to_string(),
+            format!("{}/{}", words::count(connected), words::count(tried)),
+            words::part(connected, tried),
+            span(0.5),
+            span(0.95),
+            span(0.99),
+        ];
+        for (ending, count) in &nat.ended {
+            let ended = if *count == tried {
+                ending.to_string()
+            } else {
+                format!("{} {ending}", words::count(*count))
+            };
+            row.push(ended);
+            row.push(if *ending == nat.expected { "yes" } else { "NO" }.to_owned());
+            rows.rows.push(row);
+            row = vec![NOTHING.to_owned(); 7];
+        }
+    }
+    rows
 }
 
 /// What became of the packets: for each step a row up, a row down, a row there and back.

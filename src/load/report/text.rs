@@ -49,6 +49,9 @@ fn asked(out: &mut String, report: &Report) {
             if plan.servers.len() > 1 { format!("{} ", table::side_name(index)) } else { String::new() };
         line(out, &format!("  {name}{}", clean(&words::server(server))));
     }
+    for sentence in words::nats(plan) {
+        line(out, &format!("  {}", clean(&sentence)));
+    }
     if let Some(traffic) = words::traffic(plan) {
         line(out, &format!("  {traffic}"));
         line(out, &format!("  {}", words::peer(&plan.peer)));
@@ -147,6 +150,13 @@ fn connections(out: &mut String, ice: &IceOutcome) {
     for (kinds, count) in &ice.by_kind {
         line(out, &format!("  by {}: {}", clean(kinds), words::count(*count)));
     }
+    if !ice.nats.is_empty() {
+        heading(
+            out,
+            "Between NATs; the time is that to the first data both ways; agrees: it ended as the standards have it",
+        );
+        out.push_str(&table::nats(ice).draw());
+    }
     failures(out, &ice.failures);
 }
 
@@ -185,13 +195,13 @@ fn conclusion(out: &mut String, report: &Report, pen: Pen) {
         Verdict::Done => {
             line(out, &format!("{}: it went through; nothing was to be judged", pen.good("done")))
         }
-        Verdict::Met => line(out, &format!("{}: the objective holds", pen.good("met"))),
+        Verdict::Met => line(out, &format!("{}: {}", pen.good("met"), words::held(&report.plan))),
         Verdict::Stopped => line(out, &format!("{}: ended early by the user", pen.bad("stopped"))),
         Verdict::GeneratorLimited(why) => {
             line(out, &format!("{}: {}", pen.bad("generator-limited"), clean(why)))
         }
         Verdict::Broken(why) => {
-            line(out, &format!("{}: the objective does not hold", pen.bad("broken")));
+            line(out, &format!("{}: {}", pen.bad("broken"), words::not_held(&report.plan)));
             for each in why {
                 line(out, &format!("  {}", clean(each)));
             }
@@ -276,6 +286,27 @@ mod tests {
             capacity.contains("capacity: 625 calls hold the objective (62,500 packets/s, 83 Mbit/s"),
             "{capacity}"
         );
+    }
+
+    #[test]
+    fn between_nats_each_ending_says_whether_it_is_the_right_one() {
+        let text = text(&sample::nats(), false);
+        let rows: Vec<_> = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
+        let row = |begin: &[&str], end: &[&str]| {
+            let is_there = rows.iter().any(|row| row.starts_with(begin) && row.ends_with(end));
+            assert!(is_there, "{begin:?} … {end:?}:\n{text}");
+        };
+        row(&["address-restricted", "address-restricted", "10/10", "100", "%"], &["direct", "yes"]);
+        row(&["port-restricted", "symmetric", "9/10", "90", "%"], &["1", "direct", "NO"]);
+        row(&["8", "relayed", "(udp)"], &["yes"]);
+        row(&["1", "failed"], &["NO"]);
+        // A failure that has to be is none.
+        row(&["only-443", "open", "0/10", "0", "%"], &["failed", "yes"]);
+        assert!(
+            text.contains("between 3 pairs of places in turn; a relayed pair is judged 25s after"),
+            "{text}"
+        );
+        assert!(text.contains("broken: pairs ended otherwise than the standards have it"), "{text}");
     }
 
     #[test]

@@ -187,6 +187,32 @@ pub(super) fn mode(mode: &Mode) -> String {
     }
 }
 
+/// That it went as it has to.
+pub(super) const fn held(plan: &Plan) -> &'static str {
+    if plan.nats.is_some() { "pairs ended as the standards have it" } else { "the objective holds" }
+}
+
+/// That it did not.
+pub(super) const fn not_held(plan: &Plan) -> &'static str {
+    if plan.nats.is_some() {
+        "pairs ended otherwise than the standards have it"
+    } else {
+        "the objective does not hold"
+    }
+}
+
+/// What stands before the agents, and by which further ways they reach the server; empty where nothing does.
+pub(super) fn nats(plan: &Plan) -> Vec<String> {
+    let Some(nats) = &plan.nats else { return Vec::new() };
+    let between = format!(
+        "between {} of places in turn; a relayed pair is judged {} after its last change of path",
+        some(nats.places.len() as u64, "pair"),
+        chosen(nats.settling)
+    );
+    let ways = nats.ways.iter().map(|way| format!("and by {}", server(way)));
+    std::iter::once(between).chain(ways).collect()
+}
+
 /// How long each load runs before it is measured, in words; `None` where none does.
 pub(super) fn warm_up(plan: &Plan) -> Option<String> {
     let warms_up = !matches!(plan.mode, Mode::Storm { .. } | Mode::Ice { .. }) && !plan.warm_up.is_zero();

@@ -349,6 +349,10 @@ pub const LOAD_PORT_TRIES: usize = 4_096;
 pub const LOAD_METRICS_MAX: usize = 4 * 1_024 * 1_024;
 /// Bytes of one answer of an MRAS service that the load generator reads.
 pub const LOAD_MRAS_MAX: usize = 1_024 * 1_024;
+/// Sockets that the NAT of one agent of the load generator has at once: one for each external port that it maps to.
+pub const LOAD_NAT_PORTS_MAX: usize = 16;
+/// External ports that such a NAT tries where others of this machine have them.
+pub const LOAD_NAT_PORT_TRIES: usize = 64;
 
 /// Servers that one ICE agent asks for candidates.
 pub const ICE_SERVERS_MAX: usize = 8;

@@ -58,6 +58,11 @@ pub fn theory(places: [Place; 2]) -> Theory {
             ),
             rules: vec!["RFC 4787 § 4.1", "RFC 4787 § 5", "RFC 8445 § 7.3.1.3", "RFC 8656"],
         },
+        Why::Cut(_) => Theory {
+            pair: ["none"; 2],
+            why: "A side sends no UDP, and its firewall lets it out to no relay: nobody can reach it.".to_owned(),
+            rules: vec!["RFC 8445 § 5.1.1.2"],
+        },
     }
 }
 

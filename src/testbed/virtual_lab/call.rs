@@ -13,6 +13,7 @@ use crate::ice::Event;
 use crate::ice::Input;
 use crate::ice::Policy;
 use crate::ice::Role;
+use crate::place::SETTLING;
 use crate::proto::client::ProxyLogin;
 use crate::proto::types::Secret;
 use crate::testbed::Place;
@@ -41,9 +42,6 @@ const PASSWORD: &[u8] = b"a password of the laboratory";
 const DRAIN: Micros = 10 * SECOND;
 /// Of the media of so long a time before it ends the route decides.
 const JUDGED: Micros = 2 * SECOND;
-/// A call that is relayed may yet become direct as long as checks are repeated, so it is judged so long after the last change
-/// of path (RFC 8445 § 14.3: seven transmissions, and more of an agent that has patience).
-const SETTLING: Micros = 25 * SECOND;
 /// How long servers may take to take back what they gave: one that does not answer is given up after 39.5 s.
 const CLOSING: Micros = 60 * SECOND;
 /// A call that neither connected nor failed by then is over all the same.
@@ -133,7 +131,7 @@ pub fn call(plan: &Plan) -> Outcome {
             let switched = world.callers.iter().map(|caller| caller.switched).max().unwrap_or_default();
             let is_direct = |caller: &Caller| caller.agent.path().is_some_and(|path| !path.is_relayed());
             both && world.micros >= switched + media
-                && (world.micros >= switched + SETTLING || world.callers.iter().all(is_direct))
+                && (world.micros >= switched + micros(SETTLING) || world.callers.iter().all(is_direct))
         };
         world.callers.iter().any(|caller| caller.has_failed) || is_settled(world)
     });

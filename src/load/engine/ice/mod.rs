@@ -2,18 +2,25 @@
 //! tell the other it tells at once, as if the signalling between them took no time.
 //!
 //! ```text
-//!   Side ◀─ candidates ─▶ Side          Agent: decides (crate::ice)
-//!    │ socket, line        │            Side:  carries what its agent says
-//!    └────── server ───────┘            Pairs: begins, waits, counts
+//!   Side ◀─ candidates ─▶ Side          Agent:  decides (crate::ice)
+//!    │ outlet, lines       │            Side:   carries what its agent says
+//!    │ NATs           NATs │            Outlet: a socket, or NATs with a socket for each port
+//!    └────── server ───────┘            Pairs:  begins, waits, counts
 //! ```
 //!
-//! A pair is connected when data has come through in both directions, and not when an agent believes so.
+//! A pair is connected when data has come through in both directions, and not when an agent believes so. Between NATs it is
+//! judged when it is direct, or when it has had its time to become so.
 
+mod outlet;
 mod pair;
 mod side;
+mod world;
 
 use std::collections::VecDeque;
+use std::io;
 use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::net::UdpSocket;
 use std::time::Duration;
 
 use crate::ice::Clock as IceClock;
@@ -27,23 +34,30 @@ use crate::load::fault::FaultKind;
 use crate::load::machine::Ports;
 use crate::load::outcome::IceOutcome;
 use crate::load::outcome::Moment;
+use crate::load::outcome::NatOutcome;
 use crate::load::payload::Way;
 use crate::load::plan::Carrier;
 use crate::load::rig::GoOn;
 use crate::load::rig::Watcher;
 use crate::net::Events;
-use crate::net::Poll;
 use crate::net::Token;
+use crate::place::Place;
+use crate::place::Verdict as Ending;
 
 use super::common::Common;
 use super::common::route;
+use super::common::transport;
 use super::refusal;
 use super::rig::LOOK;
 use super::tally::Why;
 
+use outlet::Outlet;
+use outlet::Standpoint;
 use pair::Pair;
 use pair::Standing;
+use side::Part;
 use side::Side;
+use world::World;
 
 const EVENTS: usize = 256;
 /// How long a wait is at the most: pairs are begun and looked after in between.
@@ -70,6 +84,10 @@ pub(super) fn run(common: &Common, wish: Wish, watch: &mut dyn Watcher) -> Resul
     if common.server.carrier.is_legacy() {
         let what = "agents of ICE do not speak the old dialect to a relay";
         return Err(Fault::new(FaultKind::Request, what).cure("leave --dialect out"));
+    }
+    if wish.relay_only && common.nats.is_some() {
+        return Err(Fault::new(FaultKind::Request, "between NATs agents offer all their candidates")
+            .cure("ask for all of them, or leave the NATs out"));
     }
     let mut pairs = Pairs::new(common, wish)?;
     let mut looked_ns = 0;
@@ -127,11 +145,13 @@ impl Cause {
 /// All pairs of a run.
 struct Pairs<'a> {
     common: &'a Common,
+    world: World<'a>,
+    /// The ways as those are told who stand behind NATs.
+    ways: Vec<crate::place::Way>,
     wish: Wish,
     /// The addresses that agents are at, in turn.
     locals: Vec<IpAddr>,
     ports: Ports,
-    poll: Poll,
     events: Events,
     room: Room,
     buffer: Vec<u8>,
@@ -140,6 +160,8 @@ struct Pairs<'a> {
     /// Sides that something happened to.
     woken: VecDeque<usize>,
     began_ns: u64,
+    /// When the sockets were looked at last.
+    looked_ns: u64,
     failed: u64,
     first_failure: Option<Cause>,
     outcome: IceOutcome,
@@ -152,15 +174,15 @@ impl<'a> Pairs<'a> {
             [] => vec![route(common.server.address)?],
             sources => sources.to_vec(),
         };
-        let machine = |error: std::io::Error| {
-            Fault::new(FaultKind::Machine, format!("this machine has no poll for sockets: {error}"))
-        };
+        let world = World::new(common)?;
+        let outcome = IceOutcome { nats: nat_outcomes(common), ..IceOutcome::default() };
         Ok(Self {
             common,
+            ways: world.ways.iter().map(|way| way.way).collect(),
+            world,
             wish,
             locals,
             ports: common.ports(0),
-            poll: Poll::new().map_err(machine)?,
             events: Events::new(EVENTS),
             room: Room::default(),
             buffer: vec![0; usize::from(u16::MAX)],
@@ -168,9 +190,10 @@ impl<'a> Pairs<'a> {
             pairs: Vec::new(),
             woken: VecDeque::new(),
             began_ns,
+            looked_ns: began_ns,
             failed: 0,
             first_failure: None,
-            outcome: IceOutcome::default(),
+            outcome,
         })
     }
 
@@ -190,7 +213,8 @@ impl<'a> Pairs<'a> {
             let second = self.side(number, Role::Controlled)?;
             self.outcome.pairs += 1;
             let now_ns = self.common.clock.now_ns();
-            self.pairs.push(Pair::new([first, second], now_ns));
+            let settling = self.common.nats.as_ref().map(|nats| nats.settling);
+            self.pairs.push(Pair::new([first, second], now_ns, settling));
             for side in 0..2 {
                 self.watch_sockets(number, side);
             }
@@ -205,41 +229,74 @@ impl<'a> Pairs<'a> {
         let end = if role == Role::Controlling { Way::Up } else { Way::Down };
         let client = self.common.client(u32::try_from(number).unwrap_or(u32::MAX), end);
         let mut config = Config::new(role);
-        let mut server = TurnServer::new(self.common.server.address, client.transport, client.credential);
-        server.families = client.families;
-        config.servers = vec![server];
+        for way in &self.world.ways {
+            let transport = transport(way.server.carrier);
+            let mut server = TurnServer::new(way.server.address, transport, client.credential.clone());
+            server.families = client.families;
+            config.servers.push(server);
+        }
         config.policy = if self.wish.relay_only { Policy::RelayOnly } else { Policy::All };
-        // Longer than anybody waits, so that a server that is silent is called so.
-        config.gather_within = self.wish.patience * 2;
         config.connect_within = self.wish.patience;
-        let by_datagrams = !self.wish.relay_only || self.common.server.carrier == Carrier::Udp;
+        // Longer than anybody waits, so that a server that is silent is called so; but a firewall is silent by its nature.
+        let is_between = self.common.nats.is_some();
+        config.gather_within = if is_between { self.wish.patience / 2 } else { self.wish.patience * 2 };
+        let outlet = self.outlet(number, role);
+        let outlet = outlet.map_err(|error| refusal::fault(Some(&Why::socket(&error)), self.common))?;
+        Ok(Side::open(config, self.clock, outlet))
+    }
+
+    /// By what the datagrams of an agent leave.
+    fn outlet(&mut self, number: usize, role: Role) -> io::Result<Option<Outlet>> {
         let place = number * 2 + usize::from(role == Role::Controlled);
-        let local = self.locals[place % self.locals.len()];
-        Side::open(config, self.clock, local, by_datagrams, &mut self.ports)
-            .map_err(|error| refusal::fault(Some(&Why::socket(&error)), self.common))
+        if let Some(nats) = &self.common.nats {
+            let places = nats.places[number % nats.places.len()];
+            let standpoint = Standpoint {
+                place: places[place % 2],
+                number: place,
+                seed: self.common.generator.seed,
+                ways: &self.ways,
+                is_unfiltered: nats.is_unfiltered,
+            };
+            return Outlet::at(standpoint).map(Some);
+        }
+        if self.wish.relay_only && self.common.server.carrier != Carrier::Udp {
+            return Ok(None);
+        }
+        let bound = |address: SocketAddr| {
+            let socket = UdpSocket::bind(address)?;
+            socket.set_nonblocking(true)?;
+            Ok(socket)
+        };
+        let socket = self.ports.open_from(self.locals[place % self.locals.len()], bound)?;
+        Outlet::plain(socket).map(Some)
     }
 
     fn watch_sockets(&mut self, number: usize, side: usize) {
-        if let Some(socket) = &self.pairs[number].sides[side].socket {
+        let Some(outlet) = &self.pairs[number].sides[side].outlet else { return };
+        for (at, socket) in outlet.sockets().enumerate() {
             // A socket that is not watched brings nothing, and its pair fails by time.
-            let _ = self.poll.add(socket, Token::Stream(side::name(number * 2 + side, false)));
+            let name = side::name(number * 2 + side, Part::Door(at));
+            let _ = self.world.poll.add(socket, Token::Stream(name));
         }
     }
 
     /// Waits for what comes or is due, a little while at the most, and sees to it.
     fn turn(&mut self) {
         // An interrupted wait is a short one.
-        let _ = self.poll.wait(&mut self.events, Some(DOZE));
+        let _ = self.world.poll.wait(&mut self.events, Some(DOZE));
+        let now_ns = self.common.clock.now_ns();
+        let turn =
+            Duration::from_nanos(now_ns.saturating_sub(std::mem::replace(&mut self.looked_ns, now_ns)));
+        self.outcome.longest_turn = self.outcome.longest_turn.max(turn);
         for at in 0..self.events.len() {
             let Some(Token::Stream(id)) = self.events.token(at) else { continue };
-            let (place, is_line) = side::place(id);
+            let (place, part) = side::place(id);
             let Some(pair) = self.pairs.get_mut(place / 2) else { continue };
             let now_ns = self.common.clock.now_ns();
             let side = &mut pair.sides[place % 2];
-            if is_line {
-                side.on_line(self.common, &self.poll, place, now_ns, &mut self.room);
-            } else {
-                side.receive(now_ns, &mut self.buffer);
+            match part {
+                Part::Line(server) => side.on_line(&self.world, place, server, now_ns, &mut self.room),
+                Part::Door(number) => side.receive(number, now_ns, &mut self.buffer),
             }
             self.woken.push_back(place);
         }
@@ -252,7 +309,7 @@ impl<'a> Pairs<'a> {
         while let Some(place) = self.woken.pop_front() {
             let Some(pair) = self.pairs.get_mut(place / 2) else { continue };
             let now_ns = self.common.clock.now_ns();
-            if pair.serve(self.common, &self.poll, &mut self.ports, place, now_ns) {
+            if pair.serve(&self.world, &mut self.ports, place, now_ns) {
                 self.woken.push_back(place ^ 1);
             }
             self.settle(place / 2, now_ns);
@@ -264,9 +321,12 @@ impl<'a> Pairs<'a> {
         let now_ns = self.common.clock.now_ns();
         for number in 0..self.pairs.len() {
             let pair = &mut self.pairs[number];
+            if pair.is_gone() {
+                continue;
+            }
             for side in 0..2 {
                 let place = number * 2 + side;
-                if pair.sides[side].on_time(self.common, &self.poll, place, now_ns, &mut self.room) {
+                if pair.sides[side].on_time(&self.world, place, now_ns, &mut self.room) {
                     self.woken.push_back(place);
                 }
             }
@@ -276,26 +336,41 @@ impl<'a> Pairs<'a> {
         self.serve_woken();
     }
 
-    /// Counts a pair that has come to its end, once.
+    /// Counts a pair that has come to its end, once. One between NATs gives everything back then.
     fn settle(&mut self, number: usize, now_ns: u64) {
         let pair = &mut self.pairs[number];
         let took = |until_ns: u64| Duration::from_nanos(until_ns.saturating_sub(pair.began_ns));
-        match pair.standing {
+        let (ending, cause) = match pair.standing {
             Standing::Connected { is_counted: false } => {
                 self.outcome.connected += 1;
-                self.outcome.time.note(took(now_ns));
+                self.outcome.time.note(took(pair.connected_ns.unwrap_or(now_ns)));
                 pair.gathered_ns.into_iter().flatten().for_each(|at| self.outcome.gathering.note(took(at)));
                 *self.outcome.by_kind.entry(pair.kinds()).or_default() += 1;
                 pair.standing = Standing::Connected { is_counted: true };
+                (pair.ending(&self.world), None)
             }
             Standing::Failed { is_counted: false } => {
-                self.failed += 1;
                 pair.standing = Standing::Failed { is_counted: true };
                 let cause = pair.cause.take().unwrap_or(Cause::Ice("timeout"));
                 *self.outcome.failures.entry(cause.word()).or_default() += 1;
-                self.first_failure.get_or_insert(cause);
+                (Ending::Failed, Some(cause))
             }
-            _ => {}
+            _ => return,
+        };
+        let mut is_expected = false;
+        let count = self.outcome.nats.len().max(1);
+        if let Some(between) = self.outcome.nats.get_mut(number % count) {
+            is_expected = ending == between.expected;
+            *between.ended.entry(ending).or_default() += 1;
+            match &cause {
+                Some(cause) => *between.failures.entry(cause.word()).or_default() += 1,
+                None => between.time.note(took(pair.connected_ns.unwrap_or(now_ns))),
+            }
+            pair.close(now_ns);
+        }
+        if let Some(cause) = cause.filter(|_| !is_expected) {
+            self.failed += 1;
+            self.first_failure.get_or_insert(cause);
         }
     }
 
@@ -314,7 +389,7 @@ impl<'a> Pairs<'a> {
         let until_ns = self.common.clock.now_ns() + CLOSE_MAX.as_nanos() as u64;
         for number in 0..self.pairs.len() {
             let now_ns = self.common.clock.now_ns();
-            self.pairs[number].sides.iter_mut().for_each(|side| side.close(now_ns));
+            self.pairs[number].close(now_ns);
             self.woken.extend([number * 2, number * 2 + 1]);
         }
         let is_open = |pair: &Pair| pair.sides.iter().any(|side| !side.is_closed);
@@ -322,4 +397,11 @@ impl<'a> Pairs<'a> {
             self.turn();
         }
     }
+}
+
+/// One for each pair of places, with how its pairs have to end.
+fn nat_outcomes(common: &Common) -> Vec<NatOutcome> {
+    let Some(nats) = &common.nats else { return Vec::new() };
+    let outcome = |places: &[Place; 2]| NatOutcome::new(*places, nats.why(&common.server, *places).verdict());
+    nats.places.iter().map(outcome).collect()
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::nat::Dependence;
 
 use super::Place;
+use super::Way;
 
 /// How a call between two ICE agents ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,6 +88,9 @@ pub enum Why {
     Learned(usize),
     /// The mapping of the left or the right side, or of both, depends on the destination, and nobody lets its checks in.
     Unheard([bool; 2]),
+    /// Of the left or the right side no UDP leaves, and its firewall lets it out to no relay there is: it has no candidate that
+    /// anybody could reach.
+    Cut([bool; 2]),
 }
 
 impl Why {
@@ -99,6 +103,7 @@ impl Why {
             }
             Self::Meet | Self::Learned(_) => Verdict::Direct,
             Self::Unheard(_) => Verdict::Relayed(Relay::Udp),
+            Self::Cut(_) => Verdict::Failed,
         }
     }
 }
@@ -107,19 +112,34 @@ impl Why {
 /// and the proxy of the laboratory.
 #[must_use]
 pub fn derive(left: Place, right: Place) -> Why {
-    let ways = [relay_of(left), relay_of(right)];
-    if ways.iter().any(Option::is_some) {
+    judged([left, right], relay_of)
+}
+
+/// The same where both sides have the server by `ways` alone, of which one at least is UDP if UDP leaves one of the places:
+/// without it nobody learns its own address.
+#[must_use]
+pub fn derive_by(left: Place, right: Place, ways: &[Way]) -> Why {
+    judged([left, right], |place| Way::best(place, ways))
+}
+
+/// `relay_of`: what carries media to the relay from a place without UDP.
+fn judged(places: [Place; 2], relay_of: impl Fn(Place) -> Option<Relay>) -> Why {
+    let is_alone = places.map(|place| !place.has_udp());
+    let ways = places.map(|place| if place.has_udp() { None } else { relay_of(place) });
+    let cut = [0, 1].map(|side| is_alone[side] && ways[side].is_none());
+    if cut.contains(&true) {
+        return Why::Cut(cut);
+    }
+    if is_alone.contains(&true) {
         return Why::RelayAlone(ways);
     }
-    let depends =
-        |place: Place| place.behaviours().iter().any(|nat| nat.mapping != Dependence::EndpointIndependent);
     let hears_any_port = |place: Place| {
         place.behaviours().iter().all(|nat| nat.filtering != Dependence::AddressAndPortDependent)
     };
-    match [depends(left), depends(right)] {
+    match places.map(Place::maps_by_destination) {
         [false, false] => Why::Meet,
-        [true, false] if hears_any_port(right) => Why::Learned(0),
-        [false, true] if hears_any_port(left) => Why::Learned(1),
+        [true, false] if hears_any_port(places[1]) => Why::Learned(0),
+        [false, true] if hears_any_port(places[0]) => Why::Learned(1),
         unheard => Why::Unheard(unheard),
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use crate::nat::Behaviour;
+use crate::nat::Dependence;
 use crate::nat::Firewall;
 
 /// What is between a client and the internet. The names are those of `docs/testbed.md`.
@@ -89,6 +90,12 @@ impl Place {
             | Self::Symmetric
             | Self::Cgn => Firewall::Open,
         }
+    }
+
+    /// Whether one of its NATs maps one endpoint inside to another port for each that it sends to (RFC 4787 § 4.1).
+    #[must_use]
+    pub fn maps_by_destination(self) -> bool {
+        self.behaviours().iter().any(|nat| nat.mapping != Dependence::EndpointIndependent)
     }
 
     /// Whether UDP leaves it.
