@@ -5,7 +5,6 @@
 //! What packets cause in any number is TRACE, and refusals have a budget ([`EventLog`]).
 
 use std::fmt;
-use std::io;
 use std::panic;
 use std::thread;
 
@@ -41,6 +40,8 @@ use crate::proto::wire::ErrorCode;
 use super::LogConfig;
 use super::LogLevel;
 use super::format::Lines;
+use super::together;
+use super::together::StandardError;
 
 /// Lines about refusals in one second; further ones are counted and told in one line. A client without credentials
 /// can cause refusals as fast as it can send.
@@ -63,7 +64,7 @@ impl std::error::Error for AlreadyLogging {}
 /// # Errors
 /// [`AlreadyLogging`] on a second call.
 pub fn init(config: LogConfig) -> Result<LevelKnob, AlreadyLogging> {
-    let (subscriber, knob) = subscriber(config, SystemTime, io::stderr);
+    let (subscriber, knob) = subscriber(config, SystemTime, || StandardError);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| AlreadyLogging)?;
     Ok(knob)
 }
@@ -78,6 +79,7 @@ pub fn log_panics() {
         let why: String = why.chars().take(PANIC_MESSAGE_MAX).collect();
         let at = panic.location().map(ToString::to_string);
         error!(thread = thread::current().name(), at, why, "panic, which is a bug");
+        together::write();
     }));
 }
 
@@ -135,8 +137,10 @@ impl EventLog {
         Self::default()
     }
 
-    /// Logs `happened`, unless it is one refusal too many of the second that `tick` lies in.
+    /// Logs `happened`, unless it is one refusal too many of the second that `tick` lies in. Lines of this thread may be kept
+    /// from here on, until [`Self::write_kept`].
     pub fn write(&mut self, tick: Tick, happened: &Event) {
+        together::keep();
         let second = tick.as_millis() / 1_000;
         if second != self.second {
             if self.withheld > 0 {
@@ -152,6 +156,11 @@ impl EventLog {
             self.refusals += 1;
         }
         event(happened);
+    }
+
+    /// Writes the lines that were kept.
+    pub fn write_kept(&mut self) {
+        together::write();
     }
 }
 
@@ -298,6 +307,7 @@ const fn reason_phrase(code: ErrorCode) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
     use std::sync::Arc;
     use std::sync::Mutex;
 

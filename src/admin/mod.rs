@@ -17,6 +17,7 @@ mod peers;
 mod process;
 pub mod snapshot;
 mod streams;
+mod together;
 mod web;
 
 pub use acme::AcmeSnapshot;

@@ -20,6 +20,7 @@ use crate::control::Clock;
 use crate::control::Commands;
 use crate::control::Control;
 use crate::control::Ended;
+use crate::control::EventSink;
 use crate::control::Leave;
 use crate::control::SystemEntropy;
 use crate::control::view::ControlView;
@@ -37,6 +38,7 @@ use crate::proto::turn;
 use crate::proto::turn::Server;
 use crate::proto::types::Entropy as _;
 use crate::proto::types::Secret;
+use crate::proto::types::Tick;
 use crate::proto::types::limits;
 use crate::relay;
 
@@ -235,8 +237,6 @@ fn start(plan: Plan) -> Result<Running, Exit> {
     let summary = Summary { settings: &settings, warnings: &warnings, trial, unix, tier };
     let _ = output::out(&summary.to_string(), Exit::Done);
 
-    let mut events = admin::EventLog::new();
-    let sink = Box::new(move |event: &turn::Event| events.write(clock.now().tick(), event));
     let leave = Arc::new(Leave::new(Arc::clone(&wake)));
     let (commands, orders) = Commands::new(Arc::clone(&wake));
     let reloader = started.map(|started| {
@@ -246,7 +246,8 @@ fn start(plan: Plan) -> Result<Running, Exit> {
     });
     #[cfg(feature = "fault-injection")]
     let faults = fault::Faults::of(&handles);
-    let control = Control::new(server, clock, handles, wake, view, sink).obeying(orders);
+    let control =
+        Control::new(server, clock, handles, wake, view, Box::new(Logged::default())).obeying(orders);
     let (control, gone) = begin(control, Arc::clone(&leave))?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "serving");
     give_back_pages();
@@ -272,6 +273,20 @@ fn give_back_pages() {
     match footprint::give_back() {
         Ok(bytes) => tracing::debug!(bytes, "pages of files that the start alone needed"),
         Err(error) => tracing::debug!(%error, "pages of files stay where they are"),
+    }
+}
+
+/// The log, for the control task to tell.
+#[derive(Debug, Default)]
+struct Logged(admin::EventLog);
+
+impl EventSink for Logged {
+    fn tell(&mut self, tick: Tick, event: &turn::Event) {
+        self.0.write(tick, event);
+    }
+
+    fn end_round(&mut self) {
+        self.0.write_kept();
     }
 }
 

@@ -133,6 +133,11 @@ impl Workers {
         None
     }
 
+    /// Wakes every worker that sleeps and has something to do.
+    pub(super) fn wake(&mut self) {
+        self.handles.iter_mut().for_each(|handle| handle.commands.wake());
+    }
+
     /// Tells every worker to end, and waits until it has.
     pub(super) fn stop(mut self) {
         for handle in &mut self.handles {
@@ -157,7 +162,7 @@ impl Workers {
 
     fn push(&mut self, worker: WorkerId, command: ToWorker) {
         let handle = &mut self.handles[usize::from(worker.0)];
-        let refused = handle.commands.push(command).is_err();
+        let refused = handle.commands.put(command).is_err();
         debug_assert!(
             !refused || handle.commands.is_abandoned(),
             "room was looked for before the input was taken"

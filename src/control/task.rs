@@ -19,8 +19,10 @@ use crate::proto::turn::PortCensus;
 use crate::proto::turn::Server;
 use crate::proto::types::Dialect;
 use crate::proto::types::FiveTuple;
+use crate::proto::types::Now;
 use crate::proto::types::PeerReport;
 use crate::proto::types::RelayId;
+use crate::proto::types::Tick;
 use crate::proto::types::WorkerId;
 use crate::proto::types::limits;
 use crate::relay::Handle;
@@ -54,7 +56,13 @@ const ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 const LEAVE_DEADLINE: Duration = Duration::from_secs(3);
 
 /// Takes each event as it happens: the log, by the way of `admin::log`.
-pub type EventSink = Box<dyn FnMut(&Event) + Send>;
+pub trait EventSink: Send {
+    /// `event` happened at `tick`.
+    fn tell(&mut self, tick: Tick, event: &Event);
+
+    /// A round is over: what was told must not be kept back any longer.
+    fn end_round(&mut self);
+}
 
 /// Everything the control thread owns.
 pub struct Control {
@@ -63,7 +71,7 @@ pub struct Control {
     workers: Workers,
     wake: Arc<Wake>,
     view: Arc<ControlView>,
-    sink: EventSink,
+    sink: Box<dyn EventSink>,
     stage: Stage,
     /// What the operator wants; without a sender, nothing.
     orders: Option<Receiver<Order>>,
@@ -100,7 +108,7 @@ impl Control {
         mut handles: Vec<Handle>,
         wake: Arc<Wake>,
         view: Arc<ControlView>,
-        sink: EventSink,
+        sink: Box<dyn EventSink>,
     ) -> Self {
         let server = match handles.iter_mut().find_map(|handle| handle.buckets.take()) {
             Some(buckets) => server.lent_by(Box::new(Lent(buckets))),
@@ -133,6 +141,7 @@ impl Control {
     /// What the kernel says when the thread cannot wait.
     pub fn run(mut self, leave: &Leave) -> io::Result<Ended> {
         let ended = self.serve(leave);
+        self.sink.end_round();
         self.workers.stop();
         ended
     }
@@ -149,6 +158,8 @@ impl Control {
             if self.has_left(leave) {
                 return Ok(Ended::Asked);
             }
+            self.workers.wake();
+            self.sink.end_round();
             match turn {
                 Turn::Worked => {}
                 Turn::NoRoom => std::thread::sleep(ROOM_POLL),
@@ -188,7 +199,7 @@ impl Control {
         }
         if self.server.poll_timeout().is_some_and(|(deadline, _)| deadline.is_due(now.tick())) {
             self.server.handle_timeout(now);
-            self.drain_outputs();
+            self.drain_outputs(now);
             worked = true;
         }
         worked |= self.take_gone();
@@ -213,6 +224,8 @@ impl Control {
                 }
                 worked = true;
             }
+            // What one worker's inputs caused does not wait for those of the others.
+            self.workers.wake();
         }
         worked
     }
@@ -333,15 +346,16 @@ impl Control {
     }
 
     fn input(&mut self, input: Input<'_>) {
-        self.server.handle_input(self.clock.now(), input);
-        self.drain_outputs();
+        let now = self.clock.now();
+        self.server.handle_input(now, input);
+        self.drain_outputs(now);
     }
 
-    fn drain_outputs(&mut self) {
+    fn drain_outputs(&mut self, now: Now) {
         while let Some(output) = self.server.poll_output() {
             if let Some(event) = self.workers.carry_out(output) {
                 self.view.record(&event);
-                (self.sink)(&event);
+                self.sink.tell(now.tick(), &event);
             }
         }
     }
@@ -505,6 +519,14 @@ mod tests {
             connects_per_allocation: 1,
         };
         let server = Server::new(config, SystemEntropy);
-        Control::new(server, Clock::start(), Vec::new(), wake, view, Box::new(|_| {}))
+        Control::new(server, Clock::start(), Vec::new(), wake, view, Box::new(Nobody))
+    }
+
+    struct Nobody;
+
+    impl EventSink for Nobody {
+        fn tell(&mut self, _: Tick, _: &Event) {}
+
+        fn end_round(&mut self) {}
     }
 }

@@ -118,7 +118,8 @@ impl RelaySocket {
         tell_errors(&socket, address.socket());
         socket.bind(&address.socket().into())?;
         let socket = UdpSocket::from(socket);
-        let bound = RelayAddr::new(socket.local_addr()?);
+        let is_chosen = address.socket().port() != 0;
+        let bound = if is_chosen { address } else { RelayAddr::new(socket.local_addr()?) };
         Ok(Self { socket, bound })
     }
 

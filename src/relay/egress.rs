@@ -40,6 +40,13 @@ pub(super) enum Bytes {
         /// Which of them.
         range: Range<usize>,
     },
+    /// The whole reply of the control task at `place`.
+    Reply {
+        /// The reply's place.
+        place: usize,
+        /// Bytes.
+        len: usize,
+    },
 }
 
 impl Bytes {
@@ -47,7 +54,7 @@ impl Bytes {
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Slot { range, .. } | Self::Inbound { range } => range.len(),
-            Self::Answer { len, .. } => *len,
+            Self::Answer { len, .. } | Self::Reply { len, .. } => *len,
         }
     }
 }
@@ -61,6 +68,8 @@ pub(super) enum Kind {
     ToClient,
     /// An answer to a stranger.
     Answer,
+    /// A reply of the control task.
+    Reply,
 }
 
 /// A datagram that shall leave.
@@ -170,7 +179,7 @@ mod tests {
                     .iter()
                     .map(|(_, departure)| match departure.bytes {
                         Bytes::Answer { place, .. } | Bytes::Slot { place, .. } => place,
-                        Bytes::Inbound { .. } => unreachable!("none was made"),
+                        Bytes::Inbound { .. } | Bytes::Reply { .. } => unreachable!("none was made"),
                     })
                     .collect();
                 prop_assert!(places.is_sorted());

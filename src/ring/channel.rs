@@ -19,8 +19,13 @@ pub fn channel<T>(capacity: usize, wake: Arc<Wake>) -> (Sender<T>, Receiver<T>) 
     assert!(capacity > 0, "a ring without places passes nothing on");
     let (producer, consumer) = RingBuffer::new(capacity);
     let gauge = Arc::new(Gauge::new(capacity));
-    let sender =
-        Sender { producer, pushed: 0, gauge: Arc::clone(&gauge), wake: WakeOnDrop(Arc::clone(&wake)) };
+    let sender = Sender {
+        producer,
+        pushed: 0,
+        gauge: Arc::clone(&gauge),
+        wake: WakeOnDrop(Arc::clone(&wake)),
+        untold: false,
+    };
     let receiver = Receiver { consumer, popped: 0, gauge, wake };
     (sender, receiver)
 }
@@ -33,6 +38,8 @@ pub struct Sender<T> {
     pushed: u64,
     gauge: Arc<Gauge>,
     wake: WakeOnDrop,
+    /// Something was put into the ring since the consumer was last woken.
+    untold: bool,
 }
 
 impl<T> Sender<T> {
@@ -41,14 +48,32 @@ impl<T> Sender<T> {
     /// # Errors
     /// Gives `value` back if the ring is full.
     pub fn push(&mut self, value: T) -> Result<(), T> {
+        self.put(value)?;
+        self.wake();
+        Ok(())
+    }
+
+    /// Puts `value` into the ring and leaves a consumer that sleeps asleep, until [`Self::wake`]: of many values at once it
+    /// hears by one call.
+    ///
+    /// # Errors
+    /// Gives `value` back if the ring is full.
+    pub fn put(&mut self, value: T) -> Result<(), T> {
         match self.producer.push(value) {
             Ok(()) => {
                 self.pushed += 1;
                 self.gauge.set_pushed(self.pushed);
-                self.wake.0.notify();
+                self.untold = true;
                 Ok(())
             }
             Err(PushError::Full(value)) => Err(value),
+        }
+    }
+
+    /// Wakes the consumer if it sleeps and has not heard of all that was put into the ring.
+    pub fn wake(&mut self) {
+        if std::mem::take(&mut self.untold) {
+            self.wake.0.notify();
         }
     }
 
@@ -225,12 +250,34 @@ mod tests {
     }
 
     #[test]
+    fn of_what_is_put_into_the_ring_a_sleeper_hears_by_one_word() {
+        let wake = wake();
+        let (mut sender, mut receiver) = channel(4, Arc::clone(&wake));
+        let written = || {
+            let mut count = [0; 8];
+            rustix::io::read(&*wake, &mut count).map_or(0, |_| u64::from_ne_bytes(count))
+        };
+        sender.put(1).expect("there is room");
+        sender.wake();
+        assert_eq!(written(), 0, "the consumer is awake");
+        wake.prepare_sleep();
+        sender.wake();
+        assert_eq!(written(), 0, "there is nothing new");
+        sender.put(2).expect("there is room");
+        sender.put(3).expect("there is room");
+        assert_eq!(written(), 0);
+        sender.wake();
+        assert_eq!(written(), 1);
+        assert_eq!([(); 4].map(|()| receiver.pop()), [Some(1), Some(2), Some(3), None]);
+    }
+
+    #[test]
     fn a_sender_that_goes_wakes_the_consumer_which_still_gets_the_rest() {
         let (mut sender, mut receiver) = channel(4, wake());
         assert!(!receiver.is_abandoned());
         let wake = Arc::clone(receiver.wake());
         let producer = std::thread::spawn(move || {
-            sender.push(7_u8).expect("there is room");
+            sender.put(7_u8).expect("there is room");
         });
         while !receiver.is_abandoned() {
             assert!(sleep(&wake, || receiver.is_abandoned()), "overslept the end");

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Assumptions: one thread pushes and one pops; several rings may share the [`Wake`] of one consumer; a push that
-//! finds the consumer awake costs no system call. A full ring gives the value back: nothing is ever dropped here.
+//! finds the consumer awake costs no system call. Who has many values puts them all into the ring and wakes the consumer
+//! then. A full ring gives the value back: nothing is ever dropped here.
 
 mod channel;
 mod gauge;

@@ -1,9 +1,18 @@
 //! The allocation of one client: one relayed address, or one of each family.
 
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+use std::hash::Hasher;
+use std::sync::Arc;
+
+use ahash::RandomState;
+
 use crate::proto::types::ChannelNumber;
 use crate::proto::types::Dialect;
 use crate::proto::types::Family;
+use crate::proto::types::FiveTuple;
 use crate::proto::types::Tick;
+use crate::proto::types::limits;
 
 use super::DropReason;
 use super::allocation::Allocation;
@@ -12,20 +21,93 @@ use super::allocation::Channel;
 /// Where the relayed addresses of one client are in the table. They are of different families.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Places {
-    pub(super) first: u32,
-    pub(super) second: Option<u32>,
+    first: u32,
+    /// [`NOWHERE`] where there is none.
+    second: u32,
 }
 
+/// No place: a table is never so long.
+const NOWHERE: u32 = u32::MAX;
+
+const _: () = assert!(limits::ALLOCATIONS_MAX < NOWHERE);
+
 impl Places {
+    pub(super) const fn of(first: u32) -> Self {
+        Self { first, second: NOWHERE }
+    }
+
+    pub(super) const fn first(self) -> u32 {
+        self.first
+    }
+
+    pub(super) fn second(self) -> Option<u32> {
+        (self.second != NOWHERE).then_some(self.second)
+    }
+
+    /// With `place` too.
+    pub(super) fn with(self, place: u32) -> Self {
+        if self.first == place { self } else { Self { second: place, ..self } }
+    }
+
     /// Without `place`; `None` if nothing is left.
     pub(super) fn without(self, place: u32) -> Option<Self> {
-        if self.second == Some(place) {
-            Some(Self { second: None, ..self })
-        } else if self.first == place {
-            Some(Self { first: self.second?, second: None })
+        if self.first == place {
+            self.second().map(Self::of)
+        } else if self.second == place {
+            Some(Self::of(self.first))
         } else {
             Some(self)
         }
+    }
+}
+
+/// The places of each five-tuple by its keyed hash: the five-tuple itself stands in the allocation, where it is to be
+/// compared. Of two of one hash, which nobody can contrive, the older is not found any more.
+#[derive(Debug)]
+pub(super) struct Clients {
+    places: HashMap<u64, Places, BuildHasherDefault<Hashed>>,
+    hasher: Arc<RandomState>,
+}
+
+impl Clients {
+    pub(super) fn new(hasher: Arc<RandomState>) -> Self {
+        Self { places: HashMap::default(), hasher }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Where the client at `five_tuple` is, if it is one and not another of the same hash.
+    pub(super) fn get(&self, five_tuple: &FiveTuple) -> Option<Places> {
+        self.places.get(&self.hasher.hash_one(five_tuple)).copied()
+    }
+
+    /// From here on the client at `five_tuple` is there, or nowhere.
+    pub(super) fn set(&mut self, five_tuple: &FiveTuple, places: Option<Places>) {
+        let hash = self.hasher.hash_one(five_tuple);
+        match places {
+            Some(places) => self.places.insert(hash, places),
+            None => self.places.remove(&hash),
+        };
+    }
+}
+
+/// What is a keyed hash already need not be hashed.
+#[derive(Debug, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a key is a u64");
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 

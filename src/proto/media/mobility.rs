@@ -136,18 +136,15 @@ impl Table {
         if let Some(former) = former.map(|former| former.relay().index).filter(|former| *former != index) {
             self.drop_key(&five_tuple, former);
         }
-        let places = self.clients.entry(five_tuple).or_insert(Places { first: index, second: None });
-        if places.first != index {
-            places.second = Some(index);
-        }
+        let there = self.of_client(&five_tuple).and_then(|_| self.clients.get(&five_tuple));
+        self.clients.set(&five_tuple, Some(there.map_or(Places::of(index), |places| places.with(index))));
     }
 
     /// `five_tuple` is not the client's of the entry at `index`; whoever else has it keeps it.
     pub(super) fn drop_key(&mut self, five_tuple: &FiveTuple, index: u32) {
-        match self.clients.get(five_tuple).and_then(|places| places.without(index)) {
-            Some(left) => self.clients.insert(*five_tuple, left),
-            None => self.clients.remove(five_tuple),
-        };
+        if let Some(places) = self.clients.get(five_tuple) {
+            self.clients.set(five_tuple, places.without(index));
+        }
     }
 }
 

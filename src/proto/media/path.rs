@@ -33,6 +33,11 @@ impl Path {
         [Some(self.settled), self.awaited.as_deref().copied()]
     }
 
+    /// Whether `five_tuple` is the client's.
+    pub(super) fn is_at(&self, five_tuple: &FiveTuple) -> bool {
+        self.settled == *five_tuple || self.awaited.as_deref() == Some(five_tuple)
+    }
+
     /// Whether data from `from` is what is waited for.
     pub(super) fn awaits(&self, from: &FiveTuple) -> bool {
         self.awaited.as_deref() == Some(from) && !self.arrived.get()

@@ -1,7 +1,7 @@
 //! The table of one worker.
 //!
 //! ```text
-//! client side:  five-tuple ──hash──▶ index ─┐   (two indices for a dual allocation)
+//! client side:  hash of five-tuple ─▶ index ┐   (two indices for a dual allocation)
 //!                                           ├─▶ allocations[index]: generation, permitted, channels …
 //! relay side:   RelayId.index ──────────────┘
 //! ```
@@ -11,7 +11,6 @@
 
 use std::cell::Cell;
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::Hasher;
 use std::net::IpAddr;
@@ -41,7 +40,7 @@ use super::allocation::Allocation;
 use super::allocation::Channel;
 use super::allocation::Reach;
 use super::client::Client;
-use super::client::Places;
+use super::client::Clients;
 use super::mobility::ARRIVALS_MAX;
 
 /// The first four bytes of every transaction id (RFC 8489 § 5).
@@ -70,7 +69,7 @@ pub struct Table {
     strict_permissions: bool,
     hasher: Arc<RandomState>,
     /// The places in `allocations` of each five-tuple whose allocation was not removed.
-    pub(super) clients: HashMap<FiveTuple, Places, RandomState>,
+    pub(super) clients: Clients,
     /// Relayed addresses by `RelayId::index`; never longer than `ALLOCATIONS_MAX`. Boxed, because a worker has few of the
     /// indices.
     pub(super) allocations: Vec<Option<Box<Allocation>>>,
@@ -91,7 +90,7 @@ impl Table {
             policy: config.policy,
             policy_number: 0,
             strict_permissions: config.strict_permissions,
-            clients: HashMap::with_hasher((*hasher).clone()),
+            clients: Clients::new(Arc::clone(&hasher)),
             allocations: Vec::new(),
             own_relays: LiveRelays::new(Arc::clone(&hasher)),
             transactions: Transactions::new(config.hash_seeds),
@@ -166,8 +165,8 @@ impl Table {
     pub fn len(&self) -> usize {
         let settled = |allocation: &&Allocation| {
             let [at, _] = allocation.path().all();
-            let places = at.and_then(|five_tuple| self.clients.get(&five_tuple));
-            places.is_some_and(|places| places.first == allocation.relay().index)
+            let client = at.and_then(|five_tuple| self.of_client(&five_tuple));
+            client.is_some_and(|client| client.first.relay() == allocation.relay())
         };
         self.allocations.iter().filter_map(Option::as_deref).filter(settled).count()
     }
@@ -193,8 +192,8 @@ impl Table {
     /// The relayed addresses of `five_tuple`, expired or not, found with one look.
     pub(super) fn of_client(&self, five_tuple: &FiveTuple) -> Option<Client<'_>> {
         let places = self.clients.get(five_tuple)?;
-        let first = self.any_generation(places.first)?;
-        Some(Client { first, second: places.second.and_then(|place| self.any_generation(place)) })
+        let first = self.any_generation(places.first()).filter(|first| first.path().is_at(five_tuple))?;
+        Some(Client { first, second: places.second().and_then(|place| self.any_generation(place)) })
     }
 
     /// The allocation of `relay`, expired or not, unless it was removed or another has its place.
@@ -394,8 +393,9 @@ impl Table {
 
     /// The place of the other relayed address of a dual allocation.
     fn other_place(&self, one: &Allocation) -> Option<u32> {
-        let places = self.clients.get(&one.five_tuple())?;
-        places.without(one.relay().index).map(|other| other.first)
+        let client = self.of_client(&one.five_tuple())?;
+        let mut places = [Some(client.first), client.second].into_iter().flatten().map(|of| of.relay().index);
+        places.find(|place| *place != one.relay().index)
     }
 
     pub(super) fn of_relay_mut(&mut self, relay: RelayId) -> Option<&mut Allocation> {

@@ -1,6 +1,5 @@
 //! Maps of which nearly all hold one or two things, and some may hold thousands: a list that is walked through, and beside
-//! it an index by hash once it is too long for that. An empty one has no memory of the heap, one with one entry has room for
-//! one.
+//! it an index by hash once it is too long for that. One with one entry has no memory of the heap.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -10,6 +9,7 @@ use ahash::RandomState;
 
 use super::ChannelNumber;
 use super::PeerAddr;
+use super::entries::Entries;
 
 /// Entries that are found by walking.
 const WALKED_MAX: usize = 8;
@@ -17,7 +17,7 @@ const WALKED_MAX: usize = 8;
 /// A map by `K`, in no order.
 #[derive(Clone, Debug)]
 pub struct Few<K, V> {
-    entries: Vec<(K, V)>,
+    entries: Entries<(K, V)>,
     /// Where each key stands, if there are more than [`WALKED_MAX`].
     #[expect(clippy::box_collection, reason = "nearly nobody has one, and so it takes a word")]
     places: Option<Box<HashMap<K, u32, RandomState>>>,
@@ -28,30 +28,30 @@ impl<K: Copy + Eq + Hash, V> Few<K, V> {
     /// An empty one; `hasher` is the keyed hash of its index.
     #[must_use]
     pub const fn new(hasher: Arc<RandomState>) -> Self {
-        Self { entries: Vec::new(), places: None, hasher }
+        Self { entries: Entries::None, places: None, hasher }
     }
 
     /// How many there are.
     #[must_use]
     pub const fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.as_slice().len()
     }
 
     /// Whether there is none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.as_slice().is_empty()
     }
 
     /// What `key` stands for.
     #[must_use]
     pub fn get(&self, key: &K) -> Option<&V> {
-        self.place(key).map(|place| &self.entries[place].1)
+        self.place(key).map(|place| &self.entries.as_slice()[place].1)
     }
 
     /// The same, to be changed.
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        self.place(key).map(|place| &mut self.entries[place].1)
+        self.place(key).map(|place| &mut self.entries.as_mut_slice()[place].1)
     }
 
     /// Whether `key` stands for something.
@@ -66,13 +66,13 @@ impl<K: Copy + Eq + Hash, V> Few<K, V> {
             Some(place) => place,
             None => self.push(key, value),
         };
-        &mut self.entries[place].1
+        &mut self.entries.as_mut_slice()[place].1
     }
 
     /// From here on `key` stands for `value`. Answers what it stood for.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         match self.place(&key) {
-            Some(place) => Some(std::mem::replace(&mut self.entries[place].1, value)),
+            Some(place) => Some(std::mem::replace(&mut self.entries.as_mut_slice()[place].1, value)),
             None => {
                 self.push(key, value);
                 None
@@ -86,7 +86,7 @@ impl<K: Copy + Eq + Hash, V> Few<K, V> {
         let (_, value) = self.entries.swap_remove(place);
         if let Some(places) = &mut self.places {
             places.remove(key);
-            if let Some((moved, _)) = self.entries.get(place) {
+            if let Some((moved, _)) = self.entries.as_slice().get(place) {
                 places.insert(*moved, place as u32);
             }
         }
@@ -95,41 +95,37 @@ impl<K: Copy + Eq + Hash, V> Few<K, V> {
 
     /// Keeps what `kept` says, and gives back memory that is not needed any more.
     pub fn retain(&mut self, mut kept: impl FnMut(&K, &mut V) -> bool) {
-        let before = self.entries.len();
-        self.entries.retain_mut(|(key, value)| kept(key, value));
-        if self.entries.len() == before {
-            return;
+        let before = self.len();
+        self.entries.retain(|(key, value)| kept(key, value));
+        if self.len() < before {
+            self.index();
         }
-        self.entries.shrink_to_fit();
-        self.index();
     }
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.entries.iter().map(|(key, value)| (key, value))
+        self.entries.as_slice().iter().map(|(key, value)| (key, value))
     }
 
     /// All of them, to be changed.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
-        self.entries.iter_mut().map(|(key, value)| (&*key, value))
+        self.entries.as_mut_slice().iter_mut().map(|(key, value)| (&*key, value))
     }
 
     fn place(&self, key: &K) -> Option<usize> {
         match &self.places {
-            None => self.entries.iter().position(|(there, _)| there == key),
+            None => self.entries.as_slice().iter().position(|(there, _)| there == key),
             Some(places) => places.get(key).map(|place| *place as usize),
         }
     }
 
     fn push(&mut self, key: K, value: V) -> usize {
-        let place = self.entries.len();
-        if place == self.entries.capacity() {
-            self.entries.reserve_exact(place.max(1));
-        }
+        let place = self.len();
         self.entries.push((key, value));
+        let is_long = self.len() > WALKED_MAX;
         match &mut self.places {
             Some(places) => drop(places.insert(key, place as u32)),
-            None if self.entries.len() > WALKED_MAX => self.index(),
+            None if is_long => self.index(),
             None => {}
         }
         place
@@ -137,9 +133,9 @@ impl<K: Copy + Eq + Hash, V> Few<K, V> {
 
     fn index(&mut self) {
         self.places = None;
-        if self.entries.len() > WALKED_MAX {
-            let mut places = HashMap::with_capacity_and_hasher(self.entries.len(), (*self.hasher).clone());
-            places.extend((0_u32..).zip(&self.entries).map(|(place, (key, _))| (*key, place)));
+        if self.len() > WALKED_MAX {
+            let mut places = HashMap::with_capacity_and_hasher(self.len(), (*self.hasher).clone());
+            places.extend((0_u32..).zip(self.entries.as_slice()).map(|(place, (key, _))| (*key, place)));
             self.places = Some(Box::new(places));
         }
     }
@@ -280,18 +276,17 @@ mod tests {
     }
 
     #[test]
-    fn one_entry_takes_the_memory_of_one() {
+    fn one_entry_takes_no_memory_of_the_heap() {
         let mut few = Few::new(hasher());
-        assert_eq!(few.entries.capacity(), 0);
         few.insert(1_u8, 1_u64);
-        assert_eq!(few.entries.capacity(), 1);
+        assert!(matches!(few.entries, Entries::One(_)));
         for key in 0..=8 {
             few.insert(key, 0);
         }
         assert!(few.places.is_some());
         few.retain(|key, _| *key == 3);
         assert!(few.places.is_none());
-        assert_eq!((few.len(), few.entries.capacity()), (1, 1));
+        assert!(matches!(few.entries, Entries::One(_)));
     }
 
     proptest! {

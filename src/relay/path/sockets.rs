@@ -49,7 +49,7 @@ struct Open {
 /// brings one at a time, that would be a good part of all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Share {
-    ask: usize,
+    ask: u16,
     /// How often in a row it brought the one that it was asked for.
     singles: u8,
 }
@@ -60,17 +60,17 @@ const SINGLES: u8 = 4;
 impl Default for Share {
     /// Whatever there is.
     fn default() -> Self {
-        Self { ask: usize::MAX, singles: 0 }
+        Self { ask: u16::MAX, singles: 0 }
     }
 }
 
 impl Share {
     /// Of `asked` datagrams `came` did.
-    fn note(&mut self, asked: usize, came: usize) {
+    fn note(&mut self, asked: u16, came: u16) {
         self.singles = if (asked, came) == (1, 1) { self.singles + 1 } else { 0 };
         self.ask = match () {
             () if came < asked => came.max(1),
-            () if asked > 1 || self.singles == SINGLES => 2 * asked,
+            () if asked > 1 || self.singles == SINGLES => asked.saturating_mul(2),
             () => 1,
         };
     }
@@ -265,9 +265,9 @@ impl Sockets {
         let arrived = if open.runs.is_on() {
             batch.receive_runs(&open.socket, RUNS_BUDGET)?
         } else {
-            let asked = open.share.ask.min(max).min(batch.room());
+            let asked = max.min(batch.room()).min(open.share.ask.into());
             let arrived = batch.receive(&open.socket, asked)?;
-            open.share.note(asked, arrived.places.len());
+            open.share.note(asked as u16, arrived.places.len() as u16);
             arrived
         };
         open.runs.judge(&open.socket, &arrived);
@@ -311,7 +311,7 @@ mod tests {
     #[test]
     fn a_socket_that_brings_one_at_a_time_is_asked_for_one_and_a_busy_one_soon_for_all() {
         let mut share = Share::default();
-        let mut round = |waiting: usize| {
+        let mut round = |waiting: u16| {
             let asked = share.ask.min(32);
             share.note(asked, waiting.min(asked));
             asked

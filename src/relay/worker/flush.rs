@@ -13,6 +13,7 @@ use crate::net::RawSocket;
 use crate::net::RelaySocket;
 use crate::net::Sender;
 use crate::proto::media::DropReason;
+use crate::proto::types::FiveTuple;
 use crate::proto::types::IpHeader;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayId;
@@ -56,15 +57,20 @@ impl Worker<'_> {
 
     /// Sends what the batch makes leave, with one call for each run of [`super::Egress::groups`].
     pub(super) fn flush(&mut self) {
-        let Self { slot, batch, answers, inbound, egress, sender, packets, .. } = self;
+        self.slot.stats.batches.add(1);
+        self.send_off();
+    }
+
+    fn send_off(&mut self) {
+        let Self { slot, batch, answers, inbound, egress, sender, packets, replies, .. } = self;
         let stats = &slot.stats;
-        stats.batches.add(1);
         for (way, group) in egress.groups() {
             let departing = group.iter().map(|(_, departure)| Departing {
                 bytes: match &departure.bytes {
                     Bytes::Slot { place, range } => batch.bytes(*place, range.clone()),
                     Bytes::Answer { place, len } => &answers[place * limits::RESPONSE_MAX..][..*len],
                     Bytes::Inbound { range } => &inbound[range.clone()],
+                    Bytes::Reply { place, .. } => &replies[*place],
                 },
                 to: departure.to,
                 source: departure.source,
@@ -114,9 +120,36 @@ impl Worker<'_> {
             }
             stats.to_peers.add(left.to_peer.0, left.to_peer.1);
             stats.to_clients.add(left.to_client.0, left.to_client.1);
+            stats.replies.add(left.replies.0);
         }
         egress.clear();
+        replies.clear();
         slot.path.next_batch();
+    }
+
+    /// Has a reply of the control task leave with the next [`Self::flush_replies`].
+    pub(super) fn reply(&mut self, to: FiveTuple, bytes: Box<[u8]>) {
+        let Some((door, listener)) = self.slot.door_of(to.server) else {
+            return self.slot.stats.count_drop(DropReason::SendFailed);
+        };
+        self.egress.push(Departure {
+            way: Way::Listener(door),
+            bytes: Bytes::Reply { place: self.replies.len(), len: bytes.len() },
+            to: to.client.socket(),
+            source: listener.source_for(to.server),
+            kind: Kind::Reply,
+            data_len: 0,
+            header: IpHeader::default(),
+            relay: None,
+        });
+        self.replies.push(bytes);
+    }
+
+    /// Sends what [`Self::reply`] was given.
+    pub(super) fn flush_replies(&mut self) {
+        if !self.replies.is_empty() {
+            self.send_off();
+        }
     }
 }
 
@@ -184,6 +217,7 @@ fn send_raw<'a, S: AsFd + 'a>(
 struct Left {
     to_peer: (u64, u64),
     to_client: (u64, u64),
+    replies: (u64, u64),
 }
 
 impl Left {
@@ -210,6 +244,7 @@ impl Left {
         match kind {
             Kind::ToPeer => Some(&mut self.to_peer),
             Kind::ToClient => Some(&mut self.to_client),
+            Kind::Reply => Some(&mut self.replies),
             Kind::Answer => None,
         }
     }

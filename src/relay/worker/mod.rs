@@ -122,6 +122,8 @@ struct Worker<'s> {
     sender: Sender,
     packets: RawSender,
     leaving: bool,
+    /// Of the control task, and on their way to clients.
+    replies: Vec<Box<[u8]>>,
 }
 
 impl<'s> Worker<'s> {
@@ -136,12 +138,14 @@ impl<'s> Worker<'s> {
             sender,
             packets: RawSender::new(BATCH),
             leaving: false,
+            replies: Vec::new(),
         }
     }
 
     /// Sleeps until a socket or the control task has something.
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
         let slot = &mut *self.slot;
+        slot.wake_control();
         slot.wake.prepare_sleep();
         slot.poll.wait(events, slot.pause())?;
         slot.wake.cancel();
@@ -182,6 +186,8 @@ impl<'s> Worker<'s> {
             self.flush_full();
         }
         self.tell_arrivals();
+        // It works on the requests while answers leave.
+        self.slot.wake_control();
         self.flush();
         self.obey();
         arrived.is_full
@@ -356,13 +362,14 @@ impl<'s> Worker<'s> {
     }
 }
 
-/// Hands a request to the control task. One that finds no room is lost, as UDP may lose it; the client asks again.
+/// Hands a request to the control task, which [`Slot::wake_control`] tells of it. One that finds no room is lost, as UDP may
+/// lose it; the client asks again.
 fn hand_up(ring: &mut ring::Sender<RequestUp>, stats: &Stats, from: FiveTuple, datagram: &[u8]) {
     if datagram.len() > limits::REQUEST_MAX {
         return stats.count_drop(DropReason::TooLarge);
     }
     // Looked at first, so that a flood that finds the ring full costs no copy.
-    if ring.free_slots() == 0 || ring.push(RequestUp { from, bytes: datagram.into() }).is_err() {
+    if ring.free_slots() == 0 || ring.put(RequestUp { from, bytes: datagram.into() }).is_err() {
         stats.count_drop(DropReason::RequestRingFull);
     }
 }

@@ -61,7 +61,7 @@ impl Worker<'_> {
             && let Some(from) = slot.table.take_arrival()
         {
             // Refused only where nobody reads any more.
-            let _ = slot.live.push(RequestUp::arrival(from));
+            let _ = slot.live.put(RequestUp::arrival(from));
         }
     }
 }

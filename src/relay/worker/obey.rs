@@ -4,7 +4,6 @@ use crate::net::Departing;
 use crate::proto::media::DropReason;
 use crate::proto::media::TableChange;
 use crate::proto::media::sent_to_peer;
-use crate::proto::types::FiveTuple;
 use crate::proto::types::IpHeader;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayId;
@@ -19,8 +18,16 @@ use super::Worker;
 const COMMANDS_BUDGET: usize = 64;
 
 impl Worker<'_> {
-    /// Carries out what waits, in order and within the budget. A command is taken only while its report has room.
+    /// Carries out what waits, in order and within the budget. Replies leave together behind all of it, which is late enough
+    /// for each: what they tell of is in place, and nothing was read meanwhile.
     pub(super) fn obey(&mut self) {
+        self.carry_out_each();
+        self.flush_replies();
+        self.slot.wake_control();
+    }
+
+    /// A command is taken only while its report has room.
+    fn carry_out_each(&mut self) {
         for _ in 0..COMMANDS_BUDGET {
             // What is void is reported about by nobody.
             if self.leaving || !(self.slot.is_void() || self.slot.reports_have_room()) {
@@ -79,7 +86,7 @@ impl Worker<'_> {
                 let left = self.say_over_dtls(to, &bytes, IpHeader::default());
                 self.slot.stats.replies.add(left.into());
             }
-            ToWorker::Reply { to, bytes } => self.reply(to, &bytes),
+            ToWorker::Reply { to, bytes } => self.reply(to, bytes),
             ToWorker::Stop => self.leaving = true,
             ToWorker::Announce { username_anonymity } => slot.announce(username_anonymity),
             ToWorker::Detach { relay, keep } => self.detach(relay, keep),
@@ -98,7 +105,7 @@ impl Worker<'_> {
 
     pub(super) fn report(&mut self, report: Report) {
         // Room was there when the command was taken, and nothing else pushes; without a reader it does not matter.
-        let refused = self.slot.reports.push(report).is_err();
+        let refused = self.slot.reports.put(report).is_err();
         debug_assert!(!refused || self.slot.reports.is_abandoned(), "a report without room");
     }
 
@@ -124,23 +131,5 @@ impl Worker<'_> {
             return slot.stats.count_drop(DropReason::SendFailed);
         }
         slot.stats.to_peers.add(1, data.len() as u64);
-    }
-
-    fn reply(&mut self, to: FiveTuple, bytes: &[u8]) {
-        let Some((_, listener)) = self.slot.door_of(to.server) else {
-            return self.slot.stats.count_drop(DropReason::SendFailed);
-        };
-        let departing = Departing {
-            bytes,
-            to: to.client.socket(),
-            source: listener.source_for(to.server),
-            header: IpHeader::default(),
-        };
-        let mut left = 1;
-        self.sender.send(listener, std::iter::once(departing), |_, _| left = 0);
-        if left == 0 {
-            self.slot.stats.count_drop(DropReason::SendFailed);
-        }
-        self.slot.stats.replies.add(left);
     }
 }

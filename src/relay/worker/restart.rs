@@ -108,6 +108,7 @@ impl Slot {
     /// Sleeps until the control task has something. Sockets are not looked at: they would wake a worker that must not
     /// read them.
     fn wait_for_control(&mut self) -> io::Result<()> {
+        self.wake_control();
         self.wake.prepare_sleep();
         let pause = self.pause().map(|pause| Timespec::try_from(pause).expect("a pause is short"));
         let woken = match poll(&mut [PollFd::new(&*self.wake, PollFlags::IN)], pause.as_ref()) {

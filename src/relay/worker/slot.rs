@@ -327,6 +327,14 @@ impl Slot {
         }
     }
 
+    /// Wakes the control task if it sleeps and there is something new for it. To be called before this thread sleeps, and
+    /// wherever the control task should not wait for that.
+    pub(super) fn wake_control(&mut self) {
+        self.reports.wake();
+        self.live.wake();
+        self.fresh.wake();
+    }
+
     pub(super) fn reports_have_room(&self) -> bool {
         // Nobody reads them any more: then they need no room.
         self.reports.free_slots() > 0 || self.reports.is_abandoned()

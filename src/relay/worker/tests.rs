@@ -27,10 +27,14 @@ use crate::proto::media::Counters;
 use crate::proto::media::ExternalAddresses;
 use crate::proto::media::TableConfig;
 use crate::proto::peers::PolicyBuilder;
+use crate::proto::types::ClientAddr;
 use crate::proto::types::Entropy;
+use crate::proto::types::FiveTuple;
 use crate::proto::types::IpHeader;
 use crate::proto::types::RelayAddr;
 use crate::proto::types::RelayId;
+use crate::proto::types::ServerAddr;
+use crate::proto::types::Transport;
 use crate::relay::Report;
 use crate::relay::RequestUp;
 use crate::relay::Stats;
@@ -155,6 +159,32 @@ fn a_command_is_taken_only_while_its_report_has_room() {
     assert_eq!((far.closed(), far.closed(), far.closed()), (Some(2), Some(3), None));
     worker.obey();
     assert_eq!((far.closed(), far.closed()), (Some(4), None));
+}
+
+#[test]
+fn replies_of_a_round_leave_together_in_their_order() {
+    let (mut slot, mut far) = slot(8);
+    let client = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    client.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+    let to = FiveTuple {
+        client: ClientAddr::new(client.local_addr().expect("bound")),
+        server: ServerAddr::new(far.server),
+        transport: Transport::Udp,
+    };
+    for number in 0..3 {
+        let bytes = Box::new([number; 4]);
+        assert!(far.commands.push(ToWorker::Reply { to, bytes }).is_ok(), "there is room");
+        far.close(number.into());
+    }
+    let mut worker = Worker::new(&mut slot);
+    worker.obey();
+    assert_eq!((worker.egress.len(), worker.replies.len()), (0, 0));
+    for number in 0..3 {
+        let mut bytes = [9; 5];
+        assert_eq!(client.recv(&mut bytes).expect("a reply"), 4);
+        assert_eq!(bytes[..4], [number; 4]);
+    }
+    assert_eq!((far.stats.replies.get(), far.stats.batches.get()), (3, 0));
 }
 
 #[test]
