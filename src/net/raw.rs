@@ -35,8 +35,11 @@ const UDP: u8 = 17;
 const UDP_LEN: usize = 8;
 const V4_LEN: usize = 20;
 const V6_LEN: usize = 40;
-const HEAD: usize = V6_LEN + UDP_LEN;
+/// Room for the headers of either family and, behind them, for the data of a voice.
+const HEAD: usize = 320;
 const DONT_FRAGMENT: u16 = 0x4000;
+
+const _: () = assert!(HEAD >= V6_LEN + UDP_LEN);
 
 /// A socket that sends whole packets from one of this machine's addresses. It receives nothing.
 #[derive(Debug)]

@@ -183,7 +183,8 @@ impl Headers {
     }
 
     /// Sends whole IP packets: for each item the head that `write_head` makes of it, then the bytes, to the address of the
-    /// destination. `failed` as in [`Self::send`].
+    /// destination. `failed` as in [`Self::send`]. Bytes that find room behind their head are copied there: the kernel pays
+    /// more for a second vector.
     pub(super) fn send_packets<'a, T, const N: usize>(
         &mut self,
         socket: BorrowedFd<'_>,
@@ -196,11 +197,19 @@ impl Headers {
         let most = self.len().min(heads.len());
         for (index, ((bytes, to, item), head)) in packets.take(most).zip(heads.iter_mut()).enumerate() {
             let head_len = write_head(head, bytes, item).min(N);
-            self.vectors[2 * index] = to_read(&head[..head_len]);
-            self.vectors[2 * index + 1] = to_read(bytes);
+            let end = head_len + bytes.len();
+            let vectors = if let Some(room) = head.get_mut(head_len..end) {
+                room.copy_from_slice(bytes);
+                self.vectors[2 * index] = to_read(&head[..end]);
+                1
+            } else {
+                self.vectors[2 * index] = to_read(&head[..head_len]);
+                self.vectors[2 * index + 1] = to_read(bytes);
+                2
+            };
             // A port would be taken for a protocol.
             let name_len = self.names[index].write(SocketAddr::new(to, 0));
-            self.aim(index, 2 * index..2 * index + 2, name_len, 0);
+            self.aim(index, 2 * index..2 * index + vectors, name_len, 0);
             self.parts[index] = Part { first: index, count: 1, ..Part::default() };
             count = index + 1;
         }

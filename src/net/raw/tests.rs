@@ -117,7 +117,10 @@ fn packets_of_any_length_arrive_at_a_socket_from_a_port_that_nobody_bound() {
         let Some(socket) = raw(to.ip()) else { return };
         let mut sender = RawSender::new(4);
         // What every path of IPv6 takes: a test may have told this machine that one to itself is narrow.
-        let lengths = [0_usize, 1, 2, 3, 171, 172, 173, 1_200, 1_201, 1_232];
+        let room = [HEAD - V4_LEN - UDP_LEN, HEAD - V6_LEN - UDP_LEN];
+        let edges = room.into_iter().flat_map(|room| [room - 1, room, room + 1]);
+        let lengths: Vec<usize> =
+            [0, 1, 2, 3, 171, 172, 173, 1_200, 1_201, 1_232].into_iter().chain(edges).collect();
         let data: Vec<Vec<u8>> = lengths.iter().map(|len| (0..*len).map(|at| at as u8).collect()).collect();
         let departing =
             data.iter().map(|bytes| DepartingPacket { bytes, from: 49_151, to, header: IpHeader::default() });

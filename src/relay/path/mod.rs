@@ -249,6 +249,11 @@ impl Path {
         raws::is_plain(from, to, len)
     }
 
+    /// A round begins, in which each port that has something is told of anew.
+    pub(super) fn next_round(&mut self) {
+        self.sockets.next_round();
+    }
+
     /// All of a batch has left.
     pub(super) fn next_batch(&mut self) {
         self.batch = self.batch.wrapping_add(1);

@@ -29,6 +29,8 @@ pub(in crate::relay) struct Sockets {
     /// None of them may bring runs.
     single: bool,
     ports: Ports,
+    /// The number of the worker's round.
+    round: u32,
 }
 
 #[derive(Debug)]
@@ -50,27 +52,35 @@ struct Open {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Share {
     ask: u16,
-    /// How often in a row it brought the one that it was asked for.
+    /// In how many rounds in a row it brought the one that it was asked for.
     singles: u8,
+    /// The round in which it was asked last.
+    round: u32,
 }
 
-/// Single datagrams in a row after which more may wait behind the next.
+/// Rounds in a row with a single datagram after which more may wait behind the next. A voice pauses between two.
 const SINGLES: u8 = 4;
 
 impl Default for Share {
     /// Whatever there is.
     fn default() -> Self {
-        Self { ask: u16::MAX, singles: 0 }
+        Self { ask: u16::MAX, singles: 0, round: 0 }
     }
 }
 
 impl Share {
-    /// Of `asked` datagrams `came` did.
-    fn note(&mut self, asked: u16, came: u16) {
-        self.singles = if (asked, came) == (1, 1) { self.singles + 1 } else { 0 };
+    /// Of `asked` datagrams `came` did, in this round.
+    fn note(&mut self, round: u32, asked: u16, came: u16) {
+        let in_a_row = round.wrapping_sub(self.round) <= 1;
+        self.singles = match (asked, came) {
+            (1, 1) if in_a_row => self.singles.saturating_add(1),
+            (1, 1) => 1,
+            _ => 0,
+        };
+        self.round = round;
         self.ask = match () {
             () if came < asked => came.max(1),
-            () if asked > 1 || self.singles == SINGLES => asked.saturating_mul(2),
+            () if asked > 1 || self.singles >= SINGLES => asked.saturating_mul(2),
             () => 1,
         };
     }
@@ -267,7 +277,7 @@ impl Sockets {
         } else {
             let asked = max.min(batch.room()).min(open.share.ask.into());
             let arrived = batch.receive(&open.socket, asked)?;
-            open.share.note(asked as u16, arrived.places.len() as u16);
+            open.share.note(self.round, asked as u16, arrived.places.len() as u16);
             arrived
         };
         open.runs.judge(&open.socket, &arrived);
@@ -275,6 +285,11 @@ impl Sockets {
         let more = lost.wrapping_sub(open.lost);
         open.lost = lost;
         Ok((arrived, more))
+    }
+
+    /// Each socket that has something is told of anew.
+    pub(in crate::relay) fn next_round(&mut self) {
+        self.round = self.round.wrapping_add(1);
     }
 
     /// Whether all of them bring their datagrams one by one, always.
@@ -310,15 +325,45 @@ mod tests {
 
     #[test]
     fn a_socket_that_brings_one_at_a_time_is_asked_for_one_and_a_busy_one_soon_for_all() {
-        let mut share = Share::default();
+        let (mut share, mut number) = (Share::default(), u32::MAX - 7);
         let mut round = |waiting: u16| {
             let asked = share.ask.min(32);
-            share.note(asked, waiting.min(asked));
+            share.note(number, asked, waiting.min(asked));
+            number = number.wrapping_add(1);
             asked
         };
         assert_eq!([1; 12].map(&mut round), [32, 1, 1, 1, 1, 2, 1, 1, 1, 1, 2, 1]);
         assert_eq!([99; 10].map(&mut round), [1, 1, 1, 2, 4, 8, 16, 32, 32, 32]);
         assert_eq!([5, 5, 0, 0].map(&mut round), [32, 5, 10, 1]);
+    }
+
+    #[test]
+    fn a_busy_socket_is_asked_for_one_as_long_as_there_is_room_for_no_more_and_then_for_all() {
+        let mut share = Share::default();
+        let mut round = |number, room: usize| {
+            let asked = share.ask.min(room);
+            share.note(number, asked, asked);
+            asked
+        };
+        assert!((1..1_000).all(|number| round(number, 1) == 1));
+        assert_eq!([1_000, 1_001, 1_002].map(|number| round(number, 32)), [2, 4, 8]);
+    }
+
+    #[test]
+    fn a_socket_that_pauses_after_each_datagram_is_never_looked_at_in_vain() {
+        let mut share = Share::default();
+        share.note(0, 32, 1);
+        for round in 1..100 {
+            assert_eq!(share.ask, 1);
+            share.note(2 * round, 1, 1);
+        }
+        // It has more than one at a time from here on.
+        let mut ask = |round| {
+            let asked = share.ask;
+            share.note(round, asked, asked);
+            asked
+        };
+        assert_eq!([199, 200, 201, 202, 203].map(&mut ask), [1, 1, 1, 2, 4]);
     }
 
     #[test]

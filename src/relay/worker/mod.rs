@@ -275,6 +275,7 @@ impl<'s> Worker<'s> {
     /// What came to relay sockets: gathered over many of them, because it all leaves by a few listeners.
     fn hear_peers(&mut self, events: &Events) {
         self.batch.clear();
+        self.slot.path.next_round();
         let mut tick = self.slot.tick();
         for index in 0..events.len() {
             let Some(Token::Relay(relay)) = events.token(index) else { continue };

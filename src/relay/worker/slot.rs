@@ -153,12 +153,17 @@ pub(in crate::relay) struct SlotParts {
     pub(in crate::relay) share: Share,
 }
 
-/// A listener, how many datagrams it has lost so far, and whether it brings runs.
+/// A listener, how many datagrams it has lost so far, whether it brings runs, and how many it is asked for: what is made ready
+/// for more than come is work in vain.
 pub(super) struct Door {
     pub(super) listener: Listener,
     lost: u32,
     pub(super) runs: Runs,
+    ask: usize,
 }
+
+/// The fewest datagrams that a listener is asked for.
+const ASK_LEAST: usize = 8;
 
 impl Door {
     /// Fills `batch`, and answers with it how many datagrams were lost since this was last asked.
@@ -167,7 +172,10 @@ impl Door {
         let arrived = if self.runs.is_on() {
             batch.receive_runs(&self.listener, RUNS_MAX)?
         } else {
-            batch.receive(&self.listener, BATCH)?
+            let arrived = batch.receive(&self.listener, self.ask)?;
+            self.ask =
+                if arrived.is_full { BATCH } else { (2 * arrived.places.len()).clamp(ASK_LEAST, BATCH) };
+            arrived
         };
         self.runs.judge(&self.listener, &arrived);
         let lost = arrived.lost.unwrap_or(self.lost);
@@ -195,7 +203,7 @@ impl Slot {
             doors: parts
                 .listeners
                 .into_iter()
-                .map(|listener| Door { listener, lost: 0, runs: Runs::default() })
+                .map(|listener| Door { listener, lost: 0, runs: Runs::default(), ask: BATCH })
                 .collect(),
             path,
             streams: Streams::new(hash_seeds),
