@@ -340,7 +340,7 @@ mod tests {
     #[test]
     fn a_busy_socket_is_asked_for_one_as_long_as_there_is_room_for_no_more_and_then_for_all() {
         let mut share = Share::default();
-        let mut round = |number, room: usize| {
+        let mut round = |number, room: u16| {
             let asked = share.ask.min(room);
             share.note(number, asked, asked);
             asked
