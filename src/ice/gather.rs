@@ -172,7 +172,7 @@ impl Agent {
     /// One thing that a relay's client wants done or tells.
     pub(super) fn of_relay(&mut self, now: Now, at: usize, output: client::Output) {
         let relay = &mut self.gathering.relays[at];
-        let (server, way) = (relay.server, relay.way);
+        let server = relay.server;
         let event = match output {
             client::Output::Transmit(message) => {
                 let output = relay.carry(message);
@@ -182,10 +182,7 @@ impl Agent {
         };
         match event {
             client::Event::Allocated(granted) => self.allocated(now, at, &granted),
-            client::Event::NotAllocated(why) => {
-                self.over(at);
-                self.not_gathered(server, way.local(), Wanted::Relayed, why);
-            }
+            client::Event::NotAllocated(why) => self.not_allocated(now, at, why),
             client::Event::Permitted { peer } => relay.permitted(now, peer),
             client::Event::NotPermitted { peer, why } => {
                 let is_asked_again = why == client::Failure::Expired;
@@ -211,6 +208,23 @@ impl Agent {
             | client::Event::NotConnected { .. }
             | client::Event::Attempted { .. }
             | client::Event::Destination { .. } => {}
+        }
+    }
+
+    /// A server refuses an allocation. Whom it names in its stead is asked.
+    fn not_allocated(&mut self, now: Now, at: usize, why: client::Failure) {
+        self.over(at);
+        let relay = &mut self.gathering.relays[at];
+        let (server, local) = (relay.server, relay.way.local());
+        let of = &self.config.servers[server];
+        let elsewhere = relay.elsewhere(now, of, why, self.source.fork());
+        let is_ours = |there: &Relay| self.gathering.relays.iter().any(|relay| relay.way == there.way);
+        match elsewhere.filter(|there| self.phase == Phase::Working && !is_ours(there)) {
+            Some(mut relay) => {
+                relay.allocate(now);
+                self.gathering.relays[at] = relay;
+            }
+            None => self.not_gathered(server, local, Wanted::Relayed, why),
         }
     }
 

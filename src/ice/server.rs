@@ -7,8 +7,11 @@ use std::net::SocketAddr;
 
 use crate::proto::client::Client;
 use crate::proto::client::Config;
+use crate::proto::client::Counsel;
 use crate::proto::client::Credential;
+use crate::proto::client::Failure;
 use crate::proto::client::Input;
+use crate::proto::client::Next;
 use crate::proto::types::Deadline;
 use crate::proto::types::Now;
 use crate::proto::types::PeerAddr;
@@ -57,6 +60,8 @@ pub(super) struct Relay {
     pub(super) way: Way,
     pub(super) stage: Stage,
     pub(super) client: Client<Source>,
+    /// What it remembers of servers that sent it elsewhere.
+    counsel: Counsel,
     /// What it was granted: one address, or one of each family.
     pub(super) relayed: Vec<SocketAddr>,
     /// Whom it shall permit, and whether it does.
@@ -74,9 +79,33 @@ impl Relay {
             way,
             stage: Stage::Opening,
             client: Client::new(config, source),
+            counsel: Counsel::new(),
             relayed: Vec::new(),
             peers: Vec::new(),
             waiting: VecDeque::new(),
+        }
+    }
+
+    /// The same of the server to which this one sends the client (RFC 8489 § 10); `None`: it does not, or one that was asked
+    /// already. Only over UDP: a connection is the owner's, who knows one address of the server.
+    pub(super) fn elsewhere(
+        &mut self,
+        now: Now,
+        server: &TurnServer,
+        why: Failure,
+        source: Source,
+    ) -> Option<Self> {
+        let Way::Socket { local, to } = self.way else { return None };
+        let of = server.credential.clone()?;
+        match self.counsel.after_refusal(now.tick(), to, why) {
+            Next::Elsewhere(to) if to.is_ipv4() == local.is_ipv4() => {
+                let counsel = std::mem::take(&mut self.counsel);
+                Some(Self {
+                    counsel,
+                    ..Self::new(self.server, server, of, Way::Socket { local, to }, source)
+                })
+            }
+            Next::Elsewhere(_) | Next::AnotherAddress | Next::Again { .. } | Next::GiveUp => None,
         }
     }
 

@@ -28,7 +28,7 @@ CASES = {
     "corrupt-answer": (RELAYED, {}, "12s", None, None),
     "stale-nonce": (RELAYED, {}, "12s", None, None),
     "stale-nonce-storm": (RELAYED, {'"60s"': '"10s"'}, "12s", None, None),
-    "redirect": (OPEN, {}, None, NOT_GRANTED, NOT_GRANTED),
+    "redirect": (OPEN, {}, None, None, NOT_GRANTED),
     "redirect-loop": (OPEN, {'"60s"': '"10s"'}, None, None, None),
     "new-realm": (OPEN, {}, None, None, NOT_GRANTED),
     # One request for each of the other side's two addresses is not the same request twice.

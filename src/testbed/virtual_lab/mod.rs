@@ -23,6 +23,8 @@ mod machine;
 mod matrix;
 mod media;
 mod places;
+#[cfg(test)]
+mod redirect;
 mod streams;
 mod tcp;
 #[cfg(test)]
