@@ -93,10 +93,15 @@ def beside_a_browser(program):
         url = server.url(NAME, "tls")
         ice_servers = [{"urls": url, "username": harness.USER, "credential": harness.PASSWORD}]
         browser = pool.submit(chromium_call.call, ice_servers, ["--ignore-certificate-errors"])
-        done = 0
+        done = conflicts = 0
         while not browser.done():
             for transport in TRANSPORTS:
                 said, code = call(program, server, transport, count=100)
+                # Where the machine is slow, libnice may answer its own first check with a role conflict (49 bytes), and over a
+                # connection it makes no second one.
+                if transport != "udp" and said["error"] == "a component failed" and not conflicts:
+                    conflicts += 1
+                    continue
                 check(code == 0 and said["twice"] == 0, f"{transport}, beside a browser: {said}")
                 done += not browser.done()
         chromium_call.judge(browser.result(), f"beside {done} calls of libnice", "tls")

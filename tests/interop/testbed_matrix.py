@@ -43,7 +43,7 @@ def test():
     testbed.need()
     virtual, code, printed = matrix("--lab", "virtual")
     check(code == 0 and virtual["lab"] == "virtual", f"in virtual time each pair ends as it has to: {printed}")
-    agent = testbed.testbed("agent", "--data", "2s")
+    agent = testbed.testbed("agent", "--data", "3s")
     real, code, printed = matrix("--lab", "real", "--together", str(TOGETHER), "--", *agent, "--", *agent)
     seen, wanted = verdicts(real), verdicts(virtual)
     check(list(seen) == [(left, right) for left in PLACES for right in PLACES], "the pairs stand in the order of the places")
