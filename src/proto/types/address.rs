@@ -5,29 +5,25 @@ use std::fmt;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 
+use super::endpoint::Endpoint;
+
 macro_rules! transport_address {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(SocketAddr);
+        pub struct $name(Endpoint);
 
         impl $name {
             /// Takes the address as it is, less the IPv6 flow label, which is no part of an endpoint's name.
             #[must_use]
-            pub fn new(address: SocketAddr) -> Self {
-                match address {
-                    SocketAddr::V4(_) => Self(address),
-                    SocketAddr::V6(mut v6) => {
-                        v6.set_flowinfo(0);
-                        Self(SocketAddr::V6(v6))
-                    }
-                }
+            pub const fn new(address: SocketAddr) -> Self {
+                Self(Endpoint::new(address))
             }
 
             /// IP address and port together.
             #[must_use]
             pub const fn socket(&self) -> SocketAddr {
-                self.0
+                self.0.socket()
             }
 
             /// The IP address.
@@ -45,19 +41,19 @@ macro_rules! transport_address {
             /// The address family.
             #[must_use]
             pub const fn family(&self) -> Family {
-                Family::of(self.0.ip())
+                self.0.family()
             }
         }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!(stringify!($name), "({})"), self.0)
+                write!(f, concat!(stringify!($name), "({})"), self.socket())
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.fmt(f)
+                self.socket().fmt(f)
             }
         }
     };

@@ -6,6 +6,7 @@ mod address;
 mod channel_number;
 mod connection;
 mod dice;
+mod endpoint;
 mod entries;
 mod entropy;
 mod few;
