@@ -6,7 +6,7 @@
 //!   IPv6 | version, class, flow label 4 | length 2 | 17 | hop limit | source 16 | destination 16 | UDP 8 | data …
 //! ```
 //!
-//! Length, id and checksum of IPv4 are the kernel's to fill. A packet that is longer than the link takes is refused
+//! The checksum of IPv4 is the kernel's to fill. A packet that is longer than the link takes is refused
 //! (`Errno::MSGSIZE`): whoever wants it in fragments sends it by a bound socket.
 
 use std::fs;
@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
 
+use ahash::RandomState;
 use rustix::io::Errno;
 use socket2::Domain;
 use socket2::Protocol;
@@ -109,17 +110,22 @@ pub struct DepartingPacket<'a> {
 pub struct RawSender {
     headers: Headers,
     heads: Box<[[u8; HEAD]]>,
+    identifications: Identifications,
 }
 
 impl RawSender {
-    /// Sends up to `count` packets with one call.
+    /// Sends up to `count` packets with one call. `seeds` are nobody else's to know.
     ///
     /// # Panics
     /// If `count` is 0, which is the caller's bug.
     #[must_use]
-    pub fn new(count: usize) -> Self {
+    pub fn new(count: usize, seeds: [u64; 4]) -> Self {
         assert!(count > 0, "a sender without headers sends nothing");
-        Self { headers: Headers::new(count), heads: vec![[0; HEAD]; count].into() }
+        Self {
+            headers: Headers::new(count),
+            heads: vec![[0; HEAD]; count].into(),
+            identifications: Identifications::new(seeds),
+        }
     }
 
     /// Sends every one of `departing` from `socket`, without blocking. Whatever one of them meets, the others are
@@ -131,19 +137,48 @@ impl RawSender {
         mut failed: impl FnMut(usize, Errno),
     ) {
         let count = self.headers.len();
+        let Self { headers, heads, identifications } = self;
         let (source, hop_limit) = (socket.address, socket.hop_limit);
         let mut departing = departing.map(|one| (one.bytes, one.to.ip(), one)).peekable();
         let mut base = 0;
         while departing.peek().is_some() {
             let part = departing.by_ref().take(count);
-            self.headers.send_packets(
+            headers.send_packets(
                 socket.as_fd(),
-                &mut self.heads,
+                heads,
                 part,
-                |head, bytes, one| write_head(head, source, hop_limit, bytes, &one),
+                |head, bytes, one| {
+                    let len = write_head(head, source, hop_limit, bytes, &one);
+                    identifications.fill(head);
+                    len
+                },
                 |index, error| failed(base + index, error),
             );
             base += count;
+        }
+    }
+}
+
+/// What tells the fragments of one IPv4 packet from those of another (RFC 791), should it meet a link that is too narrow on
+/// its way. Whoever sees some cannot foresee others, or count what others send (RFC 7739). The kernel would draw it too,
+/// for four times as much.
+#[derive(Debug)]
+struct Identifications {
+    hasher: RandomState,
+    drawn: u64,
+}
+
+impl Identifications {
+    fn new([a, b, c, d]: [u64; 4]) -> Self {
+        Self { hasher: RandomState::with_seeds(a, b, c, d), drawn: 0 }
+    }
+
+    /// Writes it into an IPv4 header of a packet that may be fragmented; never 0, in whose place the kernel would draw one.
+    fn fill(&mut self, head: &mut [u8; HEAD]) {
+        if head[0] >> 4 == 4 && head[6] & (DONT_FRAGMENT >> 8) as u8 == 0 {
+            self.drawn = self.drawn.wrapping_add(1);
+            let drawn = low16(self.hasher.hash_one(self.drawn) as usize).max(1);
+            head[4..6].copy_from_slice(&drawn.to_ne_bytes());
         }
     }
 }

@@ -1,4 +1,7 @@
 //! The system calls that have no safe wrapper. All `unsafe` of the server's sockets is in this file.
+//!
+//! What each packet pays for is called by its number: the C library's functions of these names are points at which a thread
+//! can be cancelled, which none here ever is, and take two atomic operations for that.
 
 use std::io;
 use std::mem;
@@ -108,12 +111,13 @@ impl Headers {
         // SAFETY: the first `count` headers were just aimed at live memory: at a buffer that `buffers` lent for 'a,
         // which outlives this call, and at the name and control of the same index, which belong to `self`.
         let answer = unsafe {
-            libc::recvmmsg(
+            libc::syscall(
+                libc::SYS_recvmmsg,
                 socket.as_raw_fd(),
                 self.messages.as_mut_ptr(),
                 wanted,
                 libc::MSG_DONTWAIT,
-                ptr::null_mut(),
+                ptr::null_mut::<libc::timespec>(),
             )
         };
         usize::try_from(answer).map_err(|_| last_errno())
@@ -123,8 +127,9 @@ impl Headers {
     fn receive_one(&mut self, socket: BorrowedFd<'_>) -> Result<usize, Errno> {
         let message = &mut self.messages[0];
         // SAFETY: as in `receive`, which alone leads here.
-        let answer =
-            unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message.msg_hdr, libc::MSG_DONTWAIT) };
+        let answer = unsafe {
+            libc::syscall(libc::SYS_recvmsg, socket.as_raw_fd(), &raw mut message.msg_hdr, libc::MSG_DONTWAIT)
+        };
         message.msg_len = libc::c_uint::try_from(answer).map_err(|_| last_errno())?;
         Ok(1)
     }
@@ -294,16 +299,29 @@ impl Headers {
         let headers = &mut self.messages[from..to];
         if let [one] = headers {
             // SAFETY: as below. One datagram costs the kernel less this way; it may be empty, so that 0 is no failure.
-            let answer =
-                unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const one.msg_hdr, libc::MSG_DONTWAIT) };
+            let answer = unsafe {
+                libc::syscall(
+                    libc::SYS_sendmsg,
+                    socket.as_raw_fd(),
+                    &raw const one.msg_hdr,
+                    libc::MSG_DONTWAIT,
+                )
+            };
             return if answer < 0 { Err(last_errno()) } else { Ok(1) };
         }
         let wanted = libc::c_uint::try_from(headers.len()).unwrap_or(libc::c_uint::MAX);
         // SAFETY: `send` and `send_packets`, which alone lead here, aimed these headers at vectors that stay where they are;
         // they point to bytes borrowed for 'a and to heads that the two hold. These, and the name and control of the same
         // index, outlive the call; the kernel reads the bytes and writes only `msg_len`.
-        let answer =
-            unsafe { libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), wanted, libc::MSG_DONTWAIT) };
+        let answer = unsafe {
+            libc::syscall(
+                libc::SYS_sendmmsg,
+                socket.as_raw_fd(),
+                headers.as_mut_ptr(),
+                wanted,
+                libc::MSG_DONTWAIT,
+            )
+        };
         match usize::try_from(answer) {
             Ok(0) => Err(Errno::AGAIN),
             Ok(sent) => Ok(sent),

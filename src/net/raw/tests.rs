@@ -75,6 +75,38 @@ fn a_checksum_that_would_be_none_is_written_as_its_other_zero() {
     panic!("one of them has that sum");
 }
 
+#[test]
+fn packets_that_may_be_fragmented_are_numbered_in_no_order_that_others_know() {
+    let to = literal("203.0.113.9:7");
+    let drawn = |seeds, dont_fragment| {
+        let header = IpHeader { dont_fragment, ..IpHeader::default() };
+        let one = DepartingPacket { bytes: b"abc", from: 50_000, to, header };
+        let mut identifications = Identifications::new(seeds);
+        let mut next = || {
+            let mut head = [0xAA; HEAD];
+            write_head(&mut head, literal("192.0.2.1:0").ip(), 64, one.bytes, &one);
+            identifications.fill(&mut head);
+            u16::from_be_bytes([head[4], head[5]])
+        };
+        (0..1_000).map(|_| next()).collect::<Vec<_>>()
+    };
+    let mut first = drawn([1, 2, 3, 4], false);
+    assert_ne!(first, drawn([5, 6, 7, 8], false));
+    let steps: std::collections::BTreeSet<u16> =
+        first.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
+    assert!(steps.len() > 900, "{} different steps of 999", steps.len());
+    first.sort_unstable();
+    first.dedup();
+    assert!(first.len() > 900 && first[0] != 0, "{} different ones of 1,000", first.len());
+    assert!(drawn([1, 2, 3, 4], true).iter().all(|drawn| *drawn == 0), "what stays whole needs none");
+    let one = DepartingPacket { bytes: b"abc", from: 1, to: literal("[::1]:7"), header: IpHeader::default() };
+    let mut head = [0; HEAD];
+    write_head(&mut head, literal("[::1]:0").ip(), 64, one.bytes, &one);
+    let before = head;
+    Identifications::new([1, 2, 3, 4]).fill(&mut head);
+    assert_eq!(head, before, "IPv6 has none");
+}
+
 proptest! {
     #[test]
     fn every_checksum_is_right(
@@ -115,7 +147,7 @@ fn packets_of_any_length_arrive_at_a_socket_from_a_port_that_nobody_bound() {
         peer.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
         let to = peer.local_addr().expect("bound");
         let Some(socket) = raw(to.ip()) else { return };
-        let mut sender = RawSender::new(4);
+        let mut sender = RawSender::new(4, [1, 2, 3, 4]);
         // What every path of IPv6 takes: a test may have told this machine that one to itself is narrow.
         let room = [HEAD - V4_LEN - UDP_LEN, HEAD - V6_LEN - UDP_LEN];
         let edges = room.into_iter().flat_map(|room| [room - 1, room, room + 1]);
@@ -146,7 +178,7 @@ fn a_packet_that_no_link_takes_is_refused_alone() {
     let departing =
         bytes.into_iter().map(|bytes| DepartingPacket { bytes, from: 9, to, header: IpHeader::default() });
     let mut refused = Vec::new();
-    RawSender::new(2).send(&socket, departing, |place, error| refused.push((place, error)));
+    RawSender::new(2, [1, 2, 3, 4]).send(&socket, departing, |place, error| refused.push((place, error)));
     assert_eq!(refused, [(1, Errno::MSGSIZE)]);
     let mut buffer = [0; 16];
     for expected in [b"before", b"behind"] {

@@ -103,7 +103,7 @@ fn answers(peer: &UdpSocket, at: SocketAddr) -> Result<(), String> {
     let raw = RawSocket::open(at.ip()).map_err(said)?;
     let packet = DepartingPacket { bytes: ANSWER, from: at.port(), to: from, header: IpHeader::default() };
     let mut refused = None;
-    RawSender::new(1).send(&raw, std::iter::once(packet), |_, error| refused = Some(error));
+    RawSender::new(1, [0; 4]).send(&raw, std::iter::once(packet), |_, error| refused = Some(error));
     if let Some(error) = refused {
         return Err(format!("a packet cannot be sent: {error}"));
     }

@@ -128,6 +128,7 @@ struct Worker<'s> {
 
 impl<'s> Worker<'s> {
     fn new(slot: &'s mut Slot) -> Self {
+        let seeds = slot.seed.seeds(slot.epoch);
         let sender = if slot.leave_singly { Sender::one_by_one(BATCH) } else { Sender::new(BATCH) };
         Self {
             slot,
@@ -136,7 +137,7 @@ impl<'s> Worker<'s> {
             inbound: vec![0; streams::INBOUND].into(),
             egress: Egress::new(BATCH),
             sender,
-            packets: RawSender::new(BATCH),
+            packets: RawSender::new(BATCH, seeds),
             leaving: false,
             replies: Vec::new(),
         }

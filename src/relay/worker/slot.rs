@@ -108,7 +108,7 @@ pub(super) struct Seed {
 
 impl Seed {
     /// Seeds of hashes are each epoch's own, so that no transaction id comes twice.
-    fn seeds(&self, epoch: u32) -> [u64; 4] {
+    pub(super) fn seeds(&self, epoch: u32) -> [u64; 4] {
         self.table.hash_seeds.map(|seed| seed.wrapping_add(epoch.into()))
     }
 
