@@ -50,11 +50,11 @@ use swingbridge::proto::types::limits;
 const ALLOCATIONS: u32 = 2_000;
 const RELAY: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 /// Bytes of the state machine for each, while the answers of its requests are kept.
-const SERVER_FRESH_MAX: usize = 1_250;
+const SERVER_FRESH_MAX: usize = 1_220;
 /// The same when they no longer are.
-const SERVER_SETTLED_MAX: usize = 850;
+const SERVER_SETTLED_MAX: usize = 820;
 /// Bytes of the table of its worker for each.
-const TABLE_MAX: usize = 410;
+const TABLE_MAX: usize = 375;
 
 thread_local! {
     /// Bytes that this thread has of the heap: the test harness allocates on others as it likes.
