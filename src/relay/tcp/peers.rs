@@ -244,6 +244,13 @@ impl PeerConnections {
         self.get_mut(id).map(|connection| connection.claimed = true).is_some()
     }
 
+    /// The connection that came to the port of `relay` from `peer`, and that nobody has given a name yet.
+    pub(in crate::relay) fn arrived(&self, relay: RelayId, peer: PeerAddr) -> Option<PeerId> {
+        let members = &self.ports.find(relay)?.members;
+        let is_it = |one: &Connection| one.peer == peer && one.name.is_none();
+        members.iter().copied().find(|id| self.get(*id).is_some_and(is_it))
+    }
+
     /// Whose port a connection belongs to, and its peer.
     pub(in crate::relay) fn of(&self, id: PeerId) -> Option<(RelayId, PeerAddr)> {
         self.get(id).map(|connection| (connection.relay, connection.peer))
