@@ -239,6 +239,26 @@ fn bursts_arrive_whole_with_and_without_super_packets() {
     }
 }
 
+/// Between two clients of the old dialect that came by connections the server has a connection too, by which bytes go: what a
+/// burst, or a server that was elsewhere, joins there must come out as the packets that went in.
+#[test]
+fn bursts_arrive_whole_where_the_server_relays_bytes_and_no_packets() {
+    let served = Served::start();
+    for framing in [Framing::Channel, Framing::Indication] {
+        let mut plan = plan(&served, "password");
+        plan.servers[0].carrier = Carrier::LegacyTcp;
+        (plan.framing, plan.peer, plan.traffic.profile) = (framing, PeerPlace::Relay, Profile::Mixed);
+        let mut engine = engine(&plan);
+        engine.hold(CALLS, &mut looker()).expect("they come up");
+        let step = engine.measure(LENGTH, &mut looker()).expect("it goes through");
+        for flow in [&step.up, &step.down] {
+            assert!(flow.sent > 20 * 2 * 200, "{flow:?}");
+            is_whole(&format!("{framing:?}"), flow, flow.sent);
+        }
+        assert_eq!(step.strangers, 0, "{framing:?}");
+    }
+}
+
 #[test]
 fn calls_are_added_and_let_go_and_nothing_is_left_behind() {
     let served = Served::start();

@@ -28,7 +28,9 @@ use crate::proto::wire::rfc8656::decode::decode_response;
 use crate::proto::wire::rfc8656::encode::MessageWriter;
 
 use super::clock::protocol_time;
+use super::counted::Counted;
 use super::dialect::Turn;
+use super::path::Bounds;
 use super::path::Path;
 use super::tally::Tally;
 use super::tally::Why;
@@ -53,6 +55,8 @@ pub(super) struct Client {
     pub(super) stage: Stage,
     /// How packets go to its peer, once it is known.
     pub(super) path: Option<Path>,
+    /// What came of its peer's packets, where they are counted ([`Bounds::Counted`]).
+    pub(super) counted: Counted,
     /// Its relayed address, once there is one.
     pub(super) relayed: Option<SocketAddr>,
     /// What its socket has lost for want of room, as the kernel counts it.
@@ -141,13 +145,14 @@ impl Entropy for Dice {
 
 impl Client {
     /// A client that has asked nothing yet.
-    pub(super) const fn new(call: StreamId, end: Way, wire: Wire, turn: Turn) -> Self {
+    pub(super) fn new(call: StreamId, end: Way, wire: Wire, turn: Turn) -> Self {
         Self {
             call,
             end,
             wire,
             stage: Stage::Connecting,
             path: None,
+            counted: Counted::default(),
             relayed: None,
             dropped: 0,
             wake: None,
@@ -176,7 +181,7 @@ impl Client {
         if let Wire::Datagrams(socket) = &self.wire {
             self.relayed = Some(socket.local());
         }
-        self.path = Some(Path::Bare);
+        self.path = Some(Path::Bare(Bounds::OfDatagrams));
         self.stage = Stage::Ready;
     }
 
@@ -284,7 +289,7 @@ impl Client {
             // In the old dialect whoever is sent to may send back: an empty packet opens the way.
             self.turn.handle_input(protocol_time(now_ns), Input::Send { peer, data: &[] });
             let mut news = self.drain(now_ns, tally);
-            news.extend(self.ready(now_ns, Path::Request(peer), tally));
+            news.extend(self.ready(now_ns, Path::Request(peer, self.bounds()), tally));
             return news;
         }
         let input = if by_channel { Input::Bind(peer) } else { Input::Permit(peer.ip()) };
@@ -392,7 +397,7 @@ impl Client {
                 self.ready(at_ns, Path::Channel(channel), tally)
             }
             Event::Destination { .. } if self.stage == Stage::Permitting => {
-                self.ready(at_ns, Path::Bare, tally)
+                self.ready(at_ns, Path::Bare(self.bounds()), tally)
             }
             Event::Permitted { .. } => match (self.stage, self.peer) {
                 // A channel brings its permission with it, and tells of it first.
@@ -417,6 +422,14 @@ impl Client {
             | Event::Connected { .. }
             | Event::NotConnected { .. }
             | Event::Attempted { .. } => None,
+        }
+    }
+
+    /// Where its packets end, in the old dialect.
+    const fn bounds(&self) -> Bounds {
+        match self.wire {
+            Wire::Line(_) => Bounds::Counted,
+            Wire::Datagrams(_) | Wire::Gone(_) => Bounds::OfDatagrams,
         }
     }
 

@@ -29,15 +29,22 @@ impl Thread {
         let Some(client) = clients.get_mut(id) else { return };
         let (end, path) = (client.end, client.path);
         let Some(call) = calls.get_mut(client.call) else { return };
+        let mut counted = std::mem::take(&mut client.counted);
         let mut each = |parcel: Parcel<'_>| match parcel {
-            Parcel::Data(payload) => measure(call, end, meter, run, now_ns, Some(payload)),
+            Parcel::Data(bytes) => {
+                counted.take(bytes, |packet| measure(call, end, meter, run, now_ns, packet));
+            }
             Parcel::Message(message) => {
+                if is_legacy && let Some(bytes) = path::read_legacy(message) {
+                    return counted.take(bytes, |packet| measure(call, end, meter, run, now_ns, packet));
+                }
                 if !take_in((end, path, is_legacy), call, meter, run, now_ns, message) {
                     control.push((id, now_ns, message.into()));
                 }
             }
         };
         let news = client.on_line(clock.instant(now_ns), now_ns, room, &mut each, tally);
+        client.counted = counted;
         self.spread(id, news);
         self.watch(id);
         self.arm(id);

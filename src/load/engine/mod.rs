@@ -15,6 +15,7 @@ mod churn;
 mod client;
 mod clock;
 mod common;
+mod counted;
 mod dialect;
 pub mod far;
 mod gauge;

@@ -10,6 +10,8 @@ use crate::proto::wire::indication;
 use crate::proto::wire::ms_turn;
 use crate::proto::wire::ms_turn::answer::is_of_server;
 
+use super::counted::COUNT_LEN;
+
 /// A Send indication's header: STUN's, XOR-PEER-ADDRESS, that of DATA.
 const SEND_HEADER_V4: usize = 20 + 12 + 4;
 const SEND_HEADER_V6: usize = 20 + 24 + 4;
@@ -23,10 +25,20 @@ pub(super) enum Path {
     Channel(ChannelNumber),
     /// Send indications.
     Indication(PeerAddr),
-    /// Nothing in front: in the old dialect, to the active destination.
-    Bare,
+    /// In the old dialect, to the active destination: as it is.
+    Bare(Bounds),
     /// A Send request of the old dialect for each packet, which the client itself writes.
-    Request(PeerAddr),
+    Request(PeerAddr, Bounds),
+}
+
+/// Where a packet of the old dialect ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bounds {
+    /// With the datagram that it is on its way to the peer.
+    OfDatagrams,
+    /// Nowhere by itself: between two relayed ports of TCP there are bytes alone, which the server frames as it reads them.
+    /// So the packet's length stands in front of it ([`super::counted`]).
+    Counted,
 }
 
 impl Path {
@@ -38,14 +50,17 @@ impl Path {
                 SocketAddr::V4(_) => SEND_HEADER_V4,
                 SocketAddr::V6(_) => SEND_HEADER_V6,
             },
-            Self::Bare | Self::Request(_) => 0,
+            Self::Bare(bounds) | Self::Request(_, bounds) => match bounds {
+                Bounds::OfDatagrams => 0,
+                Bounds::Counted => COUNT_LEN,
+            },
         }
     }
 
     /// Bytes behind a payload of so many, to the next multiple of 4 where the message must end at one.
     pub(super) const fn tail_len(self, payload: usize) -> usize {
         match self {
-            Self::Channel(_) | Self::Bare | Self::Request(_) => 0,
+            Self::Channel(_) | Self::Bare(_) | Self::Request(..) => 0,
             Self::Indication(_) => payload.next_multiple_of(4) - payload,
         }
     }
@@ -61,7 +76,10 @@ impl Path {
                 // What is too long for the length field is too long for a datagram, as the kernel will say.
                 let _ = indication::write_send_header(head, TransactionId::with_cookie(id), peer, len);
             }
-            Self::Bare | Self::Request(_) => {}
+            Self::Bare(Bounds::OfDatagrams) | Self::Request(_, Bounds::OfDatagrams) => {}
+            Self::Bare(Bounds::Counted) | Self::Request(_, Bounds::Counted) => {
+                head.copy_from_slice(&len.to_be_bytes());
+            }
         }
     }
 }
@@ -79,7 +97,7 @@ pub(super) fn read(message: &[u8]) -> Option<(Option<ChannelNumber>, &[u8])> {
     None
 }
 
-/// The same in the old dialect, of a datagram: what is not the server's own word is bare data.
+/// The same in the old dialect: what is not the server's own word is bare data.
 pub(super) fn read_legacy(message: &[u8]) -> Option<&[u8]> {
     if !is_of_server(message) {
         return Some(message);

@@ -51,7 +51,7 @@ impl Sender {
         let is_cut = self.segments
             && out.burst.packets > 1
             && matches!(client.wire, Wire::Datagrams(_))
-            && !matches!(path, Path::Request(_));
+            && !matches!(path, Path::Request(..));
         let together = if is_cut { SEGMENTS_MAX.min(most) as u16 } else { 1 };
         let (mut index, mut sent) = (0, 0);
         while index < out.burst.packets {
@@ -94,7 +94,7 @@ impl Sender {
 }
 
 fn dispatch(client: &mut Client, path: Path, bytes: &[u8], count: u16, now_ns: u64) -> Result<(), Errno> {
-    if let Path::Request(peer) = path {
+    if let Path::Request(peer, _) = path {
         client.request(now_ns, peer, bytes);
         return Ok(());
     }
@@ -109,7 +109,8 @@ fn dispatch(client: &mut Client, path: Path, bytes: &[u8], count: u16, now_ns: u
             socket.send(bytes)
         }
         Wire::Line(line) => {
-            let parcel = if path == Path::Bare { Parcel::Data(bytes) } else { Parcel::Message(bytes) };
+            let parcel =
+                if matches!(path, Path::Bare(_)) { Parcel::Data(bytes) } else { Parcel::Message(bytes) };
             // There is no room where the server does not read: such a packet is lost by the server.
             let _ = line.write(parcel);
             Ok(())

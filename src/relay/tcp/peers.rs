@@ -20,6 +20,8 @@ use crate::proto::types::RelayId;
 use crate::proto::types::Tick;
 use crate::proto::types::limits;
 
+use super::outcome::Ended;
+use super::outcome::Progress;
 use super::pair::Joining;
 use super::pair::Pair;
 use super::pair::QUIET;
@@ -66,26 +68,6 @@ enum State {
     /// There, and joined to nobody.
     Waiting(Channel),
     Joined(Box<Pair>),
-}
-
-/// A connection that is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::relay) struct Ended {
-    pub(in crate::relay) relay: RelayId,
-    pub(in crate::relay) name: Option<ConnectionId>,
-    /// The client's connection that it was joined to.
-    pub(in crate::relay) client: Option<FiveTuple>,
-}
-
-/// How far a connection is that was begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::relay) enum Progress {
-    /// On its way still, or not one that was begun.
-    Going,
-    /// It is there now.
-    There,
-    /// It will never be.
-    Failed,
 }
 
 impl PeerConnections {
@@ -242,6 +224,13 @@ impl PeerConnections {
     /// Notes that a connection shall stay. Answers whether it is there.
     pub(in crate::relay) fn claim(&mut self, id: PeerId) -> bool {
         self.get_mut(id).map(|connection| connection.claimed = true).is_some()
+    }
+
+    /// The connection that came to the port of `relay` from `peer`, and that nobody has given a name yet.
+    pub(in crate::relay) fn arrived(&self, relay: RelayId, peer: PeerAddr) -> Option<PeerId> {
+        let members = &self.ports.find(relay)?.members;
+        let is_it = |one: &Connection| one.peer == peer && one.name.is_none();
+        members.iter().copied().find(|id| self.get(*id).is_some_and(is_it))
     }
 
     /// Whose port a connection belongs to, and its peer.

@@ -44,6 +44,12 @@ impl Talks {
         self.again.push(id);
     }
 
+    /// `id` came to the port `relay` from `peer`, and will be its connection if control lets it in ([`Self::begin`]). What is
+    /// said until then waits.
+    pub(in crate::relay) fn expect(&mut self, relay: RelayId, peer: PeerAddr, id: PeerId) {
+        self.by_peer.entry((relay, peer)).or_insert_with(|| Talk { id, out: Vec::new(), listed: true });
+    }
+
     /// The connection `id` is no more.
     pub(in crate::relay) fn end(&mut self, relay: RelayId, peer: PeerAddr, id: PeerId) {
         if self.by_peer.get(&(relay, peer)).is_some_and(|talk| talk.id == id) {
@@ -164,6 +170,27 @@ mod tests {
         assert_eq!(talks.waiting(RELAY, peer(), id(2)).map(|out| out.clone()), Some(b"early".to_vec()));
         talks.end(RELAY, peer(), id(2));
         assert_eq!(talks.say(RELAY, peer(), b"late"), None);
+    }
+
+    #[test]
+    fn what_is_said_before_a_connection_is_let_in_waits_for_it_and_ends_with_it() {
+        let mut talks = Talks::new([1; 4]);
+        for is_let_in in [true, false] {
+            talks.expect(RELAY, peer(), id(1));
+            assert_eq!(talks.say(RELAY, peer(), b"early"), Some(true));
+            talks.expect(RELAY, peer(), id(1));
+            assert!(!talks.has_again(), "nobody looks at it yet");
+            if is_let_in {
+                talks.begin(RELAY, peer(), id(1));
+                assert_eq!(talks.take_listed(), [id(1)]);
+                assert_eq!(
+                    talks.waiting(RELAY, peer(), id(1)).map(|out| out.clone()),
+                    Some(b"early".to_vec())
+                );
+            }
+            talks.end(RELAY, peer(), id(1));
+            assert_eq!(talks.say(RELAY, peer(), b"late"), None);
+        }
     }
 
     #[test]

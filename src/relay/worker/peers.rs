@@ -36,6 +36,7 @@ impl Slot {
     fn refuse_peer(&mut self, id: PeerId) {
         let relay = self.peers.of(id).map(|(relay, _)| relay);
         let both_dial = relay.is_some_and(|relay| self.table.framed_for(relay).is_some());
+        self.end_talk(id);
         self.peers.end(id, both_dial);
     }
 
@@ -99,7 +100,14 @@ impl Worker<'_> {
         }
         match slot.peers.connect(&slot.poll, relay, to, Some(connection)) {
             Ok(id) => slot.begin_talk(id),
-            Err(_) => slot.report_peer(PeerReport::Ended { connection }),
+            Err(_) => {
+                if slot.table.framed_for(relay).is_some() {
+                    // The peer's own attempt, which may wait to be taken in, is in the way of another one.
+                    self.accept_peers(relay);
+                    self.slot.expect_talk(relay, to);
+                }
+                self.slot.report_peer(PeerReport::Ended { connection });
+            }
         }
     }
 

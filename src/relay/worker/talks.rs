@@ -55,6 +55,14 @@ impl Slot {
         }
     }
 
+    /// The port `relay` cannot connect to `peer`. Where that is because the peer was first, and control has still to let it in,
+    /// what the client says meanwhile waits for that connection.
+    pub(super) fn expect_talk(&mut self, relay: RelayId, peer: PeerAddr) {
+        if let Some(id) = self.peers.arrived(relay, peer) {
+            self.talks.expect(relay, peer, id);
+        }
+    }
+
     /// The connection `id` is about to end.
     pub(super) fn end_talk(&mut self, id: PeerId) {
         if let Some((relay, peer)) = self.peers.of(id) {
@@ -94,6 +102,10 @@ impl Worker<'_> {
     pub(super) fn talk(&mut self, id: PeerId) {
         let slot = &mut *self.slot;
         let Some((relay, peer)) = slot.peers.of(id) else { return };
+        if slot.peers.name_of(id).is_none() {
+            // It is not let in yet.
+            return;
+        }
         slot.peers.at_work = Some(id);
         let Some(out) = slot.talks.waiting(relay, peer, id) else { return };
         let Some(channel) = slot.peers.channel(id) else { return };
