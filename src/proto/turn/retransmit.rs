@@ -65,10 +65,12 @@ impl Head {
     const LEN: usize = 20;
 
     fn write(self, out: &mut VecDeque<u8>) {
-        out.extend(self.until.as_millis().to_le_bytes());
-        out.extend(self.hash.to_le_bytes());
-        out.extend(self.key_len.to_le_bytes());
-        out.extend(self.len.to_le_bytes());
+        let mut bytes = [0; Self::LEN];
+        bytes[..8].copy_from_slice(&self.until.as_millis().to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.hash.to_le_bytes());
+        bytes[16..18].copy_from_slice(&self.key_len.to_le_bytes());
+        bytes[18..].copy_from_slice(&self.len.to_le_bytes());
+        out.extend(&bytes);
     }
 
     fn all(self) -> usize {
@@ -157,7 +159,18 @@ impl AnswerCache {
         let begin = usize::try_from(place.checked_sub(self.gone)?).ok()?;
         let mut bytes = [0; Head::LEN];
         let end = begin.checked_add(Head::LEN).filter(|end| *end <= self.kept.len())?;
-        bytes.iter_mut().zip(self.kept.range(begin..end)).for_each(|(to, from)| *to = *from);
+        // Each request has the oldest looked at, and byte by byte that would take longer than all else here.
+        match self.kept.as_slices() {
+            (front, _) if end <= front.len() => bytes.copy_from_slice(&front[begin..end]),
+            (front, back) if begin >= front.len() => {
+                bytes.copy_from_slice(&back[begin - front.len()..end - front.len()]);
+            }
+            (front, back) => {
+                let (first, rest) = bytes.split_at_mut(front.len() - begin);
+                first.copy_from_slice(&front[begin..]);
+                rest.copy_from_slice(&back[..rest.len()]);
+            }
+        }
         let [until, hash, lens] = [&bytes[..8], &bytes[8..16], &bytes[16..]];
         Some(Head {
             until: Deadline::from_millis(u64::from_le_bytes(until.try_into().ok()?)),
