@@ -253,6 +253,24 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_is_found_whose_head_lies_where_the_ring_of_bytes_turns() {
+        let (mut cache, mut across) = (cache(), 0);
+        let answer = |number: u32| vec![number as u8; number as usize % 13];
+        for number in 0..2_000 {
+            // Ten of them at a time.
+            let now = Now { since_start: Duration::from_secs(u64::from(number) * 4), unix: 0 };
+            cache.keep(now, key(number), &answer(number));
+            for there in number.saturating_sub(9)..=number {
+                assert_eq!(cache.find(now, &key(there)), Some(answer(there).into()), "{there} at {number}");
+            }
+            let place = cache.places[&cache.hash(&key(number))] - cache.gone;
+            let turn = cache.kept.as_slices().0.len() as u64;
+            across += u32::from((place + 1..place + Head::LEN as u64).contains(&turn));
+        }
+        assert!(across > 10, "{across} lie across");
+    }
+
+    #[test]
     fn addresses_that_differ_in_anything_are_written_differently() {
         let addresses =
             ["1.2.3.4:5", "1.2.3.4:6", "1.2.3.5:5", "[::1.2.3.4]:5", "[fe80::1]:5", "[fe80::1%2]:5"];
