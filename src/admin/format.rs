@@ -17,23 +17,25 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::LogFormat;
 
+/// The name of the field that is the line's own text.
+const MESSAGE: &str = "message";
+/// Bytes of a time as it is written.
+const STAMP_LEN: usize = "2026-11-23T04:50:00.123456Z".len();
+
 /// Writes lines in one of the two forms, stamped by `time`.
 pub(super) struct Lines<T> {
     pub(super) format: LogFormat,
     pub(super) time: T,
 }
 
-/// The fields of one event, in the order in which the code names them.
-#[derive(Default)]
+/// One line, but for its time and level: each field is written as it comes, in the order in which the code names them.
 struct Fields {
+    format: LogFormat,
     message: String,
-    others: Vec<(&'static str, Value)>,
-}
-
-/// A field's value: text still to be escaped, or a number or truth value that needs none.
-enum Value {
-    Text(String),
-    Plain(String),
+    /// The other fields, each with what stands in front of it.
+    others: String,
+    /// A value before it is escaped.
+    value: String,
 }
 
 impl<S, N, T> FormatEvent<S, N> for Lines<T>
@@ -48,87 +50,117 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut fields = Fields::default();
+        let mut fields = Fields::new(self.format);
         event.record(&mut fields);
-        let mut stamp = String::new();
+        let mut stamp = String::with_capacity(STAMP_LEN);
         // A clock that cannot be shown leaves the stamp empty; the line is worth more than its time.
         let _ = self.time.format_time(&mut Writer::new(&mut stamp));
-        let level = event.metadata().level().as_str();
-        match self.format {
-            LogFormat::Text => fields.write_text(&mut writer, &stamp, level),
-            LogFormat::Json => fields.write_json(&mut writer, &stamp, level),
-        }
+        fields.write(&mut writer, &stamp, event.metadata().level().as_str())
     }
 }
 
 impl Fields {
-    fn write_text(&self, out: &mut impl Write, stamp: &str, level: &str) -> fmt::Result {
-        write!(out, "{stamp} {level:>5} ")?;
-        write_escaped(out, &self.message)?;
-        for (name, value) in &self.others {
-            write!(out, " {name}=")?;
-            match value {
-                Value::Plain(value) => out.write_str(value)?,
-                Value::Text(value) if is_word(value) => out.write_str(value)?,
-                Value::Text(value) => write_quoted(out, value)?,
-            }
-        }
-        out.write_char('\n')
+    fn new(format: LogFormat) -> Self {
+        let [message, others, value] = [32, 224, 48].map(String::with_capacity);
+        Self { format, message, others, value }
     }
 
-    fn write_json(&self, out: &mut impl Write, stamp: &str, level: &str) -> fmt::Result {
-        out.write_str("{\"time\":")?;
-        write_json_string(out, stamp)?;
-        out.write_str(",\"level\":")?;
-        write_json_string(out, level)?;
-        out.write_str(",\"message\":")?;
-        write_json_string(out, &self.message)?;
-        for (name, value) in &self.others {
-            out.write_char(',')?;
-            write_json_string(out, name)?;
-            out.write_char(':')?;
-            match value {
-                Value::Plain(value) => out.write_str(value)?,
-                Value::Text(value) => write_json_string(out, value)?,
-            }
+    /// Adds a field whose value, as it stands in `self.value`, is still to be escaped.
+    fn add_text(&mut self, name: &str) {
+        if name == MESSAGE {
+            return std::mem::swap(&mut self.message, &mut self.value);
         }
-        out.write_str("}\n")
+        let _ = self.begin(name).and_then(|()| match self.format {
+            LogFormat::Text if is_word(&self.value) => self.others.write_str(&self.value),
+            LogFormat::Text => write_quoted(&mut self.others, &self.value),
+            LogFormat::Json => write_json_string(&mut self.others, &self.value),
+        });
     }
 
-    fn push(&mut self, field: &Field, value: Value) {
-        match (field.name(), value) {
-            ("message", Value::Text(text) | Value::Plain(text)) => self.message = text,
-            (name, value) => self.others.push((name, value)),
+    /// Adds a number or truth value, which needs no escaping.
+    fn add_plain(&mut self, name: &str, value: impl fmt::Display) {
+        // A `String` takes every write.
+        let _ = match name {
+            MESSAGE => write!(self.message, "{value}"),
+            _ => self.begin(name).and_then(|()| write!(self.others, "{value}")),
+        };
+    }
+
+    /// Writes what stands in front of a value.
+    fn begin(&mut self, name: &str) -> fmt::Result {
+        let out = &mut self.others;
+        match self.format {
+            LogFormat::Text => {
+                out.push(' ');
+                out.push_str(name);
+                out.push('=');
+                Ok(())
+            }
+            LogFormat::Json => {
+                out.push(',');
+                write_json_string(out, name)?;
+                out.push(':');
+                Ok(())
+            }
+        }
+    }
+
+    fn write(&self, out: &mut impl Write, stamp: &str, level: &str) -> fmt::Result {
+        match self.format {
+            LogFormat::Text => {
+                write!(out, "{stamp} {level:>5} ")?;
+                write_escaped(out, &self.message)?;
+                out.write_str(&self.others)?;
+                out.write_str("\n")
+            }
+            LogFormat::Json => {
+                out.write_str("{\"time\":")?;
+                write_json_string(out, stamp)?;
+                out.write_str(",\"level\":")?;
+                write_json_string(out, level)?;
+                out.write_str(",\"message\":")?;
+                write_json_string(out, &self.message)?;
+                out.write_str(&self.others)?;
+                out.write_str("}\n")
+            }
         }
     }
 }
 
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.push(field, Value::Text(format!("{value:?}")));
+        self.value.clear();
+        // What a value cannot say of itself is left out.
+        let _ = write!(self.value, "{value:?}");
+        self.add_text(field.name());
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.push(field, Value::Text(value.to_owned()));
+        self.value.clear();
+        self.value.push_str(value);
+        self.add_text(field.name());
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.push(field, Value::Plain(value.to_string()));
+        self.add_plain(field.name(), value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.push(field, Value::Plain(value.to_string()));
+        self.add_plain(field.name(), value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.push(field, Value::Plain(value.to_string()));
+        self.add_plain(field.name(), value);
     }
 }
 
 /// Whether a value can stand in a text line without quotes.
 fn is_word(value: &str) -> bool {
-    !value.is_empty()
-        && value.chars().all(|each| !each.is_whitespace() && !is_unsafe(each) && !matches!(each, '"' | '='))
+    let can_stand = |each: char| match each {
+        '!'..='~' => !matches!(each, '"' | '='),
+        _ => !each.is_whitespace() && !is_unsafe(each),
+    };
+    !value.is_empty() && value.chars().all(can_stand)
 }
 
 /// Characters that no line may hold: controls of ASCII and Latin-1 (line breaks, escape sequences), Unicode's line
@@ -138,7 +170,15 @@ fn is_unsafe(each: char) -> bool {
         || matches!(each, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
 }
 
+/// Whether each character of `text` can stand anywhere as it is: nearly all there is to write is of these alone.
+fn is_harmless(text: &str) -> bool {
+    text.bytes().all(|each| matches!(each, b' '..=b'~') && !matches!(each, b'"' | b'\\'))
+}
+
 fn write_escaped(out: &mut impl Write, text: &str) -> fmt::Result {
+    if is_harmless(text) {
+        return out.write_str(text);
+    }
     for each in text.chars() {
         write_char_escaped(out, each)?;
     }
@@ -166,6 +206,10 @@ fn write_char_escaped(out: &mut impl Write, each: char) -> fmt::Result {
 
 fn write_json_string(out: &mut impl Write, text: &str) -> fmt::Result {
     out.write_char('"')?;
+    if is_harmless(text) {
+        out.write_str(text)?;
+        return out.write_char('"');
+    }
     for each in text.chars() {
         match each {
             '"' | '\\' => write!(out, "\\{each}")?,
@@ -186,7 +230,7 @@ mod tests {
 
     #[test]
     fn no_field_breaks_a_text_line_or_reaches_the_terminal() {
-        let line = text(&[("user", Value::Text(HOSTILE.to_owned()))]);
+        let line = text(&[("user", Value::Text(HOSTILE))]);
         assert_eq!(line.matches('\n').count(), 1, "{line:?}");
         assert!(line.trim_end_matches('\n').chars().all(|each| !is_unsafe(each)), "{line:?}");
         assert!(line.contains("a\\nb\\r\\tc\\u{1b}[31md\\u{0}e\\u{7f}f\\u{9b}g\\u{202e}h"), "{line}");
@@ -194,36 +238,29 @@ mod tests {
 
     #[test]
     fn a_value_cannot_pretend_to_be_another_field() {
-        let line =
-            text(&[("user", Value::Text("x code=200".to_owned())), ("code", Value::Plain("401".into()))]);
+        let line = text(&[("user", Value::Text("x code=200")), ("code", Value::Number(401))]);
         assert_eq!(line, "T  INFO m user=\"x code=200\" code=401\n");
-        let line = text(&[("user", Value::Text("x\" code=\"1".to_owned()))]);
+        let line = text(&[("user", Value::Text("x\" code=\"1"))]);
         assert_eq!(line, "T  INFO m user=\"x\\\" code=\\\"1\"\n");
-        assert_eq!(text(&[("user", Value::Text(String::new()))]), "T  INFO m user=\"\"\n");
-        assert_eq!(text(&[("user", Value::Text("end\\ ".to_owned()))]), "T  INFO m user=\"end\\\\ \"\n");
+        assert_eq!(text(&[("user", Value::Text(""))]), "T  INFO m user=\"\"\n");
+        assert_eq!(text(&[("user", Value::Text("end\\ "))]), "T  INFO m user=\"end\\\\ \"\n");
     }
 
     #[test]
     fn the_message_is_escaped_too() {
-        let fields = Fields { message: HOSTILE.to_owned(), others: Vec::new() };
-        let mut line = String::new();
-        fields.write_text(&mut line, "T", "INFO").expect("a String takes every write");
+        let line = written(LogFormat::Text, HOSTILE, &[]);
         assert_eq!(line.matches('\n').count(), 1);
         assert!(!line.contains('\x1b'));
     }
 
     #[test]
     fn json_gives_back_exactly_what_was_put_in() {
-        let fields = Fields {
-            message: HOSTILE.to_owned(),
-            others: vec![
-                ("user", Value::Text(HOSTILE.to_owned())),
-                ("count", Value::Plain("18446744073709551615".to_owned())),
-                ("fine", Value::Plain("true".to_owned())),
-            ],
-        };
-        let mut line = String::new();
-        fields.write_json(&mut line, "T", "WARN").expect("a String takes every write");
+        let others = [
+            ("user", Value::Text(HOSTILE)),
+            ("count", Value::Number(u64::MAX)),
+            ("fine", Value::Truth(true)),
+        ];
+        let line = written(LogFormat::Json, HOSTILE, &others);
         assert_eq!(line.matches('\n').count(), 1);
         assert!(line.trim_end_matches('\n').chars().all(|each| !is_unsafe(each)), "{line:?}");
         let value: serde_json::Value = serde_json::from_str(&line).expect("JSON");
@@ -231,7 +268,7 @@ mod tests {
         assert_eq!(value["user"], HOSTILE);
         assert_eq!(value["count"], u64::MAX);
         assert_eq!(value["fine"], true);
-        assert_eq!((&value["time"], &value["level"]), (&"T".into(), &"WARN".into()));
+        assert_eq!((&value["time"], &value["level"]), (&"T".into(), &"INFO".into()));
     }
 
     #[test]
@@ -242,21 +279,37 @@ mod tests {
     #[test]
     fn letters_of_every_script_stay_legible() {
         let name = "Zoë-Łukasz-日本-😀";
-        assert_eq!(text(&[("user", Value::Text(name.to_owned()))]), format!("T  INFO m user={name}\n"));
+        assert_eq!(text(&[("user", Value::Text(name))]), format!("T  INFO m user={name}\n"));
     }
 
-    fn text(others: &[(&'static str, Value)]) -> String {
-        let others = others
-            .iter()
-            .map(|(name, value)| match value {
-                Value::Text(value) => (*name, Value::Text(value.clone())),
-                Value::Plain(value) => (*name, Value::Plain(value.clone())),
-            })
-            .collect();
+    /// A field's value.
+    enum Value {
+        Text(&'static str),
+        Number(u64),
+        Truth(bool),
+    }
+
+    fn text(others: &[(&str, Value)]) -> String {
+        written(LogFormat::Text, "m", others)
+    }
+
+    fn written(format: LogFormat, message: &str, others: &[(&str, Value)]) -> String {
+        let mut fields = Fields::new(format);
+        for (name, value) in others {
+            match value {
+                Value::Text(value) => {
+                    fields.value = (*value).to_owned();
+                    fields.add_text(name);
+                }
+                Value::Number(value) => fields.add_plain(name, value),
+                Value::Truth(value) => fields.add_plain(name, value),
+            }
+        }
+        // It need not be the first.
+        fields.value = message.to_owned();
+        fields.add_text(MESSAGE);
         let mut line = String::new();
-        Fields { message: "m".to_owned(), others }
-            .write_text(&mut line, "T", "INFO")
-            .expect("a String takes every write");
+        fields.write(&mut line, "T", "INFO").expect("a String takes every write");
         line
     }
 }

@@ -19,6 +19,7 @@ use crate::config::show_span;
 use crate::control::Clock;
 use crate::control::Commands;
 use crate::control::Control;
+use crate::control::DrawnAhead;
 use crate::control::Ended;
 use crate::control::EventSink;
 use crate::control::Leave;
@@ -207,7 +208,7 @@ fn start(plan: Plan) -> Result<Running, Exit> {
     let level = admin::init(log).ok().inspect(|_| admin::log_panics());
     let clock = Clock::start();
     let (turn_config, mut relay_config) = rooms(&settings, clock, &mut SystemEntropy);
-    let server = Server::new(turn_config, SystemEntropy);
+    let server = Server::new(turn_config, DrawnAhead::default());
     let certificates = Arc::new(Certificates::new(settings.certificates.clone()));
     #[cfg(feature = "acme")]
     let acme = acme::prepare(&settings, state, &certificates)?;

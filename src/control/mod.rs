@@ -14,6 +14,7 @@ pub mod view;
 pub use clock::Clock;
 pub use commands::Commands;
 pub use commands::Order;
+pub use entropy::DrawnAhead;
 pub use entropy::SystemEntropy;
 pub use leave::Leave;
 pub use task::Control;

@@ -32,8 +32,8 @@ use crate::ring::Receiver;
 use crate::ring::Wake;
 
 use super::Clock;
+use super::DrawnAhead;
 use super::Order;
-use super::SystemEntropy;
 use super::execute::Room;
 use super::execute::Workers;
 use super::execute::open_failure;
@@ -66,7 +66,7 @@ pub trait EventSink: Send {
 
 /// Everything the control thread owns.
 pub struct Control {
-    server: Server<SystemEntropy>,
+    server: Server<DrawnAhead>,
     clock: Clock,
     workers: Workers,
     wake: Arc<Wake>,
@@ -103,7 +103,7 @@ impl Control {
     /// Puts the parts together; nothing runs yet.
     #[must_use]
     pub fn new(
-        server: Server<SystemEntropy>,
+        server: Server<DrawnAhead>,
         clock: Clock,
         mut handles: Vec<Handle>,
         wake: Arc<Wake>,
@@ -173,14 +173,14 @@ impl Control {
         let now = self.clock.now();
         if let (Stage::Serving, Some(at_most)) = (self.stage, leave.drain_asked()) {
             self.stage = Stage::Draining { until: now.after(at_most) };
-            self.input(Input::Command(Command::Drain));
+            self.input(now, Input::Command(Command::Drain));
         }
         if let Stage::Draining { until } = self.stage
             && self.server.occupancy().allocations > 0
             && (until.is_due(now.tick()) || leave.at_once_asked())
         {
             self.stage = Stage::Ending { until: now.after(LEAVE_DEADLINE) };
-            self.input(Input::Command(Command::EndAll));
+            self.input(now, Input::Command(Command::EndAll));
         }
         match self.stage {
             Stage::Serving => false,
@@ -202,8 +202,8 @@ impl Control {
             self.drain_outputs(now);
             worked = true;
         }
-        worked |= self.take_gone();
-        worked |= self.take_order();
+        worked |= self.take_gone(now);
+        worked |= self.take_order(now);
         worked |= self.take_each(Room::All, Self::take_live);
         worked |= self.take_each(Room::All, Self::take_fresh);
         if worked {
@@ -214,12 +214,14 @@ impl Control {
         }
     }
 
-    /// Takes inputs of one kind from every worker, within the budget and while there is room for them.
-    fn take_each(&mut self, needed: Room, take: fn(&mut Self, usize) -> bool) -> bool {
+    /// Takes inputs of one kind from every worker, within the budget and while there is room for them. Those of one worker
+    /// happen at one time.
+    fn take_each(&mut self, needed: Room, take: fn(&mut Self, Now, usize) -> bool) -> bool {
         let mut worked = false;
         for worker in 0..self.workers.handles().len() {
+            let now = self.clock.now();
             for _ in 0..INPUTS_PER_TURN_MAX {
-                if self.workers.room() < needed || !take(self, worker) {
+                if self.workers.room() < needed || !take(self, now, worker) {
                     break;
                 }
                 worked = true;
@@ -231,18 +233,21 @@ impl Control {
     }
 
     /// One order at a time: the next waits until this one is carried out in full.
-    fn take_order(&mut self) -> bool {
+    fn take_order(&mut self, now: Now) -> bool {
         if self.server.is_reconfiguring() || !self.workers.have_room() {
             return false;
         }
         let Some(order) = self.orders.as_mut().and_then(Receiver::pop) else { return false };
-        self.input(match order {
-            Order::Reconfigure(to) => Input::Reconfigure(to),
-        });
+        self.input(
+            now,
+            match order {
+                Order::Reconfigure(to) => Input::Reconfigure(to),
+            },
+        );
         true
     }
 
-    fn take_report(&mut self, worker: usize) -> bool {
+    fn take_report(&mut self, now: Now, worker: usize) -> bool {
         let Some(report) = self.workers.handles()[worker].reports.pop() else {
             return false;
         };
@@ -269,12 +274,12 @@ impl Control {
                 (relay, stays, Input::RelayDetached { relay, given })
             }
             Report::Restarted { epoch, carried } => {
-                self.worker_restarted(id, epoch, carried);
+                self.worker_restarted(now, id, epoch, carried);
                 return true;
             }
             Report::StreamGone { .. } | Report::Peer(_) => unreachable!("taken above"),
         };
-        self.input(input);
+        self.input(now, input);
         stays |= self.workers.drop_held();
         if stays {
             self.workers.moved(relay);
@@ -292,61 +297,72 @@ impl Control {
     }
 
     /// Clients that are gone and what became of connections, as far as there is room for what that causes.
-    fn take_gone(&mut self) -> bool {
+    fn take_gone(&mut self, now: Now) -> bool {
         let mut worked = false;
         while self.workers.have_room()
             && let Some((worker, report)) = self.gone.pop_front()
         {
-            self.input(match report {
-                Unowed::ClientGone(from) => Input::ClientGone { worker, from },
-                Unowed::Peer(report) => Input::Peer { worker, report },
-            });
+            self.input(
+                now,
+                match report {
+                    Unowed::ClientGone(from) => Input::ClientGone { worker, from },
+                    Unowed::Peer(report) => Input::Peer { worker, report },
+                },
+            );
             worked = true;
         }
         worked
     }
 
     /// Its panic is known here only when everything that it reported before has been taken.
-    fn worker_restarted(&mut self, worker: WorkerId, epoch: u32, carried: Box<[(RelayId, Counters)]>) {
+    fn worker_restarted(
+        &mut self,
+        now: Now,
+        worker: WorkerId,
+        epoch: u32,
+        carried: Box<[(RelayId, Counters)]>,
+    ) {
         for _ in 0..self.workers.restarted(worker, epoch) {
-            self.panics.note(self.clock.now());
+            self.panics.note(now);
         }
-        self.input(Input::WorkerRestarted { worker, epoch, carried });
+        self.input(now, Input::WorkerRestarted { worker, epoch, carried });
     }
 
-    fn take_live(&mut self, worker: usize) -> bool {
+    fn take_live(&mut self, now: Now, worker: usize) -> bool {
         if self.server.is_rebuilding(worker_id(worker)) {
             return false;
         }
         let request = self.workers.handles()[worker].live.pop();
-        self.take_request(worker, request)
+        self.take_request(now, worker, request)
     }
 
-    fn take_fresh(&mut self, worker: usize) -> bool {
+    fn take_fresh(&mut self, now: Now, worker: usize) -> bool {
         if self.server.is_rebuilding(worker_id(worker)) {
             return false;
         }
         let request = self.workers.handles()[worker].fresh.pop();
-        self.take_request(worker, request)
+        self.take_request(now, worker, request)
     }
 
-    fn take_request(&mut self, worker: usize, request: Option<RequestUp>) -> bool {
+    fn take_request(&mut self, now: Now, worker: usize, request: Option<RequestUp>) -> bool {
         let Some(request) = request else { return false };
         if request.is_arrival() {
-            self.input(Input::ClientArrived { from: request.from });
+            self.input(now, Input::ClientArrived { from: request.from });
             return true;
         }
-        self.input(Input::Message {
-            worker: worker_id(worker),
-            from: request.from,
-            dialect: Dialect::Rfc8656,
-            bytes: &request.bytes,
-        });
+        self.input(
+            now,
+            Input::Message {
+                worker: worker_id(worker),
+                from: request.from,
+                dialect: Dialect::Rfc8656,
+                bytes: &request.bytes,
+            },
+        );
         true
     }
 
-    fn input(&mut self, input: Input<'_>) {
-        let now = self.clock.now();
+    fn input(&mut self, now: Now, input: Input<'_>) {
         self.server.handle_input(now, input);
         self.drain_outputs(now);
     }
@@ -482,7 +498,7 @@ mod tests {
         let config = Config {
             challenger: Challenger {
                 realm: "r".into(),
-                nonce_key: NonceKey::generate(&mut SystemEntropy),
+                nonce_key: NonceKey::generate(&mut DrawnAhead::default()),
                 nonce_lifetime: minute,
                 discovery: Discovery::default(),
                 third_party: None,
@@ -518,7 +534,7 @@ mod tests {
             connections_per_allocation: 1,
             connects_per_allocation: 1,
         };
-        let server = Server::new(config, SystemEntropy);
+        let server = Server::new(config, DrawnAhead::default());
         Control::new(server, Clock::start(), Vec::new(), wake, view, Box::new(Nobody))
     }
 

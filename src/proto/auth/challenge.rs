@@ -147,15 +147,6 @@ impl Challenger {
         name.filter(|_| outcome == Outcome::Error(ErrorCode::Unauthenticated))
     }
 
-    /// When the nonce of `request` was minted, if it is fresh.
-    #[must_use]
-    pub fn nonce_issued(&self, tick: Tick, from: &FiveTuple, request: &Request<'_>) -> Option<Tick> {
-        match self.nonce_key.judge(tick, from, request.auth.nonce?, self.nonce_lifetime) {
-            NonceAge::Fresh { issued } => Some(issued),
-            NonceAge::Expired | NonceAge::Foreign => None,
-        }
-    }
-
     /// The checks that need no credentials.
     fn recognise(&self, tick: Tick, from: &FiveTuple, request: &Request<'_>) -> Result<(), Unsigned> {
         let claim = Claim::read(&request.auth)?;
@@ -274,13 +265,21 @@ impl SessionKey {
     }
 }
 
+/// A request that passed every check.
+#[derive(Clone, Debug)]
+pub struct Proved {
+    /// Whose it is.
+    pub client: Authenticated,
+    /// The attribute that signs the answer: MESSAGE-INTEGRITY-SHA256 if and only if PASSWORD-ALGORITHM was negotiated.
+    pub algorithm: Algorithm,
+    /// When its nonce was minted.
+    pub issued: Tick,
+}
+
 /// Carries out the checks of RFC 8489 § 9.2.4 on `request` in their order. Where the five-tuple has an
 /// allocation, `session` is its key, and a request by the same USERNAME is judged by it alone: the expiry of
 /// its credential is not looked at. A request by another USERNAME is judged by its own credential in full; that it
 /// may not touch the allocation (441) is for the caller to see.
-///
-/// Answers the client and the attribute that signs the answer: MESSAGE-INTEGRITY-SHA256 if and only if
-/// PASSWORD-ALGORITHM was negotiated.
 ///
 /// # Errors
 /// [`Refusal`] tells the answer.
@@ -291,7 +290,7 @@ pub fn authenticate(
     from: &FiveTuple,
     request: &Request<'_>,
     session: Option<&SessionKey>,
-) -> Result<(Authenticated, Algorithm), Refusal> {
+) -> Result<Proved, Refusal> {
     let auth = &request.auth;
     let claim = Claim::read(auth)?;
 
@@ -305,10 +304,10 @@ pub fn authenticate(
     let Some(client) = client else { return Err(Unsigned::Unauthenticated.into()) };
 
     // "If the NONCE is no longer valid". The nonce is judged last, so the answer can be signed.
-    let answer_algorithm = claim.answer_algorithm();
+    let algorithm = claim.answer_algorithm();
     match challenger.nonce_key.judge(now.tick(), from, claim.nonce, challenger.nonce_lifetime) {
-        NonceAge::Fresh { .. } => Ok((client, answer_algorithm)),
-        NonceAge::Expired | NonceAge::Foreign => Err(Refusal::stale_nonce(&client.key, answer_algorithm)),
+        NonceAge::Fresh { issued } => Ok(Proved { client, algorithm, issued }),
+        NonceAge::Expired | NonceAge::Foreign => Err(Refusal::stale_nonce(&client.key, algorithm)),
     }
 }
 
@@ -502,6 +501,7 @@ mod tests {
         let bytes = plan.bytes();
         let request = decode_request(&bytes).expect("a well-formed request");
         authenticate(&challenger(), &credentials(), at(seconds), &plan.from, &request, session)
+            .map(|proved| (proved.client, proved.algorithm))
     }
 
     fn judge(plan: &Plan) -> Result<(Authenticated, Algorithm), Refusal> {
@@ -715,9 +715,10 @@ mod tests {
         let plan = alice();
         let bytes = plan.bytes();
         let request = decode_request(&bytes).expect("a request");
-        let issued = |seconds| challenger().nonce_issued(at(seconds).tick(), &plan.from, &request);
-        assert_eq!(issued(5), Some(at(0).tick()));
-        assert_eq!(issued(3_600), None);
+        let judged =
+            |seconds| authenticate(&challenger(), &credentials(), at(seconds), &plan.from, &request, None);
+        assert_eq!(judged(5).map(|proved| proved.issued).ok(), Some(at(0).tick()));
+        assert_eq!(judged(3_600).map(|proved| proved.issued).ok(), None);
     }
 
     /// Greets `datagram` at second 5; the answer's bytes and code.

@@ -26,7 +26,6 @@ use crate::proto::types::Now;
 use crate::proto::types::Tick;
 use crate::proto::types::Username;
 use crate::proto::types::limits;
-use crate::proto::wire::Request;
 use crate::proto::wire::TransactionId;
 
 use super::Server;
@@ -48,18 +47,14 @@ pub(super) enum Repetition {
 }
 
 impl<E: Entropy> Server<E> {
-    /// Judges a request that passed authentication and has no kept answer.
+    /// Judges a request that passed authentication with the nonce of `issued`, and has no kept answer.
     pub(super) fn repetition(
         &mut self,
         now: Now,
         asker: &Asker,
         who: &Authenticated,
-        request: &Request<'_>,
+        issued: Tick,
     ) -> Repetition {
-        let challenger = &self.config.challenger;
-        let Some(issued) = challenger.nonce_issued(now.tick(), &asker.from, request) else {
-            return Repetition::NonceDead;
-        };
         let Some(allocation) = self.allocations.of_mut(&asker.from) else {
             let dead = self.is_nonce_dead(&asker.from, issued);
             return if dead { Repetition::NonceDead } else { Repetition::New { issued } };
@@ -187,12 +182,13 @@ impl Transactions {
     }
 }
 
-/// The nonces that died with the allocations of their five-tuples, as long as they would be fresh.
+/// The nonces that died with the allocations of their five-tuples, as long as they would be fresh. A five-tuple stands here
+/// by its keyed hash: of two of one hash, which nobody can contrive, what the later end says holds for both.
 #[derive(Debug)]
 pub(super) struct DeadNonces {
-    through: HashMap<FiveTuple, Tick, ahash::RandomState>,
+    through: HashMap<u64, Tick, ahash::RandomState>,
     /// At most [`limits::FIVE_TUPLES_DEAD_MAX`]; a five-tuple that ended several allocations stands here several times.
-    oldest_first: VecDeque<(FiveTuple, Tick)>,
+    oldest_first: VecDeque<(u64, Tick)>,
     /// Nonces minted up to then are dead for every five-tuple without an allocation: what stands for the entries that
     /// are gone.
     through_for_all: Option<Tick>,
@@ -208,13 +204,18 @@ impl DeadNonces {
         if self.oldest_first.len() >= limits::FIVE_TUPLES_DEAD_MAX {
             self.drop_oldest();
         }
-        self.through.insert(from, through);
-        self.oldest_first.push_back((from, through));
+        let hash = self.hash(&from);
+        self.through.insert(hash, through);
+        self.oldest_first.push_back((hash, through));
     }
 
     /// Until when the nonces of `from` are dead.
     fn through(&self, from: &FiveTuple) -> Option<Tick> {
-        self.through.get(from).copied().max(self.through_for_all)
+        self.through.get(&self.hash(from)).copied().max(self.through_for_all)
+    }
+
+    fn hash(&self, from: &FiveTuple) -> u64 {
+        self.through.hasher().hash_one(from)
     }
 
     /// How many five-tuples are remembered.
@@ -230,10 +231,10 @@ impl DeadNonces {
     }
 
     fn drop_oldest(&mut self) {
-        let Some((from, through)) = self.oldest_first.pop_front() else { return };
+        let Some((hash, through)) = self.oldest_first.pop_front() else { return };
         // An older end of a five-tuple that has ended another allocation since is covered by the newer one.
-        if self.through.get(&from) == Some(&through) {
-            self.through.remove(&from);
+        if self.through.get(&hash) == Some(&through) {
+            self.through.remove(&hash);
             self.through_for_all = self.through_for_all.max(Some(through));
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::proto::auth::challenge;
 use crate::proto::auth::challenge::Greeting;
+use crate::proto::auth::challenge::Proved;
 use crate::proto::auth::challenge::Refusal;
 use crate::proto::auth::ticket::Tickets;
 use crate::proto::peers::LiveRelays;
@@ -280,7 +281,7 @@ impl<E: Entropy> Server<E> {
             &request,
             session,
         );
-        let (who, algorithm) = match verdict {
+        let Proved { client: who, algorithm, issued } = match verdict {
             Ok(proved) => proved,
             Err(refusal) => {
                 self.note_refusal(&asker, None, refusal.code);
@@ -291,8 +292,8 @@ impl<E: Entropy> Server<E> {
         if self.repeat_answer(now, &asker) {
             return;
         }
-        let issued = match self.repetition(now, &asker, &who, &request) {
-            Repetition::New { issued } => issued,
+        match self.repetition(now, &asker, &who, issued) {
+            Repetition::New { .. } => {}
             Repetition::Accepted => return self.event(Event::ReplayDropped),
             Repetition::NonceDead => {
                 let refusal = Refusal::stale_nonce(&who.key, algorithm);

@@ -170,7 +170,8 @@ fn send_whole<'a>(
 }
 
 /// The raw socket by which all of `group` can leave from `listener`, and its port. Where one follows another to the same client
-/// they may leave as a run, which only a bound socket can send.
+/// they may leave as a run, which only a bound socket can send. Nor is it for answers: for a packet that brings its own header
+/// the kernel makes an entry of its route and drops it, where a bound socket finds one.
 fn raw_from<'a>(
     path: &'a Path,
     listener: &Listener,
@@ -181,7 +182,9 @@ fn raw_from<'a>(
         SocketAddr::new(first.source.map_or(listener.local().ip(), |(ip, _)| ip), listener.local().port());
     let raw = path.raw_from(from)?;
     let can = |departure: &Departure| {
-        departure.source == first.source && path.can_leave_raw(from, departure.to, departure.bytes.len())
+        departure.kind == Kind::ToClient
+            && departure.source == first.source
+            && path.can_leave_raw(from, departure.to, departure.bytes.len())
     };
     let is_run = group.windows(2).any(|pair| pair[0].1.to == pair[1].1.to);
     (group.len() > 1 && !is_run && group.iter().all(|(_, departure)| can(departure)))

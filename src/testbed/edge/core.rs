@@ -262,7 +262,7 @@ pub(super) fn proven(
     request: &Request<'_>,
 ) -> Option<(MacKey, Algorithm)> {
     match authenticate(challenger, credentials, now, from, request, None) {
-        Ok((client, algorithm)) => Some((client.key, algorithm)),
+        Ok(proved) => Some((proved.client.key, proved.algorithm)),
         Err(refusal) => refusal.signature,
     }
 }
