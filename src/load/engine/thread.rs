@@ -179,6 +179,7 @@ impl Thread {
                 std::thread::sleep(left);
             }
             self.serve_due();
+            self.await_server();
             self.wait(Duration::ZERO);
         } else {
             self.wait(left);
@@ -306,6 +307,19 @@ impl Thread {
         }
         let until_ns = tick * TICK_NS + TICK_NS * part as u64 / parts as u64;
         std::thread::sleep(Duration::from_nanos(until_ns.saturating_sub(clock.now_ns())));
+    }
+
+    /// Where latencies of the parts of a tick are measured, what has come is read half a part after the last of them: read at
+    /// once, by a thread that goes before the server's, it would hold up the packets that have just left.
+    fn await_server(&self) {
+        let parts = u64::from(self.common.generator.lab.parts.max(1));
+        let now_ns = self.common.clock.now_ns();
+        let since_ns = now_ns % TICK_NS;
+        let is_last = since_ns >= TICK_NS * (parts - 1) / parts;
+        if parts > 1 && is_last {
+            let until_ns = TICK_NS * (2 * parts - 1) / (2 * parts);
+            std::thread::sleep(Duration::from_nanos(until_ns.saturating_sub(since_ns)));
+        }
     }
 
     /// Sends what is due of one stream, and has it be due again.
