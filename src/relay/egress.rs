@@ -44,19 +44,7 @@ pub(super) enum Bytes {
     Reply {
         /// The reply's place.
         place: usize,
-        /// Bytes.
-        len: usize,
     },
-}
-
-impl Bytes {
-    /// How many.
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Self::Slot { range, .. } | Self::Inbound { range } => range.len(),
-            Self::Answer { len, .. } | Self::Reply { len, .. } => *len,
-        }
-    }
 }
 
 /// What a datagram is counted as.

@@ -239,16 +239,6 @@ impl Path {
         if in_runs { None } else { raws.way(bound, to, data_len) }
     }
 
-    /// The raw socket of packets that leave `from`, which is no relayed address, if there is one.
-    pub(super) fn raw_from(&self, from: SocketAddr) -> Option<&RawSocket> {
-        self.raws.as_ref()?.of(from.ip())
-    }
-
-    /// Whether `len` bytes can leave `from` for `to` by a raw socket.
-    pub(super) fn can_leave_raw(&self, from: SocketAddr, to: SocketAddr, len: usize) -> bool {
-        raws::is_plain(from, to, len)
-    }
-
     /// A round begins, in which each port that has something is told of anew.
     pub(super) fn next_round(&mut self) {
         self.sockets.next_round();

@@ -41,11 +41,6 @@ impl Raws {
         Some(Raw { place: u16::try_from(place).ok()?, from: bound.port() })
     }
 
-    /// The raw socket of this address.
-    pub(super) fn of(&self, address: IpAddr) -> Option<&RawSocket> {
-        self.sockets.iter().find(|raw| raw.address() == address)
-    }
-
     /// The raw socket at this place.
     pub(super) fn get(&self, place: u16) -> Option<&RawSocket> {
         self.sockets.get(usize::from(place))
@@ -54,7 +49,7 @@ impl Raws {
 
 /// Whether `len` bytes can leave `from` for `to` as one packet. What a bound socket knows better, or refuses, is left to it: an
 /// address that means something on one link alone, a port that is none, and what some path of IPv6 may not take whole.
-pub(super) fn is_plain(from: SocketAddr, to: SocketAddr, len: usize) -> bool {
+fn is_plain(from: SocketAddr, to: SocketAddr, len: usize) -> bool {
     let is_of_family = match to {
         SocketAddr::V4(_) => from.is_ipv4(),
         SocketAddr::V6(v6) => {

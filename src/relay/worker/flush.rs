@@ -1,13 +1,9 @@
 //! What a batch makes leave.
 
-use std::net::SocketAddr;
-use std::os::fd::AsFd;
-
 use rustix::io::Errno;
 
 use crate::net::Departing;
 use crate::net::DepartingPacket;
-use crate::net::Listener;
 use crate::net::RawSender;
 use crate::net::RawSocket;
 use crate::net::RelaySocket;
@@ -22,7 +18,6 @@ use crate::relay::egress::Bytes;
 use crate::relay::egress::Departure;
 use crate::relay::egress::Kind;
 use crate::relay::egress::Way;
-use crate::relay::path::Path;
 
 use super::BATCH;
 use super::Slot;
@@ -70,7 +65,7 @@ impl Worker<'_> {
                     Bytes::Slot { place, range } => batch.bytes(*place, range.clone()),
                     Bytes::Answer { place, len } => &answers[place * limits::RESPONSE_MAX..][..*len],
                     Bytes::Inbound { range } => &inbound[range.clone()],
-                    Bytes::Reply { place, .. } => &replies[*place],
+                    Bytes::Reply { place } => &replies[*place],
                 },
                 to: departure.to,
                 source: departure.source,
@@ -87,13 +82,7 @@ impl Worker<'_> {
             };
             match way {
                 Way::Listener(door) => {
-                    let listener = &slot.doors[usize::from(door)].listener;
-                    match raw_from(&slot.path, listener, group) {
-                        Some((raw, from)) => {
-                            send_raw((packets, sender), raw, departing, |_| (from, Some(listener)), failed);
-                        }
-                        None => sender.send(listener, departing, failed),
-                    }
+                    sender.send(&slot.doors[usize::from(door)].listener, departing, failed);
                 }
                 Way::Relay(relay) => match slot.path.find(relay) {
                     Some(socket) if group[0].1.is_whole() => send_whole(sender, socket, departing, failed),
@@ -134,7 +123,7 @@ impl Worker<'_> {
         };
         self.egress.push(Departure {
             way: Way::Listener(door),
-            bytes: Bytes::Reply { place: self.replies.len(), len: bytes.len() },
+            bytes: Bytes::Reply { place: self.replies.len() },
             to: to.client.socket(),
             source: listener.source_for(to.server),
             kind: Kind::Reply,
@@ -169,35 +158,13 @@ fn send_whole<'a>(
     let _ = socket.set_whole(false);
 }
 
-/// The raw socket by which all of `group` can leave from `listener`, and its port. Where one follows another to the same client
-/// they may leave as a run, which only a bound socket can send. Nor is it for answers: for a packet that brings its own header
-/// the kernel makes an entry of its route and drops it, where a bound socket finds one.
-fn raw_from<'a>(
-    path: &'a Path,
-    listener: &Listener,
-    group: &[(usize, Departure)],
-) -> Option<(&'a RawSocket, u16)> {
-    let first = &group[0].1;
-    let from =
-        SocketAddr::new(first.source.map_or(listener.local().ip(), |(ip, _)| ip), listener.local().port());
-    let raw = path.raw_from(from)?;
-    let can = |departure: &Departure| {
-        departure.kind == Kind::ToClient
-            && departure.source == first.source
-            && path.can_leave_raw(from, departure.to, departure.bytes.len())
-    };
-    let is_run = group.windows(2).any(|pair| pair[0].1.to == pair[1].1.to);
-    (group.len() > 1 && !is_run && group.iter().all(|(_, departure)| can(departure)))
-        .then_some((raw, from.port()))
-}
-
 /// Sends packets by a raw socket; `origin` tells of each which port it leaves from, and the bound socket by which it may leave
 /// in fragments if it is too long for the link.
-fn send_raw<'a, S: AsFd + 'a>(
+fn send_raw<'a>(
     (packets, sender): (&mut RawSender, &mut Sender),
     raw: &RawSocket,
     departing: impl Iterator<Item = Departing<'a>> + Clone,
-    origin: impl Fn(usize) -> (u16, Option<&'a S>),
+    origin: impl Fn(usize) -> (u16, Option<&'a RelaySocket>),
     mut failed: impl FnMut(usize, Errno),
 ) {
     let again = departing.clone();
