@@ -633,6 +633,27 @@ mod between_workers {
         assert_eq!(world.allocations(), 1);
     }
 
+    #[test]
+    fn a_connection_that_ends_meanwhile_ends_nothing() {
+        for worker in [WorkerId(0), WorkerId(1)] {
+            let mut world = world();
+            let (old, ticket) = mobile(&mut world);
+            let mut new = Client::alice(&world, 2);
+            (world.worker, world.hold_moves) = (WorkerId(1), true);
+            assert_eq!(new.try_show(&mut world, &ticket, None), None);
+            let (relay, bound) = world.opened[0];
+            // The new worker does not have the old connection, and says so of a table that it had to make anew.
+            for from in [old.from, new.from] {
+                world.input(Input::ClientGone { worker, from });
+            }
+            world.input(Input::RelayDetached { relay, given: Some((Counters::default(), true)) });
+            world.input(Input::RelayOpened { relay, bound });
+            assert_eq!((world.allocations(), world.ends()), (1, vec![]));
+            world.arrive(&new);
+            assert_eq!(new.refresh(&mut world, None).code, 0);
+        }
+    }
+
     /// The first half of a dual allocation expires while both sockets are on their way; then its worker says what it
     /// has `given`.
     fn half_expires_on_the_way(given: Option<(Counters, bool)>) {
