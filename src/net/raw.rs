@@ -10,6 +10,9 @@
 //! (`Errno::MSGSIZE`): whoever wants it in fragments sends it by a bound socket.
 
 use std::fs;
+use std::hash::DefaultHasher;
+use std::hash::Hash;
+use std::hash::Hasher;
 use std::io;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
@@ -160,8 +163,8 @@ impl RawSender {
 }
 
 /// What tells the fragments of one IPv4 packet from those of another (RFC 791), should it meet a link that is too narrow on
-/// its way. Whoever sees some cannot foresee others, or count what others send (RFC 7739). The kernel would draw it too,
-/// for four times as much.
+/// its way. Whoever sees some cannot foresee others, or count what others send (RFC 7739). The kernel would draw it too, from
+/// a table that all processors share.
 #[derive(Debug)]
 struct Identifications {
     hasher: RandomState,
@@ -169,7 +172,13 @@ struct Identifications {
 }
 
 impl Identifications {
-    fn new([a, b, c, d]: [u64; 4]) -> Self {
+    /// The key is made of `seeds` one way, for these numbers are seen by strangers, and tables are hashed by the seeds.
+    fn new(seeds: [u64; 4]) -> Self {
+        let [a, b, c, d] = [0_u64, 1, 2, 3].map(|place| {
+            let mut hash = DefaultHasher::new();
+            (seeds, place).hash(&mut hash);
+            hash.finish()
+        });
         Self { hasher: RandomState::with_seeds(a, b, c, d), drawn: 0 }
     }
 

@@ -92,6 +92,9 @@ fn packets_that_may_be_fragmented_are_numbered_in_no_order_that_others_know() {
     };
     let mut first = drawn([1, 2, 3, 4], false);
     assert_ne!(first, drawn([5, 6, 7, 8], false));
+    let by_tables = RandomState::with_seeds(1, 2, 3, 4);
+    let shown = (1..=1_000_u64).map(|drawn| low16(by_tables.hash_one(drawn) as usize).to_be());
+    assert!(!shown.eq(first.iter().copied()), "they tell nothing of how tables are hashed");
     let steps: std::collections::BTreeSet<u16> =
         first.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
     assert!(steps.len() > 900, "{} different steps of 999", steps.len());

@@ -267,7 +267,7 @@ impl Allocation {
 
     fn met_transaction(&mut self, now: Now, asker: &Asker, issued: Tick) -> Met {
         match self.transactions.judge(now.tick(), issued, asker.transaction) {
-            Repetition::New { .. } => Met::No,
+            Repetition::New => Met::No,
             // Not a replay: its answer waits for the worker, and will serve for this copy too.
             Repetition::Accepted if self.owes(&asker.key()) => Met::No,
             Repetition::Accepted => Met::Before,

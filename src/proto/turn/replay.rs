@@ -36,10 +36,7 @@ use super::reply::Asker;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Repetition {
     /// A request that was not met before.
-    New {
-        /// When its nonce was minted.
-        issued: Tick,
-    },
+    New,
     /// One that was accepted before, and whose answer is no longer kept.
     Accepted,
     /// One whose nonce is dead, so that nothing can be said: 438.
@@ -57,15 +54,15 @@ impl<E: Entropy> Server<E> {
     ) -> Repetition {
         let Some(allocation) = self.allocations.of_mut(&asker.from) else {
             let dead = self.is_nonce_dead(&asker.from, issued);
-            return if dead { Repetition::NonceDead } else { Repetition::New { issued } };
+            return if dead { Repetition::NonceDead } else { Repetition::New };
         };
         // Another user's request on this five-tuple changes nothing, however often it comes.
         if allocation.owner.username != who.username {
-            return Repetition::New { issued };
+            return Repetition::New;
         }
         match allocation.transactions.judge(now.tick(), issued, asker.transaction) {
             // Not a replay: its answer waits for the worker, and will serve for this copy too.
-            Repetition::Accepted if allocation.owes(&asker.key()) => Repetition::New { issued },
+            Repetition::Accepted if allocation.owes(&asker.key()) => Repetition::New,
             judged => judged,
         }
     }
@@ -139,7 +136,7 @@ impl Transactions {
             return Repetition::NonceDead;
         }
         if issued > self.nonce {
-            return Repetition::New { issued };
+            return Repetition::New;
         }
         if self.accepted.contains(&transaction) {
             return Repetition::Accepted;
@@ -149,7 +146,7 @@ impl Transactions {
             self.accepted = Vec::new();
             return Repetition::NonceDead;
         }
-        Repetition::New { issued }
+        Repetition::New
     }
 
     fn accept(&mut self, issued: Tick, transaction: TransactionId) {
@@ -268,10 +265,10 @@ mod tests {
     #[test]
     fn a_transaction_is_accepted_once_under_one_nonce() {
         let mut transactions = Transactions::new();
-        assert_eq!(transactions.judge(at(9), at(5), id(1)), Repetition::New { issued: at(5) });
+        assert_eq!(transactions.judge(at(9), at(5), id(1)), Repetition::New);
         transactions.accept(at(5), id(1));
         assert_eq!(transactions.judge(at(9), at(5), id(1)), Repetition::Accepted);
-        assert_eq!(transactions.judge(at(9), at(5), id(2)), Repetition::New { issued: at(5) });
+        assert_eq!(transactions.judge(at(9), at(5), id(2)), Repetition::New);
         assert_eq!(transactions.judge(at(9), at(4), id(2)), Repetition::NonceDead, "an older nonce");
     }
 
@@ -287,7 +284,7 @@ mod tests {
             assert_eq!(transactions.judge(at(now), at(5), id(3)), Repetition::NonceDead);
             let next = at(now.max(5) + 1);
             assert_eq!(transactions.next_nonce(), next);
-            assert_eq!(transactions.judge(at(now), next, id(3)), Repetition::New { issued: next });
+            assert_eq!(transactions.judge(at(now), next, id(3)), Repetition::New);
         }
     }
 

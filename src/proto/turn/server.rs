@@ -293,13 +293,13 @@ impl<E: Entropy> Server<E> {
             return;
         }
         match self.repetition(now, &asker, &who, issued) {
-            Repetition::New { .. } => {}
+            Repetition::New => {}
             Repetition::Accepted => return self.event(Event::ReplayDropped),
             Repetition::NonceDead => {
                 let refusal = Refusal::stale_nonce(&who.key, algorithm);
                 return self.refuse(now, asker, refusal);
             }
-        };
+        }
         let (quota, user) = (who.quota.clone(), who.username.clone());
         let takes_tokens = self.config.credentials.takes_tokens();
         let answer = check_attributes(&request, takes_tokens).and_then(|()| match request.method {
