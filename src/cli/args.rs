@@ -192,13 +192,13 @@ pub struct CheckArgs {
 #[derive(Debug, ArgGroup)]
 pub struct CredentialArgs {
     /// The secret that the server knows; visible to other users of this machine.
-    #[arg(long, value_name = "SECRET", conflicts_with = "secret_file")]
+    #[arg(long, value_name = "SECRET", allow_hyphen_values = true, conflicts_with = "secret_file")]
     pub secret: Option<SecretArg>,
     /// A file that holds the secret; without both, the environment variable SWINGBRIDGE_SECRET.
     #[arg(long, value_name = "FILE")]
     pub secret_file: Option<PathBuf>,
     /// Whom the credential is for; quotas count by this name.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     pub user: String,
     /// How long it is good: 90s, 30m, 8h. Servers take 8h at most.
     #[arg(long, value_name = "TIME", default_value = "8h", value_parser = parse_span)]
@@ -355,6 +355,31 @@ Exit codes:
         {
             assert!(line.len() <= 78, "{line}");
         }
+    }
+
+    /// One generated secret in 64 begins with a hyphen, and so may a name.
+    #[test]
+    fn secrets_and_the_names_of_users_may_begin_with_a_hyphen() {
+        let line = "credential --secret -north --user -alice";
+        let args = Args::try_parse_from(std::iter::once("swingbridge").chain(line.split(' ')));
+        let Command::Credential(args) = args.expect("valid").command else { panic!("another command") };
+        assert_eq!(
+            (args.secret.expect("given").into_inner().as_str(), args.user.as_str()),
+            ("-north", "-alice")
+        );
+        let mut commands = vec![Args::command()];
+        let mut seen = 0;
+        while let Some(command) = commands.pop() {
+            for arg in command.get_arguments() {
+                let name = arg.get_value_names().unwrap_or_default().first().map(|name| name.as_str());
+                if matches!(name, Some("SECRET" | "PASSWORD")) || arg.get_id() == "user" {
+                    seen += 1;
+                    assert!(arg.is_allow_hyphen_values_set(), "{}: {}", command.get_name(), arg.get_id());
+                }
+            }
+            commands.extend(command.get_subcommands().cloned());
+        }
+        assert!(seen >= 6, "{seen}");
     }
 
     #[test]

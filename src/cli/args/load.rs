@@ -118,16 +118,22 @@ pub enum LoadOther {
 #[command(next_help_heading = "Clients")]
 pub struct WhoArgs {
     /// The secret that the server knows, for time-limited credentials; visible to other users of this machine.
-    #[arg(long, value_name = "SECRET", conflicts_with_all = ["secret_file", "user"])]
+    #[arg(long, value_name = "SECRET", allow_hyphen_values = true, conflicts_with_all = ["secret_file", "user"])]
     pub secret: Vec<SecretArg>,
     /// A file that holds the secret; without both, the environment variable SWINGBRIDGE_SECRET.
     #[arg(long, value_name = "FILE", conflicts_with = "user")]
     pub secret_file: Vec<PathBuf>,
     /// The name of a user with a password.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     pub user: Vec<String>,
     /// The user's password; visible to other users of this machine.
-    #[arg(long, value_name = "PASSWORD", conflicts_with = "password_file", requires = "user")]
+    #[arg(
+        long,
+        value_name = "PASSWORD",
+        allow_hyphen_values = true,
+        conflicts_with = "password_file",
+        requires = "user"
+    )]
     pub password: Vec<SecretArg>,
     /// A file that holds the password; without both, the environment variable SWINGBRIDGE_PASSWORD.
     #[arg(long, value_name = "FILE", requires = "user")]

@@ -60,7 +60,7 @@ pub struct TestbedServeArgs {
     #[arg(long, value_name = "IP:PORT")]
     pub http: Option<SocketAddr>,
     /// The password of every user name [default: one that is drawn]; visible to other users of this machine.
-    #[arg(long, value_name = "PASSWORD")]
+    #[arg(long, value_name = "PASSWORD", allow_hyphen_values = true)]
     pub password: Option<SecretArg>,
     /// The longest lifetime that it grants, so that clients have to refresh soon [default: 10 minutes to an hour].
     #[arg(long, value_name = "TIME", value_parser = parse_span)]
