@@ -6,7 +6,7 @@
 //!
 //!   landing │ datagram │ datagram │ … │ last │        a run, as a socket brings it that is told to (UDP_GRO)
 //!   spread  │ headroom │ datagram │ room │ headroom │ datagram │ room │ …
-//!        └ its datagrams are copied apart, so that each has room around it
+//!        └ a datagram is copied here once somebody wants room around it; most go on from where they landed
 //! ```
 //!
 //! Slots lie an odd number of cache lines apart. Were it a power of two, the beginnings of all datagrams, which are
@@ -49,7 +49,7 @@ const _: () = assert!(HEADROOM >= DATA_HEADER_MAX);
 const _: () = assert!(STRIDE >= HEADROOM + DATAGRAM_MAX + DATA_PADDING_MAX);
 const _: () = assert!((STRIDE / CACHE_LINE) % 2 == 1);
 
-/// What is known of a datagram beside its bytes.
+/// What is known beside its bytes of a datagram, or of all datagrams of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meta {
     /// Where from; `None` if the kernel named no IP endpoint.
@@ -57,10 +57,6 @@ pub struct Meta {
     /// The destination address in the datagram's header and the index of the interface it came by, where the
     /// socket asks for it.
     pub destination: Option<(IpAddr, u32)>,
-    /// Bytes in the slot.
-    pub len: usize,
-    /// The datagram was longer than the slot: its rest is lost.
-    pub truncated: bool,
     /// The fields of its IP header.
     pub header: IpHeader,
     /// When the kernel took it in, as time since 1970, where the socket asks for it.
@@ -95,17 +91,25 @@ pub struct Batch {
     /// Where runs land; memory only once there are some.
     landing: Box<[u8]>,
     headers: Headers,
+    metas: Vec<Meta>,
     stored: Vec<Stored>,
     slots_used: usize,
+    landing_used: usize,
     spread_used: usize,
 }
 
 /// A datagram in the memory of a batch.
+#[derive(Clone, Copy)]
 struct Stored {
-    meta: Meta,
     /// Where the room around it begins and ends.
     start: usize,
     end: usize,
+    len: u32,
+    /// The place of what is known of it; those of one run share it.
+    meta: u32,
+    /// Where in the landing it still is.
+    landed: Option<u32>,
+    truncated: bool,
 }
 
 impl Batch {
@@ -120,8 +124,10 @@ impl Batch {
             memory: vec![0; slots * STRIDE + RUNS_MAX * SPREAD].into(),
             landing: Box::default(),
             headers: Headers::new(slots),
+            metas: Vec::with_capacity(slots),
             stored: Vec::with_capacity(slots),
             slots_used: 0,
+            landing_used: 0,
             spread_used: 0,
         }
     }
@@ -129,7 +135,8 @@ impl Batch {
     /// Forgets all datagrams.
     pub fn clear(&mut self) {
         self.stored.clear();
-        (self.slots_used, self.spread_used) = (0, 0);
+        self.metas.clear();
+        (self.slots_used, self.landing_used, self.spread_used) = (0, 0, 0);
     }
 
     /// Datagrams that are there.
@@ -153,8 +160,9 @@ impl Batch {
     /// Runs that there is room for.
     #[must_use]
     pub fn room_for_runs(&self) -> usize {
-        let spread = self.memory.len() - self.headers.len() * STRIDE;
-        ((spread - self.spread_used) / SPREAD).min(self.headers.len())
+        let spread = (RUNS_MAX * SPREAD - self.spread_used) / SPREAD;
+        let landing = (RUNS_MAX * LANDING - self.landing_used) / LANDING;
+        spread.min(landing).min(self.headers.len())
     }
 
     /// Adds what waits at `socket`, at most `max` datagrams and at most [`Self::room`], without blocking. From a socket that
@@ -176,8 +184,15 @@ impl Batch {
             let received = self.headers.received(index);
             lost = received.told.lost.or(lost);
             let start = (self.slots_used + index) * STRIDE;
-            let meta = meta_of(&received, received.len.min(DATAGRAM_MAX));
-            self.stored.push(Stored { meta, start, end: start + STRIDE });
+            self.stored.push(Stored {
+                start,
+                end: start + STRIDE,
+                len: received.len.min(DATAGRAM_MAX) as u32,
+                meta: self.metas.len() as u32,
+                landed: None,
+                truncated: received.truncated,
+            });
+            self.metas.push(meta_of(&received));
         }
         self.slots_used += count;
         let places = first..first + count;
@@ -195,48 +210,51 @@ impl Batch {
         }
         let first = self.stored.len();
         let max = max.min(self.room_for_runs());
-        let count = self.headers.receive(socket.as_fd(), self.landing.chunks_exact_mut(LANDING).take(max))?;
+        let from = self.landing_used;
+        let buffers = self.landing[from..].chunks_exact_mut(LANDING).take(max);
+        let count = self.headers.receive(socket.as_fd(), buffers)?;
         let (mut lost, mut in_runs) = (None, 0);
         for index in 0..count {
             let received = self.headers.received(index);
             lost = received.told.lost.or(lost);
             let before = self.stored.len();
-            self.spread(index, &received);
+            self.land(from + index * LANDING, &received);
             let datagrams = self.stored.len() - before;
             in_runs += if datagrams >= RUN_MIN { datagrams } else { 0 };
         }
         Ok(Arrived { places: first..self.stored.len(), lost, in_runs, is_full: count == max })
     }
 
-    /// Takes the run at `index` of the landing apart. What follows on more datagrams than any kernel puts together is one, and
+    /// Takes the run apart that begins at `at` of the landing. What follows on more datagrams than any kernel puts together is one, and
     /// is said to be truncated; so is the last one of a run that was longer than the landing.
-    fn spread(&mut self, index: usize, received: &Received) {
-        let run = &self.landing[index * LANDING..][..received.len.min(LANDING)];
-        let segment = received.told.segment.unwrap_or(run.len()).clamp(1, DATAGRAM_MAX);
-        let mut left = run;
+    fn land(&mut self, at: usize, received: &Received) {
+        let run_end = at + received.len.min(LANDING);
+        let segment = received.told.segment.unwrap_or(LANDING).clamp(1, DATAGRAM_MAX);
+        let meta = self.metas.len() as u32;
+        self.metas.push(meta_of(received));
+        self.landing_used = run_end.next_multiple_of(CACHE_LINE);
+        let mut from = at;
         for number in 1..=OF_RUN_MAX {
-            let (datagram, rest) = left.split_at(segment.min(left.len()));
-            let start = self.memory.len() - RUNS_MAX * SPREAD + self.spread_used;
-            let end = (start + HEADROOM + datagram.len() + DATA_PADDING_MAX).next_multiple_of(CACHE_LINE);
-            self.memory[start + HEADROOM..][..datagram.len()].copy_from_slice(datagram);
+            let len = segment.min(run_end - from);
+            let is_last = from + len == run_end;
+            let start = self.headers.len() * STRIDE + self.spread_used;
+            let end = (start + HEADROOM + len + DATA_PADDING_MAX).next_multiple_of(CACHE_LINE);
             self.spread_used += end - start;
-            let mut meta = meta_of(received, datagram.len());
-            meta.truncated = match rest.is_empty() {
-                true => received.truncated,
-                false => number == OF_RUN_MAX,
-            };
-            self.stored.push(Stored { meta, start, end });
-            if rest.is_empty() {
+            let truncated = if is_last { received.truncated } else { number == OF_RUN_MAX };
+            let landed = Some(from as u32);
+            self.stored.push(Stored { start, end, len: len as u32, meta, landed, truncated });
+            if is_last {
                 break;
             }
-            left = rest;
+            from += len;
         }
     }
 
     /// How many of these stand in runs.
     fn in_runs(&self, places: Range<usize>) -> usize {
+        let from = |stored: &Stored| self.metas[stored.meta as usize].from;
         self.stored[places]
-            .chunk_by(|one, next| one.meta.len == next.meta.len && one.meta.from == next.meta.from)
+            .chunk_by(|one, next| one.len == next.len && from(one) == from(next))
             .map(<[_]>::len)
             .filter(|len| *len >= RUN_MIN)
             .sum()
@@ -248,7 +266,22 @@ impl Batch {
     /// If there is none, which is the caller's bug; so for all that takes a place.
     #[must_use]
     pub fn meta(&self, place: usize) -> &Meta {
-        &self.stored[place].meta
+        &self.metas[self.stored[place].meta as usize]
+    }
+
+    /// The datagram at `place` was longer than its slot: its rest is lost.
+    #[must_use]
+    pub fn is_truncated(&self, place: usize) -> bool {
+        self.stored[place].truncated
+    }
+
+    /// Those of `places` that came with the first of them in one run and share what is known of them; itself, if it came
+    /// alone. Empty only if there are none.
+    #[must_use]
+    pub fn run_of(&self, places: Range<usize>) -> Range<usize> {
+        let of = |place: usize| self.stored[place].meta;
+        let end = places.clone().find(|place| of(*place) != of(places.start)).unwrap_or(places.end);
+        places.start..end
     }
 
     /// The datagram at `place`.
@@ -260,16 +293,25 @@ impl Batch {
     /// Bytes of the slot at `place`, as [`Self::slot_mut`] counts them.
     #[must_use]
     pub fn bytes(&self, place: usize, range: Range<usize>) -> &[u8] {
-        let Stored { start, end, .. } = self.stored[place];
-        &self.memory[start..end][range]
+        let Stored { start, end, len, landed, .. } = self.stored[place];
+        match landed {
+            None => &self.memory[start..end][range],
+            Some(landed) => {
+                &self.landing[landed as usize..][..len as usize][range.start - HEADROOM..range.end - HEADROOM]
+            }
+        }
     }
 
     /// The whole slot at `place`, with the room around the datagram, and where the datagram stands in it.
     #[must_use]
     pub fn slot_mut(&mut self, place: usize) -> (&mut [u8], Range<usize>) {
         let payload = self.payload(place);
-        let Stored { start, end, .. } = self.stored[place];
-        (&mut self.memory[start..end], payload)
+        let Stored { start, end, landed, .. } = &mut self.stored[place];
+        let slot = &mut self.memory[*start..*end];
+        if let Some(landed) = landed.take() {
+            slot[payload.clone()].copy_from_slice(&self.landing[landed as usize..][..payload.len()]);
+        }
+        (slot, payload)
     }
 
     /// Where in the slot at `place` the bytes `part` stand, which are a part of [`Self::datagram`].
@@ -287,16 +329,14 @@ impl Batch {
     /// Where the datagram at `place` stands in its slot.
     #[must_use]
     pub fn payload(&self, place: usize) -> Range<usize> {
-        HEADROOM..HEADROOM + self.stored[place].meta.len
+        HEADROOM..HEADROOM + self.stored[place].len as usize
     }
 }
 
-fn meta_of(received: &Received, len: usize) -> Meta {
+fn meta_of(received: &Received) -> Meta {
     Meta {
         from: received.from,
         destination: received.told.destination,
-        len,
-        truncated: received.truncated,
         header: received.told.header,
         arrived: received.told.arrived,
         meant_for: received.told.meant_for,
@@ -405,8 +445,6 @@ mod tests {
                 Meta {
                     from: Some(address(&from)),
                     destination: None,
-                    len: 5,
-                    truncated: false,
                     header: IpHeader::default(),
                     arrived: None,
                     meant_for: None
@@ -459,8 +497,8 @@ mod tests {
             from.send_to(bytes, address(&to)).expect("sent");
             batch.receive(&to, 1).expect("received");
         }
-        assert_eq!((batch.meta(0).truncated, batch.meta(0).len), (true, DATAGRAM_MAX));
-        assert_eq!((batch.meta(1).truncated, batch.meta(1).len), (false, DATAGRAM_MAX));
+        assert_eq!((batch.is_truncated(0), batch.payload(0).len()), (true, DATAGRAM_MAX));
+        assert_eq!((batch.is_truncated(1), batch.payload(1).len()), (false, DATAGRAM_MAX));
         let (slot, payload) = batch.slot_mut(1);
         assert!(slot[..payload.start].iter().all(|byte| *byte == 0), "the headroom was written to");
     }
@@ -506,6 +544,9 @@ mod tests {
             }
             assert_eq!(batch.datagram(1), &bytes[100..200]);
             assert_eq!((batch.meta(1).from, batch.room()), (Some(address(&from)), 4));
+            let runs = [0, 1, 3, 4].map(|first| batch.run_of(first..5));
+            assert_eq!(runs, [0..3, 1..3, 3..4, 4..5]);
+            assert_eq!((batch.run_of(0..2), batch.run_of(2..2)), (0..2, 2..2));
             batch.clear();
             assert_eq!(batch.room_for_runs(), 4);
         }
@@ -537,17 +578,19 @@ mod tests {
             truncated,
             told: super::super::cmsg::Told { segment: Some(segment), ..Default::default() },
         };
-        batch.spread(0, &received(LANDING, 1, false));
+        batch.land(0, &received(LANDING, 1, false));
         assert_eq!(batch.len(), OF_RUN_MAX);
-        let is_whole = |batch: &Batch, place| !batch.meta(place).truncated;
+        let is_whole = |batch: &Batch, place| !batch.is_truncated(place);
         assert!((0..OF_RUN_MAX - 1).all(|place| is_whole(&batch, place)));
         assert!(!is_whole(&batch, OF_RUN_MAX - 1));
         for (len, segment, truncated) in
             [(LANDING, 700, true), (LANDING, usize::MAX, true), (LANDING, LANDING / 127, false)]
         {
             batch.clear();
-            (0..RUNS_MAX).for_each(|index| batch.spread(index, &received(len, segment, truncated)));
-            assert!(batch.spread_used <= RUNS_MAX * SPREAD);
+            (0..RUNS_MAX).for_each(|index| batch.land(index * LANDING, &received(len, segment, truncated)));
+            assert!(batch.spread_used <= RUNS_MAX * SPREAD && batch.landing_used <= RUNS_MAX * LANDING);
+            (0..batch.len())
+                .for_each(|place| assert!(batch.slot_mut(place).0.len() >= batch.payload(place).end));
             assert_eq!(is_whole(&batch, batch.len() - 1), !truncated);
         }
     }

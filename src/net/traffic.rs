@@ -148,7 +148,7 @@ mod tests {
         other.send(&[9; 250]).expect("sent");
         let mut batch = Batch::new(8);
         batch.receive(&one, 8).expect("received");
-        let lens: Vec<_> = (0..batch.len()).map(|place| batch.meta(place).len).collect();
+        let lens: Vec<_> = (0..batch.len()).map(|place| batch.payload(place).len()).collect();
         assert_eq!(lens, [100, 100, 50, 99, 250]);
     }
 

@@ -484,15 +484,8 @@ mod tests {
         let wildcard = Listener { socket: client("127.0.0.1:0"), local: literal("[::]:3478") };
         let told = |ip: &str| {
             let destination = Some((ip.parse().expect("a literal"), 4));
-            let meta = Meta {
-                from: None,
-                destination,
-                len: 0,
-                truncated: false,
-                header: IpHeader::default(),
-                arrived: None,
-                meant_for: None,
-            };
+            let meta =
+                Meta { from: None, destination, header: IpHeader::default(), arrived: None, meant_for: None };
             wildcard.server_of(&meta).expect("the kernel told")
         };
         assert_eq!(told("fe80::1").socket(), literal("[fe80::1%4]:3478"));
@@ -501,8 +494,6 @@ mod tests {
         let nothing = Meta {
             from: None,
             destination: None,
-            len: 0,
-            truncated: false,
             header: IpHeader::default(),
             arrived: None,
             meant_for: None,

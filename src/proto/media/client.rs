@@ -26,6 +26,10 @@ pub(super) struct Places {
     second: u32,
 }
 
+/// Where in the table stands what is known of a five-tuple, if anything is.
+#[derive(Clone, Copy, Debug)]
+pub struct Located(pub(super) Option<Places>);
+
 /// No place: a table is never so long.
 const NOWHERE: u32 = u32::MAX;
 

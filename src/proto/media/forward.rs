@@ -29,7 +29,9 @@ use super::DropReason;
 use super::FromClient;
 use super::FromPeer;
 use super::Table;
+use super::allocation::Allocation;
 use super::client::Client;
+use super::client::Located;
 use super::header;
 use super::legacy;
 
@@ -41,7 +43,18 @@ pub fn from_client<'a>(
     arrived: IpHeader,
     datagram: &'a [u8],
 ) -> FromClient<'a> {
-    let client = table.of_client(from);
+    from_located(table, tick, (from, table.locate(from)), arrived, datagram)
+}
+
+/// The same of a client that [`Table::locate`] found, since when the table has not been changed.
+pub fn from_located<'a>(
+    table: &Table,
+    tick: Tick,
+    (from, at): (&FiveTuple, Located),
+    arrived: IpHeader,
+    datagram: &'a [u8],
+) -> FromClient<'a> {
+    let client = table.located(at, from);
     let judged = match (classify(datagram, client.map(Client::dialect)), client) {
         (Class::Unknown, _) => Err(DropReason::Unclassified),
         // A stream stays in its dialect for life; those of [MS-TURN] are judged by `legacy::from_stream`.
@@ -89,30 +102,79 @@ pub fn from_peer(
     buffer: &mut [u8],
     payload: Range<usize>,
 ) -> FromPeer {
-    let judged = table.of_relay(relay).ok_or(DropReason::StaleRelay).and_then(|allocation| {
+    let judged = Inward::find(table, tick, relay, source, arrived).and_then(|inward| {
+        let frame = inward.frame(tick, buffer, payload)?;
+        Ok(FromPeer::ToClient { to: inward.to, frame, header: inward.header })
+    });
+    judged.unwrap_or_else(FromPeer::Drop)
+}
+
+/// The way in from one peer to one client: what is the same for all datagrams that came with one IP header.
+#[derive(Clone, Copy, Debug)]
+pub struct Inward<'t> {
+    table: &'t Table,
+    allocation: &'t Allocation,
+    peer: PeerAddr,
+    channel: Option<ChannelNumber>,
+    /// The client's side.
+    pub to: FiveTuple,
+    /// The IP header's fields of what leaves.
+    pub header: IpHeader,
+}
+
+impl<'t> Inward<'t> {
+    /// The way of what comes from `source` to the relayed address of `relay` with the IP header `arrived`.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn find(
+        table: &'t Table,
+        tick: Tick,
+        relay: RelayId,
+        source: PeerAddr,
+        arrived: IpHeader,
+    ) -> Result<Self, DropReason> {
+        let allocation = table.of_relay(relay).ok_or(DropReason::StaleRelay)?;
         let peer = table.name_of(source);
         allocation.live(tick)?.admit(peer, tick)?;
+        let to = allocation.five_tuple();
+        let header = header::to_client(arrived, peer, to)?;
+        let channel = match allocation.dialect() {
+            Dialect::Rfc8656 => allocation.channel_to(peer, tick),
+            Dialect::MsTurn => None,
+        };
+        Ok(Self { table, allocation, peer, channel, to, header })
+    }
+
+    /// Judges one datagram at the same tick and frames it, as [`from_peer`] does. Answers where in `buffer` the message
+    /// stands.
+    ///
+    /// # Errors
+    /// Why it goes nowhere.
+    pub fn frame(
+        &self,
+        tick: Tick,
+        buffer: &mut [u8],
+        payload: Range<usize>,
+    ) -> Result<Range<usize>, DropReason> {
         let bytes = payload.len();
-        let header = header::to_client(arrived, peer, allocation.five_tuple())?;
-        allocation.charge(tick, bytes)?;
-        let over_stream = allocation.five_tuple().transport.is_stream();
-        let frame = match (allocation.dialect(), allocation.channel_to(peer, tick)) {
-            (Dialect::Rfc8656, Some(channel)) if over_stream => {
+        self.allocation.charge(tick, bytes)?;
+        let frame = match (self.allocation.dialect(), self.channel) {
+            (Dialect::Rfc8656, Some(channel)) if self.to.transport.is_stream() => {
                 frame_padded_channel_data(channel, buffer, payload)
             }
             (Dialect::Rfc8656, Some(channel)) => frame_channel_data(channel, buffer, payload),
             (Dialect::Rfc8656, None) => {
-                frame_data_indication(table.fresh_transaction(), peer, buffer, payload)
+                frame_data_indication(self.table.fresh_transaction(), self.peer, buffer, payload)
             }
             (Dialect::MsTurn, _) => {
-                legacy::frame(allocation, table.fresh_transaction(), peer, buffer, payload)
+                legacy::frame(self.allocation, self.table.fresh_transaction(), self.peer, buffer, payload)
             }
         }
         .ok_or(DropReason::TooLarge)?;
-        allocation.count_to_client(bytes);
-        Ok(FromPeer::ToClient { to: allocation.five_tuple(), frame, header })
-    });
-    judged.unwrap_or_else(FromPeer::Drop)
+        self.allocation.count_to_client(bytes);
+        Ok(frame)
+    }
 }
 
 /// RFC 8656 § 12.6.

@@ -27,6 +27,7 @@ mod verdict;
 
 pub use bucket::Bandwidth;
 pub use bucket::Bucket;
+pub use client::Located;
 pub use counters::Counters;
 pub use external::ExternalAddresses;
 #[cfg(any(test, feature = "internals"))]

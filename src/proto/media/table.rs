@@ -41,6 +41,7 @@ use super::allocation::Channel;
 use super::allocation::Reach;
 use super::client::Client;
 use super::client::Clients;
+use super::client::Located;
 use super::mobility::ARRIVALS_MAX;
 
 /// The first four bytes of every transaction id (RFC 8489 § 5).
@@ -189,9 +190,20 @@ impl Table {
 
 /// What a packet asks.
 impl Table {
+    /// Where what is known of `five_tuple` stands: good until the table is next changed, for as many datagrams as there are.
+    #[must_use]
+    pub fn locate(&self, five_tuple: &FiveTuple) -> Located {
+        Located(self.clients.get(five_tuple))
+    }
+
     /// The relayed addresses of `five_tuple`, expired or not, found with one look.
     pub(super) fn of_client(&self, five_tuple: &FiveTuple) -> Option<Client<'_>> {
-        let places = self.clients.get(five_tuple)?;
+        self.located(self.locate(five_tuple), five_tuple)
+    }
+
+    /// The same of one that was located before.
+    pub(super) fn located(&self, at: Located, five_tuple: &FiveTuple) -> Option<Client<'_>> {
+        let places = at.0?;
         let first = self.any_generation(places.first()).filter(|first| first.path().is_at(five_tuple))?;
         Some(Client { first, second: places.second().and_then(|place| self.any_generation(place)) })
     }

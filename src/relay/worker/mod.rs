@@ -32,7 +32,9 @@ use crate::proto::auth::challenge::Greeting;
 use crate::proto::media::DropReason;
 use crate::proto::media::FromClient;
 use crate::proto::media::FromPeer;
+use crate::proto::media::Located;
 use crate::proto::media::forward;
+use crate::proto::media::forward::Inward;
 use crate::proto::types::ClientAddr;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::IpHeader;
@@ -182,9 +184,11 @@ impl<'s> Worker<'s> {
         };
         slot.stats.listener_losses.add(lost.into());
         let tick = slot.tick();
-        for place in arrived.places {
-            self.judge_client(tick, index, place);
-            self.flush_full();
+        let mut places = arrived.places;
+        while !places.is_empty() {
+            let run = self.batch.run_of(places.clone());
+            places.start = run.end;
+            self.judge_run(tick, index, run);
         }
         self.tell_arrivals();
         // It works on the requests while answers leave.
@@ -194,26 +198,43 @@ impl<'s> Worker<'s> {
         arrived.is_full
     }
 
-    fn judge_client(&mut self, tick: Tick, door: u16, place: usize) {
-        let meta = *self.batch.meta(place);
-        let slot = &mut *self.slot;
-        slot.stats.from_clients.add(1, meta.len as u64);
-        #[cfg(feature = "fault-injection")]
-        slot.stats.fault.meet_packet();
-        if meta.truncated {
-            return slot.stats.count_drop(DropReason::TooLarge);
-        }
+    /// Datagrams of one sender, whose five-tuple is looked up once for all of them.
+    fn judge_run(&mut self, tick: Tick, door: u16, run: Range<usize>) {
+        let slot = &*self.slot;
+        let meta = self.batch.meta(run.start);
+        let bytes = run.clone().map(|place| self.batch.payload(place).len() as u64).sum();
+        slot.stats.from_clients.add(run.len() as u64, bytes);
         let listener = &slot.doors[usize::from(door)].listener;
-        let (Some(client), Some(server)) = (meta.from, listener.server_of(&meta)) else {
-            return slot.stats.count_drop(DropReason::Unclassified);
+        let (Some(client), Some(server)) = (meta.from, listener.server_of(meta)) else {
+            return run.for_each(|_| slot.stats.count_drop(DropReason::Unclassified));
         };
         let from = FiveTuple { client: ClientAddr::new(client), server, transport: Transport::Udp };
+        let (at, arrived) = (slot.table.locate(&from), meta.header);
+        for place in run {
+            self.judge_client(tick, (door, place), (&from, at), arrived);
+            self.flush_full();
+        }
+    }
+
+    fn judge_client(
+        &mut self,
+        tick: Tick,
+        (door, place): (u16, usize),
+        (from, at): (&FiveTuple, Located),
+        arrived: IpHeader,
+    ) {
+        let slot = &mut *self.slot;
+        #[cfg(feature = "fault-injection")]
+        slot.stats.fault.meet_packet();
+        if self.batch.is_truncated(place) {
+            return slot.stats.count_drop(DropReason::TooLarge);
+        }
         let datagram = self.batch.datagram(place);
         #[cfg(feature = "dtls")]
-        if crate::proto::wire::dtls::is_record(datagram) && !slot.table.has_client(&from) {
-            return self.hear_record(tick, door, place, from);
+        if crate::proto::wire::dtls::is_record(datagram) && !slot.table.has_client(from) {
+            return self.hear_record(tick, door, place, *from);
         }
-        match forward::from_client(&slot.table, tick, &from, meta.header, datagram) {
+        match forward::from_located(&slot.table, tick, (from, at), arrived, datagram) {
             FromClient::ToPeer { relay, peer, data, header } => {
                 let (range, len) = (self.batch.range_of(place, data), data.len());
                 if let Some((other, source)) = slot.path.neighbour(relay, peer) {
@@ -221,12 +242,12 @@ impl<'s> Worker<'s> {
                     slot.stats.from_peers.add(1, len as u64);
                     // No UDP socket would see that it had to stay whole.
                     let header = IpHeader { dont_fragment: false, ..header };
-                    return self.pass_to_client(tick, other, source, header, (place, range));
+                    return self.pass_to_client(tick, (other, source, header), place..place + 1, Some(range));
                 }
                 self.egress.push(slot.departure_to(relay, peer, Bytes::Slot { place, range }, len, header));
             }
-            FromClient::LiveRequest => hand_up(&mut slot.live, &slot.stats, from, datagram),
-            FromClient::StrangerRequest => self.greet(tick, door, place, from),
+            FromClient::LiveRequest => hand_up(&mut slot.live, &slot.stats, *from, datagram),
+            FromClient::StrangerRequest => self.greet(tick, door, place, *from),
             FromClient::Drop(reason) => slot.stats.count_drop(reason),
         }
     }
@@ -298,68 +319,111 @@ impl<'s> Worker<'s> {
         match slot.path.receive(relay, &mut self.batch, RELAY_BUDGET) {
             Ok((arrived, lost)) => {
                 slot.stats.relay_losses.add(lost.into());
-                for place in arrived.places {
-                    self.judge_peer(tick, relay, place);
-                    self.flush_full();
+                let mut places = arrived.places;
+                while !places.is_empty() {
+                    let run = self.batch.run_of(places.clone());
+                    places.start = run.end;
+                    self.judge_peer(tick, relay, run);
                 }
             }
             Err(error) => count_receive_error(&slot.stats, error),
         }
     }
 
-    fn judge_peer(&mut self, tick: Tick, relay: RelayId, place: usize) {
-        let meta = *self.batch.meta(place);
-        let slot = &mut *self.slot;
-        slot.stats.from_peers.add(1, meta.len as u64);
+    /// Datagrams of one peer, which share their way.
+    fn judge_peer(&mut self, tick: Tick, relay: RelayId, run: Range<usize>) {
+        let stats = &self.slot.stats;
+        let meta = self.batch.meta(run.start);
+        let bytes = run.clone().map(|place| self.batch.payload(place).len() as u64).sum();
+        stats.from_peers.add(run.len() as u64, bytes);
         #[cfg(feature = "fault-injection")]
-        slot.stats.fault.meet_packet();
-        if meta.truncated {
-            return slot.stats.count_drop(DropReason::TooLarge);
-        }
+        run.clone().for_each(|_| stats.fault.meet_packet());
         let Some(peer) = meta.from.map(PeerAddr::new) else {
-            return slot.stats.count_drop(DropReason::Unclassified);
+            return run.for_each(|_| stats.count_drop(DropReason::Unclassified));
         };
-        let payload = self.batch.payload(place);
-        self.pass_to_client(tick, relay, peer, meta.header, (place, payload));
+        let way = (relay, peer, meta.header);
+        let mut left = run;
+        while !left.is_empty() {
+            let now = left.start..left.end.min(left.start + (BATCH - self.egress.len()));
+            left.start = now.end;
+            self.pass_to_client(tick, way, now, None);
+            self.flush_full();
+        }
     }
 
-    /// What `peer` sent to `relay` stands in these bytes of a slot.
+    /// What `peer` sent to `relay` with the IP header `arrived` stands at these places of the batch: the `part` of each, or
+    /// all of it. There is room for as many departures.
     fn pass_to_client(
         &mut self,
         tick: Tick,
-        relay: RelayId,
-        peer: PeerAddr,
-        header: IpHeader,
-        (place, payload): (usize, Range<usize>),
+        (relay, peer, arrived): (RelayId, PeerAddr, IpHeader),
+        places: Range<usize>,
+        part: Option<Range<usize>>,
     ) {
-        let slot = &mut *self.slot;
-        let (buffer, _) = self.batch.slot_mut(place);
-        let data_len = payload.len();
-        match forward::from_peer(&slot.table, tick, relay, peer, header, buffer, payload) {
-            FromPeer::ToClient { to, frame, .. } if to.transport.is_stream() => {
-                let bytes = self.batch.bytes(place, frame);
-                slot.send_on_stream(to, bytes, data_len);
+        let slot = &*self.slot;
+        let count_drops = |reason| places.clone().for_each(|_| slot.stats.count_drop(reason));
+        let inward = match Inward::find(&slot.table, tick, relay, peer, arrived) {
+            Ok(inward) => inward,
+            Err(reason) => return count_drops(reason),
+        };
+        let FiveTuple { client, server, transport } = inward.to;
+        if transport != Transport::Udp {
+            return self.pass_by_connection(tick, (relay, peer, arrived), places, part);
+        }
+        let Some((door, listener)) = slot.door_of(server) else { return count_drops(DropReason::SendFailed) };
+        let (to, source) = (client.socket(), listener.source_for(server));
+        for place in places {
+            if self.batch.is_truncated(place) {
+                slot.stats.count_drop(DropReason::TooLarge);
+                continue;
             }
-            #[cfg(feature = "dtls")]
-            FromPeer::ToClient { to, frame, .. } if to.transport == Transport::Dtls => {
-                self.relay_over_dtls(to, place, frame, data_len);
-            }
-            FromPeer::ToClient { to, frame, header } => {
-                let Some((door, listener)) = slot.door_of(to.server) else {
-                    return slot.stats.count_drop(DropReason::SendFailed);
-                };
-                self.egress.push(Departure {
+            let (buffer, whole) = self.batch.slot_mut(place);
+            let payload = part.clone().unwrap_or(whole);
+            let data_len = payload.len();
+            match inward.frame(tick, buffer, payload) {
+                Ok(frame) => self.egress.push(Departure {
                     way: Way::Listener(door),
                     bytes: Bytes::Slot { place, range: frame },
-                    to: to.client.socket(),
-                    source: listener.source_for(to.server),
+                    to,
+                    source,
                     kind: Kind::ToClient,
                     data_len,
-                    header,
+                    header: inward.header,
                     relay: None,
-                });
+                }),
+                Err(reason) => slot.stats.count_drop(reason),
             }
-            FromPeer::Drop(reason) => slot.stats.count_drop(reason),
+        }
+    }
+
+    /// The same for a client that is reached by a connection, or over DTLS.
+    fn pass_by_connection(
+        &mut self,
+        tick: Tick,
+        (relay, peer, arrived): (RelayId, PeerAddr, IpHeader),
+        places: Range<usize>,
+        part: Option<Range<usize>>,
+    ) {
+        for place in places {
+            let slot = &mut *self.slot;
+            if self.batch.is_truncated(place) {
+                slot.stats.count_drop(DropReason::TooLarge);
+                continue;
+            }
+            let (buffer, whole) = self.batch.slot_mut(place);
+            let payload = part.clone().unwrap_or(whole);
+            let data_len = payload.len();
+            match forward::from_peer(&slot.table, tick, relay, peer, arrived, buffer, payload) {
+                #[cfg(feature = "dtls")]
+                FromPeer::ToClient { to, frame, .. } if to.transport == Transport::Dtls => {
+                    self.relay_over_dtls(to, place, frame, data_len);
+                }
+                FromPeer::ToClient { to, frame, .. } => {
+                    let bytes = self.batch.bytes(place, frame);
+                    slot.send_on_stream(to, bytes, data_len);
+                }
+                FromPeer::Drop(reason) => slot.stats.count_drop(reason),
+            }
         }
     }
 }

@@ -77,7 +77,7 @@ impl Worker<'_> {
     fn judge_steered(&mut self, tick: Tick, place: usize) {
         let meant_for = self.batch.meta(place).meant_for;
         match meant_for.and_then(|at| self.slot.path.owner(at)) {
-            Some(relay) => self.judge_peer(tick, relay, place),
+            Some(relay) => self.judge_peer(tick, relay, place..place + 1),
             None => self.slot.stats.count_drop(DropReason::StaleRelay),
         }
     }
