@@ -13,6 +13,7 @@ use rustix::event::Timespec;
 use rustix::event::poll;
 use swingbridge::net::Batch;
 use swingbridge::net::Departing;
+use swingbridge::net::Heading;
 use swingbridge::net::RelaySocket;
 use swingbridge::net::Sender;
 use swingbridge::proto::client::Client;
@@ -163,7 +164,7 @@ impl Probe {
 
 /// Sends one datagram with this header.
 pub(crate) fn send(from: &RelaySocket, to: SocketAddr, bytes: &[u8], header: IpHeader) {
-    let departing = Departing { bytes, to, source: None, header };
+    let departing = Departing { bytes, heading: &Heading { header, ..Heading::to(to) } };
     // What does not leave does not arrive, as will be told.
     Sender::new(1).send(from, std::iter::once(departing), |_, _| {});
 }

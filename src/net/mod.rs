@@ -50,6 +50,7 @@ pub use mutual::MutualTls;
 pub use network::Network;
 pub use packet::Batch;
 pub use packet::Departing;
+pub use packet::Heading;
 pub use packet::Sender;
 pub use peer::PeerListener;
 pub use places::Full;

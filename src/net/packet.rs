@@ -343,11 +343,9 @@ fn meta_of(received: &Received) -> Meta {
     }
 }
 
-/// A datagram that shall be sent.
-#[derive(Clone, Copy, Debug)]
-pub struct Departing<'a> {
-    /// Its bytes.
-    pub bytes: &'a [u8],
+/// Where a datagram goes and what it is told on its way: the same for all of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heading {
     /// Where to.
     pub to: SocketAddr,
     /// The address to leave from, and the index of the interface or 0, where the socket has more than one.
@@ -355,6 +353,23 @@ pub struct Departing<'a> {
     /// The fields of its IP header. That an IPv4 datagram must leave whole is the socket's to say
     /// ([`super::RelaySocket::set_whole`]).
     pub header: IpHeader,
+}
+
+impl Heading {
+    /// That of a datagram which asks for nothing but to go `to` there.
+    #[must_use]
+    pub fn to(to: SocketAddr) -> Self {
+        Self { to, source: None, header: IpHeader::default() }
+    }
+}
+
+/// A datagram that shall be sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Departing<'a> {
+    /// Its bytes.
+    pub bytes: &'a [u8],
+    /// Where to, and how.
+    pub heading: &'a Heading,
 }
 
 /// What it takes to send several datagrams with one call.
@@ -423,8 +438,12 @@ mod tests {
         socket.local_addr().expect("it is bound")
     }
 
-    fn departing(bytes: &[u8], to: SocketAddr) -> Departing<'_> {
-        Departing { bytes, to, source: None, header: IpHeader::default() }
+    fn to(socket: &UdpSocket) -> Heading {
+        Heading::to(address(socket))
+    }
+
+    fn elsewhere() -> Heading {
+        Heading::to("[::1]:9".parse().expect("a literal"))
     }
 
     #[test]
@@ -508,9 +527,9 @@ mod tests {
         let (from, one, two) = (socket("127.0.0.1:0"), socket("127.0.0.1:0"), socket("127.0.0.1:0"));
         let datagrams: Vec<_> = (0..10_u8).map(|number| [number; 3]).collect();
         let mut sender = Sender::new(4);
-        let all = datagrams
-            .iter()
-            .map(|bytes| departing(bytes, address(if bytes[0].is_multiple_of(2) { &one } else { &two })));
+        let headings = [to(&one), to(&two)];
+        let all =
+            datagrams.iter().map(|bytes| Departing { bytes, heading: &headings[usize::from(bytes[0] % 2)] });
         sender.send(&from, all, |place, error| panic!("{place}: {error}"));
         let mut buffer = [0; 8];
         for number in 0..10_u8 {
@@ -527,7 +546,8 @@ mod tests {
             assert!(udp::set_runs(&to, true).expect("the kernel knows how"));
             let bytes: Vec<_> = (0..250_u8).collect();
             let mut sender = Sender::new(16);
-            let run = bytes.chunks(100).map(|bytes| departing(bytes, address(&to)));
+            let heading = Heading::to(address(&to));
+            let run = bytes.chunks(100).map(|bytes| Departing { bytes, heading: &heading });
             sender.send(&from, run, |place, error| panic!("{place}: {error}"));
             from.send_to(b"alone", address(&to)).expect("sent");
             from.send_to(b"", address(&to)).expect("sent");
@@ -604,7 +624,8 @@ mod tests {
         assert_eq!(sender.segmenting.longest(), usize::MAX);
         let datagrams: Vec<_> = (0..20_u8).map(|number| [number; 30]).collect();
         for _ in 0..3 {
-            let run = datagrams.iter().map(|bytes| departing(bytes, address(&to)));
+            let heading = Heading::to(address(&to));
+            let run = datagrams.iter().map(|bytes| Departing { bytes, heading: &heading });
             sender.send(&from, run, |place, error| panic!("{place}: {error}"));
             let mut buffer = [0; 99];
             for number in 0..20 {
@@ -618,12 +639,11 @@ mod tests {
     #[test]
     fn each_of_a_run_that_can_go_nowhere_is_named() {
         let from = socket("127.0.0.1:0");
-        let elsewhere = "[::1]:9".parse().expect("a literal");
         let to = socket("127.0.0.1:0");
-        let all = [departing(b"ab", address(&to)), departing(b"ab", elsewhere), departing(b"a", elsewhere)];
+        let (here, elsewhere) = (Heading::to(address(&to)), elsewhere());
+        let all: [(&[u8], _); 4] = [(b"ab", &here), (b"ab", &elsewhere), (b"a", &elsewhere), (b"cd", &here)];
+        let all = all.into_iter().map(|(bytes, heading)| Departing { bytes, heading });
         let mut failures = Vec::new();
-        let again = departing(b"cd", address(&to));
-        let all = all.into_iter().chain([again]);
         Sender::new(8).send(&from, all, |place, error| failures.push((place, error)));
         assert_eq!(failures, [(1, Errno::AFNOSUPPORT), (2, Errno::AFNOSUPPORT)]);
         let mut buffer = [0; 8];
@@ -637,17 +657,18 @@ mod tests {
     fn one_that_cannot_be_sent_is_named_and_the_others_leave() {
         let (from, to) = (socket("127.0.0.1:0"), socket("127.0.0.1:0"));
         let long = vec![0; DATAGRAM_MAX + 1];
-        let elsewhere = "[::1]:9".parse().expect("a literal");
-        let all = [
-            departing(b"a", address(&to)),
-            departing(&long, address(&to)),
-            departing(b"b", address(&to)),
-            departing(b"c", elsewhere),
-            departing(b"d", elsewhere),
-            departing(b"e", address(&to)),
+        let (here, elsewhere) = (Heading::to(address(&to)), elsewhere());
+        let all: [(&[u8], _); 6] = [
+            (b"a", &here),
+            (&long, &here),
+            (b"b", &here),
+            (b"c", &elsewhere),
+            (b"d", &elsewhere),
+            (b"e", &here),
         ];
+        let all = all.into_iter().map(|(bytes, heading)| Departing { bytes, heading });
         let mut failures = Vec::new();
-        Sender::new(8).send(&from, all.into_iter(), |place, error| failures.push((place, error)));
+        Sender::new(8).send(&from, all, |place, error| failures.push((place, error)));
         assert_eq!(failures, [(1, Errno::MSGSIZE), (3, Errno::AFNOSUPPORT), (4, Errno::AFNOSUPPORT)]);
         let mut buffer = [0; 8];
         for expected in [b"a", b"b", b"e"] {

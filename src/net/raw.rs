@@ -30,6 +30,7 @@ use socket2::Type;
 
 use crate::proto::types::IpHeader;
 
+use super::packet::Heading;
 use super::sys;
 use super::sys::Headers;
 use super::udp::LISTENER_BUFFER;
@@ -103,10 +104,8 @@ pub struct DepartingPacket<'a> {
     pub bytes: &'a [u8],
     /// The port to leave from.
     pub from: u16,
-    /// Where to, in the family of the socket and without a scope.
-    pub to: SocketAddr,
-    /// The fields of its IP header.
-    pub header: IpHeader,
+    /// Where to, in the family of the socket and without a scope; with no source but the socket's.
+    pub heading: &'a Heading,
 }
 
 /// What it takes to send several packets with one call.
@@ -142,7 +141,7 @@ impl RawSender {
         let count = self.headers.len();
         let Self { headers, heads, identifications } = self;
         let (source, hop_limit) = (socket.address, socket.hop_limit);
-        let mut departing = departing.map(|one| (one.bytes, one.to.ip(), one)).peekable();
+        let mut departing = departing.map(|one| (one.bytes, one.heading.to.ip(), one)).peekable();
         let mut base = 0;
         while departing.peek().is_some() {
             let part = departing.by_ref().take(count);
@@ -202,20 +201,20 @@ fn write_head(
     one: &DepartingPacket<'_>,
 ) -> usize {
     let udp_len = UDP_LEN + data.len();
-    let hop_limit = one.header.hop_limit.unwrap_or(hop_limit);
-    let (start, pseudo) = match (source, one.to.ip()) {
+    let hop_limit = one.heading.header.hop_limit.unwrap_or(hop_limit);
+    let (start, pseudo) = match (source, one.heading.to.ip()) {
         (IpAddr::V4(source), IpAddr::V4(to)) => {
-            (V4_LEN, write_v4(head, source, to, udp_len, hop_limit, one.header))
+            (V4_LEN, write_v4(head, source, to, udp_len, hop_limit, one.heading.header))
         }
         (IpAddr::V6(source), IpAddr::V6(to)) => {
-            let label = flow_label(source, to, one.from, one.to.port());
-            (V6_LEN, write_v6(head, source, to, udp_len, hop_limit, one.header.traffic_class, label))
+            let label = flow_label(source, to, one.from, one.heading.to.port());
+            (V6_LEN, write_v6(head, source, to, udp_len, hop_limit, one.heading.header.traffic_class, label))
         }
         _ => (0, 0),
     };
     let udp = &mut head[start..start + UDP_LEN];
     udp[..2].copy_from_slice(&one.from.to_be_bytes());
-    udp[2..4].copy_from_slice(&one.to.port().to_be_bytes());
+    udp[2..4].copy_from_slice(&one.heading.to.port().to_be_bytes());
     // A length that does not fit belongs to a packet that no link takes.
     udp[4..6].copy_from_slice(&low16(udp_len).to_be_bytes());
     udp[6..].fill(0);

@@ -3,16 +3,15 @@
 //!
 //! Assumption: a run saves work and must never cost a datagram. What the kernel refuses as a run leaves one by one.
 
-use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 
 use rustix::io::Errno;
 
-use crate::proto::types::IpHeader;
 use crate::proto::types::limits::DATAGRAM_MAX;
 
 use super::packet::Departing;
+use super::packet::Heading;
 use super::sys;
 use super::traffic::SEGMENTS_MAX;
 use super::udp::udp_socket;
@@ -74,31 +73,28 @@ impl Segmenting {
 
 /// A run that is being put together.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Run {
+pub(super) struct Run<'a> {
     /// The place of its first datagram among all that leave.
     pub(super) first: usize,
     pub(super) count: usize,
-    pub(super) to: SocketAddr,
-    pub(super) source: Option<(IpAddr, u32)>,
-    pub(super) header: IpHeader,
+    pub(super) heading: &'a Heading,
     /// Bytes of each but the last.
     pub(super) len: usize,
     last: usize,
     all: usize,
 }
 
-impl Run {
+impl<'a> Run<'a> {
     /// A run of one.
-    pub(super) fn new(first: usize, one: &Departing<'_>) -> Self {
+    pub(super) fn new(first: usize, one: &Departing<'a>) -> Self {
         let len = one.bytes.len();
-        let Departing { to, source, header, .. } = *one;
-        Self { first, count: 1, to, source, header, len, last: len, all: len }
+        Self { first, count: 1, heading: one.heading, len, last: len, all: len }
     }
 
     /// Takes the next datagram in, if it can follow in this run and none is longer than `longest`.
     pub(super) fn take(&mut self, next: &Departing<'_>, longest: usize) -> bool {
         let len = next.bytes.len();
-        let longest = longest.min(if self.to.is_ipv4() { LONGEST_V4 } else { LONGEST_V6 });
+        let longest = longest.min(if self.heading.to.is_ipv4() { LONGEST_V4 } else { LONGEST_V6 });
         // Behind a shorter one nothing can follow; an empty one would not be sent at all.
         let fits = len > 0
             && len <= self.len
@@ -106,7 +102,7 @@ impl Run {
             && self.len <= longest
             && self.count < SEGMENTS_MAX
             && self.all + len <= DATAGRAM_MAX;
-        let follows = fits && self.to == next.to && self.header == next.header && self.source == next.source;
+        let follows = fits && self.heading == next.heading;
         if follows {
             self.count += 1;
             self.last = len;
@@ -118,6 +114,10 @@ impl Run {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
+    use crate::proto::types::IpHeader;
+
     use super::*;
 
     fn to(text: &str) -> SocketAddr {
@@ -126,9 +126,9 @@ mod tests {
 
     fn lens(to: SocketAddr, lens: &[usize], longest: usize) -> Vec<usize> {
         let bytes = vec![0; DATAGRAM_MAX];
-        let one =
-            |len: usize| Departing { bytes: &bytes[..len], to, source: None, header: IpHeader::default() };
-        let mut runs: Vec<Run> = Vec::new();
+        let heading = Heading::to(to);
+        let one = |len: usize| Departing { bytes: &bytes[..len], heading: &heading };
+        let mut runs: Vec<Run<'_>> = Vec::new();
         for (place, len) in lens.iter().enumerate() {
             if !runs.last_mut().is_some_and(|run| run.take(&one(*len), longest)) {
                 runs.push(Run::new(place, &one(*len)));
@@ -155,22 +155,19 @@ mod tests {
 
     #[test]
     fn a_run_ends_where_destination_source_or_header_differ() {
-        let first = Departing {
-            bytes: b"x",
-            to: to("192.0.2.1:9"),
-            source: Some((IpAddr::from([192, 0, 2, 7]), 0)),
-            header: IpHeader { hop_limit: Some(9), traffic_class: 0xB8, dont_fragment: false },
-        };
-        let header = first.header;
+        let header = IpHeader { hop_limit: Some(9), traffic_class: 0xB8, dont_fragment: false };
+        let source = Some((IpAddr::from([192, 0, 2, 7]), 0));
+        let first = Heading { to: to("192.0.2.1:9"), source, header };
         for other in [
-            Departing { to: to("192.0.2.1:10"), ..first },
-            Departing { source: None, ..first },
-            Departing { header: IpHeader { hop_limit: Some(8), ..header }, ..first },
-            Departing { header: IpHeader { traffic_class: 0xB9, ..header }, ..first },
-            Departing { header: IpHeader { dont_fragment: true, ..header }, ..first },
+            Heading { to: to("192.0.2.1:10"), ..first },
+            Heading { source: None, ..first },
+            Heading { header: IpHeader { hop_limit: Some(8), ..header }, ..first },
+            Heading { header: IpHeader { traffic_class: 0xB9, ..header }, ..first },
+            Heading { header: IpHeader { dont_fragment: true, ..header }, ..first },
         ] {
-            let mut run = Run::new(0, &first);
-            assert!(run.take(&first, 9) && !run.take(&other, 9), "{other:?}");
+            let one = |heading| Departing { bytes: b"x", heading };
+            let (again, mut run) = (first, Run::new(0, &one(&first)));
+            assert!(run.take(&one(&again), 9) && !run.take(&one(&other), 9), "{other:?}");
             assert_eq!(run.count, 2);
         }
     }

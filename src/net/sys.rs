@@ -25,6 +25,7 @@ use super::name::NAME_LEN;
 use super::name::NAME_V4_LEN;
 use super::name::Name;
 use super::packet::Departing;
+use super::packet::Heading;
 use super::segment::Run;
 use super::segment::Segmenting;
 
@@ -157,7 +158,7 @@ impl Headers {
         mut failed: impl FnMut(usize, Errno),
     ) {
         let longest = segmenting.longest();
-        let mut open: Option<Run> = None;
+        let mut open: Option<Run<'_>> = None;
         let mut count = 0;
         for (index, one) in datagrams.take(self.len()).enumerate() {
             self.vectors[index] = to_read(one.bytes);
@@ -176,9 +177,10 @@ impl Headers {
         self.send_all(socket, count, SEND_RETRIES, &mut failed, |error, len| segmenting.refused(error, len));
     }
 
-    fn aim_run(&mut self, index: usize, run: &Run) {
-        let name_len = self.names[index].write(run.to);
-        let alone = self.controls[index].write_departure(run.to.is_ipv6(), run.source, run.header);
+    fn aim_run(&mut self, index: usize, run: &Run<'_>) {
+        let Heading { to, source, header } = *run.heading;
+        let name_len = self.names[index].write(to);
+        let alone = self.controls[index].write_departure(to.is_ipv6(), source, header);
         let control_len = match u16::try_from(run.len) {
             Ok(len) if run.count > 1 => self.controls[index].write_segment(alone, len),
             _ => alone,

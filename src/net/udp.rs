@@ -374,6 +374,7 @@ mod tests {
 
     use super::super::packet::Batch;
     use super::super::packet::Departing;
+    use super::super::packet::Heading;
     use super::super::packet::Sender;
     use super::*;
 
@@ -447,12 +448,8 @@ mod tests {
             assert!(listener.serves(told));
 
             let to = client.local_addr().expect("bound");
-            let pong = Departing {
-                bytes: b"pong",
-                to,
-                source: listener.source_for(told),
-                header: IpHeader::default(),
-            };
+            let heading = Heading { source: listener.source_for(told), ..Heading::to(to) };
+            let pong = Departing { bytes: b"pong", heading: &heading };
             Sender::new(1).send(&listener, [pong].into_iter(), |_, error| panic!("{error}"));
             let mut buffer = [0; 8];
             assert_eq!(client.recv_from(&mut buffer).expect("answered"), (4, server));
@@ -534,7 +531,7 @@ mod tests {
         for relay in [&one, &two] {
             // The first makes an ICMP error come back.
             for to in [gone, peer.local_addr().expect("bound")] {
-                let departing = [Departing { bytes: b"x", to, source: None, header: IpHeader::default() }];
+                let departing = [Departing { bytes: b"x", heading: &Heading::to(to) }];
                 sender.send(relay, departing.into_iter(), |_, error| panic!("{error}"));
             }
             let mut buffer = [0; 4];

@@ -1,10 +1,8 @@
 //! What shall leave, put together by the socket it leaves from. Like `proto`: no sockets, no clocks.
 
-use std::net::IpAddr;
-use std::net::SocketAddr;
 use std::ops::Range;
 
-use crate::proto::types::IpHeader;
+use crate::net::Heading;
 use crate::proto::types::RelayId;
 
 /// The socket that a datagram leaves from.
@@ -65,14 +63,10 @@ pub(super) enum Kind {
 pub(super) struct Departure {
     pub(super) way: Way,
     pub(super) bytes: Bytes,
-    pub(super) to: SocketAddr,
-    /// The address it must leave from, and the index of the interface or 0, where the socket has more than one.
-    pub(super) source: Option<(IpAddr, u32)>,
+    pub(super) heading: Heading,
     pub(super) kind: Kind,
     /// Application data in bytes.
     pub(super) data_len: usize,
-    /// The IP header's fields.
-    pub(super) header: IpHeader,
     /// The relay socket that it leaves from, and its port, where it leaves by a raw socket.
     pub(super) relay: Option<(RelayId, u16)>,
 }
@@ -80,7 +74,7 @@ pub(super) struct Departure {
 impl Departure {
     /// Whether it must leave unfragmented.
     pub(super) fn is_whole(&self) -> bool {
-        self.header.dont_fragment
+        self.heading.header.dont_fragment
     }
 
     /// Whether the socket, the same for both, need not be told anything in between.
@@ -93,15 +87,18 @@ impl Departure {
 #[derive(Debug)]
 pub(super) struct Egress {
     list: Vec<(usize, Departure)>,
+    /// They came socket by socket, in the order of [`Way`], as those of a run do.
+    in_order: bool,
 }
 
 impl Egress {
     /// Room for `count` departures; more make it grow once.
     pub(super) fn new(count: usize) -> Self {
-        Self { list: Vec::with_capacity(count) }
+        Self { list: Vec::with_capacity(count), in_order: true }
     }
 
     pub(super) fn push(&mut self, departure: Departure) {
+        self.in_order &= self.list.last().is_none_or(|(_, last)| last.way <= departure.way);
         self.list.push((self.list.len(), departure));
     }
 
@@ -112,13 +109,16 @@ impl Egress {
 
     pub(super) fn clear(&mut self) {
         self.list.clear();
+        self.in_order = true;
     }
 
     /// Runs of departures that share a socket, each in the order of [`Self::push`], and that all may or all must not
     /// be fragmented, which is the socket's to say, but for a raw one's. Between sockets there is no order to keep; within
     /// one it is kept even where it takes more runs.
     pub(super) fn groups(&mut self) -> impl Iterator<Item = (Way, &[(usize, Departure)])> {
-        self.list.sort_unstable_by_key(|(order, departure)| (departure.way, *order));
+        if !self.in_order {
+            self.list.sort_unstable_by_key(|(order, departure)| (departure.way, *order));
+        }
         self.list
             .chunk_by(|(_, one), (_, next)| one.way == next.way && one.says_the_same(next))
             .map(|group| (group[0].1.way, group))
@@ -127,6 +127,8 @@ impl Egress {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -135,11 +137,9 @@ mod tests {
         Departure {
             way,
             bytes: Bytes::Answer { place, len: 1 },
-            to: SocketAddr::from(([127, 0, 0, 1], 9)),
-            source: None,
+            heading: Heading::to(SocketAddr::from(([127, 0, 0, 1], 9))),
             kind: Kind::Answer,
             data_len: 0,
-            header: IpHeader::default(),
             relay: None,
         }
     }
@@ -187,7 +187,7 @@ mod tests {
             [(2, false), (2, true), (0, false), (2, true), (2, false), (0, false)].into_iter().enumerate()
         {
             let mut one = departure(way(number), place);
-            one.header.dont_fragment = whole;
+            one.heading.header.dont_fragment = whole;
             egress.push(one);
         }
         let runs: Vec<_> = egress

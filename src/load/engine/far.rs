@@ -11,11 +11,11 @@ use crate::load::rig::GoOn;
 use crate::net::Batch;
 use crate::net::Departing;
 use crate::net::Events;
+use crate::net::Heading;
 use crate::net::Poll;
 use crate::net::Sender;
 use crate::net::Token;
 use crate::net::TrafficSocket;
-use crate::proto::types::IpHeader;
 
 use super::clock::Clock;
 use super::peers::PEER_BUFFER;
@@ -94,16 +94,12 @@ impl FarEnd {
             let Some(from) = self.batch.meta(place).from else { continue };
             let (slot, payload) = self.batch.slot_mut(place);
             if self.peer.answer(now_ns, from, &mut slot[payload]) {
-                back.push((place, from));
+                back.push((place, Heading::to(from)));
             }
         }
         let batch = &self.batch;
-        let departing = back.iter().map(|(place, to)| Departing {
-            bytes: batch.datagram(*place),
-            to: *to,
-            source: None,
-            header: IpHeader::default(),
-        });
+        let departing =
+            back.iter().map(|(place, heading)| Departing { bytes: batch.datagram(*place), heading });
         self.sender.send(&self.socket, departing, |_, _| {});
     }
 }

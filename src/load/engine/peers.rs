@@ -10,10 +10,10 @@ use crate::load::measure::Meter;
 use crate::load::payload::Way;
 use crate::load::profile::Burst;
 use crate::net::Departing;
+use crate::net::Heading;
 use crate::net::Sender;
 use crate::net::TrafficSocket;
 use crate::net::traffic::SEGMENTS_MAX;
-use crate::proto::types::IpHeader;
 use crate::proto::types::limits::DATAGRAM_MAX;
 
 use super::call::Outgoing;
@@ -49,7 +49,7 @@ pub(super) struct Peers {
 #[derive(Debug)]
 struct Waiting {
     range: Range<usize>,
-    to: SocketAddr,
+    heading: Heading,
     burst: Burst,
     packets: u16,
 }
@@ -100,7 +100,12 @@ impl Peers {
                 let start = room.start + usize::from(place) * bytes;
                 out.write(index + place, &mut self.arena[start..start + bytes]);
             }
-            self.waiting.push(Waiting { range: room, to, burst: out.burst, packets: count });
+            self.waiting.push(Waiting {
+                range: room,
+                heading: Heading::to(to),
+                burst: out.burst,
+                packets: count,
+            });
             index += count;
         }
     }
@@ -139,12 +144,9 @@ impl Peers {
             self.set = self.segment;
         }
         let Self { socket, sender, arena, waiting, unsent, .. } = self;
-        let departing = waiting.iter().map(|each| Departing {
-            bytes: &arena[each.range.clone()],
-            to: each.to,
-            source: None,
-            header: IpHeader::default(),
-        });
+        let departing = waiting
+            .iter()
+            .map(|each| Departing { bytes: &arena[each.range.clone()], heading: &each.heading });
         sender.send(&*socket, departing, |place, error| {
             if is_own_fault(error) {
                 unsent.push(place);

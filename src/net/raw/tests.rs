@@ -37,7 +37,11 @@ fn judge(packet: &[u8], v6: bool) -> u16 {
 #[test]
 fn the_header_of_ipv4_says_what_was_asked() {
     let header = IpHeader { hop_limit: Some(17), traffic_class: 0xB9, dont_fragment: true };
-    let one = DepartingPacket { bytes: b"abc", from: 50_000, to: literal("203.0.113.9:7"), header };
+    let one = DepartingPacket {
+        bytes: b"abc",
+        from: 50_000,
+        heading: &Heading { header, ..Heading::to(literal("203.0.113.9:7")) },
+    };
     let packet = packet(literal("192.0.2.1:0").ip(), &one);
     assert_eq!(packet[..12], [0x45, 0xB9, 0, 31, 0, 0, 0x40, 0, 17, UDP, 0, 0]);
     assert_eq!(packet[12..20], [192, 0, 2, 1, 203, 0, 113, 9]);
@@ -48,7 +52,11 @@ fn the_header_of_ipv4_says_what_was_asked() {
 #[test]
 fn the_header_of_ipv6_says_what_was_asked_and_its_label_is_that_of_the_flow() {
     let header = IpHeader { hop_limit: None, traffic_class: 0xB9, dont_fragment: false };
-    let one = DepartingPacket { bytes: b"abc", from: 50_000, to: literal("[2001:db8::9]:7"), header };
+    let one = DepartingPacket {
+        bytes: b"abc",
+        from: 50_000,
+        heading: &Heading { header, ..Heading::to(literal("[2001:db8::9]:7")) },
+    };
     let source = literal("[2001:db8::1]:0").ip();
     let first = packet(source, &one);
     assert_eq!((first[0], first[1] & 0xF0), (0x6B, 0x90));
@@ -64,7 +72,11 @@ fn a_checksum_that_would_be_none_is_written_as_its_other_zero() {
     let header = IpHeader::default();
     for last in 0..=u16::MAX {
         let bytes = last.to_be_bytes();
-        let one = DepartingPacket { bytes: &bytes, from: 50_000, to: literal("203.0.113.9:7"), header };
+        let one = DepartingPacket {
+            bytes: &bytes,
+            from: 50_000,
+            heading: &Heading { header, ..Heading::to(literal("203.0.113.9:7")) },
+        };
         let packet = packet(literal("192.0.2.1:0").ip(), &one);
         assert_ne!(packet[26..28], [0, 0]);
         if packet[26..28] == [0xFF, 0xFF] {
@@ -80,7 +92,8 @@ fn packets_that_may_be_fragmented_are_numbered_in_no_order_that_others_know() {
     let to = literal("203.0.113.9:7");
     let drawn = |seeds, dont_fragment| {
         let header = IpHeader { dont_fragment, ..IpHeader::default() };
-        let one = DepartingPacket { bytes: b"abc", from: 50_000, to, header };
+        let one =
+            DepartingPacket { bytes: b"abc", from: 50_000, heading: &Heading { header, ..Heading::to(to) } };
         let mut identifications = Identifications::new(seeds);
         let mut next = || {
             let mut head = [0xAA; HEAD];
@@ -102,7 +115,7 @@ fn packets_that_may_be_fragmented_are_numbered_in_no_order_that_others_know() {
     first.dedup();
     assert!(first.len() > 900 && first[0] != 0, "{} different ones of 1,000", first.len());
     assert!(drawn([1, 2, 3, 4], true).iter().all(|drawn| *drawn == 0), "what stays whole needs none");
-    let one = DepartingPacket { bytes: b"abc", from: 1, to: literal("[::1]:7"), header: IpHeader::default() };
+    let one = DepartingPacket { bytes: b"abc", from: 1, heading: &Heading::to(literal("[::1]:7")) };
     let mut head = [0; HEAD];
     write_head(&mut head, literal("[::1]:0").ip(), 64, one.bytes, &one);
     let before = head;
@@ -125,7 +138,7 @@ proptest! {
             Ipv4Addr::from_bits(bits as u32).into()
         };
         let to = SocketAddr::new(ip(to), ports.1);
-        let one = DepartingPacket { bytes: &data, from: ports.0, to, header: IpHeader::default() };
+        let one = DepartingPacket { bytes: &data, from: ports.0, heading: &Heading::to(to) };
         let packet = packet(ip(source), &one);
         prop_assert_eq!(judge(&packet, v6), 0);
         let start = if v6 { 40 } else { 20 };
@@ -157,8 +170,8 @@ fn packets_of_any_length_arrive_at_a_socket_from_a_port_that_nobody_bound() {
         let lengths: Vec<usize> =
             [0, 1, 2, 3, 171, 172, 173, 1_200, 1_201, 1_232].into_iter().chain(edges).collect();
         let data: Vec<Vec<u8>> = lengths.iter().map(|len| (0..*len).map(|at| at as u8).collect()).collect();
-        let departing =
-            data.iter().map(|bytes| DepartingPacket { bytes, from: 49_151, to, header: IpHeader::default() });
+        let heading = Heading::to(to);
+        let departing = data.iter().map(|bytes| DepartingPacket { bytes, from: 49_151, heading: &heading });
         sender.send(&socket, departing, |_, error| panic!("{error}"));
         let mut buffer = vec![0; 1 << 16];
         for bytes in &data {
@@ -178,8 +191,8 @@ fn a_packet_that_no_link_takes_is_refused_alone() {
     // With its head it is longer than a packet of the loopback interface may be.
     let long = vec![7; 65_507];
     let bytes: [&[u8]; 3] = [b"before", &long, b"behind"];
-    let departing =
-        bytes.into_iter().map(|bytes| DepartingPacket { bytes, from: 9, to, header: IpHeader::default() });
+    let heading = Heading::to(to);
+    let departing = bytes.into_iter().map(|bytes| DepartingPacket { bytes, from: 9, heading: &heading });
     let mut refused = Vec::new();
     RawSender::new(2, [1, 2, 3, 4]).send(&socket, departing, |place, error| refused.push((place, error)));
     assert_eq!(refused, [(1, Errno::MSGSIZE)]);

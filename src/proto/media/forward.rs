@@ -55,27 +55,46 @@ pub fn from_located<'a>(
     datagram: &'a [u8],
 ) -> FromClient<'a> {
     let client = table.located(at, from);
-    let judged = match (classify(datagram, client.map(Client::dialect)), client) {
-        (Class::Unknown, _) => Err(DropReason::Unclassified),
+    match (classify(datagram, client.map(Client::dialect)), client) {
+        (Class::ChannelData, Some(client)) => {
+            outward(table, from, client, channel_data_to_peer(table, tick, client, arrived, datagram))
+        }
+        (Class::Indication, Some(client)) => {
+            outward(table, from, client, send_to_peer(table, tick, client, arrived, datagram))
+        }
+        (Class::ChannelData | Class::Indication, None) => FromClient::Drop(DropReason::NoAllocation),
+        (Class::Unknown, _) => FromClient::Drop(DropReason::Unclassified),
         // A stream stays in its dialect for life; those of [MS-TURN] are judged by `legacy::from_stream`.
-        (Class::Legacy, _) if from.transport.is_stream() => Err(DropReason::Malformed),
-        (Class::Legacy, Some(_)) => Ok(FromClient::LiveRequest),
-        (Class::Legacy, None) => Ok(FromClient::StrangerRequest),
+        (Class::Legacy, _) if from.transport.is_stream() => FromClient::Drop(DropReason::Malformed),
+        (Class::Legacy, Some(_)) => FromClient::LiveRequest,
+        (Class::Legacy, None) => FromClient::StrangerRequest,
         // Only said of a five-tuple that has an allocation.
-        (Class::LegacyData, None) => Err(DropReason::NoAllocation),
-        (Class::LegacyData, Some(client)) => legacy::raw_to_peer(table, tick, client, arrived, datagram),
-        (Class::Answer, _) => Err(DropReason::UnexpectedAnswer),
+        (Class::LegacyData, None) => FromClient::Drop(DropReason::NoAllocation),
+        (Class::LegacyData, Some(client)) => {
+            outward(table, from, client, legacy::raw_to_peer(table, tick, client, arrived, datagram))
+        }
+        (Class::Answer, _) => FromClient::Drop(DropReason::UnexpectedAnswer),
         // Also when its time is over: until control has removed it, what to answer is control's to say.
-        (Class::Request, Some(_)) => Ok(FromClient::LiveRequest),
-        (Class::Request, None) | (Class::ClassicBinding, _) => Ok(FromClient::StrangerRequest),
-        (Class::ChannelData | Class::Indication, None) => Err(DropReason::NoAllocation),
-        (Class::ChannelData, Some(client)) => channel_data_to_peer(table, tick, client, arrived, datagram),
-        (Class::Indication, Some(client)) => send_to_peer(table, tick, client, arrived, datagram),
-    };
-    if let (Ok(FromClient::ToPeer { .. }), Some(client)) = (&judged, client) {
-        table.note_data_from(client, from);
+        (Class::Request, Some(_)) => FromClient::LiveRequest,
+        (Class::Request, None) | (Class::ClassicBinding, _) => FromClient::StrangerRequest,
     }
-    judged.unwrap_or_else(FromClient::Drop)
+}
+
+/// What is `judged` of data that `client` sent from `from`. Each way by itself, so that no verdict is moved about.
+#[inline]
+fn outward<'a>(
+    table: &Table,
+    from: &FiveTuple,
+    client: Client<'_>,
+    judged: Result<FromClient<'a>, DropReason>,
+) -> FromClient<'a> {
+    match judged {
+        Ok(verdict) => {
+            table.note_data_from(client, from);
+            verdict
+        }
+        Err(reason) => FromClient::Drop(reason),
+    }
 }
 
 /// Judges the datagram `payload` of `buffer` that came from `source` to the relayed address of `relay` with the IP
@@ -103,7 +122,8 @@ pub fn from_peer(
     payload: Range<usize>,
 ) -> FromPeer {
     let judged = Inward::find(table, tick, relay, source, arrived).and_then(|inward| {
-        let frame = inward.frame(tick, buffer, payload)?;
+        inward.charge(tick, payload.len())?;
+        let frame = inward.frame(buffer, payload)?;
         Ok(FromPeer::ToClient { to: inward.to, frame, header: inward.header })
     });
     judged.unwrap_or_else(FromPeer::Drop)
@@ -146,19 +166,20 @@ impl<'t> Inward<'t> {
         Ok(Self { table, allocation, peer, channel, to, header })
     }
 
-    /// Judges one datagram at the same tick and frames it, as [`from_peer`] does. Answers where in `buffer` the message
-    /// stands.
+    /// Takes one datagram of `bytes` bytes from the bandwidth, at the same tick.
     ///
     /// # Errors
-    /// Why it goes nowhere.
-    pub fn frame(
-        &self,
-        tick: Tick,
-        buffer: &mut [u8],
-        payload: Range<usize>,
-    ) -> Result<Range<usize>, DropReason> {
+    /// That it is used up.
+    pub fn charge(&self, tick: Tick, bytes: usize) -> Result<(), DropReason> {
+        self.allocation.charge(tick, bytes)
+    }
+
+    /// Frames one datagram as [`from_peer`] does, and counts it. Answers where in `buffer` the message stands.
+    ///
+    /// # Errors
+    /// [`DropReason::TooLarge`].
+    pub fn frame(&self, buffer: &mut [u8], payload: Range<usize>) -> Result<Range<usize>, DropReason> {
         let bytes = payload.len();
-        self.allocation.charge(tick, bytes)?;
         let frame = match (self.allocation.dialect(), self.channel) {
             (Dialect::Rfc8656, Some(channel)) if self.to.transport.is_stream() => {
                 frame_padded_channel_data(channel, buffer, payload)

@@ -17,11 +17,11 @@ use rustix::event::poll;
 
 use crate::net::Batch;
 use crate::net::DepartingPacket;
+use crate::net::Heading;
 use crate::net::RawSender;
 use crate::net::RawSocket;
 use crate::net::Receiving;
 use crate::net::Steering;
-use crate::proto::types::IpHeader;
 
 /// Nothing within a machine takes so long.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -101,7 +101,7 @@ fn answers(peer: &UdpSocket, at: SocketAddr) -> Result<(), String> {
     let said = |error: io::Error| error.to_string();
     let from = peer.local_addr().map_err(said)?;
     let raw = RawSocket::open(at.ip()).map_err(said)?;
-    let packet = DepartingPacket { bytes: ANSWER, from: at.port(), to: from, header: IpHeader::default() };
+    let packet = DepartingPacket { bytes: ANSWER, from: at.port(), heading: &Heading::to(from) };
     let mut refused = None;
     RawSender::new(1, [0; 4]).send(&raw, std::iter::once(packet), |_, error| refused = Some(error));
     if let Some(error) = refused {

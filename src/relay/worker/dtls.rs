@@ -73,11 +73,9 @@ impl Worker<'_> {
         self.egress.push(Departure {
             way: Way::Listener(door),
             bytes: Bytes::Answer { place, len: answer.len() },
-            to: from.client.socket(),
-            source: slot.doors[usize::from(door)].listener.source_for(from.server),
+            heading: slot.doors[usize::from(door)].heading_to(&from, IpHeader::default()),
             kind: Kind::Answer,
             data_len: 0,
-            header: IpHeader::default(),
             relay: None,
         });
     }
@@ -174,15 +172,14 @@ impl Worker<'_> {
 
     fn send_records(&mut self, to: FiveTuple, datagrams: &[Vec<u8>], header: IpHeader) -> bool {
         let slot = &mut *self.slot;
-        let Some((_, listener)) = slot.door_of(to.server) else {
+        let Some((_, door)) = slot.door_of(to.server) else {
             slot.stats.count_drop(DropReason::SendFailed);
             return false;
         };
-        let source = listener.source_for(to.server);
-        let to = to.client.socket();
-        let departing = datagrams.iter().map(|bytes| Departing { bytes, to, source, header });
+        let heading = door.heading_to(&to, header);
+        let departing = datagrams.iter().map(|bytes| Departing { bytes, heading: &heading });
         let mut failed = 0;
-        self.sender.send(listener, departing, |_, _| failed += 1);
+        self.sender.send(&door.listener, departing, |_, _| failed += 1);
         (0..failed).for_each(|_| slot.stats.count_drop(DropReason::SendFailed));
         failed == 0
     }

@@ -53,17 +53,12 @@ impl Worker<'_> {
             self.say_over_dtls(to, bytes, IpHeader::default());
             return;
         }
-        let Some((_, listener)) = self.slot.door_of(to.server) else {
+        let Some((_, door)) = self.slot.door_of(to.server) else {
             return self.slot.stats.count_drop(DropReason::SendFailed);
         };
-        let departing = Departing {
-            bytes,
-            to: to.client.socket(),
-            source: listener.source_for(to.server),
-            header: IpHeader::default(),
-        };
+        let departing = Departing { bytes, heading: &door.heading_to(&to, IpHeader::default()) };
         let mut failed = false;
-        self.sender.send(listener, std::iter::once(departing), |_, _| failed = true);
+        self.sender.send(&door.listener, std::iter::once(departing), |_, _| failed = true);
         if failed {
             self.slot.stats.count_drop(DropReason::SendFailed);
         }

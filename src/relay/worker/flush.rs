@@ -4,6 +4,7 @@ use rustix::io::Errno;
 
 use crate::net::Departing;
 use crate::net::DepartingPacket;
+use crate::net::Heading;
 use crate::net::RawSender;
 use crate::net::RawSocket;
 use crate::net::RelaySocket;
@@ -38,7 +39,8 @@ impl Slot {
             Some(raw) => (Way::Raw(raw.place), Some((relay, raw.from))),
             None => (Way::Relay(relay), None),
         };
-        Departure { way, bytes, to, source: None, kind: Kind::ToPeer, data_len, header, relay }
+        let heading = Heading { to, source: None, header };
+        Departure { way, bytes, heading, kind: Kind::ToPeer, data_len, relay }
     }
 }
 
@@ -67,9 +69,7 @@ impl Worker<'_> {
                     Bytes::Inbound { range } => &inbound[range.clone()],
                     Bytes::Reply { place } => &replies[*place],
                 },
-                to: departure.to,
-                source: departure.source,
-                header: departure.header,
+                heading: &departure.heading,
             });
             let mut left = Left::of(group);
             let mut failed = |index: usize, error: Errno| {
@@ -118,17 +118,15 @@ impl Worker<'_> {
 
     /// Has a reply of the control task leave with the next [`Self::flush_replies`].
     pub(super) fn reply(&mut self, to: FiveTuple, bytes: Box<[u8]>) {
-        let Some((door, listener)) = self.slot.door_of(to.server) else {
+        let Some((place, door)) = self.slot.door_of(to.server) else {
             return self.slot.stats.count_drop(DropReason::SendFailed);
         };
         self.egress.push(Departure {
-            way: Way::Listener(door),
+            way: Way::Listener(place),
             bytes: Bytes::Reply { place: self.replies.len() },
-            to: to.client.socket(),
-            source: listener.source_for(to.server),
+            heading: door.heading_to(&to, IpHeader::default()),
             kind: Kind::Reply,
             data_len: 0,
-            header: IpHeader::default(),
             relay: None,
         });
         self.replies.push(bytes);
@@ -171,8 +169,7 @@ fn send_raw<'a>(
     let departing = departing.enumerate().map(|(index, one)| DepartingPacket {
         bytes: one.bytes,
         from: origin(index).0,
-        to: one.to,
-        header: one.header,
+        heading: one.heading,
     });
     packets.send(raw, departing, |index, error| match (origin(index).1, again.clone().nth(index)) {
         (Some(socket), Some(one)) if error == Errno::MSGSIZE => {

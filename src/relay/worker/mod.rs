@@ -266,23 +266,21 @@ impl<'s> Worker<'s> {
             Greeting::Answer { len, code, to } => {
                 // Behaviour discovery may want it to leave from another listener of this worker.
                 let found = if to.server == from.server {
-                    Some((door, &slot.doors[usize::from(door)].listener))
+                    Some((door, &slot.doors[usize::from(door)]))
                 } else {
                     slot.door_of(to.server)
                 };
-                let Some((door, listener)) = found else {
+                let Some((place, door)) = found else {
                     return slot.stats.count_drop(DropReason::SendFailed);
                 };
                 slot.stats.count_answer(code);
                 slot.stats.answers_elsewhere.add(u64::from(to != from));
                 self.egress.push(Departure {
-                    way: Way::Listener(door),
+                    way: Way::Listener(place),
                     bytes: Bytes::Answer { place: at, len },
-                    to: to.client.socket(),
-                    source: listener.source_for(to.server),
+                    heading: door.heading_to(&to, IpHeader::default()),
                     kind: Kind::Answer,
                     data_len: 0,
-                    header: IpHeader::default(),
                     relay: None,
                 });
             }
@@ -366,29 +364,32 @@ impl<'s> Worker<'s> {
             Ok(inward) => inward,
             Err(reason) => return count_drops(reason),
         };
-        let FiveTuple { client, server, transport } = inward.to;
-        if transport != Transport::Udp {
+        if inward.to.transport != Transport::Udp {
             return self.pass_by_connection(tick, (relay, peer, arrived), places, part);
         }
-        let Some((door, listener)) = slot.door_of(server) else { return count_drops(DropReason::SendFailed) };
-        let (to, source) = (client.socket(), listener.source_for(server));
+        let Some((door, found)) = slot.door_of(inward.to.server) else {
+            return count_drops(DropReason::SendFailed);
+        };
+        let heading = found.heading_to(&inward.to, inward.header);
         for place in places {
             if self.batch.is_truncated(place) {
                 slot.stats.count_drop(DropReason::TooLarge);
                 continue;
             }
-            let (buffer, whole) = self.batch.slot_mut(place);
-            let payload = part.clone().unwrap_or(whole);
+            let payload = part.clone().unwrap_or_else(|| self.batch.payload(place));
             let data_len = payload.len();
-            match inward.frame(tick, buffer, payload) {
+            // Charged before the bytes are touched: it waits for all that was written before.
+            let framed = inward.charge(tick, data_len).and_then(|()| {
+                let (buffer, _) = self.batch.slot_mut(place);
+                inward.frame(buffer, payload)
+            });
+            match framed {
                 Ok(frame) => self.egress.push(Departure {
                     way: Way::Listener(door),
                     bytes: Bytes::Slot { place, range: frame },
-                    to,
-                    source,
+                    heading,
                     kind: Kind::ToClient,
                     data_len,
-                    header: inward.header,
                     relay: None,
                 }),
                 Err(reason) => slot.stats.count_drop(reason),

@@ -1,10 +1,10 @@
 //! Commands of the control task.
 
 use crate::net::Departing;
+use crate::net::Heading;
 use crate::proto::media::DropReason;
 use crate::proto::media::TableChange;
 use crate::proto::media::sent_to_peer;
-use crate::proto::types::IpHeader;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayId;
 #[cfg(feature = "dtls")]
@@ -124,7 +124,7 @@ impl Worker<'_> {
         let Some(socket) = slot.path.find(relay) else {
             return slot.stats.count_drop(DropReason::StaleRelay);
         };
-        let departing = Departing { bytes: data, to, source: None, header: IpHeader::default() };
+        let departing = Departing { bytes: data, heading: &Heading::to(to) };
         let mut left = 1;
         self.sender.send(socket, std::iter::once(departing), |_, _| left = 0);
         if left == 0 {

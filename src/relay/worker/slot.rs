@@ -9,6 +9,7 @@ use std::time::Instant;
 use rustix::io::Errno;
 
 use crate::net::Batch;
+use crate::net::Heading;
 use crate::net::Listener;
 use crate::net::Poll;
 use crate::net::Token;
@@ -25,6 +26,7 @@ use crate::proto::media::Table;
 use crate::proto::media::TableChange;
 use crate::proto::media::TableConfig;
 use crate::proto::types::FiveTuple;
+use crate::proto::types::IpHeader;
 use crate::proto::types::PeerReport;
 use crate::proto::types::RelayId;
 use crate::proto::types::ServerAddr;
@@ -166,6 +168,11 @@ pub(super) struct Door {
 const ASK_LEAST: usize = 8;
 
 impl Door {
+    /// That of what leaves here for the client of `to`.
+    pub(super) fn heading_to(&self, to: &FiveTuple, header: IpHeader) -> Heading {
+        Heading { to: to.client.socket(), source: self.listener.source_for(to.server), header }
+    }
+
     /// Fills `batch`, and answers with it how many datagrams were lost since this was last asked.
     pub(super) fn receive(&mut self, batch: &mut Batch) -> Result<(Arrived, u32), Errno> {
         batch.clear();
@@ -270,12 +277,9 @@ impl Slot {
         }
     }
 
-    /// The listener that `server` names.
-    pub(super) fn door_of(&self, server: ServerAddr) -> Option<(u16, &Listener)> {
-        (0_u16..)
-            .zip(&self.doors)
-            .map(|(index, door)| (index, &door.listener))
-            .find(|(_, listener)| listener.serves(server))
+    /// The door that `server` names, and its place.
+    pub(super) fn door_of(&self, server: ServerAddr) -> Option<(u16, &Door)> {
+        (0_u16..).zip(&self.doors).find(|(_, door)| door.listener.serves(server))
     }
 
     /// How long to wait at most, for the sake of connections.

@@ -19,6 +19,7 @@ use rustix::event::poll;
 
 use crate::net::Departing;
 use crate::net::Events;
+use crate::net::Heading;
 use crate::net::udp;
 use crate::proto::auth::challenge::Challenger;
 use crate::proto::auth::nonce::NonceKey;
@@ -252,7 +253,7 @@ fn a_relay_socket_with_many_errors_tells_no_more_than_its_share_in_a_round() {
     let socket = worker.slot.path.find(relay).expect("open");
     let errors = 2 * ERRORS_BUDGET + 3;
     for _ in 0..errors {
-        let departing = Departing { bytes: b"x", to: gone, source: None, header: IpHeader::default() };
+        let departing = Departing { bytes: b"x", heading: &Heading::to(gone) };
         worker.sender.send(socket, std::iter::once(departing), |_, error| panic!("{error}"));
     }
     let mut left = Vec::new();

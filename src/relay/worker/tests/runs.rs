@@ -100,8 +100,8 @@ fn a_word_has_each_datagram_leave_by_itself() {
         let mut worker = Worker::new(&mut slot);
         let to = far_end(far.server);
         assert!(udp::set_runs(&to, true).expect("set"), "it would see a run as one");
-        let one = || Departing { bytes: &[7; 40], to: to.local(), source: None, header: IpHeader::default() };
-        let leaving = (0..COUNT).map(|_| one());
+        let heading = Heading::to(to.local());
+        let leaving = (0..COUNT).map(|_| Departing { bytes: &[7; 40], heading: &heading });
         worker.sender.send(&worker.slot.doors[0].listener, leaving, |_, error| panic!("{error}"));
         let mut batch = crate::net::Batch::new(COUNT);
         let arrived = batch.receive_runs(&to, COUNT).expect("they are there");
