@@ -164,7 +164,8 @@ impl Probe {
 
 /// Sends one datagram with this header.
 pub(crate) fn send(from: &RelaySocket, to: SocketAddr, bytes: &[u8], header: IpHeader) {
-    let departing = Departing { bytes, heading: &Heading { header, ..Heading::to(to) } };
+    let heading = Heading { header, ..Heading::to(to) };
+    let departing = Departing::new(bytes, &heading);
     // What does not leave does not arrive, as will be told.
     Sender::new(1).send(from, std::iter::once(departing), |_, _| {});
 }

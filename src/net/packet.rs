@@ -275,6 +275,12 @@ impl Batch {
         self.stored[place].truncated
     }
 
+    /// Whether the datagram at `place` is still where its run landed: nobody has asked for room around it.
+    #[must_use]
+    pub fn has_landed(&self, place: usize) -> bool {
+        self.stored[place].landed.is_some()
+    }
+
     /// Those of `places` that came with the first of them in one run and share what is known of them; itself, if it came
     /// alone. Empty only if there are none.
     #[must_use]
@@ -366,10 +372,20 @@ impl Heading {
 /// A datagram that shall be sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Departing<'a> {
+    /// What stands in front of its bytes, if it stands elsewhere.
+    pub head: &'a [u8],
     /// Its bytes.
     pub bytes: &'a [u8],
     /// Where to, and how.
     pub heading: &'a Heading,
+}
+
+impl<'a> Departing<'a> {
+    /// One whose bytes stand together.
+    #[must_use]
+    pub const fn new(bytes: &'a [u8], heading: &'a Heading) -> Self {
+        Self { head: &[], bytes, heading }
+    }
 }
 
 /// What it takes to send several datagrams with one call.
@@ -528,8 +544,7 @@ mod tests {
         let datagrams: Vec<_> = (0..10_u8).map(|number| [number; 3]).collect();
         let mut sender = Sender::new(4);
         let headings = [to(&one), to(&two)];
-        let all =
-            datagrams.iter().map(|bytes| Departing { bytes, heading: &headings[usize::from(bytes[0] % 2)] });
+        let all = datagrams.iter().map(|bytes| Departing::new(bytes, &headings[usize::from(bytes[0] % 2)]));
         sender.send(&from, all, |place, error| panic!("{place}: {error}"));
         let mut buffer = [0; 8];
         for number in 0..10_u8 {
@@ -547,7 +562,7 @@ mod tests {
             let bytes: Vec<_> = (0..250_u8).collect();
             let mut sender = Sender::new(16);
             let heading = Heading::to(address(&to));
-            let run = bytes.chunks(100).map(|bytes| Departing { bytes, heading: &heading });
+            let run = bytes.chunks(100).map(|bytes| Departing::new(bytes, &heading));
             sender.send(&from, run, |place, error| panic!("{place}: {error}"));
             from.send_to(b"alone", address(&to)).expect("sent");
             from.send_to(b"", address(&to)).expect("sent");
@@ -625,7 +640,7 @@ mod tests {
         let datagrams: Vec<_> = (0..20_u8).map(|number| [number; 30]).collect();
         for _ in 0..3 {
             let heading = Heading::to(address(&to));
-            let run = datagrams.iter().map(|bytes| Departing { bytes, heading: &heading });
+            let run = datagrams.iter().map(|bytes| Departing::new(bytes, &heading));
             sender.send(&from, run, |place, error| panic!("{place}: {error}"));
             let mut buffer = [0; 99];
             for number in 0..20 {
@@ -642,7 +657,7 @@ mod tests {
         let to = socket("127.0.0.1:0");
         let (here, elsewhere) = (Heading::to(address(&to)), elsewhere());
         let all: [(&[u8], _); 4] = [(b"ab", &here), (b"ab", &elsewhere), (b"a", &elsewhere), (b"cd", &here)];
-        let all = all.into_iter().map(|(bytes, heading)| Departing { bytes, heading });
+        let all = all.into_iter().map(|(bytes, heading)| Departing::new(bytes, heading));
         let mut failures = Vec::new();
         Sender::new(8).send(&from, all, |place, error| failures.push((place, error)));
         assert_eq!(failures, [(1, Errno::AFNOSUPPORT), (2, Errno::AFNOSUPPORT)]);
@@ -666,7 +681,7 @@ mod tests {
             (b"d", &elsewhere),
             (b"e", &here),
         ];
-        let all = all.into_iter().map(|(bytes, heading)| Departing { bytes, heading });
+        let all = all.into_iter().map(|(bytes, heading)| Departing::new(bytes, heading));
         let mut failures = Vec::new();
         Sender::new(8).send(&from, all, |place, error| failures.push((place, error)));
         assert_eq!(failures, [(1, Errno::MSGSIZE), (3, Errno::AFNOSUPPORT), (4, Errno::AFNOSUPPORT)]);

@@ -82,18 +82,20 @@ pub(super) struct Run<'a> {
     pub(super) len: usize,
     last: usize,
     all: usize,
+    /// In how many pieces each stands: the bytes, or what stands in front of them too.
+    pub(super) pieces: usize,
 }
 
 impl<'a> Run<'a> {
     /// A run of one.
     pub(super) fn new(first: usize, one: &Departing<'a>) -> Self {
-        let len = one.bytes.len();
-        Self { first, count: 1, heading: one.heading, len, last: len, all: len }
+        let len = len_of(one);
+        Self { first, count: 1, heading: one.heading, len, last: len, all: len, pieces: pieces_of(one) }
     }
 
     /// Takes the next datagram in, if it can follow in this run and none is longer than `longest`.
     pub(super) fn take(&mut self, next: &Departing<'_>, longest: usize) -> bool {
-        let len = next.bytes.len();
+        let len = len_of(next);
         let longest = longest.min(if self.heading.to.is_ipv4() { LONGEST_V4 } else { LONGEST_V6 });
         // Behind a shorter one nothing can follow; an empty one would not be sent at all.
         let fits = len > 0
@@ -102,7 +104,7 @@ impl<'a> Run<'a> {
             && self.len <= longest
             && self.count < SEGMENTS_MAX
             && self.all + len <= DATAGRAM_MAX;
-        let follows = fits && self.heading == next.heading;
+        let follows = fits && self.pieces == pieces_of(next) && self.heading == next.heading;
         if follows {
             self.count += 1;
             self.last = len;
@@ -110,6 +112,14 @@ impl<'a> Run<'a> {
         }
         follows
     }
+}
+
+fn len_of(one: &Departing<'_>) -> usize {
+    one.head.len() + one.bytes.len()
+}
+
+fn pieces_of(one: &Departing<'_>) -> usize {
+    if one.head.is_empty() { 1 } else { 2 }
 }
 
 #[cfg(test)]
@@ -127,7 +137,7 @@ mod tests {
     fn lens(to: SocketAddr, lens: &[usize], longest: usize) -> Vec<usize> {
         let bytes = vec![0; DATAGRAM_MAX];
         let heading = Heading::to(to);
-        let one = |len: usize| Departing { bytes: &bytes[..len], heading: &heading };
+        let one = |len: usize| Departing::new(&bytes[..len], &heading);
         let mut runs: Vec<Run<'_>> = Vec::new();
         for (place, len) in lens.iter().enumerate() {
             if !runs.last_mut().is_some_and(|run| run.take(&one(*len), longest)) {
@@ -165,9 +175,9 @@ mod tests {
             Heading { header: IpHeader { traffic_class: 0xB9, ..header }, ..first },
             Heading { header: IpHeader { dont_fragment: true, ..header }, ..first },
         ] {
-            let one = |heading| Departing { bytes: b"x", heading };
-            let (again, mut run) = (first, Run::new(0, &one(&first)));
-            assert!(run.take(&one(&again), 9) && !run.take(&one(&other), 9), "{other:?}");
+            let (again, mut run) = (first, Run::new(0, &Departing::new(b"x", &first)));
+            let mut take = |heading| run.take(&Departing::new(b"x", heading), 9);
+            assert!(take(&again) && !take(&other), "{other:?}");
             assert_eq!(run.count, 2);
         }
     }

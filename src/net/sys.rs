@@ -50,8 +50,8 @@ pub(super) struct Received {
 /// and mean nothing between calls.
 pub(super) struct Headers {
     messages: Box<[libc::mmsghdr]>,
-    /// Two for each header: what stands before the bytes, where there is something, and they. A run takes as many as it
-    /// has datagrams.
+    /// Two for each datagram: what stands before the bytes, where there is something, and they. Those of a run lie one
+    /// behind the other, from where the first datagram's are.
     vectors: Box<[libc::iovec]>,
     names: Box<[Name]>,
     controls: Box<[Control]>,
@@ -61,10 +61,12 @@ pub(super) struct Headers {
 /// What a header sends.
 #[derive(Clone, Copy, Debug, Default)]
 struct Part {
-    /// The place of its first datagram, which is also that of its first vector.
+    /// The place of its first datagram.
     first: usize,
     /// How many datagrams.
     count: usize,
+    /// Vectors of each.
+    pieces: usize,
     /// Bytes of the control messages of each of them alone.
     control_len: usize,
     /// Bytes of its first datagram.
@@ -161,13 +163,18 @@ impl Headers {
         let mut open: Option<Run<'_>> = None;
         let mut count = 0;
         for (index, one) in datagrams.take(self.len()).enumerate() {
-            self.vectors[index] = to_read(one.bytes);
-            if open.as_mut().is_some_and(|run| run.take(&one, longest)) {
-                continue;
-            }
-            if let Some(run) = open.replace(Run::new(index, &one)) {
+            if !open.as_mut().is_some_and(|run| run.take(&one, longest))
+                && let Some(run) = open.replace(Run::new(index, &one))
+            {
                 self.aim_run(count, &run);
                 count += 1;
+            }
+            let at = open.as_ref().map_or(2 * index, |run| 2 * run.first + (run.count - 1) * run.pieces);
+            if one.head.is_empty() {
+                self.vectors[at] = to_read(one.bytes);
+            } else {
+                self.vectors[at] = to_read(one.head);
+                self.vectors[at + 1] = to_read(one.bytes);
             }
         }
         if let Some(run) = open {
@@ -185,8 +192,9 @@ impl Headers {
             Ok(len) if run.count > 1 => self.controls[index].write_segment(alone, len),
             _ => alone,
         };
-        self.aim(index, run.first..run.first + run.count, name_len, control_len);
-        self.parts[index] = Part { first: run.first, count: run.count, control_len: alone, len: run.len };
+        let Run { first, count, pieces, len, .. } = *run;
+        self.aim(index, 2 * first..2 * first + count * pieces, name_len, control_len);
+        self.parts[index] = Part { first, count, pieces, control_len: alone, len };
     }
 
     /// Sends whole IP packets: for each item the head that `write_head` makes of it, then the bytes, to the address of the
@@ -217,7 +225,7 @@ impl Headers {
             // A port would be taken for a protocol.
             let name_len = self.names[index].write(SocketAddr::new(to, 0));
             self.aim(index, 2 * index..2 * index + vectors, name_len, 0);
-            self.parts[index] = Part { first: index, count: 1, ..Part::default() };
+            self.parts[index] = Part { first: index, count: 1, pieces: vectors, ..Part::default() };
             count = index + 1;
         }
         self.send_all(socket, count, 0, &mut failed, |_, _| {});
@@ -279,8 +287,9 @@ impl Headers {
     ) {
         let part = self.parts[index];
         let name_len = self.messages[index].msg_hdr.msg_namelen as usize;
-        for place in part.first..part.first + part.count {
-            self.aim(index, place..place + 1, name_len, part.control_len);
+        for (number, place) in (part.first..part.first + part.count).enumerate() {
+            let at = 2 * part.first + number * part.pieces;
+            self.aim(index, at..at + part.pieces, name_len, part.control_len);
             let mut tries = 0;
             loop {
                 match self.send_from(socket, index, index + 1) {

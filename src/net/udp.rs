@@ -449,7 +449,7 @@ mod tests {
 
             let to = client.local_addr().expect("bound");
             let heading = Heading { source: listener.source_for(told), ..Heading::to(to) };
-            let pong = Departing { bytes: b"pong", heading: &heading };
+            let pong = Departing::new(b"pong", &heading);
             Sender::new(1).send(&listener, [pong].into_iter(), |_, error| panic!("{error}"));
             let mut buffer = [0; 8];
             assert_eq!(client.recv_from(&mut buffer).expect("answered"), (4, server));
@@ -531,7 +531,8 @@ mod tests {
         for relay in [&one, &two] {
             // The first makes an ICMP error come back.
             for to in [gone, peer.local_addr().expect("bound")] {
-                let departing = [Departing { bytes: b"x", heading: &Heading::to(to) }];
+                let heading = Heading::to(to);
+                let departing = [Departing::new(b"x", &heading)];
                 sender.send(relay, departing.into_iter(), |_, error| panic!("{error}"));
             }
             let mut buffer = [0; 4];

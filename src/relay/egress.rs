@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::net::Heading;
 use crate::proto::types::RelayId;
+use crate::proto::wire::channel_data;
 
 /// The socket that a datagram leaves from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +26,15 @@ pub(super) enum Bytes {
         place: usize,
         /// Which bytes of it.
         range: Range<usize>,
+    },
+    /// The same, in which `head` does not stand.
+    Framed {
+        /// The slot.
+        place: usize,
+        /// Which bytes of it.
+        range: Range<usize>,
+        /// What stands in front of them.
+        head: [u8; channel_data::HEADER_LEN],
     },
     /// In the answer at `place`, which is that of the departure in [`Egress`]: its first `len` bytes.
     Answer {
@@ -167,7 +177,7 @@ mod tests {
                     .iter()
                     .map(|(_, departure)| match departure.bytes {
                         Bytes::Answer { place, .. } | Bytes::Slot { place, .. } => place,
-                        Bytes::Inbound { .. } | Bytes::Reply { .. } => unreachable!("none was made"),
+                        _ => unreachable!("none was made"),
                     })
                     .collect();
                 prop_assert!(places.is_sorted());

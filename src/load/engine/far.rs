@@ -98,8 +98,7 @@ impl FarEnd {
             }
         }
         let batch = &self.batch;
-        let departing =
-            back.iter().map(|(place, heading)| Departing { bytes: batch.datagram(*place), heading });
+        let departing = back.iter().map(|(place, heading)| Departing::new(batch.datagram(*place), heading));
         self.sender.send(&self.socket, departing, |_, _| {});
     }
 }

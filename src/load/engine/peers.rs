@@ -144,9 +144,7 @@ impl Peers {
             self.set = self.segment;
         }
         let Self { socket, sender, arena, waiting, unsent, .. } = self;
-        let departing = waiting
-            .iter()
-            .map(|each| Departing { bytes: &arena[each.range.clone()], heading: &each.heading });
+        let departing = waiting.iter().map(|each| Departing::new(&arena[each.range.clone()], &each.heading));
         sender.send(&*socket, departing, |place, error| {
             if is_own_fault(error) {
                 unsent.push(place);

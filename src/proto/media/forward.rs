@@ -174,6 +174,15 @@ impl<'t> Inward<'t> {
         self.allocation.charge(tick, bytes)
     }
 
+    /// The header of one datagram of `bytes` bytes where that is all its frame, and counts it: of a channel over UDP.
+    #[must_use]
+    pub fn channel_header(&self, bytes: usize) -> Option<[u8; channel_data::HEADER_LEN]> {
+        let channel = self.channel.filter(|_| !self.to.transport.is_stream())?;
+        let len = u16::try_from(bytes).ok().filter(|_| bytes + channel_data::HEADER_LEN <= DATAGRAM_MAX)?;
+        self.allocation.count_to_client(bytes);
+        Some(channel_data::header(channel, len))
+    }
+
     /// Frames one datagram as [`from_peer`] does, and counts it. Answers where in `buffer` the message stands.
     ///
     /// # Errors
@@ -208,15 +217,77 @@ fn channel_data_to_peer<'a>(
 ) -> Result<FromClient<'a>, DropReason> {
     client.live(tick)?;
     let (number, data) = channel_data::decode(datagram).map_err(|_| DropReason::Malformed)?;
-    let (allocation, channel) = client.channel(number, tick)?;
-    allocation.admit(channel.peer, tick)?;
-    if !table.may_reach_by(channel) {
-        return Err(DropReason::ForbiddenPeer);
+    let outward = Outward::find(table, tick, client, arrived, number)?;
+    outward.charge(tick, data.len())?;
+    Ok(FromClient::ToPeer { relay: outward.relay, peer: outward.peer, data, header: outward.header })
+}
+
+/// The way out by one channel: what is the same for all datagrams on it that came with one IP header.
+#[derive(Clone, Copy, Debug)]
+pub struct Outward<'t> {
+    allocation: &'t Allocation,
+    number: ChannelNumber,
+    /// Whose relay socket it leaves from.
+    pub relay: RelayId,
+    /// Where to: for a relayed address of this server in the form in which it is bound.
+    pub peer: PeerAddr,
+    /// The IP header's fields of what leaves.
+    pub header: IpHeader,
+}
+
+impl<'t> Outward<'t> {
+    /// The way by the channel `number` of a client that lives.
+    fn find(
+        table: &Table,
+        tick: Tick,
+        client: Client<'t>,
+        arrived: IpHeader,
+        number: ChannelNumber,
+    ) -> Result<Self, DropReason> {
+        let (allocation, channel) = client.channel(number, tick)?;
+        allocation.admit(channel.peer, tick)?;
+        if !table.may_reach_by(channel) {
+            return Err(DropReason::ForbiddenPeer);
+        }
+        let header = header::to_peer(arrived, allocation.five_tuple(), channel.peer, false)?;
+        let peer = table.way_to(channel.peer);
+        Ok(Self { allocation, number, relay: allocation.relay(), peer, header })
     }
-    let header = header::to_peer(arrived, allocation.five_tuple(), channel.peer, false)?;
-    allocation.charge(tick, data.len())?;
-    allocation.count_to_peer(data.len());
-    Ok(FromClient::ToPeer { relay: allocation.relay(), peer: table.way_to(channel.peer), data, header })
+
+    /// The way of `datagram` and of those behind it that follow it ([`Self::follow`]); `None` if it is none of the usual kind,
+    /// which is [`from_located`]'s to judge.
+    #[must_use]
+    pub fn of(
+        table: &'t Table,
+        tick: Tick,
+        (from, at): (&FiveTuple, Located),
+        arrived: IpHeader,
+        datagram: &[u8],
+    ) -> Option<Self> {
+        let client = table.located(at, from).filter(|client| client.dialect() == Dialect::Rfc8656)?;
+        let (number, _) = channel_data::decode(datagram).ok()?;
+        if table.is_awaiting(client) {
+            return None;
+        }
+        Self::find(table, tick, client.live(tick).ok()?, arrived, number).ok()
+    }
+
+    /// The data of a datagram that goes the same way.
+    #[must_use]
+    pub fn follow<'a>(&self, datagram: &'a [u8]) -> Option<&'a [u8]> {
+        let (number, data) = channel_data::decode(datagram).ok()?;
+        (number == self.number).then_some(data)
+    }
+
+    /// Takes one datagram of `bytes` bytes from the bandwidth, at the same tick, and counts it.
+    ///
+    /// # Errors
+    /// That it is used up.
+    pub fn charge(&self, tick: Tick, bytes: usize) -> Result<(), DropReason> {
+        self.allocation.charge(tick, bytes)?;
+        self.allocation.count_to_peer(bytes);
+        Ok(())
+    }
 }
 
 /// RFC 8656 § 11.2.

@@ -114,6 +114,11 @@ impl Table {
     }
 
     /// Notes where data of `client` came from: by whichever relayed address it leaves, the client is there for both.
+    /// Whether `client` is awaited somewhere.
+    pub(super) fn is_awaiting(&self, client: Client<'_>) -> bool {
+        [Some(client.first), client.second].into_iter().flatten().any(|one| one.path().is_awaiting())
+    }
+
     pub(super) fn note_data_from(&self, client: Client<'_>, from: &FiveTuple) {
         let awaiting = |allocation: &&Allocation| allocation.path().awaits(from);
         let mut awaiting =

@@ -38,6 +38,11 @@ impl Path {
         self.settled == *five_tuple || self.awaited.as_deref() == Some(five_tuple)
     }
 
+    /// Whether the client is awaited at another one.
+    pub(super) fn is_awaiting(&self) -> bool {
+        self.awaited.is_some()
+    }
+
     /// Whether data from `from` is what is waited for.
     pub(super) fn awaits(&self, from: &FiveTuple) -> bool {
         self.awaited.as_deref() == Some(from) && !self.arrived.get()

@@ -47,7 +47,7 @@ struct Open {
     claimed: bool,
 }
 
-/// How many datagrams a socket is asked for. A call that asks for more than wait pays for one look in vain; of a voice, which
+/// How many datagrams, or runs, a socket is asked for. A call that asks for more than wait pays for one look in vain; of a voice, which
 /// brings one at a time, that would be a good part of all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Share {
@@ -273,7 +273,10 @@ impl Sockets {
             return Err(Errno::AGAIN);
         };
         let arrived = if open.runs.is_on() {
-            batch.receive_runs(&open.socket, RUNS_BUDGET)?
+            let asked = RUNS_BUDGET.min(open.share.ask.into());
+            let arrived = batch.receive_runs(&open.socket, asked)?;
+            open.share.note(self.round, asked as u16, if arrived.is_full { asked as u16 } else { 1 });
+            arrived
         } else {
             let asked = max.min(batch.room()).min(open.share.ask.into());
             let arrived = batch.receive(&open.socket, asked)?;

@@ -4,6 +4,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use crate::net::Departing;
+use crate::net::Heading;
 use crate::net::dtls::Heard;
 use crate::net::dtls::MESSAGE_MAX;
 use crate::net::dtls::Over;
@@ -24,6 +25,7 @@ use crate::relay::egress::Kind;
 use crate::relay::egress::Way;
 
 use super::Worker;
+use super::departure_to;
 use super::hand_up;
 
 /// How often is looked for handshakes that must say something again, and for associations that do nothing of use.
@@ -101,13 +103,9 @@ impl Worker<'_> {
                 let len = data.len();
                 // What waits to leave refers to the batch; this must not wait for what comes into its place.
                 self.inbound[..len].copy_from_slice(data);
-                self.egress.push(slot.departure_to(
-                    relay,
-                    peer,
-                    Bytes::Inbound { range: 0..len },
-                    len,
-                    header,
-                ));
+                let heading = Heading { header, ..Heading::to(peer.socket()) };
+                let bytes = Bytes::Inbound { range: 0..len };
+                self.egress.push(departure_to(&mut slot.path, relay, heading, bytes, len));
                 self.flush();
             }
             FromClient::LiveRequest => {
@@ -177,7 +175,7 @@ impl Worker<'_> {
             return false;
         };
         let heading = door.heading_to(&to, header);
-        let departing = datagrams.iter().map(|bytes| Departing { bytes, heading: &heading });
+        let departing = datagrams.iter().map(|bytes| Departing::new(bytes, &heading));
         let mut failed = 0;
         self.sender.send(&door.listener, departing, |_, _| failed += 1);
         (0..failed).for_each(|_| slot.stats.count_drop(DropReason::SendFailed));

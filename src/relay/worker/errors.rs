@@ -56,7 +56,8 @@ impl Worker<'_> {
         let Some((_, door)) = self.slot.door_of(to.server) else {
             return self.slot.stats.count_drop(DropReason::SendFailed);
         };
-        let departing = Departing { bytes, heading: &door.heading_to(&to, IpHeader::default()) };
+        let heading = door.heading_to(&to, IpHeader::default());
+        let departing = Departing::new(bytes, &heading);
         let mut failed = false;
         self.sender.send(&door.listener, std::iter::once(departing), |_, _| failed = true);
         if failed {

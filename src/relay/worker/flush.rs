@@ -12,36 +12,30 @@ use crate::net::Sender;
 use crate::proto::media::DropReason;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::IpHeader;
-use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayId;
 use crate::proto::types::limits;
 use crate::relay::egress::Bytes;
 use crate::relay::egress::Departure;
 use crate::relay::egress::Kind;
 use crate::relay::egress::Way;
+use crate::relay::path::Path;
 
 use super::BATCH;
-use super::Slot;
 use super::Worker;
 
-impl Slot {
-    /// Application data of `relay` on its way to a peer, by a raw socket where there is one.
-    pub(super) fn departure_to(
-        &mut self,
-        relay: RelayId,
-        peer: PeerAddr,
-        bytes: Bytes,
-        data_len: usize,
-        header: IpHeader,
-    ) -> Departure {
-        let to = peer.socket();
-        let (way, relay) = match self.path.raw_for(relay, to, data_len) {
-            Some(raw) => (Way::Raw(raw.place), Some((relay, raw.from))),
-            None => (Way::Relay(relay), None),
-        };
-        let heading = Heading { to, source: None, header };
-        Departure { way, bytes, heading, kind: Kind::ToPeer, data_len, relay }
-    }
+/// Application data of `relay` on its way to a peer, by a raw socket where there is one.
+pub(super) fn departure_to(
+    path: &mut Path,
+    relay: RelayId,
+    heading: Heading,
+    bytes: Bytes,
+    data_len: usize,
+) -> Departure {
+    let (way, relay) = match path.raw_for(relay, heading.to, data_len) {
+        Some(raw) => (Way::Raw(raw.place), Some((relay, raw.from))),
+        None => (Way::Relay(relay), None),
+    };
+    Departure { way, bytes, heading, kind: Kind::ToPeer, data_len, relay }
 }
 
 impl Worker<'_> {
@@ -62,14 +56,15 @@ impl Worker<'_> {
         let Self { slot, batch, answers, inbound, egress, sender, packets, replies, .. } = self;
         let stats = &slot.stats;
         for (way, group) in egress.groups() {
-            let departing = group.iter().map(|(_, departure)| Departing {
-                bytes: match &departure.bytes {
-                    Bytes::Slot { place, range } => batch.bytes(*place, range.clone()),
-                    Bytes::Answer { place, len } => &answers[place * limits::RESPONSE_MAX..][..*len],
-                    Bytes::Inbound { range } => &inbound[range.clone()],
-                    Bytes::Reply { place } => &replies[*place],
-                },
-                heading: &departure.heading,
+            let departing = group.iter().map(|(_, departure)| {
+                let (head, bytes): (&[u8], &[u8]) = match &departure.bytes {
+                    Bytes::Slot { place, range } => (&[], batch.bytes(*place, range.clone())),
+                    Bytes::Framed { place, range, head } => (head, batch.bytes(*place, range.clone())),
+                    Bytes::Answer { place, len } => (&[], &answers[place * limits::RESPONSE_MAX..][..*len]),
+                    Bytes::Inbound { range } => (&[], &inbound[range.clone()]),
+                    Bytes::Reply { place } => (&[], &replies[*place]),
+                };
+                Departing { head, bytes, heading: &departure.heading }
             });
             let mut left = Left::of(group);
             let mut failed = |index: usize, error: Errno| {

@@ -25,6 +25,7 @@ use rustix::io::Errno;
 
 use crate::net::Batch;
 use crate::net::Events;
+use crate::net::Heading;
 use crate::net::RawSender;
 use crate::net::Sender;
 use crate::net::Token;
@@ -35,6 +36,7 @@ use crate::proto::media::FromPeer;
 use crate::proto::media::Located;
 use crate::proto::media::forward;
 use crate::proto::media::forward::Inward;
+use crate::proto::media::forward::Outward;
 use crate::proto::types::ClientAddr;
 use crate::proto::types::FiveTuple;
 use crate::proto::types::IpHeader;
@@ -53,6 +55,7 @@ use super::egress::Egress;
 use super::egress::Kind;
 use super::egress::Way;
 
+use flush::departure_to;
 pub(super) use slot::Slot;
 pub(super) use slot::SlotParts;
 
@@ -210,10 +213,53 @@ impl<'s> Worker<'s> {
         };
         let from = FiveTuple { client: ClientAddr::new(client), server, transport: Transport::Udp };
         let (at, arrived) = (slot.table.locate(&from), meta.header);
-        for place in run {
-            self.judge_client(tick, (door, place), (&from, at), arrived);
+        let mut left = run;
+        while !left.is_empty() {
+            let next = self.pass_along(tick, (&from, at), arrived, left.clone());
+            if next == left.start {
+                self.judge_client(tick, (door, next), (&from, at), arrived);
+                left.start += 1;
+            } else {
+                left.start = next;
+            }
             self.flush_full();
         }
+    }
+
+    /// Passes on what goes the same way as the first of these datagrams, if that is by a channel and to a peer that is no relay
+    /// of this worker. Answers the place of the first that was not looked at.
+    fn pass_along(
+        &mut self,
+        tick: Tick,
+        located: (&FiveTuple, Located),
+        arrived: IpHeader,
+        places: Range<usize>,
+    ) -> usize {
+        let Slot { table, path, stats, .. } = &mut *self.slot;
+        let first = self.batch.datagram(places.start);
+        let Some(outward) = Outward::of(table, tick, located, arrived, first) else { return places.start };
+        let Outward { relay, peer, header, .. } = outward;
+        if path.neighbour(relay, peer).is_some() {
+            return places.start;
+        }
+        let heading = Heading { header, ..Heading::to(peer.socket()) };
+        let end = places.end.min(places.start + (BATCH - self.egress.len()));
+        for place in places.start..end {
+            let Some(data) = outward.follow(self.batch.datagram(place)) else { return place };
+            if self.batch.is_truncated(place) {
+                return place;
+            }
+            #[cfg(feature = "fault-injection")]
+            stats.fault.meet_packet();
+            match outward.charge(tick, data.len()) {
+                Ok(()) => {
+                    let bytes = Bytes::Slot { place, range: self.batch.range_of(place, data) };
+                    self.egress.push(departure_to(path, relay, heading, bytes, data.len()));
+                }
+                Err(reason) => stats.count_drop(reason),
+            }
+        }
+        end
     }
 
     fn judge_client(
@@ -244,7 +290,9 @@ impl<'s> Worker<'s> {
                     let header = IpHeader { dont_fragment: false, ..header };
                     return self.pass_to_client(tick, (other, source, header), place..place + 1, Some(range));
                 }
-                self.egress.push(slot.departure_to(relay, peer, Bytes::Slot { place, range }, len, header));
+                let heading = Heading { header, ..Heading::to(peer.socket()) };
+                let bytes = Bytes::Slot { place, range };
+                self.egress.push(departure_to(&mut slot.path, relay, heading, bytes, len));
             }
             FromClient::LiveRequest => hand_up(&mut slot.live, &slot.stats, *from, datagram),
             FromClient::StrangerRequest => self.greet(tick, door, place, *from),
@@ -379,14 +427,11 @@ impl<'s> Worker<'s> {
             let payload = part.clone().unwrap_or_else(|| self.batch.payload(place));
             let data_len = payload.len();
             // Charged before the bytes are touched: it waits for all that was written before.
-            let framed = inward.charge(tick, data_len).and_then(|()| {
-                let (buffer, _) = self.batch.slot_mut(place);
-                inward.frame(buffer, payload)
-            });
-            match framed {
-                Ok(frame) => self.egress.push(Departure {
+            let charged = inward.charge(tick, data_len);
+            match charged.and_then(|()| frame(&mut self.batch, &inward, place, payload)) {
+                Ok(bytes) => self.egress.push(Departure {
                     way: Way::Listener(door),
-                    bytes: Bytes::Slot { place, range: frame },
+                    bytes,
                     heading,
                     kind: Kind::ToClient,
                     data_len,
@@ -427,6 +472,23 @@ impl<'s> Worker<'s> {
             }
         }
     }
+}
+
+/// Frames a part of the datagram at `place` for its client: where it stands, if a header in front of it is all that it takes
+/// and there is no room for that, else in place.
+fn frame(
+    batch: &mut Batch,
+    inward: &Inward<'_>,
+    place: usize,
+    part: Range<usize>,
+) -> Result<Bytes, DropReason> {
+    if batch.has_landed(place)
+        && let Some(head) = inward.channel_header(part.len())
+    {
+        return Ok(Bytes::Framed { place, range: part, head });
+    }
+    let (buffer, _) = batch.slot_mut(place);
+    Ok(Bytes::Slot { place, range: inward.frame(buffer, part)? })
 }
 
 /// Hands a request to the control task, which [`Slot::wake_control`] tells of it. One that finds no room is lost, as UDP may

@@ -124,7 +124,8 @@ impl Worker<'_> {
         let Some(socket) = slot.path.find(relay) else {
             return slot.stats.count_drop(DropReason::StaleRelay);
         };
-        let departing = Departing { bytes: data, heading: &Heading::to(to) };
+        let heading = Heading::to(to);
+        let departing = Departing::new(data, &heading);
         let mut left = 1;
         self.sender.send(socket, std::iter::once(departing), |_, _| left = 0);
         if left == 0 {

@@ -1,6 +1,7 @@
 //! Clients' connections: another kind of door. Their frames go the way of datagrams.
 
 use crate::net::Events;
+use crate::net::Heading;
 use crate::net::Received;
 use crate::net::Token;
 use crate::proto::auth::challenge::Greeting;
@@ -26,6 +27,7 @@ use crate::relay::streams::idle_until;
 
 use super::BATCH;
 use super::Worker;
+use super::departure_to;
 use super::hand_up;
 
 /// Connections taken in during a round.
@@ -251,7 +253,8 @@ impl Worker<'_> {
                     }
                 } else {
                     let bytes = Bytes::Inbound { range };
-                    self.egress.push(slot.departure_to(relay, peer, bytes, data.len(), header));
+                    let heading = Heading { header, ..Heading::to(peer.socket()) };
+                    self.egress.push(departure_to(&mut slot.path, relay, heading, bytes, data.len()));
                 }
             }
             FromClient::LiveRequest => {

@@ -253,7 +253,8 @@ fn a_relay_socket_with_many_errors_tells_no_more_than_its_share_in_a_round() {
     let socket = worker.slot.path.find(relay).expect("open");
     let errors = 2 * ERRORS_BUDGET + 3;
     for _ in 0..errors {
-        let departing = Departing { bytes: b"x", heading: &Heading::to(gone) };
+        let heading = Heading::to(gone);
+        let departing = Departing::new(b"x", &heading);
         worker.sender.send(socket, std::iter::once(departing), |_, error| panic!("{error}"));
     }
     let mut left = Vec::new();

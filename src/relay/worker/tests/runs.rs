@@ -101,7 +101,7 @@ fn a_word_has_each_datagram_leave_by_itself() {
         let to = far_end(far.server);
         assert!(udp::set_runs(&to, true).expect("set"), "it would see a run as one");
         let heading = Heading::to(to.local());
-        let leaving = (0..COUNT).map(|_| Departing { bytes: &[7; 40], heading: &heading });
+        let leaving = (0..COUNT).map(|_| Departing::new(&[7; 40], &heading));
         worker.sender.send(&worker.slot.doors[0].listener, leaving, |_, error| panic!("{error}"));
         let mut batch = crate::net::Batch::new(COUNT);
         let arrived = batch.receive_runs(&to, COUNT).expect("they are there");
