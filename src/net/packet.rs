@@ -652,6 +652,57 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_in_two_pieces_arrives_as_one_alone_in_a_run_and_where_the_kernel_refuses_the_run() {
+        for has_runs in [true, false] {
+            let (from, to) = (socket("127.0.0.1:0"), socket("127.0.0.1:0"));
+            // Without checksums there are no runs.
+            let no_check = i32::from(!has_runs);
+            sys::set_option(from.as_fd(), libc::SOL_SOCKET, libc::SO_NO_CHECK, no_check).expect("an option");
+            let heading = Heading::to(address(&to));
+            let whole: Vec<_> = (0..30_u8).map(|number| [number; 34]).collect();
+            // Runs of whole ones and of such in two pieces, and single ones of each, all of one length.
+            let is_whole = |number: u8| matches!(number, 3..8 | 15 | 17..20);
+            let all =
+                whole.iter().map(|bytes| match bytes.split_at(if is_whole(bytes[0]) { 0 } else { 4 }) {
+                    (head, bytes) => Departing { head, bytes, heading: &heading },
+                });
+            Sender::new(13).send(&from, all, |place, error| panic!("{place}: {error}"));
+            let mut buffer = [0; 99];
+            for expected in &whole {
+                let len = to.recv(&mut buffer).expect("it came");
+                assert_eq!(buffer[..len], *expected, "{has_runs}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_datagram_leaves_from_where_its_run_landed_until_room_is_wanted_around_it() {
+        let (to, from) = (socket("127.0.0.1:0"), socket("127.0.0.1:0"));
+        udp::set_runs(&to, true).expect("the kernel knows how");
+        let heading = Heading::to(address(&to));
+        let mut batch = Batch::new(16);
+        // One run after the other, from one socket or several, lands behind the other.
+        for round in 0..3_u8 {
+            let run: Vec<_> = (0..8_u8).map(|number| [10 * round + number; 40]).collect();
+            let departing = run.iter().map(|bytes| Departing::new(bytes, &heading));
+            Sender::new(8).send(&from, departing, |place, error| panic!("{place}: {error}"));
+            batch.receive_runs(&to, 1).expect("received");
+        }
+        assert_eq!(batch.len(), 24);
+        for place in [3, 9, 23] {
+            assert!(batch.has_landed(place));
+            let (slot, payload) = batch.slot_mut(place);
+            slot[payload.start - 4..payload.start].fill(0xEE);
+            assert!(!batch.has_landed(place));
+        }
+        for place in 0..24 {
+            let number = (10 * (place / 8) + place % 8) as u8;
+            assert_eq!(batch.datagram(place), [number; 40], "{place}");
+            assert_eq!(batch.bytes(place, batch.payload(place)), [number; 40], "{place}");
+        }
+    }
+
+    #[test]
     fn each_of_a_run_that_can_go_nowhere_is_named() {
         let from = socket("127.0.0.1:0");
         let to = socket("127.0.0.1:0");

@@ -2,6 +2,7 @@
 //! allocation each relayed address stands here by itself; see [`super::client`].
 
 use std::cell::Cell;
+use std::hint::black_box;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -146,6 +147,14 @@ impl Allocation {
         }
         let permitted = self.permitted.get(&peer.ip()).ok_or(DropReason::NoPermission)?;
         if permitted.until.is_due(tick) { Err(DropReason::PermissionExpired) } else { Ok(()) }
+    }
+
+    /// Reads a word of each part that a packet needs, and waits for none.
+    pub(super) fn fetch(&self) {
+        black_box((self.until, self.path.is_awaiting(), self.counters.get().to_peer_bytes));
+        black_box(self.channels.iter().next().map(|(number, channel)| (number, channel.until)));
+        black_box(self.permitted.iter().next().map(|(_, permitted)| permitted.until));
+        self.buckets.fetch();
     }
 
     /// Takes a datagram with `data_len` bytes of application data from the buckets that this allocation draws from.

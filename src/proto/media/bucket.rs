@@ -16,6 +16,7 @@
 //! Counted are the bytes of the IP packet on the peer's side, in both directions together: headers count, so a flood
 //! of empty datagrams is held back too.
 
+use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -54,10 +55,11 @@ pub struct Bandwidth {
 pub struct Bucket(Arc<Word>);
 
 #[derive(Debug)]
+#[repr(C)]
 struct Word {
-    rate: Rate,
     meter: Meter,
     spoken_for: Place,
+    rate: Rate,
 }
 
 /// Where the number stands.
@@ -182,6 +184,13 @@ impl Buckets {
     /// Them.
     pub(super) const fn bandwidth(&self) -> &Bandwidth {
         &self.from
+    }
+
+    /// Reads each bucket's word, and waits for none.
+    pub(super) fn fetch(&self) {
+        for bucket in [&self.from.allocation, &self.from.user].into_iter().flatten() {
+            black_box(bucket.0.spoken_for.word().load(Ordering::Relaxed));
+        }
     }
 
     /// Takes a datagram with `data_len` bytes from each bucket, or from none.

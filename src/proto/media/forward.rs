@@ -727,6 +727,41 @@ mod tests {
         transaction
     }
 
+    /// A datagram by itself and one that follows another are judged alike.
+    #[test]
+    fn the_way_out_of_a_run_is_that_of_each_of_its_datagrams() {
+        let table = world(false);
+        let mut ways = 0;
+        for from in [client(CLIENT_OF_V4), client(CLIENT_OF_V6), client(STRANGER)] {
+            let located = (&from, table.locate(&from));
+            for millis in [0, 499, 500, 799, 800, 999, 1_000] {
+                for hop_limit in [None, Some(1), Some(64)] {
+                    let arrived = IpHeader { hop_limit, traffic_class: 0xB8, dont_fragment: true };
+                    let bound = (0x4000..0x4006).chain([0x4FFF]);
+                    let mut datagrams: Vec<_> = bound.map(|number| channel_data(number, b"hi")).collect();
+                    datagrams.push([&channel_data(0x4000, b"padded")[..], &[0, 0]].concat());
+                    datagrams.push(channel_data(0x4000, b"")[..3].to_vec());
+                    datagrams.push(channel_data(0x4000, b"cut")[..6].to_vec());
+                    for datagram in datagrams {
+                        let verdict = from_client(&table, at(millis), &from, arrived, &datagram);
+                        let Some(way) = Outward::of(&table, at(millis), located, arrived, &datagram) else {
+                            assert!(matches!(verdict, FromClient::Drop(_)), "{datagram:?}: {verdict:?}");
+                            continue;
+                        };
+                        let Outward { relay, peer, header, .. } = way;
+                        let data = way.follow(&datagram).expect("it follows itself");
+                        assert_eq!(verdict, FromClient::ToPeer { relay, peer, data, header });
+                        for other in [channel_data(0x4ABC, b"hi"), datagram[..3].to_vec(), Vec::new()] {
+                            assert_eq!(way.follow(&other), None, "{other:?}");
+                        }
+                        ways += 1;
+                    }
+                }
+            }
+        }
+        assert!(ways > 40, "{ways}");
+    }
+
     // proves rfc8656:9-5, rfc8656:9-6, rfc8656:11.3-1, rfc8656:11.3-2, rfc8656:12.5-1
     #[test]
     fn each_datagram_of_a_peer_gets_its_verdict() {

@@ -208,6 +208,21 @@ impl Table {
         Some(Client { first, second: places.second().and_then(|place| self.any_generation(place)) })
     }
 
+    /// Has what a packet needs of one that was located come from memory, without waiting for it: memory that several packets
+    /// need, and that has left the processor's caches, comes at one time that way. Answers one of its relays.
+    pub fn fetch(&self, at: Located) -> Option<RelayId> {
+        let first = self.any_generation(at.0?.first())?;
+        first.fetch();
+        Some(first.relay())
+    }
+
+    /// The same for `relay`.
+    pub fn fetch_relay(&self, relay: RelayId) {
+        if let Some(allocation) = self.any_generation(relay.index) {
+            allocation.fetch();
+        }
+    }
+
     /// The allocation of `relay`, expired or not, unless it was removed or another has its place.
     pub(super) fn of_relay(&self, relay: RelayId) -> Option<&Allocation> {
         self.any_generation(relay.index)

@@ -231,6 +231,11 @@ impl Path {
         Some((other, PeerAddr::new(self.sockets.bound(relay)?.socket())))
     }
 
+    /// Has what stands of `relay` here come from memory, without waiting for it.
+    pub(super) fn fetch(&self, relay: RelayId) {
+        self.sockets.fetch(relay);
+    }
+
     /// How `data_len` bytes that `relay` sends `to` a peer leave: by this raw socket, or where there is none by
     /// [`Self::find`], as does what leaves in runs.
     pub(super) fn raw_for(&mut self, relay: RelayId, to: SocketAddr, data_len: usize) -> Option<Raw> {

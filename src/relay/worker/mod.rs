@@ -129,6 +129,18 @@ struct Worker<'s> {
     leaving: bool,
     /// Of the control task, and on their way to clients.
     replies: Vec<Box<[u8]>>,
+    /// Whose the datagrams of a listener's batch are.
+    known: Vec<Known>,
+    /// For which relays the datagrams of a shared socket's batch are.
+    owners: Vec<Option<RelayId>>,
+}
+
+/// Datagrams of a run, and whose they are.
+#[derive(Clone)]
+struct Known {
+    run: Range<usize>,
+    from: FiveTuple,
+    at: Located,
 }
 
 impl<'s> Worker<'s> {
@@ -145,6 +157,8 @@ impl<'s> Worker<'s> {
             packets: RawSender::new(BATCH, seeds),
             leaving: false,
             replies: Vec::new(),
+            known: Vec::with_capacity(BATCH),
+            owners: Vec::with_capacity(BATCH),
         }
     }
 
@@ -187,11 +201,10 @@ impl<'s> Worker<'s> {
         };
         slot.stats.listener_losses.add(lost.into());
         let tick = slot.tick();
-        let mut places = arrived.places;
-        while !places.is_empty() {
-            let run = self.batch.run_of(places.clone());
-            places.start = run.end;
-            self.judge_run(tick, index, run);
+        self.look_up(index, arrived.places);
+        for number in 0..self.known.len() {
+            let Known { run, from, at } = self.known[number].clone();
+            self.judge_run(tick, index, run, (&from, at));
         }
         self.tell_arrivals();
         // It works on the requests while answers leave.
@@ -201,23 +214,40 @@ impl<'s> Worker<'s> {
         arrived.is_full
     }
 
-    /// Datagrams of one sender, whose five-tuple is looked up once for all of them.
-    fn judge_run(&mut self, tick: Tick, door: u16, run: Range<usize>) {
+    /// Finds out whose these datagrams are. What stands of all of them in the table is fetched at one time: after a while it
+    /// has left the processor's caches, and one after the other each packet would wait for it.
+    fn look_up(&mut self, door: u16, mut places: Range<usize>) {
         let slot = &*self.slot;
-        let meta = self.batch.meta(run.start);
-        let bytes = run.clone().map(|place| self.batch.payload(place).len() as u64).sum();
-        slot.stats.from_clients.add(run.len() as u64, bytes);
         let listener = &slot.doors[usize::from(door)].listener;
-        let (Some(client), Some(server)) = (meta.from, listener.server_of(meta)) else {
-            return run.for_each(|_| slot.stats.count_drop(DropReason::Unclassified));
-        };
-        let from = FiveTuple { client: ClientAddr::new(client), server, transport: Transport::Udp };
-        let (at, arrived) = (slot.table.locate(&from), meta.header);
+        self.known.clear();
+        while !places.is_empty() {
+            let run = self.batch.run_of(places.clone());
+            places.start = run.end;
+            let meta = self.batch.meta(run.start);
+            let bytes = run.clone().map(|place| self.batch.payload(place).len() as u64).sum();
+            slot.stats.from_clients.add(run.len() as u64, bytes);
+            let (Some(client), Some(server)) = (meta.from, listener.server_of(meta)) else {
+                slot.stats.count_drops(DropReason::Unclassified, run.len() as u64);
+                continue;
+            };
+            let from = FiveTuple { client: ClientAddr::new(client), server, transport: Transport::Udp };
+            let at = slot.table.locate(&from);
+            self.known.push(Known { run, from, at });
+        }
+        if self.known.len() > 1 {
+            let relays = self.known.iter().filter_map(|known| slot.table.fetch(known.at));
+            relays.for_each(|relay| slot.path.fetch(relay));
+        }
+    }
+
+    /// Datagrams of one sender.
+    fn judge_run(&mut self, tick: Tick, door: u16, run: Range<usize>, (from, at): (&FiveTuple, Located)) {
+        let arrived = self.batch.meta(run.start).header;
         let mut left = run;
         while !left.is_empty() {
-            let next = self.pass_along(tick, (&from, at), arrived, left.clone());
+            let next = self.pass_along(tick, (from, at), arrived, left.clone());
             if next == left.start {
-                self.judge_client(tick, (door, next), (&from, at), arrived);
+                self.judge_client(tick, (door, next), (from, at), arrived);
                 left.start += 1;
             } else {
                 left.start = next;
@@ -345,6 +375,11 @@ impl<'s> Worker<'s> {
         self.batch.clear();
         self.slot.path.next_round();
         let mut tick = self.slot.tick();
+        let relays = (0..events.len()).filter_map(|index| match events.token(index) {
+            Some(Token::Relay(relay)) => Some(relay),
+            _ => None,
+        });
+        self.slot.fetch(relays);
         for index in 0..events.len() {
             let Some(Token::Relay(relay)) = events.token(index) else { continue };
             if self.batch.room() == 0 || self.batch.room_for_runs() == 0 {
@@ -385,7 +420,7 @@ impl<'s> Worker<'s> {
         #[cfg(feature = "fault-injection")]
         run.clone().for_each(|_| stats.fault.meet_packet());
         let Some(peer) = meta.from.map(PeerAddr::new) else {
-            return run.for_each(|_| stats.count_drop(DropReason::Unclassified));
+            return stats.count_drops(DropReason::Unclassified, run.len() as u64);
         };
         let way = (relay, peer, meta.header);
         let mut left = run;
@@ -407,16 +442,16 @@ impl<'s> Worker<'s> {
         part: Option<Range<usize>>,
     ) {
         let slot = &*self.slot;
-        let count_drops = |reason| places.clone().for_each(|_| slot.stats.count_drop(reason));
+        let drop_all = |reason| slot.stats.count_drops(reason, places.len() as u64);
         let inward = match Inward::find(&slot.table, tick, relay, peer, arrived) {
             Ok(inward) => inward,
-            Err(reason) => return count_drops(reason),
+            Err(reason) => return drop_all(reason),
         };
         if inward.to.transport != Transport::Udp {
             return self.pass_by_connection(tick, (relay, peer, arrived), places, part);
         }
         let Some((door, found)) = slot.door_of(inward.to.server) else {
-            return count_drops(DropReason::SendFailed);
+            return drop_all(DropReason::SendFailed);
         };
         let heading = found.heading_to(&inward.to, inward.header);
         for place in places {

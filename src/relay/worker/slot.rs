@@ -259,6 +259,14 @@ impl Slot {
         Tick::from(self.start.elapsed())
     }
 
+    /// Has what stands of these come at one time, as [`Table::fetch`].
+    pub(super) fn fetch(&self, relays: impl Iterator<Item = RelayId>) {
+        relays.for_each(|relay| {
+            self.table.fetch_relay(relay);
+            self.path.fetch(relay);
+        });
+    }
+
     /// What is about the program in the kernel, where there is one.
     pub(super) fn look_around(&mut self) {
         if self.path.looks_around() {

@@ -9,7 +9,6 @@ use crate::net::returned::ReturnedPacket;
 use crate::proto::media::DropReason;
 use crate::proto::media::returned;
 use crate::proto::types::PeerAddr;
-use crate::proto::types::Tick;
 use crate::proto::wire::icmp;
 
 use super::BATCH;
@@ -67,19 +66,19 @@ impl Worker<'_> {
         self.slot.stats.relay_losses.add(lost.into());
         let tick = self.slot.tick();
         let full = arrived.places.len() == BATCH;
-        for place in arrived.places {
-            self.judge_steered(tick, place);
+        let meant_for = arrived.places.clone().map(|place| self.batch.meta(place).meant_for);
+        let owners = meant_for.map(|at| at.and_then(|at| self.slot.path.owner(at)));
+        self.owners.clear();
+        self.owners.extend(owners);
+        self.slot.fetch(self.owners.iter().flatten().copied());
+        for (number, place) in arrived.places.enumerate() {
+            match self.owners[number] {
+                Some(relay) => self.judge_peer(tick, relay, place..place + 1),
+                None => self.slot.stats.count_drop(DropReason::StaleRelay),
+            }
         }
         self.flush();
         full
-    }
-
-    fn judge_steered(&mut self, tick: Tick, place: usize) {
-        let meant_for = self.batch.meta(place).meant_for;
-        match meant_for.and_then(|at| self.slot.path.owner(at)) {
-            Some(relay) => self.judge_peer(tick, relay, place..place + 1),
-            None => self.slot.stats.count_drop(DropReason::StaleRelay),
-        }
     }
 
     fn hear_returned(&mut self, v6: bool) {

@@ -2,6 +2,7 @@
 
 use crate::net::TrafficSocket;
 use crate::proto::media::Bandwidth;
+use crate::proto::media::DropReason;
 use crate::proto::media::NewAllocation;
 use crate::proto::media::TableChange;
 use crate::proto::types::ChannelNumber;
@@ -171,4 +172,104 @@ fn what_one_relay_sends_to_another_of_the_same_worker_goes_through_no_socket_and
     // A socket that is closed is the kernel's to answer for.
     worker.slot.path.close(relays[1]);
     assert_eq!(worker.slot.path.neighbour(relays[0], PeerAddr::new(bound[1])), None);
+}
+
+/// The allocation of `client` on the relay of this index, with a channel to `channelled` and permissions for all of loopback.
+fn allocate(
+    worker: &mut Worker<'_>,
+    far: &Far,
+    relayed: SocketAddr,
+    client: SocketAddr,
+    channelled: PeerAddr,
+) {
+    let (relay, until) = (RelayId { index: 1, generation: 0 }, Deadline::NEVER);
+    let (client, server) = (ClientAddr::new(client), ServerAddr::new(far.server));
+    let policy =
+        PolicyBuilder { allow: vec!["127.0.0.0/8".parse().expect("a rule")], ..PolicyBuilder::default() };
+    let number = ChannelNumber::new(0x4001).expect("a channel number");
+    for change in [
+        TableChange::Policy(Arc::new(policy.build())),
+        TableChange::Insert(Box::new(NewAllocation {
+            relay,
+            five_tuple: FiveTuple { client, server, transport: Transport::Udp },
+            dialect: Dialect::Rfc8656,
+            relayed: RelayAddr::new(relayed),
+            until,
+            bandwidth: Bandwidth::default(),
+            protocol: RelayProtocol::Udp,
+        })),
+        TableChange::Bind { relay, channel: number, peer: channelled, until },
+    ] {
+        worker.slot.table.apply(change);
+    }
+}
+
+#[test]
+fn of_a_run_each_datagram_goes_its_own_way_and_in_its_turn() {
+    let (mut slot, mut far) = slot(8);
+    far.open(1);
+    let mut worker = Worker::new(&mut slot);
+    worker.obey();
+    let relayed = far.opened();
+    let mut client = far_end(far.server);
+    let (mut peer, mut other) = (far_end(relayed), far_end(relayed));
+    let (client_at, peer_at) = (client.local(), PeerAddr::new(peer.local()));
+    allocate(&mut worker, &far, relayed, client_at, peer_at);
+    // Until the sockets bring runs.
+    for _ in 0..16 {
+        send(&mut client, 64, true);
+        send(&mut peer, 64, true);
+        send(&mut other, 64, true);
+        hear(&mut worker);
+    }
+    let relay = RelayId { index: 1, generation: 0 };
+    assert!(worker.slot.doors[0].runs.is_on() && worker.slot.path.brings_runs(relay));
+    let mut batch = crate::net::Batch::new(64);
+    let mut heard = |from: &TrafficSocket| {
+        let mut all = Vec::new();
+        batch.clear();
+        while let Ok(arrived) = batch.receive(from, 64) {
+            all.extend(arrived.places.map(|place| batch.datagram(place).to_vec()));
+            batch.clear();
+        }
+        all
+    };
+    for socket in [&client, &peer, &other] {
+        heard(socket);
+    }
+
+    let message = |number: u8, text: &[u8]| [&[0x40, number, 0, text.len() as u8], text].concat();
+    let text = |place: u8| [place; 36];
+    // To the peer, on a channel that there is not, no message at all, and to the peer again.
+    let run: Vec<_> = (0..16)
+        .map(|place| match place {
+            5 | 6 => message(9, &text(place)),
+            7 => vec![0xFF; 40],
+            _ => message(1, &text(place)),
+        })
+        .collect();
+    let dropped = |reason| far.stats.dropped(reason);
+    let before = [DropReason::NoChannel, DropReason::Unclassified].map(dropped);
+    client.set_segment(40).expect("the kernel knows how");
+    client.send(&run.concat()).expect("sent");
+    hear(&mut worker);
+    let expected: Vec<_> =
+        (0..16).filter(|place| !(5..8).contains(place)).map(|p| text(p).to_vec()).collect();
+    assert_eq!(heard(&peer), expected);
+    let after = [DropReason::NoChannel, DropReason::Unclassified].map(dropped);
+    assert_eq!([after[0] - before[0], after[1] - before[1]], [2, 1]);
+
+    // From the peer of the channel, and from another port of its address.
+    for from in [&mut peer, &mut other] {
+        from.set_segment(36).expect("the kernel knows how");
+        from.send(&(0..16).flat_map(text).collect::<Vec<_>>()).expect("sent");
+    }
+    hear(&mut worker);
+    let (channelled, indications): (Vec<_>, Vec<_>) =
+        heard(&client).into_iter().partition(|bytes| bytes[0] == 0x40);
+    assert_eq!(channelled, (0..16).map(|place| message(1, &text(place))).collect::<Vec<_>>());
+    assert_eq!(indications.len(), 16);
+    for (place, bytes) in (0..16).zip(&indications) {
+        assert!(bytes.windows(36).any(|part| part == text(place)), "{place}: {bytes:?}");
+    }
 }
