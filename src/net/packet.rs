@@ -662,10 +662,10 @@ mod tests {
             let whole: Vec<_> = (0..30_u8).map(|number| [number; 34]).collect();
             // Runs of whole ones and of such in two pieces, and single ones of each, all of one length.
             let is_whole = |number: u8| matches!(number, 3..8 | 15 | 17..20);
-            let all =
-                whole.iter().map(|bytes| match bytes.split_at(if is_whole(bytes[0]) { 0 } else { 4 }) {
-                    (head, bytes) => Departing { head, bytes, heading: &heading },
-                });
+            let all = whole.iter().map(|bytes| {
+                let (head, bytes) = bytes.split_at(if is_whole(bytes[0]) { 0 } else { 4 });
+                Departing { head, bytes, heading: &heading }
+            });
             Sender::new(13).send(&from, all, |place, error| panic!("{place}: {error}"));
             let mut buffer = [0; 99];
             for expected in &whole {

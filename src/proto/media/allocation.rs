@@ -114,7 +114,7 @@ impl Allocation {
         self.dialect
     }
 
-    pub(super) fn five_tuple(&self) -> FiveTuple {
+    pub(super) fn five_tuple(&self) -> &FiveTuple {
         self.path.five_tuple()
     }
 
@@ -247,7 +247,7 @@ impl Allocation {
         super::Entry {
             relay: self.relay,
             removed: self.removed,
-            settled: settled.unwrap_or(self.path.five_tuple()),
+            settled: settled.unwrap_or(*self.path.five_tuple()),
             awaited,
             until: self.until,
             permitted: self.permitted.iter().map(|(peer, permitted)| (*peer, permitted.until)).collect(),

@@ -47,6 +47,7 @@ pub fn from_client<'a>(
 }
 
 /// The same of a client that [`Table::locate`] found, since when the table has not been changed.
+#[inline]
 pub fn from_located<'a>(
     table: &Table,
     tick: Tick,
@@ -124,7 +125,7 @@ pub fn from_peer(
     let judged = Inward::find(table, tick, relay, source, arrived).and_then(|inward| {
         inward.charge(tick, payload.len())?;
         let frame = inward.frame(buffer, payload)?;
-        Ok(FromPeer::ToClient { to: inward.to, frame, header: inward.header })
+        Ok(FromPeer::ToClient { to: *inward.to, frame, header: inward.header })
     });
     judged.unwrap_or_else(FromPeer::Drop)
 }
@@ -137,7 +138,7 @@ pub struct Inward<'t> {
     peer: PeerAddr,
     channel: Option<ChannelNumber>,
     /// The client's side.
-    pub to: FiveTuple,
+    pub to: &'t FiveTuple,
     /// The IP header's fields of what leaves.
     pub header: IpHeader,
 }
@@ -147,6 +148,7 @@ impl<'t> Inward<'t> {
     ///
     /// # Errors
     /// Why there is none.
+    #[inline]
     pub fn find(
         table: &'t Table,
         tick: Tick,
@@ -170,6 +172,7 @@ impl<'t> Inward<'t> {
     ///
     /// # Errors
     /// That it is used up.
+    #[inline]
     pub fn charge(&self, tick: Tick, bytes: usize) -> Result<(), DropReason> {
         self.allocation.charge(tick, bytes)
     }
@@ -187,6 +190,7 @@ impl<'t> Inward<'t> {
     ///
     /// # Errors
     /// [`DropReason::TooLarge`].
+    #[inline]
     pub fn frame(&self, buffer: &mut [u8], payload: Range<usize>) -> Result<Range<usize>, DropReason> {
         let bytes = payload.len();
         let frame = match (self.allocation.dialect(), self.channel) {
@@ -237,6 +241,7 @@ pub struct Outward<'t> {
 
 impl<'t> Outward<'t> {
     /// The way by the channel `number` of a client that lives.
+    #[inline]
     fn find(
         table: &Table,
         tick: Tick,
@@ -283,6 +288,7 @@ impl<'t> Outward<'t> {
     ///
     /// # Errors
     /// That it is used up.
+    #[inline]
     pub fn charge(&self, tick: Tick, bytes: usize) -> Result<(), DropReason> {
         self.allocation.charge(tick, bytes)?;
         self.allocation.count_to_peer(bytes);

@@ -19,7 +19,7 @@ use super::DropReason;
 /// For application data on its way to `peer`; `whole` says that it came with DONT-FRAGMENT.
 pub(super) fn to_peer(
     arrived: IpHeader,
-    from: FiveTuple,
+    from: &FiveTuple,
     peer: PeerAddr,
     whole: bool,
 ) -> Result<IpHeader, DropReason> {
@@ -27,7 +27,7 @@ pub(super) fn to_peer(
 }
 
 /// For application data on its way to a client.
-pub(super) fn to_client(arrived: IpHeader, peer: PeerAddr, to: FiveTuple) -> Result<IpHeader, DropReason> {
+pub(super) fn to_client(arrived: IpHeader, peer: PeerAddr, to: &FiveTuple) -> Result<IpHeader, DropReason> {
     // A stream has no header of its own for each message: the journey of the datagram ends here (RFC 8656 § 16).
     if to.transport.is_stream() {
         return Ok(IpHeader::default());
@@ -64,7 +64,7 @@ mod tests {
         whole: bool,
     ) -> [Result<IpHeader, DropReason>; 2] {
         let client = FiveTuple { client: ClientAddr::new(of_client.parse().unwrap()), ..client(1) };
-        [to_peer(arrived, client, peer(of_peer), whole), to_client(arrived, peer(of_peer), client)]
+        [to_peer(arrived, &client, peer(of_peer), whole), to_client(arrived, peer(of_peer), &client)]
     }
 
     #[test]
@@ -88,10 +88,10 @@ mod tests {
         for transport in [Transport::Tcp, Transport::Tls] {
             let to = FiveTuple { transport, ..client(1) };
             let spent = IpHeader { hop_limit: Some(1), traffic_class: 46, dont_fragment: true };
-            assert_eq!(to_client(spent, peer(V4), to), Ok(IpHeader::default()));
+            assert_eq!(to_client(spent, peer(V4), &to), Ok(IpHeader::default()));
             // What comes out of one begins its journey here, and may be asked to stay whole.
             let begun = IpHeader { dont_fragment: true, ..IpHeader::default() };
-            assert_eq!(to_peer(IpHeader::default(), to, peer(V4), true), Ok(begun));
+            assert_eq!(to_peer(IpHeader::default(), &to, peer(V4), true), Ok(begun));
         }
     }
 

@@ -100,7 +100,7 @@ pub fn from_connection(
     let peer = table.external_form(source);
     allocation.admit(peer, tick)?;
     let framed = frame(allocation, table.fresh_transaction(), peer, buffer, payload);
-    Ok((allocation.five_tuple(), framed.ok_or(DropReason::TooLarge)?))
+    Ok((*allocation.five_tuple(), framed.ok_or(DropReason::TooLarge)?))
 }
 
 /// Judges the data of a Send request that control found good, `len` bytes from `relay` to `peer`; answers where it goes.

@@ -21,10 +21,10 @@ impl Path {
     }
 
     /// Where the client is sent to.
-    pub(super) fn five_tuple(&self) -> FiveTuple {
+    pub(super) fn five_tuple(&self) -> &FiveTuple {
         match &self.awaited {
-            Some(awaited) if self.arrived.get() => **awaited,
-            _ => self.settled,
+            Some(awaited) if self.arrived.get() => awaited,
+            _ => &self.settled,
         }
     }
 
@@ -86,13 +86,13 @@ mod tests {
     fn the_client_is_sent_to_the_old_place_until_it_arrives() {
         let mut path = Path::new(client(1));
         assert_eq!(path.await_at(client(2)), None);
-        assert_eq!(path.five_tuple(), client(1));
+        assert_eq!(*path.five_tuple(), client(1));
         assert!(path.awaits(&client(2)) && !path.awaits(&client(1)));
         path.arrive();
-        assert_eq!(path.five_tuple(), client(2));
+        assert_eq!(*path.five_tuple(), client(2));
         assert!(!path.awaits(&client(2)), "it arrives once");
         assert_eq!(path.settle(), Some(client(1)));
-        assert_eq!((path.five_tuple(), path.all()), (client(2), [Some(client(2)), None]));
+        assert_eq!((*path.five_tuple(), path.all()), (client(2), [Some(client(2)), None]));
     }
 
     #[test]
@@ -101,7 +101,7 @@ mod tests {
         path.await_at(client(2));
         path.arrive();
         assert_eq!(path.await_at(client(3)), Some(client(2)));
-        assert_eq!(path.five_tuple(), client(1), "nobody has been seen there");
+        assert_eq!(*path.five_tuple(), client(1), "nobody has been seen there");
         assert_eq!(path.await_at(client(3)), None, "still its own");
     }
 

@@ -34,7 +34,7 @@ pub fn icmp_to_client(
     }
     allocation.admit(peer, tick).ok()?;
     let len = icmp::write_indication(out, table.fresh_transaction(), peer, icmp).ok()?;
-    Some((allocation.five_tuple(), len))
+    Some((*allocation.five_tuple(), len))
 }
 
 #[cfg(test)]

@@ -141,7 +141,7 @@ impl Table {
     /// The client's side of `relay`; `None` if it is not here or was removed.
     #[must_use]
     pub fn five_tuple(&self, relay: RelayId) -> Option<FiveTuple> {
-        self.of_relay(relay).map(Allocation::five_tuple)
+        self.of_relay(relay).map(|allocation| *allocation.five_tuple())
     }
 
     /// What `relay` carried; `None` if it is not here. After [`TableChange::Remove`] it is still here, until
@@ -202,6 +202,7 @@ impl Table {
     }
 
     /// The same of one that was located before.
+    #[inline]
     pub(super) fn located(&self, at: Located, five_tuple: &FiveTuple) -> Option<Client<'_>> {
         let places = at.0?;
         let first = self.any_generation(places.first()).filter(|first| first.path().is_at(five_tuple))?;
@@ -246,6 +247,7 @@ impl Table {
 
     /// Where a datagram for `peer` is sent: the relayed address of a live allocation of this server is reached as it is
     /// bound, all else as it is named.
+    #[inline]
     pub(super) fn way_to(&self, peer: PeerAddr) -> PeerAddr {
         match self.external.bound(peer) {
             Some(bound) if self.own_relays.is_live(peer.socket()) => bound,
@@ -255,6 +257,7 @@ impl Table {
 
     /// Whom a datagram that came from `source` is from, as peers are named. Whatever else of this machine sends from an
     /// address that relays are bound to keeps that address, for which no permission is granted.
+    #[inline]
     pub(super) fn name_of(&self, source: PeerAddr) -> PeerAddr {
         match self.external.external(source) {
             Some(external) if self.own_relays.is_live(external.socket()) => external,
@@ -277,7 +280,7 @@ impl Table {
     pub fn framed_for(&self, relay: RelayId) -> Option<FiveTuple> {
         let of =
             self.of_relay(relay).filter(|of| of.dialect() == Dialect::MsTurn && !of.takes_datagrams())?;
-        Some(of.five_tuple())
+        Some(*of.five_tuple())
     }
 
     /// Whether a peer that connected from `source` to the port of `relay` may be told to its client: its address, or the
@@ -420,7 +423,7 @@ impl Table {
 
     /// The place of the other relayed address of a dual allocation.
     fn other_place(&self, one: &Allocation) -> Option<u32> {
-        let client = self.of_client(&one.five_tuple())?;
+        let client = self.of_client(one.five_tuple())?;
         let mut places = [Some(client.first), client.second].into_iter().flatten().map(|of| of.relay().index);
         places.find(|place| *place != one.relay().index)
     }

@@ -453,7 +453,7 @@ impl<'s> Worker<'s> {
         let Some((door, found)) = slot.door_of(inward.to.server) else {
             return drop_all(DropReason::SendFailed);
         };
-        let heading = found.heading_to(&inward.to, inward.header);
+        let heading = found.heading_to(inward.to, inward.header);
         for place in places {
             if self.batch.is_truncated(place) {
                 slot.stats.count_drop(DropReason::TooLarge);
