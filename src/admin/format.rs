@@ -1,6 +1,7 @@
 //! How one log line looks, as text and as JSON. Both are written here, field by field, because a field may hold what a
 //! stranger sent: whatever could break the line, move a terminal's cursor or turn the reading direction is escaped.
 
+use std::cell::Cell;
 use std::fmt;
 use std::fmt::Write;
 
@@ -19,8 +20,13 @@ use super::LogFormat;
 
 /// The name of the field that is the line's own text.
 const MESSAGE: &str = "message";
-/// Bytes of a time as it is written.
-const STAMP_LEN: usize = "2026-11-23T04:50:00.123456Z".len();
+/// Bytes of a line that the room for it is kept for, until the thread's next: one that took more is an exception.
+const KEPT_MAX: usize = 1 << 10;
+
+thread_local! {
+    /// Where the last line was put together, for the next.
+    static ROOM: Cell<Option<Room>> = const { Cell::new(None) };
+}
 
 /// Writes lines in one of the two forms, stamped by `time`.
 pub(super) struct Lines<T> {
@@ -31,6 +37,11 @@ pub(super) struct Lines<T> {
 /// One line, but for its time and level: each field is written as it comes, in the order in which the code names them.
 struct Fields {
     format: LogFormat,
+    room: Room,
+}
+
+/// Where a line is put together.
+struct Room {
     message: String,
     /// The other fields, each with what stands in front of it.
     others: String,
@@ -52,28 +63,32 @@ where
     ) -> fmt::Result {
         let mut fields = Fields::new(self.format);
         event.record(&mut fields);
-        let mut stamp = String::with_capacity(STAMP_LEN);
+        let stamp = &mut fields.room.value;
+        stamp.clear();
         // A clock that cannot be shown leaves the stamp empty; the line is worth more than its time.
-        let _ = self.time.format_time(&mut Writer::new(&mut stamp));
-        fields.write(&mut writer, &stamp, event.metadata().level().as_str())
+        let _ = self.time.format_time(&mut Writer::new(stamp));
+        let written = fields.write(&mut writer, event.metadata().level().as_str());
+        fields.room.keep();
+        written
     }
 }
 
 impl Fields {
     fn new(format: LogFormat) -> Self {
-        let [message, others, value] = [32, 224, 48].map(String::with_capacity);
-        Self { format, message, others, value }
+        // A field whose value logs a line of its own finds no room, nor does a thread that ends.
+        let kept = ROOM.try_with(Cell::take).ok().flatten();
+        Self { format, room: kept.unwrap_or_else(Room::new) }
     }
 
-    /// Adds a field whose value, as it stands in `self.value`, is still to be escaped.
+    /// Adds a field whose value, as it stands in the room for it, is still to be escaped.
     fn add_text(&mut self, name: &str) {
         if name == MESSAGE {
-            return std::mem::swap(&mut self.message, &mut self.value);
+            return std::mem::swap(&mut self.room.message, &mut self.room.value);
         }
         let _ = self.begin(name).and_then(|()| match self.format {
-            LogFormat::Text if is_word(&self.value) => self.others.write_str(&self.value),
-            LogFormat::Text => write_quoted(&mut self.others, &self.value),
-            LogFormat::Json => write_json_string(&mut self.others, &self.value),
+            LogFormat::Text if is_word(&self.room.value) => self.room.others.write_str(&self.room.value),
+            LogFormat::Text => write_quoted(&mut self.room.others, &self.room.value),
+            LogFormat::Json => write_json_string(&mut self.room.others, &self.room.value),
         });
     }
 
@@ -81,14 +96,14 @@ impl Fields {
     fn add_plain(&mut self, name: &str, value: impl fmt::Display) {
         // A `String` takes every write.
         let _ = match name {
-            MESSAGE => write!(self.message, "{value}"),
-            _ => self.begin(name).and_then(|()| write!(self.others, "{value}")),
+            MESSAGE => write!(self.room.message, "{value}"),
+            _ => self.begin(name).and_then(|()| write!(self.room.others, "{value}")),
         };
     }
 
     /// Writes what stands in front of a value.
     fn begin(&mut self, name: &str) -> fmt::Result {
-        let out = &mut self.others;
+        let out = &mut self.room.others;
         match self.format {
             LogFormat::Text => {
                 out.push(' ');
@@ -105,12 +120,14 @@ impl Fields {
         }
     }
 
-    fn write(&self, out: &mut impl Write, stamp: &str, level: &str) -> fmt::Result {
+    /// Writes the line, whose time stands where values did.
+    fn write(&self, out: &mut impl Write, level: &str) -> fmt::Result {
+        let Room { message, others, value: stamp } = &self.room;
         match self.format {
             LogFormat::Text => {
                 write!(out, "{stamp} {level:>5} ")?;
-                write_escaped(out, &self.message)?;
-                out.write_str(&self.others)?;
+                write_escaped(out, message)?;
+                out.write_str(others)?;
                 out.write_str("\n")
             }
             LogFormat::Json => {
@@ -119,25 +136,41 @@ impl Fields {
                 out.write_str(",\"level\":")?;
                 write_json_string(out, level)?;
                 out.write_str(",\"message\":")?;
-                write_json_string(out, &self.message)?;
-                out.write_str(&self.others)?;
+                write_json_string(out, message)?;
+                out.write_str(others)?;
                 out.write_str("}\n")
             }
         }
     }
 }
 
+impl Room {
+    fn new() -> Self {
+        let [message, others, value] = [32, 224, 48].map(String::with_capacity);
+        Self { message, others, value }
+    }
+
+    /// Keeps the room for the thread's next line.
+    fn keep(mut self) {
+        let Self { message, others, value } = &mut self;
+        if message.capacity() + others.capacity() + value.capacity() <= KEPT_MAX {
+            [message, others, value].into_iter().for_each(String::clear);
+            let _ = ROOM.try_with(|room| room.set(Some(self)));
+        }
+    }
+}
+
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.value.clear();
+        self.room.value.clear();
         // What a value cannot say of itself is left out.
-        let _ = write!(self.value, "{value:?}");
+        let _ = write!(self.room.value, "{value:?}");
         self.add_text(field.name());
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.value.clear();
-        self.value.push_str(value);
+        self.room.value.clear();
+        self.room.value.push_str(value);
         self.add_text(field.name());
     }
 
@@ -277,6 +310,26 @@ mod tests {
     }
 
     #[test]
+    fn nothing_of_a_line_stands_in_the_next_and_room_for_a_very_long_one_is_not_kept() {
+        let first =
+            written(LogFormat::Text, "long", &[("user", Value::Text("alice")), ("n", Value::Number(1))]);
+        assert_eq!(first, "T  INFO long user=alice n=1\n");
+        let kept = ROOM.take().expect("room");
+        assert!(kept.message.is_empty() && kept.others.is_empty() && kept.value.is_empty());
+        kept.keep();
+        assert_eq!(written(LogFormat::Text, "m", &[]), "T  INFO m\n");
+        let line = written(LogFormat::Text, "m", &[("user", Value::Text(LONG))]);
+        assert_eq!(line, format!("T  INFO m user={LONG}\n"));
+        assert!(ROOM.take().is_none());
+        assert_eq!(written(LogFormat::Text, "m", &[]), "T  INFO m\n");
+    }
+
+    const LONG: &str = match str::from_utf8(&[b'x'; 2 * KEPT_MAX]) {
+        Ok(text) => text,
+        Err(_) => panic!(),
+    };
+
+    #[test]
     fn letters_of_every_script_stay_legible() {
         let name = "Zoë-Łukasz-日本-😀";
         assert_eq!(text(&[("user", Value::Text(name))]), format!("T  INFO m user={name}\n"));
@@ -298,7 +351,7 @@ mod tests {
         for (name, value) in others {
             match value {
                 Value::Text(value) => {
-                    fields.value = (*value).to_owned();
+                    fields.room.value = (*value).to_owned();
                     fields.add_text(name);
                 }
                 Value::Number(value) => fields.add_plain(name, value),
@@ -306,10 +359,12 @@ mod tests {
             }
         }
         // It need not be the first.
-        fields.value = message.to_owned();
+        fields.room.value = message.to_owned();
         fields.add_text(MESSAGE);
+        fields.room.value = "T".to_owned();
         let mut line = String::new();
-        fields.write(&mut line, "T", "INFO").expect("a String takes every write");
+        fields.write(&mut line, "INFO").expect("a String takes every write");
+        fields.room.keep();
         line
     }
 }

@@ -18,7 +18,6 @@ use tracing::warn;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::time::FormatTime;
-use tracing_subscriber::fmt::time::SystemTime;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
 use tracing_subscriber::reload;
@@ -40,6 +39,7 @@ use crate::proto::wire::ErrorCode;
 use super::LogConfig;
 use super::LogLevel;
 use super::format::Lines;
+use super::stamp::Stamp;
 use super::together;
 use super::together::StandardError;
 
@@ -64,7 +64,7 @@ impl std::error::Error for AlreadyLogging {}
 /// # Errors
 /// [`AlreadyLogging`] on a second call.
 pub fn init(config: LogConfig) -> Result<LevelKnob, AlreadyLogging> {
-    let (subscriber, knob) = subscriber(config, SystemTime, || StandardError);
+    let (subscriber, knob) = subscriber(config, Stamp, || StandardError);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| AlreadyLogging)?;
     Ok(knob)
 }

@@ -16,6 +16,7 @@ mod mras;
 mod peers;
 mod process;
 pub mod snapshot;
+mod stamp;
 mod streams;
 mod together;
 mod web;

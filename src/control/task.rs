@@ -170,6 +170,9 @@ impl Control {
 
     /// Goes on with leaving, as far as `leave` asks for it. Answers whether nothing is left to wait for.
     fn has_left(&mut self, leave: &Leave) -> bool {
+        if self.stage == Stage::Serving && leave.drain_asked().is_none() {
+            return false;
+        }
         let now = self.clock.now();
         if let (Stage::Serving, Some(at_most)) = (self.stage, leave.drain_asked()) {
             self.stage = Stage::Draining { until: now.after(at_most) };
@@ -191,21 +194,25 @@ impl Control {
 
     /// One round: what was reported, then what is due, then requests of live allocations, then the others.
     fn turn(&mut self) -> Turn {
-        let now = self.clock.now();
+        let mut now = self.clock.now();
         self.view.alive(now.tick());
-        let mut worked = self.take_each(Room::Reports, Self::take_report);
+        let mut worked = self.take_each(Room::Reports, &mut now, Self::take_report);
         if !self.workers.have_room() {
             return if worked { Turn::Worked } else { Turn::NoRoom };
         }
         if self.server.poll_timeout().is_some_and(|(deadline, _)| deadline.is_due(now.tick())) {
             self.server.handle_timeout(now);
             self.drain_outputs(now);
+            now = self.clock.now();
             worked = true;
         }
-        worked |= self.take_gone(now);
-        worked |= self.take_order(now);
-        worked |= self.take_each(Room::All, Self::take_live);
-        worked |= self.take_each(Room::All, Self::take_fresh);
+        // Both, whatever the first answers.
+        if self.take_gone(now) | self.take_order(now) {
+            now = self.clock.now();
+            worked = true;
+        }
+        worked |= self.take_each(Room::All, &mut now, Self::take_live);
+        worked |= self.take_each(Room::All, &mut now, Self::take_fresh);
         if worked {
             self.show_ports();
             Turn::Worked
@@ -215,15 +222,19 @@ impl Control {
     }
 
     /// Takes inputs of one kind from every worker, within the budget and while there is room for them. Those of one worker
-    /// happen at one time.
-    fn take_each(&mut self, needed: Room, take: fn(&mut Self, Now, usize) -> bool) -> bool {
+    /// happen at one time, `now`. After them the clock is read anew: it is not what costs least here.
+    fn take_each(&mut self, needed: Room, now: &mut Now, take: fn(&mut Self, Now, usize) -> bool) -> bool {
         let mut worked = false;
         for worker in 0..self.workers.handles().len() {
-            let now = self.clock.now();
+            let mut took = false;
             for _ in 0..INPUTS_PER_TURN_MAX {
-                if self.workers.room() < needed || !take(self, now, worker) {
+                if self.workers.room() < needed || !take(self, *now, worker) {
                     break;
                 }
+                took = true;
+            }
+            if took {
+                *now = self.clock.now();
                 worked = true;
             }
             // What one worker's inputs caused does not wait for those of the others.

@@ -99,10 +99,17 @@ impl AsFd for Listener {
 
 /// An allocation's socket: bound to one address and port, never connected, because a permission covers every port
 /// of a peer's address.
+///
+/// Nothing ever comes to many of them, and nothing leaves: a client asks for an allocation for the case that it needs one. So
+/// what a socket is told about datagrams it is told before the first of them, and not as it opens.
 #[derive(Debug)]
 pub struct RelaySocket {
     socket: UdpSocket,
     bound: RelayAddr,
+    /// [`Self::make_ready_to_receive`] was called.
+    receives: bool,
+    /// [`Self::make_ready_to_send`] was called.
+    sends: bool,
 }
 
 impl RelaySocket {
@@ -113,14 +120,32 @@ impl RelaySocket {
     pub fn open(address: RelayAddr) -> io::Result<Self> {
         let socket = udp_socket(address.socket())?;
         want_receive_buffer(&socket, RELAY_BUFFER);
-        tell_losses(&socket);
-        tell_headers(&socket, address.socket());
-        tell_errors(&socket, address.socket());
         socket.bind(&address.socket().into())?;
         let socket = UdpSocket::from(socket);
         let is_chosen = address.socket().port() != 0;
         let bound = if is_chosen { address } else { RelayAddr::new(socket.local_addr()?) };
-        Ok(Self { socket, bound })
+        Ok(Self { socket, bound, receives: false, sends: false })
+    }
+
+    /// To be called before the socket is read: datagrams that wait in it already bring their header's fields too, for the
+    /// kernel looks at what it is to tell as it hands them over. Of losses it counts all, and says so with the next datagram
+    /// that comes after this.
+    pub fn make_ready_to_receive(&mut self) {
+        if !self.receives {
+            self.receives = true;
+            tell_losses(&self.socket);
+            tell_arrivals(&self.socket, self.bound.socket());
+        }
+    }
+
+    /// To be called before anything leaves from this port, be it by another socket: ICMP errors about it come back to this one,
+    /// and those that came before are not told.
+    pub fn make_ready_to_send(&mut self) {
+        if !self.sends {
+            self.sends = true;
+            let_fragment(&self.socket, self.bound.socket());
+            tell_errors(&self.socket, self.bound.socket());
+        }
     }
 
     /// The address it is bound to.
@@ -159,7 +184,7 @@ impl RelaySocket {
     /// # Errors
     /// What the kernel says, as when no descriptor is left.
     pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { socket: self.socket.try_clone()?, bound: self.bound })
+        Ok(Self { socket: self.socket.try_clone()?, ..*self })
     }
 }
 
@@ -314,23 +339,36 @@ pub(super) fn want_send_buffer(socket: &Socket, bytes: usize) {
 }
 
 /// Asks the kernel to count aloud what it drops. A kernel that does not know how leaves the count at 0.
-pub(super) fn tell_losses(socket: &Socket) {
+pub(super) fn tell_losses(socket: &impl AsFd) {
     let _ = sys::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1);
 }
 
-/// Asks for the IP header's fields of what comes, and lets IPv4 fragment what leaves (DF 0), at the link's MTU and not
-/// at what the network says of the path. IPv6 stays as the system has it. What a kernel does not know is left as it is,
-/// which RFC 8656 allows for each field.
+/// Asks for the IP header's fields of what comes, and lets IPv4 fragment what leaves.
 pub(super) fn tell_headers(socket: &Socket, address: SocketAddr) {
-    let options = if address.is_ipv6() {
-        [(libc::IPV6_RECVHOPLIMIT, 1), (libc::IPV6_RECVTCLASS, 1)].as_slice()
+    tell_arrivals(socket, address);
+    let_fragment(socket, address);
+}
+
+/// Asks for the IP header's fields of what comes. What a kernel does not know is left as it is, which RFC 8656 allows for each
+/// field.
+fn tell_arrivals(socket: &impl AsFd, address: SocketAddr) {
+    let (level, names) = if address.is_ipv6() {
+        (libc::IPPROTO_IPV6, [libc::IPV6_RECVHOPLIMIT, libc::IPV6_RECVTCLASS])
     } else {
-        // Not DONT, under which the kernel would not tell that a datagram with DF was too long for the way.
-        &[(libc::IP_RECVTTL, 1), (libc::IP_RECVTOS, 1), (libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT)]
+        (libc::IPPROTO_IP, [libc::IP_RECVTTL, libc::IP_RECVTOS])
     };
-    let level = if address.is_ipv6() { libc::IPPROTO_IPV6 } else { libc::IPPROTO_IP };
-    for (name, value) in options {
-        let _ = sys::set_option(socket.as_fd(), level, *name, *value);
+    for name in names {
+        let _ = sys::set_option(socket.as_fd(), level, name, 1);
+    }
+}
+
+/// Lets IPv4 fragment what leaves (DF 0), at the link's MTU and not at what the network says of the path. IPv6 stays as the
+/// system has it, and so does what a kernel does not know.
+fn let_fragment(socket: &impl AsFd, address: SocketAddr) {
+    if address.is_ipv4() {
+        // Not DONT, under which the kernel would not tell that a datagram with DF was too long for the way.
+        let omit = libc::IP_PMTUDISC_OMIT;
+        let _ = sys::set_option(socket.as_fd(), libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, omit);
     }
 }
 
@@ -357,7 +395,7 @@ pub fn set_runs(socket: impl AsFd, on: bool) -> io::Result<bool> {
 }
 
 /// Asks for the ICMP errors that datagrams of this socket cause.
-fn tell_errors(socket: &Socket, address: SocketAddr) {
+fn tell_errors(socket: &impl AsFd, address: SocketAddr) {
     let (level, name) = if address.is_ipv6() {
         (libc::IPPROTO_IPV6, libc::IPV6_RECVERR)
     } else {
@@ -386,6 +424,13 @@ mod tests {
         let socket = UdpSocket::bind(text).expect("a socket on loopback");
         socket.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
         socket
+    }
+
+    fn ready(address: &str) -> RelaySocket {
+        let mut relay = RelaySocket::open(RelayAddr::new(literal(address))).expect("opened");
+        relay.make_ready_to_receive();
+        relay.make_ready_to_send();
+        relay
     }
 
     fn one(address: &str) -> Listener {
@@ -523,8 +568,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_refuses_disturbs_neither_its_own_relay_socket_nor_another() {
-        let open = || RelaySocket::open(RelayAddr::new(literal("127.0.0.1:0"))).expect("opened");
-        let (one, two) = (open(), open());
+        let (one, two) = (ready("127.0.0.1:0"), ready("127.0.0.1:0"));
         let gone = client("127.0.0.1:0").local_addr().expect("bound and closed");
         let peer = client("127.0.0.1:0");
         let mut sender = Sender::new(2);
@@ -544,12 +588,13 @@ mod tests {
 
     #[test]
     fn what_a_socket_loses_is_told() {
-        let relay = RelaySocket::open(RelayAddr::new(literal("127.0.0.1:0"))).expect("opened");
+        let mut relay = RelaySocket::open(RelayAddr::new(literal("127.0.0.1:0"))).expect("opened");
         sockopt::set_socket_recv_buffer_size(&relay, 4_096).expect("a small buffer");
         let peer = client("127.0.0.1:0");
         for _ in 0..64 {
             peer.send_to(&[0; 1_000], relay.bound().socket()).expect("sent");
         }
+        relay.make_ready_to_receive();
         let mut batch = Batch::new(64);
         let kept = batch.receive(&relay, 64).expect("received").places.len();
         assert!(kept < 64);
@@ -558,6 +603,46 @@ mod tests {
         let arrived = batch.receive(&relay, 64).expect("received");
         assert_eq!(arrived.lost, Some(64 - kept as u32));
         assert_eq!(batch.receive(&relay, 64), Err(Errno::AGAIN));
+    }
+
+    #[test]
+    fn a_datagram_that_waits_before_anybody_asks_brings_its_headers_fields() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let mut relay = RelaySocket::open(RelayAddr::new(literal(address))).expect("opened");
+            let peer = client(address);
+            if relay.bound().socket().is_ipv4() {
+                peer.set_ttl(77).expect("a hop limit");
+                SockRef::from(&peer).set_tos_v4(0xB8).expect("a class");
+            } else {
+                SockRef::from(&peer).set_unicast_hops_v6(77).expect("a hop limit");
+                SockRef::from(&peer).set_tclass_v6(0xB8).expect("a class");
+            }
+            peer.send_to(b"early", relay.bound().socket()).expect("sent");
+            relay.make_ready_to_receive();
+            let mut batch = Batch::new(1);
+            batch.receive(&relay, 1).expect("it waits");
+            let told = batch.meta(0).header;
+            assert_eq!((told.hop_limit, told.traffic_class), (Some(77), 0xB8), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_relay_socket_hears_of_what_came_back_from_when_it_is_ready_to_send() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let mut relay = RelaySocket::open(RelayAddr::new(literal(address))).expect("opened");
+            let gone = client(address).local_addr().expect("bound and closed");
+            let send = |relay: &RelaySocket| {
+                let departing =
+                    [Departing { bytes: b"x", to: gone, source: None, header: IpHeader::default() }];
+                Sender::new(1).send(relay, departing.into_iter(), |_, error| panic!("{error}"));
+            };
+            send(&relay);
+            assert_eq!(relay.receive_icmp(), Err(Errno::AGAIN), "{address}");
+            relay.make_ready_to_send();
+            send(&relay);
+            let told = relay.receive_icmp().expect("it came back").expect("by ICMP");
+            assert_eq!(told.0.socket(), gone);
+        }
     }
 
     #[test]

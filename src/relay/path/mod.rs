@@ -122,6 +122,7 @@ impl Path {
     pub(super) fn open(&mut self, poll: &Poll, relay: RelayId, bind: RelayAddr) -> io::Result<RelayAddr> {
         let bound = self.sockets.open(poll, relay, bind)?;
         self.steer(relay, bound)?;
+        self.hear_of_the_kernels(relay);
         Ok(bound)
     }
 
@@ -167,7 +168,15 @@ impl Path {
     pub(super) fn attach(&mut self, poll: &Poll, relay: RelayId, moving: Moving) -> io::Result<RelayAddr> {
         let bound = self.sockets.attach(poll, relay, moving)?;
         self.steer(relay, bound)?;
+        self.hear_of_the_kernels(relay);
         Ok(bound)
+    }
+
+    /// What the kernel relays by itself leaves without a word, and errors about it come to the socket all the same.
+    fn hear_of_the_kernels(&mut self, relay: RelayId) {
+        if self.attached.is_some() {
+            self.sockets.make_ready_to_send(relay);
+        }
     }
 
     /// The loop that worked with them is gone: which of them are still wanted will be told.
@@ -187,7 +196,13 @@ impl Path {
         self.sockets.len()
     }
 
-    /// The socket of `relay`, if it is open.
+    /// The socket of `relay`, if it is open, for a datagram that leaves by it past [`Self::raw_for`].
+    pub(super) fn find_to_send(&mut self, relay: RelayId) -> Option<&RelaySocket> {
+        self.sockets.make_ready_to_send(relay);
+        self.sockets.find(relay)
+    }
+
+    /// The socket of `relay`, if it is open. What leaves by it was announced to [`Self::raw_for`].
     pub(super) fn find(&self, relay: RelayId) -> Option<&RelaySocket> {
         self.sockets.find(relay)
     }
@@ -237,10 +252,10 @@ impl Path {
     }
 
     /// How `data_len` bytes that `relay` sends `to` a peer leave: by this raw socket, or where there is none by
-    /// [`Self::find`], as does what leaves in runs.
+    /// [`Self::find`], as does what leaves in runs. To be asked of all that leaves.
     pub(super) fn raw_for(&mut self, relay: RelayId, to: SocketAddr, data_len: usize) -> Option<Raw> {
-        let raws = self.raws.as_ref()?;
         let (bound, in_runs) = self.sockets.note_departure(relay, self.batch)?;
+        let raws = self.raws.as_ref()?;
         if in_runs { None } else { raws.way(bound, to, data_len) }
     }
 

@@ -227,14 +227,17 @@ impl Sockets {
     }
 
     /// One more datagram leaves `relay` in the batch of this number: the address that it is bound to, and whether it sends in
-    /// runs.
+    /// runs. Errors about it are heard.
     pub(in crate::relay) fn note_departure(
         &mut self,
         relay: RelayId,
         batch: u32,
     ) -> Option<(RelayAddr, bool)> {
         let open = self.places.get_mut(relay.index as usize)?.as_mut()?;
-        (open.generation == relay.generation).then(|| (open.socket.bound(), open.pace.note(batch)))
+        (open.generation == relay.generation).then(|| {
+            open.socket.make_ready_to_send();
+            (open.socket.bound(), open.pace.note(batch))
+        })
     }
 
     /// The name of what is open at `index` and was not given away.
@@ -262,6 +265,14 @@ impl Sockets {
         self.open
     }
 
+    /// Something may leave the port of `relay` from here on that [`Self::note_departure`] is not told of.
+    pub(in crate::relay) fn make_ready_to_send(&mut self, relay: RelayId) {
+        let open = self.places.get_mut(relay.index as usize).and_then(Option::as_mut);
+        if let Some(open) = open.filter(|open| open.generation == relay.generation) {
+            open.socket.make_ready_to_send();
+        }
+    }
+
     /// The socket of `relay`, if it is open.
     pub(in crate::relay) fn find(&self, relay: RelayId) -> Option<&RelaySocket> {
         let open = self.places.get(relay.index as usize)?.as_ref()?;
@@ -280,6 +291,7 @@ impl Sockets {
         let Some(open) = open.filter(|open| open.generation == relay.generation && !open.lent) else {
             return Err(Errno::AGAIN);
         };
+        open.socket.make_ready_to_receive();
         let arrived = if open.runs.is_on() {
             let asked = RUNS_BUDGET.min(open.share.ask.into());
             let arrived = batch.receive_runs(&open.socket, asked)?;
@@ -322,6 +334,10 @@ impl Sockets {
 
 #[cfg(test)]
 mod tests {
+    use crate::net::Departing;
+    use crate::net::Sender;
+    use crate::proto::types::IpHeader;
+
     use super::*;
 
     const ANY: &str = "127.0.0.1:0";
@@ -436,6 +452,29 @@ mod tests {
         assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
         old.close(relay(3, 1));
         new.open(&new_poll, relay(4, 1), bound).expect("the port is free");
+    }
+
+    #[test]
+    fn a_socket_is_told_what_it_needs_before_the_first_datagram_in_and_the_first_out() {
+        let (poll, mut sockets) = (Poll::new().expect("an epoll"), Sockets::default());
+        let bound = sockets.open(&poll, relay(3, 1), any()).expect("opened");
+        let peer = std::net::UdpSocket::bind(ANY).expect("a socket");
+        peer.set_ttl(77).expect("a hop limit");
+        peer.send_to(b"early", bound.socket()).expect("sent");
+        let mut batch = Batch::new(1);
+        sockets.receive(relay(3, 1), &mut batch, 1).expect("it waits");
+        assert_eq!(batch.meta(0).header.hop_limit, Some(77));
+
+        let gone =
+            std::net::UdpSocket::bind(ANY).and_then(|socket| socket.local_addr()).expect("a free port");
+        assert!(sockets.note_departure(relay(3, 2), 1).is_none(), "another generation");
+        // By any socket that sends from this port, as a raw one does.
+        let other = sockets.find(relay(3, 1)).expect("open").try_clone().expect("a descriptor");
+        sockets.note_departure(relay(3, 1), 1).expect("open");
+        let departing = [Departing { bytes: b"x", to: gone, source: None, header: IpHeader::default() }];
+        Sender::new(1).send(&other, departing.into_iter(), |_, error| panic!("{error}"));
+        let told = sockets.find(relay(3, 1)).expect("open").receive_icmp().expect("it came back");
+        assert_eq!(told.expect("by ICMP").0.socket(), gone);
     }
 
     #[test]

@@ -121,7 +121,7 @@ impl Worker<'_> {
             }
             return;
         }
-        let Some(socket) = slot.path.find(relay) else {
+        let Some(socket) = slot.path.find_to_send(relay) else {
             return slot.stats.count_drop(DropReason::StaleRelay);
         };
         let heading = Heading::to(to);

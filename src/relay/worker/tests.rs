@@ -250,7 +250,7 @@ fn a_relay_socket_with_many_errors_tells_no_more_than_its_share_in_a_round() {
     far.opened();
     let gone = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
     let relay = RelayId { index: 1, generation: 0 };
-    let socket = worker.slot.path.find(relay).expect("open");
+    let socket = worker.slot.path.find_to_send(relay).expect("open");
     let errors = 2 * ERRORS_BUDGET + 3;
     for _ in 0..errors {
         let heading = Heading::to(gone);
