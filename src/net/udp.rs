@@ -632,8 +632,8 @@ mod tests {
             let mut relay = RelaySocket::open(RelayAddr::new(literal(address))).expect("opened");
             let gone = client(address).local_addr().expect("bound and closed");
             let send = |relay: &RelaySocket| {
-                let departing =
-                    [Departing { bytes: b"x", to: gone, source: None, header: IpHeader::default() }];
+                let heading = Heading::to(gone);
+                let departing = [Departing::new(b"x", &heading)];
                 Sender::new(1).send(relay, departing.into_iter(), |_, error| panic!("{error}"));
             };
             send(&relay);

@@ -335,8 +335,8 @@ impl Sockets {
 #[cfg(test)]
 mod tests {
     use crate::net::Departing;
+    use crate::net::Heading;
     use crate::net::Sender;
-    use crate::proto::types::IpHeader;
 
     use super::*;
 
@@ -471,7 +471,8 @@ mod tests {
         // By any socket that sends from this port, as a raw one does.
         let other = sockets.find(relay(3, 1)).expect("open").try_clone().expect("a descriptor");
         sockets.note_departure(relay(3, 1), 1).expect("open");
-        let departing = [Departing { bytes: b"x", to: gone, source: None, header: IpHeader::default() }];
+        let heading = Heading::to(gone);
+        let departing = [Departing::new(b"x", &heading)];
         Sender::new(1).send(&other, departing.into_iter(), |_, error| panic!("{error}"));
         let told = sockets.find(relay(3, 1)).expect("open").receive_icmp().expect("it came back");
         assert_eq!(told.expect("by ICMP").0.socket(), gone);
