@@ -10,31 +10,48 @@ use rtrb::RingBuffer;
 use super::Gauge;
 use super::Wake;
 
+/// Places of the part of a ring that is used first: what few values that wait at a time go through, over and over.
+const FRONT: usize = 128;
+
 /// A ring of `capacity` places whose consumer sleeps on `wake`.
+///
+/// Memory that nothing was ever put into is not touched. One ring alone would be touched whole as it turns, however few
+/// values wait in it; so there are two, and the second is for what finds no room in the first.
 ///
 /// # Panics
 /// If `capacity` is 0, or so large that the ring cannot be addressed: both are the caller's bug.
 #[must_use]
 pub fn channel<T>(capacity: usize, wake: Arc<Wake>) -> (Sender<T>, Receiver<T>) {
+    with_front(FRONT, capacity, wake)
+}
+
+fn with_front<T>(front: usize, capacity: usize, wake: Arc<Wake>) -> (Sender<T>, Receiver<T>) {
     assert!(capacity > 0, "a ring without places passes nothing on");
-    let (producer, consumer) = RingBuffer::new(capacity);
+    let (to_front, front_far) = RingBuffer::new(front.min(capacity));
+    // As large as the whole: the front may be unused while the rest is in use.
+    let (to_rest, rest_far) = RingBuffer::new(if capacity > front { capacity } else { 0 });
     let gauge = Arc::new(Gauge::new(capacity));
     let sender = Sender {
-        producer,
+        front: to_front,
+        rest: to_rest,
+        rest_waits: false,
         pushed: 0,
         gauge: Arc::clone(&gauge),
         wake: WakeOnDrop(Arc::clone(&wake)),
         untold: false,
     };
-    let receiver = Receiver { consumer, popped: 0, gauge, wake };
+    let receiver = Receiver { front: front_far, rest: rest_far, popped: 0, gauge, wake };
     (sender, receiver)
 }
 
 /// The end that pushes.
 #[derive(Debug)]
 pub struct Sender<T> {
-    // Dropped before `wake`, so the consumer that is woken finds the ring abandoned.
-    producer: Producer<T>,
+    // Both dropped before `wake`, so the consumer that is woken finds the ring abandoned.
+    front: Producer<T>,
+    rest: Producer<T>,
+    /// `rest` was not empty when last looked at. Until it is, nothing goes into `front`: so what waits there is always older.
+    rest_waits: bool,
     pushed: u64,
     gauge: Arc<Gauge>,
     wake: WakeOnDrop,
@@ -59,15 +76,27 @@ impl<T> Sender<T> {
     /// # Errors
     /// Gives `value` back if the ring is full.
     pub fn put(&mut self, value: T) -> Result<(), T> {
-        match self.producer.push(value) {
-            Ok(()) => {
-                self.pushed += 1;
-                self.gauge.set_pushed(self.pushed);
-                self.untold = true;
-                Ok(())
-            }
-            Err(PushError::Full(value)) => Err(value),
+        if self.rest_waits {
+            self.rest_waits = self.rest.slots() < self.rest.buffer().capacity();
         }
+        if self.rest_waits {
+            self.put_into_rest(value)?;
+        } else if let Err(PushError::Full(value)) = self.front.push(value) {
+            self.put_into_rest(value)?;
+        }
+        self.pushed += 1;
+        self.gauge.set_pushed(self.pushed);
+        self.untold = true;
+        Ok(())
+    }
+
+    fn put_into_rest(&mut self, value: T) -> Result<(), T> {
+        if self.free_slots() == 0 {
+            return Err(value);
+        }
+        self.rest.push(value).map_err(|PushError::Full(value)| value)?;
+        self.rest_waits = true;
+        Ok(())
     }
 
     /// Wakes the consumer if it sleeps and has not heard of all that was put into the ring.
@@ -80,7 +109,7 @@ impl<T> Sender<T> {
     /// Values that can be pushed before the ring is full. It only grows until the next push.
     #[must_use]
     pub fn free_slots(&self) -> usize {
-        self.producer.slots()
+        self.gauge.capacity() - self.gauge.fill()
     }
 
     /// Values that the ring can hold.
@@ -92,7 +121,7 @@ impl<T> Sender<T> {
     /// Whether the receiver is gone: what is pushed is never seen.
     #[must_use]
     pub fn is_abandoned(&self) -> bool {
-        self.producer.is_abandoned()
+        self.rest.is_abandoned()
     }
 
     /// The fill level, for whoever wants to show it.
@@ -105,7 +134,8 @@ impl<T> Sender<T> {
 /// The end that pops.
 #[derive(Debug)]
 pub struct Receiver<T> {
-    consumer: Consumer<T>,
+    front: Consumer<T>,
+    rest: Consumer<T>,
     popped: u64,
     gauge: Arc<Gauge>,
     wake: Arc<Wake>,
@@ -114,28 +144,39 @@ pub struct Receiver<T> {
 impl<T> Receiver<T> {
     /// Takes the oldest value.
     pub fn pop(&mut self) -> Option<T> {
-        let value = self.consumer.pop().ok()?;
+        let value = self.front.pop().ok().or_else(|| self.pop_from_rest())?;
         self.popped += 1;
         self.gauge.set_popped(self.popped);
         Some(value)
     }
 
+    /// To be called when nothing was found in front.
+    fn pop_from_rest(&mut self) -> Option<T> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        // Who sees that something is in the rest sees also all that was put in front before, and nothing more is put there
+        // until the rest is empty.
+        self.front.pop().or_else(|_| self.rest.pop()).ok()
+    }
+
     /// Values that wait. It only grows until the next pop.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.consumer.slots()
+        self.front.slots() + self.rest.slots()
     }
 
     /// Whether nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.consumer.is_empty()
+        self.front.is_empty() && self.rest.is_empty()
     }
 
     /// Whether the sender is gone: what waits is all there will ever be.
     #[must_use]
     pub fn is_abandoned(&self) -> bool {
-        self.consumer.is_abandoned()
+        // The one that goes last.
+        self.rest.is_abandoned()
     }
 
     /// What the consumer sleeps on.
@@ -163,6 +204,7 @@ impl Drop for WakeOnDrop {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::collections::VecDeque;
 
     use proptest::prelude::*;
@@ -191,8 +233,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_ring_is_a_bounded_queue(capacity in 1_usize..9, steps in prop::collection::vec(any::<Option<u16>>(), 0..200)) {
-            let (mut sender, mut receiver) = channel(capacity, wake());
+        fn a_ring_is_a_bounded_queue(
+            (front, capacity) in (1_usize..6, 1_usize..9),
+            steps in prop::collection::vec(any::<Option<u16>>(), 0..200),
+        ) {
+            let (mut sender, mut receiver) = with_front(front, capacity, wake());
             let mut oracle = VecDeque::new();
             for step in steps {
                 match step {
@@ -217,7 +262,7 @@ mod tests {
         const COUNT: u32 = 20_000;
         let wake = wake();
         let (senders, mut receivers): (Vec<_>, Vec<_>) =
-            (0..2).map(|_| channel::<u32>(16, Arc::clone(&wake))).unzip();
+            (0..2).map(|_| with_front::<u32>(3, 16, Arc::clone(&wake))).unzip();
         let producers: Vec<_> = senders
             .into_iter()
             .map(|mut sender| {
@@ -246,6 +291,44 @@ mod tests {
         }
         for producer in producers {
             producer.join().expect("the producer ends");
+        }
+    }
+
+    /// Where in memory the oldest value is.
+    fn place<T>(receiver: &Receiver<T>) -> usize {
+        let oldest = receiver.front.peek().or_else(|_| receiver.rest.peek()).expect("a value waits");
+        std::ptr::from_ref(oldest) as usize
+    }
+
+    #[test]
+    fn few_values_at_a_time_go_through_the_same_few_places_however_many_they_are() {
+        let (mut sender, mut receiver) = channel(1_024, wake());
+        let mut places = BTreeSet::new();
+        for round in 0..100 {
+            // Once more come at a time than the front has places for: what comes later goes through the front again.
+            let count = if round == 50 { FRONT + 10 } else { FRONT };
+            (0..count).for_each(|value| sender.push(value).expect("there is room"));
+            for value in 0..count {
+                places.insert(place(&receiver));
+                assert_eq!(receiver.pop(), Some(value));
+            }
+        }
+        assert_eq!(places.len(), FRONT + 10);
+    }
+
+    #[test]
+    fn a_ring_is_as_large_as_it_says_wherever_its_values_wait() {
+        let (mut sender, mut receiver) = with_front(2, 5, wake());
+        for turn in 0..7 {
+            (0..5).for_each(|value| sender.push(value).expect("there is room"));
+            assert_eq!((sender.push(5), sender.free_slots()), (Err(5), 0), "in turn {turn}");
+            // The front is empty, and what is put in now is younger than what waits in the rest.
+            let mut popped: Vec<_> = (0..turn.min(4)).filter_map(|_| receiver.pop()).collect();
+            (5..5 + turn.min(4)).for_each(|value| sender.push(value).expect("there is room"));
+            assert_eq!(sender.push(9), Err(9), "in turn {turn}");
+            popped.extend(std::iter::from_fn(|| receiver.pop()));
+            assert_eq!(popped, (0..5 + turn.min(4)).collect::<Vec<_>>());
+            assert_eq!((sender.free_slots(), receiver.len()), (5, 0));
         }
     }
 

@@ -1,8 +1,8 @@
 //! Bounded lock-free channels between two threads, and the way a sleeping consumer is woken.
 //!
 //! ```text
-//!   Sender ──push──▶ [ ring of rtrb, `capacity` places ] ──pop──▶ Receiver
-//!      │                                                             │ looks once more before it sleeps
+//!   Sender ──push──▶ [ a short ring of rtrb ] ─────────────pop──▶ Receiver
+//!      │ └─ full ──▶ [ one of `capacity` places ] ──then──┘          │ looks once more before it sleeps
 //!      └─ if the consumer sleeps ──▶ Wake (flag + eventfd) ──────────┘ waits on the eventfd: epoll, tokio AsyncFd
 //! ```
 //!
