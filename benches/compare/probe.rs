@@ -57,7 +57,11 @@ impl Entropy for Dice {
 /// A socket at `ip` that tells what the IP headers say.
 pub(crate) fn socket(ip: IpAddr) -> Result<RelaySocket, String> {
     let any = SocketAddr::new(ip, 0);
-    RelaySocket::open(RelayAddr::new(any)).map_err(|error| format!("no socket can be had: {error}"))
+    let opened = RelaySocket::open(RelayAddr::new(any));
+    let mut socket = opened.map_err(|error| format!("no socket can be had: {error}"))?;
+    socket.make_ready_to_receive();
+    socket.make_ready_to_send();
+    Ok(socket)
 }
 
 impl Probe {
