@@ -5,6 +5,8 @@ use crate::net::Heading;
 use crate::proto::media::DropReason;
 use crate::proto::media::TableChange;
 use crate::proto::media::sent_to_peer;
+#[cfg(feature = "dtls")]
+use crate::proto::types::IpHeader;
 use crate::proto::types::PeerAddr;
 use crate::proto::types::RelayId;
 #[cfg(feature = "dtls")]
