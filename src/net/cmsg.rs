@@ -15,6 +15,8 @@ use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use rustix::io::Errno;
+
 use crate::proto::types::IpHeader;
 use crate::proto::wire::Icmp;
 
@@ -184,6 +186,23 @@ impl Told {
         }
         told
     }
+}
+
+/// Whether ICMP can be the cause of `error`.
+pub(super) fn may_be_of_the_past(error: Errno) -> bool {
+    const OF_ICMP: [Errno; 10] = [
+        Errno::ACCESS,
+        Errno::CONNREFUSED,
+        Errno::HOSTDOWN,
+        Errno::HOSTUNREACH,
+        Errno::MSGSIZE,
+        Errno::NETUNREACH,
+        Errno::NONET,
+        Errno::NOPROTOOPT,
+        Errno::OPNOTSUPP,
+        Errno::PROTO,
+    ];
+    OF_ICMP.contains(&error)
 }
 
 /// What the error queue says became of a datagram: an ICMP error. `None` if it is an error of another origin.

@@ -225,8 +225,8 @@ impl Batch {
         Ok(Arrived { places: first..self.stored.len(), lost, in_runs, is_full: count == max })
     }
 
-    /// Takes the run apart that begins at `at` of the landing. What follows on more datagrams than any kernel puts together is one, and
-    /// is said to be truncated; so is the last one of a run that was longer than the landing.
+    /// Takes the run apart that begins at `at` of the landing. What follows on more datagrams than any kernel puts together is
+    /// one, and is said to be truncated; so is the last one of a run that was longer than the landing.
     fn land(&mut self, at: usize, received: &Received) {
         let run_end = at + received.len.min(LANDING);
         let segment = received.told.segment.unwrap_or(LANDING).clamp(1, DATAGRAM_MAX);

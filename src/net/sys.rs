@@ -252,7 +252,7 @@ impl Headers {
                 }
                 Err(Errno::INTR) => {}
                 // It may be the error of an earlier datagram, which is told once, to whoever comes next.
-                Err(error) if tries < retries && may_be_of_the_past(error) => tries += 1,
+                Err(error) if tries < retries && cmsg::may_be_of_the_past(error) => tries += 1,
                 Err(error) if part.count > 1 => {
                     if error != Errno::AGAIN {
                         refused(error, part.len);
@@ -295,7 +295,7 @@ impl Headers {
                 match self.send_from(socket, index, index + 1) {
                     Ok(_) => break,
                     Err(Errno::INTR) => {}
-                    Err(error) if tries < retries && may_be_of_the_past(error) => tries += 1,
+                    Err(error) if tries < retries && cmsg::may_be_of_the_past(error) => tries += 1,
                     Err(error) => {
                         failed(place, error);
                         break;
@@ -484,23 +484,6 @@ pub(super) fn become_tun(device: BorrowedFd<'_>, name: &str) -> io::Result<()> {
     // SAFETY: the request is live memory as long as the structure that this call reads and writes: a name, then flags.
     let answer = unsafe { libc::ioctl(device.as_raw_fd(), libc::TUNSETIFF, request.as_mut_ptr()) };
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-/// Whether ICMP can be the cause of `error`.
-fn may_be_of_the_past(error: Errno) -> bool {
-    const OF_ICMP: [Errno; 10] = [
-        Errno::ACCESS,
-        Errno::CONNREFUSED,
-        Errno::HOSTDOWN,
-        Errno::HOSTUNREACH,
-        Errno::MSGSIZE,
-        Errno::NETUNREACH,
-        Errno::NONET,
-        Errno::NOPROTOOPT,
-        Errno::OPNOTSUPP,
-        Errno::PROTO,
-    ];
-    OF_ICMP.contains(&error)
 }
 
 fn last_errno() -> Errno {

@@ -151,8 +151,7 @@ impl Stats {
         self.drops[reason.index()].add(1);
     }
 
-    /// Packets that went nowhere elsewhere than here.
-    #[cfg(feature = "kernel")]
+    /// The same of several packets, or of such as went nowhere elsewhere than here.
     pub(super) fn count_drops(&self, reason: DropReason, more: u64) {
         self.drops[reason.index()].add(more);
     }

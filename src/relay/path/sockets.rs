@@ -48,8 +48,8 @@ struct Open {
     claimed: bool,
 }
 
-/// How many datagrams, or runs, a socket is asked for. A call that asks for more than wait pays for one look in vain; of a voice, which
-/// brings one at a time, that would be a good part of all.
+/// How many datagrams, or runs, a socket is asked for. A call that asks for more than wait pays for one look in vain; of a voice,
+/// which brings one at a time, that would be a good part of all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Share {
     ask: u16,

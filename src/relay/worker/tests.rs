@@ -46,12 +46,12 @@ use crate::ring::Wake;
 use crate::ring::channel;
 
 use super::EVENTS;
-use super::LISTENER_BATCHES;
-use super::RELAY_BUDGET;
 use super::Slot;
 use super::SlotParts;
 use super::Worker;
 use super::errors::ERRORS_BUDGET;
+use super::from_clients::LISTENER_BATCHES;
+use super::from_peers::RELAY_BUDGET;
 
 /// The control task's ends.
 struct Far {
