@@ -120,6 +120,9 @@ fn errors_of_routers_are_told_by_type_with_their_mtu_to_whom_a_permission_names_
         let peer = Client::new(home.parse().expect("a literal"), client.server);
         let allocation = plane.open(&client, peer.address());
         let Some(router) = observe::raw_icmp(client.server.ip()) else { return };
+        // Errors are about what left, and a socket from which nothing ever did need not hear of them.
+        client.send(&message::channel_data(CHANNEL, b"on its way"));
+        assert_eq!(peer.receive_from(), (b"on its way".to_vec(), allocation.relayed));
         let tell = |kind, code, mtu, peer| forge(&router, kind, code, mtu, &allocation, peer);
         let any_port = SocketAddr::new(peer.address().ip(), 9);
         let (told, untold) = if listener == 0 {
