@@ -161,6 +161,7 @@ mod tests {
     use crate::proto::media::FromPeer;
     use crate::proto::media::TableChange;
     use crate::proto::media::fixture::*;
+    use crate::proto::media::forward::Outward;
     use crate::proto::media::forward::from_client;
     use crate::proto::media::forward::from_peer;
     use crate::proto::types::IpHeader;
@@ -222,6 +223,22 @@ mod tests {
         table.apply(TableChange::Settle { relay: RELAY });
         assert!(is_heard(&table, 2) && !is_heard(&table, 1));
         assert_eq!((sent_to(&table), table.len()), (client(2), 1));
+    }
+
+    /// By the way of a run nobody would note that it has come.
+    #[test]
+    fn who_is_on_the_way_is_judged_datagram_by_datagram() {
+        let mut table = with_client(1);
+        let has_way = |table: &Table, number| {
+            let (from, data) = (client(number), channel_data(0x4000, b"hi"));
+            Outward::of(table, at(0), (&from, table.locate(&from)), IpHeader::default(), &data).is_some()
+        };
+        assert!(has_way(&table, 1) && !has_way(&table, 2));
+        await_at(&mut table, 2);
+        assert!(!has_way(&table, 1) && !has_way(&table, 2));
+        assert!(is_heard(&table, 2) && table.take_arrival().is_some());
+        table.apply(TableChange::Settle { relay: RELAY });
+        assert!(has_way(&table, 2) && !has_way(&table, 1));
     }
 
     #[test]
