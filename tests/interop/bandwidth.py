@@ -126,4 +126,4 @@ def test():
 
 
 if __name__ == "__main__":
-    harness.main(test, timeout_s=230, cable=False)
+    harness.main(test, cable=False)

@@ -99,4 +99,4 @@ def test():
 
 
 if __name__ == "__main__":
-    harness.main(test, 320)
+    harness.main(test, timeout_s=500)

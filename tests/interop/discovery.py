@@ -149,4 +149,4 @@ def test():
     behind_nats()
 
 
-harness.main(test, 200)
+harness.main(test)

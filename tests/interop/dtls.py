@@ -135,4 +135,4 @@ def test():
 
 
 if __name__ == "__main__":
-    harness.main(test, timeout_s=180)
+    harness.main(test)

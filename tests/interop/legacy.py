@@ -375,4 +375,4 @@ def tokens():
 
 
 if __name__ == "__main__":
-    harness.main(test, 150)
+    harness.main(test)

@@ -156,4 +156,4 @@ def test():
 
 
 if __name__ == "__main__":
-    harness.main(test, 200)
+    harness.main(test)

@@ -409,4 +409,4 @@ def test():
 
 
 if __name__ == "__main__":
-    harness.main(test, timeout_s=230 + SECONDS)
+    harness.main(test, timeout_s=590 + SECONDS)

@@ -47,4 +47,4 @@ def test():
 
 
 if __name__ == "__main__":
-    harness.main(test, timeout_s=230)
+    harness.main(test, timeout_s=500)

@@ -260,4 +260,4 @@ def test():
 
 
 if __name__ == "__main__":
-    harness.main(test, timeout_s=200)
+    harness.main(test)

@@ -268,4 +268,4 @@ def test():
 
 
 if __name__ == "__main__":
-    harness.main(test, timeout_s=150, cable=False)
+    harness.main(test, cable=False)

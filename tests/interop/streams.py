@@ -298,4 +298,4 @@ class WithSecond(harness.Server):
 
 
 if __name__ == "__main__":
-    harness.main(test, 280)
+    harness.main(test)

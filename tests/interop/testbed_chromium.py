@@ -29,4 +29,4 @@ def test():
 
 
 if __name__ == "__main__":
-    harness.main(test, 400)
+    harness.main(test, timeout_s=400)

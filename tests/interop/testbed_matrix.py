@@ -63,4 +63,4 @@ def test():
 
 
 if __name__ == "__main__":
-    harness.main(test, 230)
+    harness.main(test, timeout_s=500)

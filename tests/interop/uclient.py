@@ -196,4 +196,4 @@ def moving():
 
 
 if __name__ == "__main__":
-    harness.main(test, 240)
+    harness.main(test)

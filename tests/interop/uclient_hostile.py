@@ -77,4 +77,4 @@ def test():
         proved("what such a client leaves behind ends by itself")
 
 
-harness.main(test, 150)
+harness.main(test)

@@ -395,4 +395,4 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         Site(proxied=True, port=int(sys.argv[1]))
         threading.Event().wait()
-    harness.main(test, 230)
+    harness.main(test, timeout_s=500)
