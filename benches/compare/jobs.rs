@@ -50,6 +50,8 @@ pub(crate) struct Flow {
     pub(crate) is_across: bool,
     /// Bursts leave as super-packets.
     pub(crate) segments: bool,
+    /// Whoever receives takes them whole.
+    pub(crate) takes_runs: bool,
     /// Parts of a tick; from 2 on for latencies.
     pub(crate) parts: u16,
     /// For how long it is measured.
@@ -112,6 +114,7 @@ const FULL: Flow = Flow {
     is_pair: false,
     is_across: false,
     segments: false,
+    takes_runs: false,
     parts: 1,
     length_ms: 700,
 };
@@ -140,7 +143,9 @@ pub(crate) fn jobs() -> Vec<Job> {
     let down = |flow| Flow { direction: Direction::Down, ..flow };
     let audio = Flow { rate: 10_000.0, direction: Direction::Both, parts: 5, length_ms: 1_500, ..many };
     // A call has one burst a tick at the most.
-    let runs = Flow { calls: 4, rate: 32_000.0, size: 1_200, burst: 16, segments: true, ..FULL };
+    let runs =
+        Flow { calls: 4, rate: 32_000.0, size: 1_200, burst: 16, segments: true, takes_runs: true, ..FULL };
+    let cut = Flow { takes_runs: false, ..runs };
     let pair = Flow { rate: 16_000.0, burst: 32, is_pair: true, ..FULL };
     let burst = |size| Flow { rate: 1_024.0, size, burst: 256, length_ms: 2_000, ..down(FULL) };
     let two = Program::Ours(Ours { workers: 2, ..Ours::on("sockets") });
@@ -160,6 +165,8 @@ pub(crate) fn jobs() -> Vec<Job> {
         ),
         cpu("runs-up", runs),
         cpu("runs-down", down(runs)),
+        cpu("runs-up-cut", cut),
+        cpu("runs-down-cut", down(cut)),
         cpu("indication", Flow { framing: Framing::Indication, ..FULL }),
         cpu("tcp-up", Flow { carrier: Carrier::Tcp, ..FULL }),
         cpu("tcp-down", Flow { carrier: Carrier::Tcp, ..down(FULL) }),

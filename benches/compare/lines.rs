@@ -109,6 +109,8 @@ pub(crate) const LINES: &[Line] = &[
     latency("audio-p999", "its latency, p99.9", SOCKETS, Goal::Shown { of: COTURN }),
     cpu("runs-up", "runs of 16 packets of a flow, client to peer", SOCKETS, part(COTURN, 0.30, 0.0)),
     cpu("runs-down", "runs of 16 packets of a flow, peer to client", SOCKETS, part(COTURN, 0.30, 0.0)),
+    cpu("runs-up-cut", "the same, cut up at the receiver's socket", SOCKETS, Goal::Shown { of: COTURN }),
+    cpu("runs-down-cut", "the same, cut up at the receiver's socket", SOCKETS, Goal::Shown { of: COTURN }),
     cpu("indication", "Send indication, client to peer", SOCKETS, part(COTURN, 0.75, 0.0)),
     cpu("tcp-up", "TCP client leg, client to peer", SOCKETS, part(COTURN, 0.85, 0.0)),
     cpu("tcp-down", "TCP client leg, peer to client", SOCKETS, part(COTURN, 1.00, 0.0)),

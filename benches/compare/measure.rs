@@ -151,7 +151,7 @@ fn measured(
 
 /// CPU of the server, and latencies.
 fn relay(flow: Flow, server: &Running, watch: &mut Watch<'_>) -> Result<Taken, String> {
-    let lab = Lab { parts: flow.parts, is_serverless: false };
+    let lab = Lab { parts: flow.parts, is_serverless: false, takes_runs: flow.takes_runs };
     let mut tries = 0;
     let step = loop {
         let kernel = softirq_time();
@@ -278,6 +278,7 @@ const fn quiet(calls: u32) -> Flow {
         is_pair: false,
         is_across: false,
         segments: false,
+        takes_runs: false,
         parts: 1,
         length_ms: 500,
     }

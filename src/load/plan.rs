@@ -307,4 +307,7 @@ pub struct Lab {
     /// Clients and their peers speak without a server, so that a run shows what the generator itself costs. Only with
     /// [`PeerPlace::Local`] and [`Carrier::LegacyUdp`], whose packets have no frame.
     pub is_serverless: bool,
+    /// Clients and peers of this process take runs whole (UDP_GRO). Else the kernel cuts up, at each of their sockets and in the
+    /// server's call, what on a network it cuts nowhere, or in the card.
+    pub takes_runs: bool,
 }

@@ -10,7 +10,10 @@ use std::os::fd::BorrowedFd;
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 
+use super::packet::Arrived;
+use super::packet::Batch;
 use super::sys;
+use super::udp;
 use super::udp::tell_losses;
 use super::udp::udp_socket;
 use super::udp::want_receive_buffer;
@@ -28,6 +31,8 @@ pub struct TrafficSocket {
     local: SocketAddr,
     /// Longer datagrams are cut into such of this length; 0: none is cut.
     segment: u16,
+    /// It brings runs.
+    takes_runs: bool,
 }
 
 impl TrafficSocket {
@@ -49,7 +54,26 @@ impl TrafficSocket {
         }
         let socket = UdpSocket::from(socket);
         let local = socket.local_addr()?;
-        Ok(Self { socket, local, segment: 0 })
+        Ok(Self { socket, local, segment: 0, takes_runs: false })
+    }
+
+    /// From here on the kernel hands over together what it received together (UDP_GRO): a run has one time of arrival.
+    ///
+    /// # Errors
+    /// What a kernel says that does not know how.
+    pub fn take_runs(&mut self) -> io::Result<()> {
+        udp::set_runs(&self.socket, true)?;
+        self.takes_runs = true;
+        Ok(())
+    }
+
+    /// Adds to `batch` what waits, with one call: at most `max` datagrams, or runs if it takes such, and no more than there is
+    /// room for.
+    ///
+    /// # Errors
+    /// As [`Batch::receive`].
+    pub fn receive(&self, batch: &mut Batch, max: usize) -> Result<Arrived, Errno> {
+        if self.takes_runs { batch.receive_runs(self, max) } else { batch.receive(self, max) }
     }
 
     /// The address it is bound to.
@@ -109,7 +133,6 @@ mod tests {
     use std::time::Duration;
     use std::time::SystemTime;
 
-    use super::super::packet::Batch;
     use super::*;
 
     fn pair() -> (TrafficSocket, TrafficSocket) {
@@ -150,6 +173,24 @@ mod tests {
         batch.receive(&one, 8).expect("received");
         let lens: Vec<_> = (0..batch.len()).map(|place| batch.payload(place).len()).collect();
         assert_eq!(lens, [100, 100, 50, 99, 250]);
+    }
+
+    #[test]
+    fn a_socket_that_takes_runs_has_one_in_one_piece_and_tells_its_datagrams_apart() {
+        let received = |takes_runs: bool| {
+            let (mut one, mut other) = pair();
+            if takes_runs {
+                one.take_runs().expect("the kernel knows how");
+            }
+            other.set_segment(100).expect("the kernel knows how");
+            other.send(&[7; 250]).expect("sent");
+            let mut batch = Batch::new(8);
+            let arrived = one.receive(&mut batch, 1).expect("received");
+            let datagrams: Vec<_> = arrived.places.map(|place| batch.datagram(place).len()).collect();
+            (datagrams, arrived.is_full)
+        };
+        assert_eq!(received(true), (vec![100, 100, 50], true), "with one call, which brought all it might");
+        assert_eq!(received(false), (vec![100], true));
     }
 
     #[test]

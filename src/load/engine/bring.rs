@@ -130,7 +130,11 @@ impl Thread {
         let wire = match &self.common.dialler {
             None => {
                 let open = |local| TrafficSocket::open(local, Some(server), CLIENT_BUFFER);
-                Wire::Datagrams(self.ports.open(open)?)
+                let mut socket = self.ports.open(open)?;
+                if self.common.generator.lab.takes_runs {
+                    socket.take_runs()?;
+                }
+                Wire::Datagrams(socket)
             }
             Some(dialler) => Wire::Line(Box::new(self.ports.open(|local| dialler.dial(Some(local), now))?)),
         };

@@ -65,7 +65,7 @@ impl Thread {
             loop {
                 let Wire::Datagrams(socket) = &client.wire else { return };
                 batch.clear();
-                let arrived = match batch.receive(socket, reads) {
+                let arrived = match socket.receive(batch, reads) {
                     Ok(arrived) => arrived,
                     // The network's word on an earlier datagram; it is told once, and what waits is still there.
                     Err(Errno::CONNREFUSED) if !is_closed => {
@@ -78,7 +78,6 @@ impl Thread {
                     *dropped += u64::from(lost.wrapping_sub(client.dropped));
                     client.dropped = lost;
                 }
-                let count = arrived.places.len();
                 for place in arrived.places {
                     let at_ns = wall.arrival_ns(batch.meta(place).arrived);
                     let message = batch.datagram(place);
@@ -86,7 +85,7 @@ impl Thread {
                         control.push((id, at_ns, message.into()));
                     }
                 }
-                if count < reads {
+                if !arrived.is_full {
                     break;
                 }
             }
@@ -103,12 +102,11 @@ impl Thread {
         let Self { peers, calls, by_number, batch, meter, dropped, .. } = self;
         let Some(peers) = peers else { return false };
         batch.clear();
-        let Ok(arrived) = batch.receive(&peers.socket, RECEIVED) else { return false };
+        let Ok(arrived) = peers.socket.receive(batch, RECEIVED) else { return false };
         if let Some(lost) = arrived.lost {
             *dropped += u64::from(lost.wrapping_sub(peers.dropped));
             peers.dropped = lost;
         }
-        let is_full = arrived.places.len() == RECEIVED;
         for place in arrived.places {
             let at_ns = wall.arrival_ns(batch.meta(place).arrived);
             let payload = batch.datagram(place);
@@ -125,7 +123,7 @@ impl Thread {
                 _ => meter.stranger(),
             }
         }
-        is_full
+        arrived.is_full
     }
 }
 

@@ -55,9 +55,12 @@ struct Waiting {
 }
 
 impl Peers {
-    /// Opens the socket at `ip`.
-    pub(super) fn open(ip: IpAddr, ports: &mut Ports) -> io::Result<Self> {
-        let socket = ports.open_from(ip, |local| TrafficSocket::open(local, None, PEER_BUFFER))?;
+    /// Opens the socket at `ip`, one that takes runs if it shall.
+    pub(super) fn open(ip: IpAddr, ports: &mut Ports, takes_runs: bool) -> io::Result<Self> {
+        let mut socket = ports.open_from(ip, |local| TrafficSocket::open(local, None, PEER_BUFFER))?;
+        if takes_runs {
+            socket.take_runs()?;
+        }
         let mut arena = vec![0; ARENA].into_boxed_slice();
         super::sender::fill(&mut arena);
         Ok(Self {

@@ -120,7 +120,8 @@ impl Thread {
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut ports = common.ports(number);
-        let mut peers = common.peer_ip.map(|ip| Peers::open(ip, &mut ports)).transpose()?;
+        let takes_runs = common.generator.lab.takes_runs;
+        let mut peers = common.peer_ip.map(|ip| Peers::open(ip, &mut ports, takes_runs)).transpose()?;
         if let Some(peers) = &mut peers {
             poll.add(&peers.socket, Token::Listener(0))?;
         }
