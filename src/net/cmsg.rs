@@ -12,13 +12,14 @@ use std::mem::size_of;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustix::io::Errno;
 
 use crate::proto::types::IpHeader;
 use crate::proto::wire::Icmp;
+
+use super::packet::Meta;
 
 /// Room for all that the sockets ask for at once: pktinfo or the address that was meant, hop limit, traffic class,
 /// SO_RXQ_OVFL, the length of a run's datagrams; or on the error queue hop limit, traffic class and the error with an
@@ -120,71 +121,64 @@ impl Control {
 /// What the kernel said of one received datagram.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Told {
-    /// The address in the datagram's header, and the interface it came by.
-    pub(super) destination: Option<(IpAddr, u32)>,
+    /// What is of use to whoever reads it. The DF bit is not told.
+    pub(super) meta: Meta,
     /// How many datagrams the socket lost for want of room since it was made, modulo 2^32.
     pub(super) lost: Option<u32>,
-    /// The fields of its IP header; the DF bit is not told.
-    pub(super) header: IpHeader,
-    /// When the kernel took it in, as time since 1970.
-    pub(super) arrived: Option<Duration>,
-    /// The address and port that it was sent to.
-    pub(super) meant_for: Option<SocketAddr>,
     /// It is a run of datagrams, each of so many bytes but the last, which may be shorter.
     pub(super) segment: Option<usize>,
 }
 
 impl Told {
-    /// Reads the first `len` bytes of `control`; a message that does not fit its frame ends the reading.
-    pub(super) fn read(control: &Control, len: usize) -> Self {
-        let mut told = Self::default();
+    /// Adds what the first `len` bytes of `control` say; a message that does not fit its frame ends the reading.
+    pub(super) fn read(&mut self, control: &Control, len: usize) {
+        let Self { meta, lost, segment } = self;
         let mut rest = &control.0[..len.min(CONTROL_LEN)];
         while let Some((level, kind, data, next)) = split(rest) {
             match (level, kind) {
                 (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
                     if let (Some(scope), Some(address)) = (word(data, 0), bytes::<4>(data, 8)) {
-                        told.destination = Some((Ipv4Addr::from(address).into(), u32::from_ne_bytes(scope)));
+                        meta.destination = Some((Ipv4Addr::from(address).into(), u32::from_ne_bytes(scope)));
                     }
                 }
                 (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
                     if let (Some(address), Some(scope)) = (bytes::<16>(data, 0), word(data, 16)) {
-                        told.destination = Some((Ipv6Addr::from(address).into(), u32::from_ne_bytes(scope)));
+                        meta.destination = Some((Ipv6Addr::from(address).into(), u32::from_ne_bytes(scope)));
                     }
                 }
                 (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
-                    told.header.hop_limit = small(data);
+                    meta.header.hop_limit = small(data);
                 }
                 // The only one of them that comes as a single octet.
                 (libc::IPPROTO_IP, libc::IP_TOS) => {
-                    told.header.traffic_class = data.first().copied().unwrap_or(0);
+                    meta.header.traffic_class = data.first().copied().unwrap_or(0);
                 }
                 (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
-                    told.header.traffic_class = small(data).unwrap_or(0);
+                    meta.header.traffic_class = small(data).unwrap_or(0);
                 }
                 // Socket addresses: family, port, and for IPv6 the flow before the address.
                 (libc::IPPROTO_IP, libc::IP_ORIGDSTADDR) => {
                     if let (Some(port), Some(ip)) = (bytes(data, 2), bytes::<4>(data, 4)) {
-                        told.meant_for = Some((Ipv4Addr::from(ip), u16::from_be_bytes(port)).into());
+                        meta.meant_for = Some((Ipv4Addr::from(ip), u16::from_be_bytes(port)).into());
                     }
                 }
                 (libc::IPPROTO_IPV6, libc::IPV6_ORIGDSTADDR) => {
                     if let (Some(port), Some(ip)) = (bytes(data, 2), bytes::<16>(data, 8)) {
-                        told.meant_for = Some((Ipv6Addr::from(ip), u16::from_be_bytes(port)).into());
+                        meta.meant_for = Some((Ipv6Addr::from(ip), u16::from_be_bytes(port)).into());
                     }
                 }
                 (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
-                    told.lost = word(data, 0).map(u32::from_ne_bytes);
+                    *lost = word(data, 0).map(u32::from_ne_bytes);
                 }
                 (libc::SOL_UDP, libc::UDP_GRO) => {
                     let len = word(data, 0).and_then(|len| usize::try_from(i32::from_ne_bytes(len)).ok());
-                    told.segment = len.filter(|len| *len > 0);
+                    *segment = len.filter(|len| *len > 0);
                 }
-                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => told.arrived = timespec(data),
+                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => meta.arrived = timespec(data),
                 _ => {}
             }
             rest = next;
         }
-        told
     }
 }
 
@@ -270,6 +264,12 @@ mod tests {
 
     use super::*;
 
+    fn told(control: &Control, len: usize) -> Told {
+        let mut told = Told::default();
+        told.read(control, len);
+        told
+    }
+
     #[test]
     fn the_frame_is_that_of_the_c_library() {
         let mut control = Control::EMPTY;
@@ -291,13 +291,13 @@ mod tests {
         let first = control.write(0, libc::IPPROTO_IP, libc::IP_PKTINFO, &info);
         let more = control.write(first, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, &9_u32.to_ne_bytes());
 
-        let told = Told::read(&control, first + more);
+        let told_of = told(&control, first + more);
 
         // The header's destination counts, not the local address the kernel would answer from.
-        assert_eq!(told.destination, Some((Ipv4Addr::LOCALHOST.into(), 3)));
-        assert_eq!(told.lost, Some(9));
-        assert_eq!(Told::read(&control, first).lost, None);
-        assert_eq!(Told::read(&control, 0), Told::default());
+        assert_eq!(told_of.meta.destination, Some((Ipv4Addr::LOCALHOST.into(), 3)));
+        assert_eq!(told_of.lost, Some(9));
+        assert_eq!(told(&control, first).lost, None);
+        assert_eq!(told(&control, 0), Told::default());
     }
 
     #[test]
@@ -314,9 +314,9 @@ mod tests {
         for (level, kind, name, expected) in cases {
             let mut control = Control::EMPTY;
             let len = control.write(0, level, kind, name);
-            assert_eq!(Told::read(&control, len).meant_for, Some(expected.parse().expect("a literal")));
+            assert_eq!(told(&control, len).meta.meant_for, Some(expected.parse().expect("a literal")));
             let len = control.write(0, level, kind, &name[..7]);
-            assert_eq!(Told::read(&control, len).meant_for, None, "a name that is cut");
+            assert_eq!(told(&control, len).meta.meant_for, None, "a name that is cut");
         }
     }
 
@@ -325,7 +325,7 @@ mod tests {
         let mut control = Control::EMPTY;
         let of_run = |control: &mut Control, len: i32| {
             let end = control.write(0, libc::SOL_UDP, libc::UDP_GRO, &len.to_ne_bytes());
-            Told::read(control, end).segment
+            told(control, end).segment
         };
         assert_eq!(of_run(&mut control, 1_200), Some(1_200));
         // No kernel says so, and nothing can be cut by it.
@@ -344,11 +344,11 @@ mod tests {
     fn a_message_that_is_cut_or_lies_about_its_length_is_not_read() {
         let mut control = Control::EMPTY;
         let len = control.write_departure(false, Some((Ipv4Addr::LOCALHOST.into(), 0)), IpHeader::default());
-        assert_eq!(Told::read(&control, len - 8).destination, None);
+        assert_eq!(told(&control, len - 8).meta.destination, None);
         let at = offset_of!(libc::cmsghdr, cmsg_len);
         for lie in [0_usize, 1, HEADER_LEN - 1, CONTROL_LEN + 1, usize::MAX] {
             control.0[at..at + LEN_SIZE].copy_from_slice(&lie.to_ne_bytes()[..LEN_SIZE]);
-            assert_eq!(Told::read(&control, CONTROL_LEN), Told::default(), "length {lie}");
+            assert_eq!(told(&control, CONTROL_LEN), Told::default(), "length {lie}");
         }
     }
 
@@ -360,9 +360,9 @@ mod tests {
                 let header = IpHeader { hop_limit, traffic_class, dont_fragment: false };
                 let mut control = Control([0xAA; CONTROL_LEN]);
                 let len = control.write_departure(source.is_ipv6(), Some((source, 2)), header);
-                assert_eq!(Told::read(&control, len).header.hop_limit, hop_limit);
+                assert_eq!(told(&control, len).meta.header.hop_limit, hop_limit);
                 if source.is_ipv6() {
-                    assert_eq!(Told::read(&control, len).header, header);
+                    assert_eq!(told(&control, len).meta.header, header);
                 }
                 let messages = 1 + usize::from(hop_limit.is_some()) + usize::from(traffic_class != 0);
                 assert_eq!(kinds(&control, len).len(), messages);
@@ -399,10 +399,10 @@ mod tests {
         let first = control.write(0, libc::IPPROTO_IP, libc::IP_TTL, &64_i32.to_ne_bytes());
         let len = first + control.write(first, libc::IPPROTO_IP, libc::IP_TOS, &[0xBA]);
         let expected = IpHeader { hop_limit: Some(64), traffic_class: 0xBA, dont_fragment: false };
-        assert_eq!(Told::read(&control, len).header, expected);
+        assert_eq!(told(&control, len).meta.header, expected);
         // No kernel says so.
         let len = control.write(0, libc::IPPROTO_IP, libc::IP_TTL, &256_i32.to_ne_bytes());
-        assert_eq!(Told::read(&control, len).header.hop_limit, None);
+        assert_eq!(told(&control, len).meta.header.hop_limit, None);
     }
 
     #[test]
@@ -439,7 +439,7 @@ mod tests {
         fn any_bytes_are_read_without_panic(noise in prop::collection::vec(any::<u8>(), CONTROL_LEN), len in 0_usize..300) {
             let mut control = Control::EMPTY;
             control.0.copy_from_slice(&noise);
-            let _ = (Told::read(&control, len), read_icmp(&control, len));
+            let _ = (told(&control, len), read_icmp(&control, len));
         }
     }
 }

@@ -50,7 +50,7 @@ const _: () = assert!(STRIDE >= HEADROOM + DATAGRAM_MAX + DATA_PADDING_MAX);
 const _: () = assert!((STRIDE / CACHE_LINE) % 2 == 1);
 
 /// What is known beside its bytes of a datagram, or of all datagrams of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Meta {
     /// Where from; `None` if the kernel named no IP endpoint.
     pub from: Option<SocketAddr>,
@@ -91,7 +91,8 @@ pub struct Batch {
     /// Where runs land; memory only once there are some.
     landing: Box<[u8]>,
     headers: Headers,
-    metas: Vec<Meta>,
+    /// Of each datagram, or of each run.
+    received: Vec<Received>,
     stored: Vec<Stored>,
     slots_used: usize,
     landing_used: usize,
@@ -124,7 +125,7 @@ impl Batch {
             memory: vec![0; slots * STRIDE + RUNS_MAX * SPREAD].into(),
             landing: Box::default(),
             headers: Headers::new(slots),
-            metas: Vec::with_capacity(slots),
+            received: Vec::with_capacity(slots),
             stored: Vec::with_capacity(slots),
             slots_used: 0,
             landing_used: 0,
@@ -135,7 +136,7 @@ impl Batch {
     /// Forgets all datagrams.
     pub fn clear(&mut self) {
         self.stored.clear();
-        self.metas.clear();
+        self.received.clear();
         (self.slots_used, self.landing_used, self.spread_used) = (0, 0, 0);
     }
 
@@ -165,6 +166,14 @@ impl Batch {
         spread.min(landing).min(self.headers.len())
     }
 
+    /// Whether there is room for one more of either.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let spread = self.spread_used <= (RUNS_MAX - 1) * SPREAD;
+        let landing = self.landing_used <= (RUNS_MAX - 1) * LANDING;
+        spread && landing && self.slots_used < self.headers.len()
+    }
+
     /// Adds what waits at `socket`, at most `max` datagrams and at most [`Self::room`], without blocking. From a socket that
     /// brings runs ([`super::udp::set_runs`]) a run would come as one datagram.
     ///
@@ -174,25 +183,30 @@ impl Batch {
     pub fn receive(&mut self, socket: impl AsFd, max: usize) -> Result<Arrived, Errno> {
         let first = self.stored.len();
         let max = max.min(self.room());
-        let buffers = self.memory[self.slots_used * STRIDE..]
-            .chunks_exact_mut(STRIDE)
-            .take(max)
-            .map(|slot| &mut slot[HEADROOM..HEADROOM + DATAGRAM_MAX]);
-        let count = self.headers.receive(socket.as_fd(), buffers)?;
+        let free = &mut self.memory[self.slots_used * STRIDE..];
+        let of_slot = HEADROOM..HEADROOM + DATAGRAM_MAX;
+        let count = if max == 1 {
+            self.headers.receive_one(socket.as_fd(), &mut free[of_slot])?
+        } else {
+            let slots = free.chunks_exact_mut(STRIDE).take(max);
+            self.headers.receive(socket.as_fd(), slots.map(|slot| &mut slot[of_slot.clone()]))?
+        };
         let mut lost = None;
         for index in 0..count {
-            let received = self.headers.received(index);
+            let meta = self.received.len();
+            self.received.push(Received::default());
+            let received = &mut self.received[meta];
+            self.headers.tell(index, received);
             lost = received.told.lost.or(lost);
             let start = (self.slots_used + index) * STRIDE;
             self.stored.push(Stored {
                 start,
                 end: start + STRIDE,
                 len: received.len.min(DATAGRAM_MAX) as u32,
-                meta: self.metas.len() as u32,
+                meta: meta as u32,
                 landed: None,
                 truncated: received.truncated,
             });
-            self.metas.push(meta_of(&received));
         }
         self.slots_used += count;
         let places = first..first + count;
@@ -211,14 +225,19 @@ impl Batch {
         let first = self.stored.len();
         let max = max.min(self.room_for_runs());
         let from = self.landing_used;
-        let buffers = self.landing[from..].chunks_exact_mut(LANDING).take(max);
-        let count = self.headers.receive(socket.as_fd(), buffers)?;
+        let free = &mut self.landing[from..];
+        let count = if max == 1 {
+            self.headers.receive_one(socket.as_fd(), &mut free[..LANDING])?
+        } else {
+            self.headers.receive(socket.as_fd(), free.chunks_exact_mut(LANDING).take(max))?
+        };
         let (mut lost, mut in_runs) = (None, 0);
         for index in 0..count {
-            let received = self.headers.received(index);
+            let mut received = Received::default();
+            self.headers.tell(index, &mut received);
             lost = received.told.lost.or(lost);
             let before = self.stored.len();
-            self.land(from + index * LANDING, &received);
+            self.land(from + index * LANDING, received);
             let datagrams = self.stored.len() - before;
             in_runs += if datagrams >= RUN_MIN { datagrams } else { 0 };
         }
@@ -227,11 +246,11 @@ impl Batch {
 
     /// Takes the run apart that begins at `at` of the landing. What follows on more datagrams than any kernel puts together is
     /// one, and is said to be truncated; so is the last one of a run that was longer than the landing.
-    fn land(&mut self, at: usize, received: &Received) {
+    fn land(&mut self, at: usize, received: Received) {
         let run_end = at + received.len.min(LANDING);
         let segment = received.told.segment.unwrap_or(LANDING).clamp(1, DATAGRAM_MAX);
-        let meta = self.metas.len() as u32;
-        self.metas.push(meta_of(received));
+        let meta = self.received.len() as u32;
+        self.received.push(received);
         self.landing_used = run_end.next_multiple_of(CACHE_LINE);
         let mut from = at;
         for number in 1..=OF_RUN_MAX {
@@ -252,7 +271,10 @@ impl Batch {
 
     /// How many of these stand in runs.
     fn in_runs(&self, places: Range<usize>) -> usize {
-        let from = |stored: &Stored| self.metas[stored.meta as usize].from;
+        if places.len() < RUN_MIN {
+            return 0;
+        }
+        let from = |stored: &Stored| self.received[stored.meta as usize].told.meta.from;
         self.stored[places]
             .chunk_by(|one, next| one.len == next.len && from(one) == from(next))
             .map(<[_]>::len)
@@ -266,7 +288,7 @@ impl Batch {
     /// If there is none, which is the caller's bug; so for all that takes a place.
     #[must_use]
     pub fn meta(&self, place: usize) -> &Meta {
-        &self.metas[self.stored[place].meta as usize]
+        &self.received[self.stored[place].meta as usize].told.meta
     }
 
     /// The datagram at `place` was longer than its slot: its rest is lost.
@@ -336,16 +358,6 @@ impl Batch {
     #[must_use]
     pub fn payload(&self, place: usize) -> Range<usize> {
         HEADROOM..HEADROOM + self.stored[place].len as usize
-    }
-}
-
-fn meta_of(received: &Received) -> Meta {
-    Meta {
-        from: received.from,
-        destination: received.told.destination,
-        header: received.told.header,
-        arrived: received.told.arrived,
-        meant_for: received.told.meant_for,
     }
 }
 
@@ -607,14 +619,14 @@ mod tests {
     fn more_than_any_kernel_puts_together_is_no_panic_and_nothing_is_taken_for_a_datagram_that_is_none() {
         let mut batch = Batch::new(1);
         batch.landing = vec![7; RUNS_MAX * LANDING].into();
-        let received = |len, segment, truncated| Received {
-            from: None,
-            len,
-            truncated,
-            told: super::super::cmsg::Told { segment: Some(segment), ..Default::default() },
+        let received = |len, segment, truncated| {
+            let mut received = Received { len, truncated, ..Received::default() };
+            received.told.segment = Some(segment);
+            received
         };
-        batch.land(0, &received(LANDING, 1, false));
+        batch.land(0, received(LANDING, 1, false));
         assert_eq!(batch.len(), OF_RUN_MAX);
+        assert!(batch.has_room());
         let is_whole = |batch: &Batch, place| !batch.is_truncated(place);
         assert!((0..OF_RUN_MAX - 1).all(|place| is_whole(&batch, place)));
         assert!(!is_whole(&batch, OF_RUN_MAX - 1));
@@ -622,8 +634,9 @@ mod tests {
             [(LANDING, 700, true), (LANDING, usize::MAX, true), (LANDING, LANDING / 127, false)]
         {
             batch.clear();
-            (0..RUNS_MAX).for_each(|index| batch.land(index * LANDING, &received(len, segment, truncated)));
+            (0..RUNS_MAX).for_each(|index| batch.land(index * LANDING, received(len, segment, truncated)));
             assert!(batch.spread_used <= RUNS_MAX * SPREAD && batch.landing_used <= RUNS_MAX * LANDING);
+            assert_eq!(batch.has_room(), batch.room_for_runs() > 0);
             (0..batch.len())
                 .for_each(|place| assert!(batch.slot_mut(place).0.len() >= batch.payload(place).end));
             assert_eq!(is_whole(&batch, batch.len() - 1), !truncated);

@@ -167,39 +167,79 @@ impl Poll {
             tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: timeout.subsec_nanos().into(),
         });
-        events.list.clear();
+        events.clear();
         match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events.list), timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Ok(_) => {
+                events.part_relays();
+                Ok(())
+            }
+            Err(Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 }
 
-/// Room for the answers of one wait.
+/// The answers of one wait. Relay sockets, of which there are many, stand apart, so that whoever looks for something else need
+/// not look at each of them.
 pub struct Events {
+    /// All others.
     list: Vec<epoll::Event>,
+    relays: Vec<RelayId>,
+    /// Those of them that have an error to tell.
+    broken: Vec<RelayId>,
 }
 
 impl Events {
-    /// Room for `count` answers, allocated once.
+    /// Room for `count` answers, allocated once but for errors.
     #[must_use]
     pub fn new(count: usize) -> Self {
-        Self { list: Vec::with_capacity(count.max(1)) }
+        let count = count.max(1);
+        Self { list: Vec::with_capacity(count), relays: Vec::with_capacity(count), broken: Vec::new() }
     }
 
-    /// How many there are.
+    fn clear(&mut self) {
+        self.list.clear();
+        self.relays.clear();
+        self.broken.clear();
+    }
+
+    fn part_relays(&mut self) {
+        let Self { list, relays, broken } = self;
+        list.retain(|event| {
+            let Token::Relay(relay) = Token::unpack(event.data.u64()) else { return true };
+            relays.push(relay);
+            if is_broken(event) {
+                broken.push(relay);
+            }
+            false
+        });
+    }
+
+    /// The relay sockets that have something.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn relays(&self) -> &[RelayId] {
+        &self.relays
+    }
+
+    /// Those of them that have an error to tell.
+    #[must_use]
+    pub fn broken_relays(&self) -> &[RelayId] {
+        &self.broken
+    }
+
+    /// How many answers are of others.
+    #[must_use]
+    pub fn others(&self) -> usize {
         self.list.len()
     }
 
-    /// Whether there is none.
+    /// Whether there is no answer.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.list.is_empty() && self.relays.is_empty()
     }
 
-    /// The answer at `index`.
+    /// The answer at `index` of [`Self::others`]; so for all that takes an index.
     #[must_use]
     pub fn token(&self, index: usize) -> Option<Token> {
         self.list.get(index).map(|event| Token::unpack(event.data.u64()))
@@ -214,9 +254,12 @@ impl Events {
     /// Whether the descriptor of the answer at `index` has an error to tell, or is a connection that is over.
     #[must_use]
     pub fn is_error(&self, index: usize) -> bool {
-        let broken = epoll::EventFlags::ERR | epoll::EventFlags::HUP;
-        self.list.get(index).is_some_and(|event| { event.flags }.intersects(broken))
+        self.list.get(index).is_some_and(is_broken)
     }
+}
+
+fn is_broken(event: &epoll::Event) -> bool {
+    { event.flags }.intersects(epoll::EventFlags::ERR | epoll::EventFlags::HUP)
 }
 
 #[cfg(test)]
@@ -253,7 +296,7 @@ mod tests {
     fn what_was_not_read_is_told_again_and_a_closed_socket_is_not() {
         let poll = Poll::new().expect("an epoll");
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-        let token = Token::Relay(RelayId { index: 5, generation: 9 });
+        let token = Token::Stream(StreamId { index: 5, generation: 9 });
         poll.add(&socket, token).expect("watched");
         let mut events = Events::new(4);
         poll.wait(&mut events, Some(Duration::ZERO)).expect("waits");
@@ -262,11 +305,43 @@ mod tests {
         socket.send_to(b"x", socket.local_addr().expect("bound")).expect("sent");
         for _ in 0..2 {
             poll.wait(&mut events, Some(Duration::from_secs(10))).expect("waits");
-            assert_eq!((events.len(), events.token(0), events.token(1)), (1, Some(token), None));
+            assert_eq!((events.others(), events.token(0), events.token(1)), (1, Some(token), None));
         }
 
         drop(socket);
         poll.wait(&mut events, Some(Duration::ZERO)).expect("waits");
         assert!(events.is_empty());
+    }
+
+    #[test]
+    fn relay_sockets_stand_apart_and_those_with_an_error_once_more() {
+        let poll = Poll::new().expect("an epoll");
+        let socket = |token| {
+            let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+            poll.add(&socket, token).expect("watched");
+            socket
+        };
+        let relay = |index| RelayId { index, generation: 9 };
+        let (whole, broken) = (socket(Token::Relay(relay(5))), socket(Token::Relay(relay(6))));
+        let listener = socket(Token::Listener(3));
+        for to in [&whole, &listener] {
+            to.send_to(b"x", to.local_addr().expect("bound")).expect("sent");
+        }
+        let closed = UdpSocket::bind("127.0.0.1:0").expect("a socket").local_addr().expect("bound");
+        broken.connect(closed).expect("a peer");
+        broken.send(b"x").expect("sent");
+
+        let mut events = Events::new(4);
+        for _ in 0..2 {
+            poll.wait(&mut events, Some(Duration::from_secs(10))).expect("waits");
+            let mut relays = events.relays().to_vec();
+            relays.sort_unstable();
+            assert_eq!((&relays[..], events.broken_relays()), (&[relay(5), relay(6)][..], &[relay(6)][..]));
+            assert_eq!((events.others(), events.token(0)), (1, Some(Token::Listener(3))));
+            assert!(!events.is_empty());
+        }
+        drop((whole, broken, listener));
+        poll.wait(&mut events, Some(Duration::ZERO)).expect("waits");
+        assert!(events.is_empty() && events.broken_relays().is_empty());
     }
 }

@@ -33,16 +33,14 @@ use super::segment::Segmenting;
 /// in place of sending.
 const SEND_RETRIES: u32 = 2;
 
-/// What is known of a received datagram beside its bytes.
-#[derive(Clone, Copy, Debug)]
+/// What is known of what one header brought, beside its bytes.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Received {
-    /// Where from; `None` if the kernel named no IP endpoint.
-    pub(super) from: Option<SocketAddr>,
     /// Bytes that were stored.
     pub(super) len: usize,
     /// The datagram was longer than its buffer.
     pub(super) truncated: bool,
-    /// What the control messages tell.
+    /// What the control messages tell, and where it is from.
     pub(super) told: Told,
 }
 
@@ -94,8 +92,8 @@ impl Headers {
         self.messages.len()
     }
 
-    /// Receives what waits, a datagram for each buffer, without blocking. Answers how many came; [`Self::received`]
-    /// tells about each.
+    /// Receives what waits, a datagram for each buffer, without blocking. Answers how many came; [`Self::tell`]
+    /// tells of each.
     pub(super) fn receive<'a>(
         &mut self,
         socket: BorrowedFd<'_>,
@@ -103,12 +101,8 @@ impl Headers {
     ) -> Result<usize, Errno> {
         let mut count = 0;
         for (index, buffer) in buffers.take(self.len()).enumerate() {
-            self.vectors[index] = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-            self.aim(index, index..index + 1, NAME_LEN, CONTROL_LEN);
+            self.aim_at(index, buffer);
             count = index + 1;
-        }
-        if count == 1 {
-            return self.receive_one(socket);
         }
         let wanted = libc::c_uint::try_from(count).unwrap_or(libc::c_uint::MAX);
         // SAFETY: the first `count` headers were just aimed at live memory: at a buffer that `buffers` lent for 'a,
@@ -126,10 +120,11 @@ impl Headers {
         usize::try_from(answer).map_err(|_| last_errno())
     }
 
-    /// The same for the one header that was aimed: the call for several looks in vain for a second one, and costs more.
-    fn receive_one(&mut self, socket: BorrowedFd<'_>) -> Result<usize, Errno> {
+    /// The same for one datagram: the call for several looks in vain for a second one, and costs more.
+    pub(super) fn receive_one(&mut self, socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
+        self.aim_at(0, buffer);
         let message = &mut self.messages[0];
-        // SAFETY: as in `receive`, which alone leads here.
+        // SAFETY: the header was just aimed at live memory: at `buffer`, and at a name and a control that belong to `self`.
         let answer = unsafe {
             libc::syscall(libc::SYS_recvmsg, socket.as_raw_fd(), &raw mut message.msg_hdr, libc::MSG_DONTWAIT)
         };
@@ -137,17 +132,22 @@ impl Headers {
         Ok(1)
     }
 
-    /// What is known of the datagram at `index` of the last [`Self::receive`].
+    /// Points header `index` at a buffer that the kernel shall fill.
+    fn aim_at(&mut self, index: usize, buffer: &mut [u8]) {
+        self.vectors[index] = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+        self.aim(index, index..index + 1, NAME_LEN, CONTROL_LEN);
+    }
+
+    /// Writes to `received`, of which nothing is known, what is known of the datagram at `index` of the last
+    /// [`Self::receive`].
     #[allow(clippy::unnecessary_cast, reason = "the C libraries disagree about the type of this length")]
-    pub(super) fn received(&self, index: usize) -> Received {
+    pub(super) fn tell(&self, index: usize, received: &mut Received) {
         let message = &self.messages[index];
         let header = &message.msg_hdr;
-        Received {
-            from: self.names[index].read(header.msg_namelen as usize),
-            len: message.msg_len as usize,
-            truncated: header.msg_flags & libc::MSG_TRUNC != 0,
-            told: Told::read(&self.controls[index], header.msg_controllen as usize),
-        }
+        received.len = message.msg_len as usize;
+        received.truncated = header.msg_flags & libc::MSG_TRUNC != 0;
+        received.told.meta.from = self.names[index].read(header.msg_namelen as usize);
+        received.told.read(&self.controls[index], header.msg_controllen as usize);
     }
 
     /// Sends each of `datagrams`, together what `segmenting` lets leave as a run. Whatever one of them meets, the others are

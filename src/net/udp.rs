@@ -39,9 +39,16 @@ const RELAY_BUFFER: usize = 1 << 20;
 pub struct Listener {
     socket: UdpSocket,
     local: SocketAddr,
+    /// The same as clients name it, where it is one address.
+    named: ServerAddr,
+    is_wildcard: bool,
 }
 
 impl Listener {
+    fn new(socket: UdpSocket, local: SocketAddr) -> Self {
+        Self { socket, local, named: ServerAddr::new(local), is_wildcard: local.ip().is_unspecified() }
+    }
+
     /// The address it is bound to.
     #[must_use]
     pub fn local(&self) -> SocketAddr {
@@ -51,8 +58,8 @@ impl Listener {
     /// The server's address as the sender of the datagram `meta` named it; `None` if the kernel did not say.
     #[must_use]
     pub fn server_of(&self, meta: &Meta) -> Option<ServerAddr> {
-        if !self.local.ip().is_unspecified() {
-            return Some(ServerAddr::new(self.local));
+        if !self.is_wildcard {
+            return Some(self.named);
         }
         let (ip, interface) = meta.destination?;
         let address = match ip {
@@ -69,18 +76,16 @@ impl Listener {
     /// Whether what leaves from `server` can leave from this listener.
     #[must_use]
     pub fn serves(&self, server: ServerAddr) -> bool {
-        let (ours, theirs) = (self.local, server.socket());
-        ours == theirs
-            || (ours.ip().is_unspecified()
-                && ours.port() == theirs.port()
-                && ours.is_ipv4() == theirs.is_ipv4())
+        let Self { named, is_wildcard, .. } = self;
+        let is_alike = named.port() == server.port() && named.family() == server.family();
+        is_alike && (*is_wildcard || *named == server)
     }
 
     /// What a datagram must be told in order to leave from `server`: its address and the index of the interface or
     /// 0; `None` if it leaves from there anyway.
     #[must_use]
     pub fn source_for(&self, server: ServerAddr) -> Option<(IpAddr, u32)> {
-        if !self.local.ip().is_unspecified() {
+        if !self.is_wildcard {
             return None;
         }
         let scope = match server.socket() {
@@ -293,7 +298,7 @@ fn listen_on(address: SocketAddr, workers: usize) -> io::Result<Vec<Listener>> {
         socket.bind(&wanted.into())?;
         let socket = UdpSocket::from(socket);
         let local = socket.local_addr()?;
-        members.push(Listener { socket, local });
+        members.push(Listener::new(socket, local));
     }
     Ok(members)
 }
@@ -510,8 +515,8 @@ mod tests {
 
     #[test]
     fn a_listener_serves_its_own_address_and_a_wildcard_every_one_of_its_family_and_port() {
-        let exact = Listener { socket: client("127.0.0.1:0"), local: literal("127.0.0.1:3478") };
-        let wildcard = Listener { socket: client("127.0.0.1:0"), local: literal("0.0.0.0:3478") };
+        let exact = Listener::new(client("127.0.0.1:0"), literal("127.0.0.1:3478"));
+        let wildcard = Listener::new(client("127.0.0.1:0"), literal("0.0.0.0:3478"));
         let server = |text| ServerAddr::new(literal(text));
         assert!(exact.serves(server("127.0.0.1:3478")));
         assert!(!exact.serves(server("127.0.0.2:3478")));
@@ -523,7 +528,7 @@ mod tests {
 
     #[test]
     fn a_link_local_server_address_keeps_its_interface_and_no_other_does() {
-        let wildcard = Listener { socket: client("127.0.0.1:0"), local: literal("[::]:3478") };
+        let wildcard = Listener::new(client("127.0.0.1:0"), literal("[::]:3478"));
         let told = |ip: &str| {
             let destination = Some((ip.parse().expect("a literal"), 4));
             let meta =

@@ -248,7 +248,7 @@ impl Thread {
         // What arrives while this goes on has a stamp that lies a little ahead, as it should.
         let wall = self.common.clock.wall();
         let mut ticks = TICKS_BETWEEN;
-        for index in 0..self.events.len() {
+        for index in 0..self.events.others() {
             if index % READ_BETWEEN == READ_BETWEEN - 1 {
                 self.serve_between(&mut ticks);
             }

@@ -526,7 +526,7 @@ mod tests {
         fn told(&self) -> Vec<Token> {
             let mut events = Events::new(16);
             self.poll.wait(&mut events, Some(WAIT)).expect("waits");
-            (0..events.len()).filter_map(|index| events.token(index)).collect()
+            (0..events.others()).filter_map(|index| events.token(index)).collect()
         }
 
         /// A peer that connects.

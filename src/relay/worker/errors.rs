@@ -2,7 +2,6 @@
 
 use crate::net::Departing;
 use crate::net::Events;
-use crate::net::Token;
 use crate::proto::media::DropReason;
 use crate::proto::media::returned;
 use crate::proto::types::FiveTuple;
@@ -20,11 +19,9 @@ impl Worker<'_> {
     /// What relay sockets have on their error queues. It is read before their datagrams, because a socket with an
     /// error tells that first.
     pub(super) fn hear_errors(&mut self, events: &Events) {
-        for index in 0..events.len() {
-            if let (true, Some(Token::Relay(relay))) = (events.is_error(index), events.token(index)) {
-                let tick = self.slot.tick();
-                self.hear_errors_of(tick, relay);
-            }
+        for relay in events.broken_relays() {
+            let tick = self.slot.tick();
+            self.hear_errors_of(tick, *relay);
         }
     }
 

@@ -33,7 +33,6 @@ use super::hand_up;
 pub(super) const LISTENER_BATCHES: usize = 4;
 
 /// Datagrams of a run, and whose they are.
-#[derive(Clone)]
 pub(super) struct Known {
     run: Range<usize>,
     from: FiveTuple,
@@ -43,7 +42,7 @@ pub(super) struct Known {
 impl Worker<'_> {
     /// What came to listeners.
     pub(super) fn hear_clients(&mut self, events: &Events) {
-        for index in 0..events.len() {
+        for index in 0..events.others() {
             if let Some(Token::Listener(door)) = events.token(index) {
                 for _ in 0..LISTENER_BATCHES {
                     if !self.hear_listener(door) || self.leaving {
@@ -67,10 +66,11 @@ impl Worker<'_> {
         slot.stats.listener_losses.add(lost.into());
         let tick = slot.tick();
         self.look_up(index, arrived.places);
-        for number in 0..self.known.len() {
-            let Known { run, from, at } = self.known[number].clone();
-            self.judge_run(tick, index, run, (&from, at));
+        let known = std::mem::take(&mut self.known);
+        for Known { run, from, at } in &known {
+            self.judge_run(tick, index, run.clone(), (from, *at));
         }
+        self.known = known;
         self.tell_arrivals();
         // It works on the requests while answers leave.
         self.slot.wake_control();
@@ -183,7 +183,12 @@ impl Worker<'_> {
                     slot.stats.from_peers.add(1, len as u64);
                     // No UDP socket would see that it had to stay whole.
                     let header = IpHeader { dont_fragment: false, ..header };
-                    return self.pass_to_client(tick, (other, source, header), place..place + 1, Some(range));
+                    return self.pass_to_client(
+                        tick,
+                        &(other, source, header),
+                        place..place + 1,
+                        Some(range),
+                    );
                 }
                 let heading = Heading { header, ..Heading::to(peer.socket()) };
                 let bytes = Bytes::Slot { place, range };

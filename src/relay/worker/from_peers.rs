@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use crate::net::Batch;
 use crate::net::Events;
-use crate::net::Token;
 use crate::proto::media::DropReason;
 use crate::proto::media::FromPeer;
 use crate::proto::media::forward;
@@ -32,20 +31,15 @@ impl Worker<'_> {
         self.batch.clear();
         self.slot.path.next_round();
         let mut tick = self.slot.tick();
-        let relays = (0..events.len()).filter_map(|index| match events.token(index) {
-            Some(Token::Relay(relay)) => Some(relay),
-            _ => None,
-        });
-        self.slot.fetch(relays);
-        for index in 0..events.len() {
-            let Some(Token::Relay(relay)) = events.token(index) else { continue };
-            if self.batch.room() == 0 || self.batch.room_for_runs() == 0 {
+        self.slot.fetch(events.relays());
+        for relay in events.relays() {
+            if !self.batch.has_room() {
                 self.flush();
                 self.obey();
                 self.batch.clear();
                 tick = self.slot.tick();
             }
-            self.hear_relay(tick, relay);
+            self.hear_relay(tick, *relay);
         }
         if !self.batch.is_empty() {
             self.flush();
@@ -84,7 +78,7 @@ impl Worker<'_> {
         while !left.is_empty() {
             let now = left.start..left.end.min(left.start + (BATCH - self.egress.len()));
             left.start = now.end;
-            self.pass_to_client(tick, way, now, None);
+            self.pass_to_client(tick, &way, now, None);
             self.flush_full();
         }
     }
@@ -94,10 +88,11 @@ impl Worker<'_> {
     pub(super) fn pass_to_client(
         &mut self,
         tick: Tick,
-        (relay, peer, arrived): (RelayId, PeerAddr, IpHeader),
+        way: &(RelayId, PeerAddr, IpHeader),
         places: Range<usize>,
         part: Option<Range<usize>>,
     ) {
+        let (relay, peer, arrived) = *way;
         let slot = &*self.slot;
         let drop_all = |reason| slot.stats.count_drops(reason, places.len() as u64);
         let inward = match Inward::find(&slot.table, tick, relay, peer, arrived) {
@@ -105,7 +100,7 @@ impl Worker<'_> {
             Err(reason) => return drop_all(reason),
         };
         if inward.to.transport != Transport::Udp {
-            return self.pass_by_connection(tick, (relay, peer, arrived), places, part);
+            return self.pass_by_connection(tick, way, places, part);
         }
         let Some((door, found)) = slot.door_of(inward.to.server) else {
             return drop_all(DropReason::SendFailed);
@@ -138,7 +133,7 @@ impl Worker<'_> {
     fn pass_by_connection(
         &mut self,
         tick: Tick,
-        (relay, peer, arrived): (RelayId, PeerAddr, IpHeader),
+        &(relay, peer, arrived): &(RelayId, PeerAddr, IpHeader),
         places: Range<usize>,
         part: Option<Range<usize>>,
     ) {

@@ -142,7 +142,7 @@ impl<'s> Worker<'s> {
         slot.wake.prepare_sleep();
         slot.poll.wait(events, slot.pause())?;
         slot.wake.cancel();
-        if (0..events.len()).any(|index| events.token(index) == Some(Token::Wake)) {
+        if (0..events.others()).any(|index| events.token(index) == Some(Token::Wake)) {
             slot.wake.drain();
         }
         slot.stats.wakeups.add(1);

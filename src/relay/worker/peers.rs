@@ -138,7 +138,7 @@ impl Worker<'_> {
 impl Worker<'_> {
     /// One round of everything that peers' connections ask for.
     pub(super) fn serve_peers(&mut self, events: &Events) {
-        for index in 0..events.len() {
+        for index in 0..events.others() {
             match events.token(index) {
                 Some(Token::Port(relay)) => self.accept_peers(relay),
                 Some(Token::Peer(id)) => self.hear_peer_connection(id, events.is_error(index)),

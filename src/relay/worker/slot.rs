@@ -260,10 +260,10 @@ impl Slot {
     }
 
     /// Has what stands of these come at one time, as [`Table::fetch`].
-    pub(super) fn fetch(&self, relays: impl Iterator<Item = RelayId>) {
-        relays.for_each(|relay| {
-            self.table.fetch_relay(relay);
-            self.path.fetch(relay);
+    pub(super) fn fetch<'r>(&self, relays: impl IntoIterator<Item = &'r RelayId>) {
+        relays.into_iter().for_each(|relay| {
+            self.table.fetch_relay(*relay);
+            self.path.fetch(*relay);
         });
     }
 

@@ -25,7 +25,7 @@ const ERRORS: usize = 64;
 impl Worker<'_> {
     /// What came for relay ports that are steered here, and errors about what left them.
     pub(super) fn hear_steered(&mut self, events: &Events) {
-        for index in 0..events.len() {
+        for index in 0..events.others() {
             match events.token(index) {
                 Some(Token::Returned { v6 }) => self.hear_returned(v6),
                 Some(Token::Steered { v6 }) => {
@@ -70,7 +70,7 @@ impl Worker<'_> {
         let owners = meant_for.map(|at| at.and_then(|at| self.slot.path.owner(at)));
         self.owners.clear();
         self.owners.extend(owners);
-        self.slot.fetch(self.owners.iter().flatten().copied());
+        self.slot.fetch(self.owners.iter().flatten());
         for (number, place) in arrived.places.enumerate() {
             match self.owners[number] {
                 Some(relay) => self.judge_peer(tick, relay, place..place + 1),

@@ -96,7 +96,7 @@ impl Worker<'_> {
                 self.read_on(id);
             }
         }
-        for index in 0..events.len() {
+        for index in 0..events.others() {
             let Some(Token::Stream(id)) = events.token(index) else { continue };
             if events.is_writable(index) {
                 self.flush_stream(id);

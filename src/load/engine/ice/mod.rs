@@ -288,7 +288,7 @@ impl<'a> Pairs<'a> {
         let turn =
             Duration::from_nanos(now_ns.saturating_sub(std::mem::replace(&mut self.looked_ns, now_ns)));
         self.outcome.longest_turn = self.outcome.longest_turn.max(turn);
-        for at in 0..self.events.len() {
+        for at in 0..self.events.others() {
             let Some(Token::Stream(id)) = self.events.token(at) else { continue };
             let (place, part) = side::place(id);
             let Some(pair) = self.pairs.get_mut(place / 2) else { continue };
