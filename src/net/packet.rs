@@ -616,6 +616,20 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_has_room_until_each_slot_has_its_datagram() {
+        let (from, to) = (socket("127.0.0.1:0"), socket("127.0.0.1:0"));
+        let mut batch = Batch::new(2);
+        for left in [2, 1] {
+            assert!(batch.has_room() && batch.room() == left);
+            from.send_to(b"x", address(&to)).expect("sent");
+            batch.receive(&to, 1).expect("received");
+        }
+        assert!(!batch.has_room() && batch.room() == 0);
+        batch.clear();
+        assert!(batch.has_room());
+    }
+
+    #[test]
     fn more_than_any_kernel_puts_together_is_no_panic_and_nothing_is_taken_for_a_datagram_that_is_none() {
         let mut batch = Batch::new(1);
         batch.landing = vec![7; RUNS_MAX * LANDING].into();
